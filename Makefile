@@ -1,0 +1,48 @@
+# Works with GNU make 3.81 (macOS) and later. `make` lists the targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv quickstart test lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+venv: $(STAMP) ## set up .venv with everything to run and develop (PYTHON=python3.12 to choose one)
+
+# torch goes first, alone and pinned: left to the resolver among open ranges it may arrive in another version,
+# with gigabytes of CUDA packages.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nas needs Python 3.11 or later, this is " + sys.version.split()[0] + "; name another, e.g. make venv PYTHON=python3.12")'
+	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --quiet --upgrade pip
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+quickstart: $(STAMP) ## the whole job on a small scale, about 10 minutes on 2 cores; run again to resume
+	$(BIN)/nas run examples/quickstart.yaml
+
+test: $(STAMP) ## run the tests with coverage (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --cov $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict nas
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## mend layout and what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove caches and build products; .venv, runs and latency tables stay
+	rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,43 @@
+"""What the verbs share: arguments, and printing as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+SpaceArgument = Annotated[Path, typer.Argument(metavar="SPACE", help="Search space (YAML).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+SeedOption = Annotated[int, typer.Option(help="Seed; equal seeds give equal results.")]
+TableOption = Annotated[Path, typer.Option(help="Latency table (CSV) made by `nas profile`.")]
+
+
+def emit_json(value: Any) -> None:
+    """Print plain data as JSON on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def emit_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows of equal keys as a table on standard output; numbers stand right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in rows[0] if rows else ():
+        numeric = isinstance(rows[0][name], int | float)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,27 @@
+"""The `--data` option that training, search and distillation share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nas.data import DataSplit
+    from nas.space import SearchSpace
+
+DataOption = Annotated[
+    str, typer.Option(help="`moving_shapes` (procedural), or a folder of videos with a captions.csv.")
+]
+
+
+def open_clips(data: str, space: SearchSpace) -> DataSplit:
+    """The clips that `--data` names, in the shape of the search space, split for training and validation."""
+    from nas.data import ClipShape, MovingShapesConfig, VideoFolderConfig, open_data
+
+    video = space.file.video
+    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    if data == "moving_shapes":
+        return open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=Path())
+    return open_data(VideoFolderConfig(kind="videos", path=data), shape, base=Path())

@@ -1,0 +1,36 @@
+"""`nas generate`: make clips with a trained or distilled model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli._common import SeedOption
+
+
+def generate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, or a bundle made by `nas export`.")],
+    prompt: Annotated[str, typer.Option(help="What the clip should show.")],
+    out: Annotated[Path, typer.Option(help="File to write: .mp4 or .gif; the other one is written beside it.")],
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's own when left out.")] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(min=1, help="Classifier-free guidance; the model's own when left out.")
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Write one clip as MP4 and GIF."""
+    from nas.data import write_gif, write_mp4
+    from nas.data.pixels import to_bytes
+    from nas.errors import ConfigError
+    from nas.models import VideoModel
+
+    if out.suffix not in {".mp4", ".gif"}:
+        raise ConfigError(f"cannot write {out.suffix or 'a file without suffix'}", where=out, hint="use .mp4 or .gif")
+    loaded = VideoModel.load(model)
+    clip = to_bytes(loaded.generate([prompt], seed=seed, steps=steps, guidance_scale=guidance_scale))[0]
+    fps = loaded.space.file.video.fps
+    write_mp4(clip, out.with_suffix(".mp4"), fps)
+    write_gif(clip, out.with_suffix(".gif"), fps)
+    typer.echo(f"{out.with_suffix('.mp4')}\n{out.with_suffix('.gif')}")

@@ -1,0 +1,115 @@
+"""`nas space`: look at search spaces, check them, draw architectures from them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json, emit_table
+
+app = typer.Typer(help="Look at a search space, check it, draw architectures from it.", no_args_is_help=True)
+
+
+@app.command()
+def show(space: SpaceArgument, as_json: JsonOption = False) -> None:
+    """Print stages, slots, candidates, the number of architectures and what the extremes cost."""
+    from nas.models import space_summary
+    from nas.space import SearchSpace
+
+    summary = space_summary(SearchSpace.load(space))
+    if as_json:
+        emit_json(summary)
+    else:
+        _print_summary(summary)
+
+
+@app.command()
+def validate(
+    spaces: Annotated[list[Path], typer.Argument(metavar="SPACE...", help="Search spaces (YAML).")],
+) -> None:
+    """Check search-space files: one line each, exit code 2 if any is wrong."""
+    from nas.errors import NasError
+    from nas.space import SearchSpace
+
+    failed = False
+    for path in spaces:
+        try:
+            sys.stdout.write(f"{path}: ok, {SearchSpace.load(path).count():,} architectures\n")
+        except NasError as error:
+            failed = True
+            sys.stderr.write(f"error: {error}\n")
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def sample(
+    space: SpaceArgument,
+    count: Annotated[int, typer.Option(min=1, help="How many; they all differ.")] = 1,
+    seed: SeedOption = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder to write ID.yaml files to; else print.")] = None,
+) -> None:
+    """Draw random architectures, each equally likely, as YAML."""
+    import random
+
+    import yaml
+
+    from nas.space import SearchSpace
+
+    drawn = SearchSpace.load(space).sample_distinct(random.Random(seed), count)
+    if out is None:
+        yaml.safe_dump_all([architecture.to_dict() for architecture in drawn], sys.stdout, sort_keys=False)
+        return
+    for architecture in drawn:
+        architecture.save(out / f"{architecture.id}.yaml")
+        sys.stdout.write(f"{out / architecture.id}.yaml\n")
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="File to write; else print.")] = None,
+) -> None:
+    """Print the JSON Schema of search-space files, with which editors complete and check them."""
+    from nas.files import write_json
+    from nas.space import json_schema
+
+    if out is None:
+        emit_json(json_schema())
+    else:
+        write_json(out, json_schema())
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    video, latent = summary["video"], "x".join(map(str, summary["latent_shape"]))
+    facts = {
+        "video": f"{video['frames']} frames of {video['height']}x{video['width']} at {video['fps']:g} fps",
+        "latent (T x C x H x W)": latent,
+        "stages": ", ".join(f"{stage['stage']} ({stage['positions']})" for stage in summary["stages"]),
+        "slots": len(summary["slots"]),
+        "architectures": summary["architectures"],
+        "parameters": "{:,} to {:,}".format(*summary["parameters"]),
+    }
+    emit_table(
+        summary["name"],
+        [{"": name, " ": f"{fact:,}" if isinstance(fact, int) else fact} for name, fact in facts.items()],
+    )
+    emit_table(
+        "slots, with the parameters of each candidate",
+        [{"slot": slot["slot"], "candidates": _counts(slot["candidates"])} for slot in summary["slots"]],
+    )
+    names = {"parameters": "parameters", "macs": "MACs", "peak_activation_bytes": "peak activations (bytes)"}
+    emit_table(
+        "one call of the denoising network, counted",
+        [
+            {"architecture": f"{which} parameters", "id": summary[key]["id"]}
+            | {title: summary[key][name] for name, title in names.items()}
+            for which, key in (("fewest", "smallest"), ("most", "largest"))
+        ],
+    )
+
+
+def _counts(candidates: dict[str, int]) -> str:
+    return ", ".join(f"{name} {parameters:,}" if parameters else name for name, parameters in candidates.items())

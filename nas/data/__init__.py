@@ -1,0 +1,41 @@
+"""Captioned video clips: folders of real videos, the procedural set, splits, batches and writing."""
+
+from __future__ import annotations
+
+from nas.data.clips import Clip, ClipDataset, ClipShape, ClipSubset
+from nas.data.config import DataConfig, DataSplit, MovingShapesConfig, VideoFolderConfig, open_data, split
+from nas.data.moving_shapes import MovingShapes
+from nas.data.pixels import to_bytes, to_pixels
+from nas.data.sampling import batch_indices
+from nas.data.shape_scene import BEHAVIOURS, COLOURS, DIRECTIONS, SHAPES, SPEEDS, ShapeScene, parse_caption, prompts
+from nas.data.video_folder import VideoDataset
+from nas.data.writing import frame_strip, write_gif, write_mp4
+
+__all__ = [
+    "BEHAVIOURS",
+    "COLOURS",
+    "DIRECTIONS",
+    "SHAPES",
+    "SPEEDS",
+    "Clip",
+    "ClipDataset",
+    "ClipShape",
+    "ClipSubset",
+    "DataConfig",
+    "DataSplit",
+    "MovingShapes",
+    "MovingShapesConfig",
+    "ShapeScene",
+    "VideoDataset",
+    "VideoFolderConfig",
+    "batch_indices",
+    "frame_strip",
+    "open_data",
+    "parse_caption",
+    "prompts",
+    "split",
+    "to_bytes",
+    "to_pixels",
+    "write_gif",
+    "write_mp4",
+]

@@ -1,0 +1,129 @@
+"""The captions file of a video folder: a CSV with the columns `file` and `caption`, one row per video."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import ConfigError, DataError
+from nas.files import inside, read_text
+
+logger = logging.getLogger("nas")
+
+COLUMNS = ("file", "caption")
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm"})
+
+
+@dataclass(frozen=True)
+class CaptionedFile:
+    """One row of a captions file.
+
+    Args:
+        name: The video's path below the folder, with forward slashes.
+        caption: What is seen, in one sentence.
+    """
+
+    name: str
+    caption: str
+
+
+def read_captions(folder: Path, captions: str) -> tuple[CaptionedFile, ...]:
+    """Read and check the captions file of a video folder.
+
+    Args:
+        folder: The folder of videos; each row's `file` is a path below it.
+        captions: The CSV's path below the folder.
+
+    Raises:
+        DataError: The folder or the CSV is missing, empty or malformed, or a row cannot be used. The
+            message names the file and the row, counting the header as row 1.
+    """
+    path = _captions_path(folder, captions)
+    found: dict[str, CaptionedFile] = {}
+    for row, (name, caption) in _rows(path):
+        entry = _checked(folder, name, caption, f"{path}: row {row}")
+        if entry.name in found:
+            raise DataError(f"{entry.name} is listed twice", where=f"{path}: row {row}", hint="remove one of the rows")
+        found[entry.name] = entry
+    if not found:
+        raise DataError("no rows below the header", where=path, hint="add a row `file,caption` for each video")
+    _count_uncaptioned(folder, set(found))
+    return tuple(found.values())
+
+
+def _captions_path(folder: Path, captions: str) -> Path:
+    if not folder.is_dir():
+        raise DataError("no such folder of videos", where=folder)
+    if not any(folder.iterdir()):
+        raise DataError("the folder is empty", where=folder, hint=f"put videos and their {captions} into it")
+    path = _below(folder, captions, str(folder))
+    if not path.is_file():
+        hint = "write one with the columns file,caption and a row for each video"
+        raise DataError(f"no captions file {captions}", where=folder, hint=hint)
+    return path
+
+
+def _rows(path: Path) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Row number, file and caption of each row that is not blank."""
+    text = read_text(path, error=DataError).removeprefix("\ufeff")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(header, path)
+        for number, fields in enumerate(reader, start=2):
+            if not any(field.strip() for field in fields):
+                continue
+            if len(fields) != len(COLUMNS):
+                hint = "put captions with commas in double quotes"
+                raise DataError(f"{len(fields)} fields, expected 2", where=f"{path}: row {number}", hint=hint)
+            row = dict(zip(header, fields, strict=True))
+            yield number, (row["file"].strip(), " ".join(row["caption"].split()))
+    except csv.Error as problem:
+        raise DataError(f"not CSV: {problem}", where=f"{path}: line {reader.line_num}") from problem
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    unknown = [name for name in header if name not in COLUMNS]
+    missing = [name for name in COLUMNS if name not in header]
+    if unknown or missing or len(header) != len(COLUMNS):
+        faults = [f"unknown column {name!r}" for name in unknown] + [f"no column {name!r}" for name in missing]
+        what = ", ".join(faults) or f"columns {', '.join(header)}"
+        raise DataError(what, where=f"{path}: row 1", hint="the columns must be file,caption")
+
+
+def _checked(folder: Path, name: str, caption: str, where: str) -> CaptionedFile:
+    if not name:
+        raise DataError("no file name", where=where)
+    if not caption:
+        raise DataError(f"empty caption of {name}", where=where, hint="say in one sentence what is seen")
+    path = _below(folder, name, where)
+    if not path.is_file():
+        raise DataError(f"no such video: {name}", where=where, hint="add the file or remove the row")
+    return CaptionedFile(path.relative_to(folder.resolve()).as_posix(), caption)
+
+
+def _below(folder: Path, name: str, where: str) -> Path:
+    try:
+        return inside(folder, name)
+    except ConfigError as problem:
+        raise DataError(problem.what, where=where, hint=problem.hint) from problem
+
+
+def _count_uncaptioned(folder: Path, captioned: set[str]) -> None:
+    """Warn of videos in the folder that no row names."""
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()}
+    extra = sorted(
+        name for name in names - captioned if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
+    )
+    if extra:
+        logger.warning("%s: %d videos have no caption and are left out: %s", folder, len(extra), shortened(extra))
+
+
+def shortened(names: list[str], limit: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,136 @@
+"""What every set of captioned clips offers to the rest of nas: a shape, clips, captions and a fingerprint.
+
+Shape suffixes: T frames, C channels (RGB), H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset
+
+from nas.errors import DataError
+from nas.files import fingerprint
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """The one shape that all clips of a set have.
+
+    Args:
+        frames: Frames per clip; 1 gives still images.
+        height: Height in pixels.
+        width: Width in pixels.
+        fps: Frames per second, so that a clip lasts `frames / fps` seconds.
+
+    Raises:
+        DataError: A number is not positive.
+    """
+
+    frames: int
+    height: int
+    width: int
+    fps: float
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "height", "width", "fps"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise DataError(f"clip shape: {name} must be positive, got {value}")
+
+    @property
+    def seconds(self) -> float:
+        """How long a clip lasts."""
+        return self.frames / self.fps
+
+    @property
+    def size_TCHW(self) -> tuple[int, int, int, int]:
+        """The shape of a clip's tensor."""
+        return (self.frames, 3, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One captioned video clip.
+
+    Args:
+        name: Unique in its set and the same on every machine. The part before `#`, if there is one, names
+            the file that the clip was cut from.
+        caption: What is seen, in one sentence.
+        video_TCHW: RGB frames, uint8.
+    """
+
+    name: str
+    caption: str
+    video_TCHW: torch.Tensor
+
+
+class ClipDataset(Dataset[Clip], ABC):
+    """A map-style set of captioned clips of one shape.
+
+    Names and captions are there without decoding, so that a split, a vocabulary or a list of prompts costs
+    no video. A subclass gives `__getitem__`: the clip at an index counted from 0 (negative ones from the
+    end), `IndexError` beyond the ends.
+
+    Args:
+        shape: The shape of every clip.
+        names: The clips' names, in order.
+        captions: The clips' captions, in order.
+        fingerprint: A digest of all that decides what the clips look like: two sets with the same
+            fingerprint hold the same clips in the same order, on any machine.
+    """
+
+    def __init__(self, shape: ClipShape, names: Sequence[str], captions: Sequence[str], fingerprint: str) -> None:
+        self.shape = shape
+        self.names = tuple(names)
+        self.captions = tuple(captions)
+        self.fingerprint = fingerprint
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Clip:
+        """The clip at `index`."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[index] for index in range(len(self)))
+
+    def batch(self, indices: Sequence[int]) -> tuple[torch.Tensor, tuple[str, ...]]:
+        """The clips at `indices` as one uint8 tensor `x_BTCHW`, and their captions."""
+        clips = [self[index] for index in indices]
+        return torch.stack([clip.video_TCHW for clip in clips]), tuple(clip.caption for clip in clips)
+
+
+class ClipSubset(ClipDataset):
+    """The clips of `dataset` at `indices`, in that order."""
+
+    def __init__(self, dataset: ClipDataset, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = tuple(checked_index(index, len(dataset)) for index in indices)
+        super().__init__(
+            dataset.shape,
+            [dataset.names[index] for index in self.indices],
+            [dataset.captions[index] for index in self.indices],
+            fingerprint([dataset.fingerprint, self.indices]),
+        )
+
+    def __getitem__(self, index: int) -> Clip:
+        """The clip of `dataset` that stands at `index` here."""
+        return self.dataset[self.indices[checked_index(index, len(self))]]
+
+
+def checked_index(index: int, length: int) -> int:
+    """`index` counted from 0, negative ones from the end; `IndexError` outside."""
+    if not -length <= index < length:
+        raise IndexError(f"clip {index} of {length}")
+    return index % length
+
+
+def source_file(name: str) -> str:
+    """The file that the clip called `name` was cut from; the name itself if it was not cut."""
+    return name.rpartition("#")[0] or name

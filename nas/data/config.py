@@ -1,0 +1,114 @@
+"""Which clips a run uses, as its configuration file says, and their split for training and validation."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from nas.data.clips import ClipDataset, ClipShape, ClipSubset, source_file
+from nas.data.moving_shapes import MovingShapes
+from nas.data.video_folder import VideoDataset
+from nas.errors import DataError
+from nas.files import StrictModel
+
+
+class VideoFolderConfig(StrictModel):
+    """A folder of real videos.
+
+    Args:
+        path: The folder; if relative, to the configuration file.
+        captions: The captions file below it.
+    """
+
+    kind: Literal["videos"]
+    path: str = pydantic.Field(min_length=1)
+    captions: str = pydantic.Field(default="captions.csv", min_length=1)
+
+
+class MovingShapesConfig(StrictModel):
+    """The procedural set.
+
+    Args:
+        clips: How many clips.
+        seed: Another seed gives other clips.
+    """
+
+    kind: Literal["moving_shapes"]
+    clips: int = pydantic.Field(default=4000, ge=2)
+    seed: int = 0
+
+
+DataConfig = Annotated[VideoFolderConfig | MovingShapesConfig, pydantic.Field(discriminator="kind")]
+"""The `data:` key of a configuration file; `kind` says which of the two it is."""
+
+
+@dataclass(frozen=True)
+class DataSplit:
+    """Clips to train on, and clips held out."""
+
+    train: ClipDataset
+    validation: ClipDataset
+
+
+def open_data(
+    config: VideoFolderConfig | MovingShapesConfig,
+    shape: ClipShape,
+    *,
+    base: str | Path,
+    cache: str | Path | None = None,
+    validation_fraction: float = 0.1,
+) -> DataSplit:
+    """Open the configured clips and split them.
+
+    Args:
+        config: Which clips.
+        shape: Shape and rate of the clips.
+        base: The folder that a relative path in `config` starts from.
+        cache: Where decoded clips are kept; see `VideoDataset.open`.
+        validation_fraction: Share of the files to hold out, between 0 and 1.
+
+    Raises:
+        DataError: The clips cannot be opened, or are too few to split.
+    """
+    if isinstance(config, MovingShapesConfig):
+        return split(MovingShapes(shape, config.clips, config.seed), validation_fraction)
+    folder = Path(base) / Path(config.path).expanduser()
+    dataset = VideoDataset.open(folder, shape, captions=config.captions, cache=cache)
+    try:
+        return split(dataset, validation_fraction)
+    except DataError as problem:
+        raise DataError(problem.what, where=folder, hint=problem.hint) from problem
+
+
+def split(dataset: ClipDataset, validation_fraction: float = 0.1) -> DataSplit:
+    """Hold out a share of the files of a set.
+
+    All clips of one file fall on the same side. Files are ranked by a digest of their name, so the split is
+    the same on every machine and does not depend on their order. Neither side is ever empty.
+
+    Args:
+        dataset: The clips.
+        validation_fraction: Share of the files to hold out, between 0 and 1.
+
+    Raises:
+        DataError: The clips come from fewer than two files, or the fraction is not between 0 and 1.
+    """
+    if not 0 < validation_fraction < 1:
+        raise DataError(f"validation_fraction must be between 0 and 1, got {validation_fraction}")
+    files = sorted({source_file(name) for name in dataset.names}, key=_rank)
+    if len(files) < 2:
+        hint = "add videos, or cut the one there is into several files"
+        raise DataError(f"{len(files)} usable video, training and validation need 2 or more", hint=hint)
+    held_out = set(files[: min(max(round(validation_fraction * len(files)), 1), len(files) - 1)])
+    sides: tuple[list[int], list[int]] = ([], [])
+    for index, name in enumerate(dataset.names):
+        sides[source_file(name) in held_out].append(index)
+    return DataSplit(ClipSubset(dataset, sides[0]), ClipSubset(dataset, sides[1]))
+
+
+def _rank(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()

@@ -1,0 +1,168 @@
+"""Decoded clips on disk: safetensors shards of uint8 frames, and a JSON index that is written last.
+
+A shard holds one tensor, `videos_NTCHW`: N clips of T frames, C channels (RGB), H height, W width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from nas.data.clips import ClipShape
+from nas.errors import ConfigError, DataError
+from nas.files import StrictModel, parse, read_json, write_json
+
+INDEX = "index.json"
+_TENSOR = "videos_NTCHW"
+_SHARD_BYTES = 64 * 2**20
+
+
+class ShardedClip(StrictModel):
+    """One clip of the index: its name, its caption, and where its frames are."""
+
+    name: str
+    caption: str
+    shard: int
+    row: int
+
+
+class Shard(StrictModel):
+    """One shard of the index; the digest tells a damaged file."""
+
+    file: str
+    sha256: str
+
+
+class ShardIndex(StrictModel):
+    """What a cache folder holds.
+
+    Args:
+        fingerprint: Of the videos, captions and shape that the clips come from.
+        clips: The clips in order.
+        shards: The shards in order.
+        damaged: Videos left out because they cannot be decoded, each with the reason.
+        short: Videos left out because they are shorter than one clip.
+    """
+
+    fingerprint: str
+    clips: tuple[ShardedClip, ...]
+    shards: tuple[Shard, ...]
+    damaged: dict[str, str] = {}
+    short: tuple[str, ...] = ()
+
+
+class ShardWriter:
+    """Collects clips and writes them to `folder`, a shard at a time.
+
+    Args:
+        folder: An existing folder; nothing in it counts until `finish` has written the index.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._clips: list[ShardedClip] = []
+        self._shards: list[Shard] = []
+        self._waiting: list[torch.Tensor] = []
+
+    def add(self, name: str, caption: str, video_TCHW: torch.Tensor) -> None:
+        """Append one clip."""
+        self._clips.append(ShardedClip(name=name, caption=caption, shard=len(self._shards), row=len(self._waiting)))
+        self._waiting.append(video_TCHW)
+        if len(self._waiting) * video_TCHW.numel() >= _SHARD_BYTES:
+            self._flush()
+
+    def finish(self, fingerprint: str, damaged: dict[str, str], short: Iterable[str]) -> ShardIndex:
+        """Write what is left, and the index."""
+        self._flush()
+        index = ShardIndex(
+            fingerprint=fingerprint,
+            clips=tuple(self._clips),
+            shards=tuple(self._shards),
+            damaged=damaged,
+            short=tuple(short),
+        )
+        write_json(self.folder / INDEX, index.model_dump(mode="json"))
+        return index
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        # Through bytes, because a full disk is then an OSError, which callers turn into one line.
+        data = safetensors.torch.save({_TENSOR: torch.stack(self._waiting)})
+        file = f"clips-{len(self._shards):05d}.safetensors"
+        (self.folder / file).write_bytes(data)
+        self._shards.append(Shard(file=file, sha256=hashlib.sha256(data).hexdigest()))
+        self._waiting = []
+
+
+class ShardReader:
+    """Reads clips back; each shard's digest is checked before its first use.
+
+    Args:
+        folder: A folder that `ShardWriter` finished.
+        index: Its index.
+        shape: The shape that every clip must have.
+    """
+
+    def __init__(self, folder: Path, index: ShardIndex, shape: ClipShape) -> None:
+        self.folder = folder
+        self.index = index
+        self.shape = shape
+        self._trusted: set[int] = set()
+
+    def video(self, position: int) -> torch.Tensor:
+        """`video_TCHW` of the clip at `position`.
+
+        Raises:
+            DataError: The shard is missing, damaged or foreign.
+        """
+        clip = self.index.clips[position]
+        path = self.folder / self.index.shards[clip.shard].file
+        try:
+            self._check(clip.shard, path)
+            with safetensors.safe_open(path, framework="pt") as shard:
+                video_TCHW: torch.Tensor = shard.get_slice(_TENSOR)[clip.row]
+        except (OSError, safetensors.SafetensorError, IndexError) as problem:
+            raise damaged_cache(self.folder, f"shard {path.name} cannot be read: {problem}") from problem
+        if tuple(video_TCHW.shape) != self.shape.size_TCHW:
+            raise damaged_cache(self.folder, f"shard {path.name} holds clips of another shape")
+        return video_TCHW
+
+    def _check(self, shard: int, path: Path) -> None:
+        if shard in self._trusted:
+            return
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != self.index.shards[shard].sha256:
+            raise damaged_cache(self.folder, f"shard {path.name} is damaged")
+        self._trusted.add(shard)
+
+
+def read_index(folder: Path, fingerprint: str) -> ShardIndex:
+    """Read and check the index of a cache folder.
+
+    Raises:
+        DataError: The index is missing, malformed or belongs to other videos, or a shard is missing.
+    """
+    try:
+        index = parse(read_json(folder / INDEX), ShardIndex, where=folder / INDEX)
+    except ConfigError as problem:
+        raise damaged_cache(folder, f"{INDEX}: {problem.what}") from problem
+    if index.fingerprint != fingerprint:
+        raise damaged_cache(folder, f"{INDEX} belongs to other videos")
+    if any(not 0 <= clip.shard < len(index.shards) for clip in index.clips):
+        raise damaged_cache(folder, f"{INDEX} names a shard that it does not list")
+    missing = [shard.file for shard in index.shards if not (folder / shard.file).is_file()]
+    if missing:
+        raise damaged_cache(folder, f"shard {missing[0]} is missing")
+    return index
+
+
+def damaged_cache(folder: Path, what: str) -> DataError:
+    """The error for a cache that cannot be used."""
+    return DataError(f"cache of decoded clips: {what}", where=folder, hint="delete this folder, it is made anew")

@@ -1,0 +1,128 @@
+"""A folder of real videos with captions as a set of clips, decoded once and cached as shards."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.data.captions import CaptionedFile, read_captions, shortened
+from nas.data.clips import Clip, ClipDataset, ClipShape, checked_index
+from nas.data.decoding import decode_clips
+from nas.data.shards import ShardIndex, ShardReader, ShardWriter, read_index
+from nas.errors import DataError
+from nas.files import atomic_folder, fingerprint
+from nas.progress import progress_bar
+
+logger = logging.getLogger("nas")
+
+_VERSION = 1  # Raise it when the same files give other clips.
+_SAMPLE_BYTES = 2**20
+
+
+class VideoDataset(ClipDataset):
+    """Clips cut from a folder of real videos; `open` makes one.
+
+    A video that lasts several clips gives them all, without overlap, named `walk.mp4#0`, `walk.mp4#1`, ...
+
+    Args:
+        reader: The decoded clips.
+    """
+
+    def __init__(self, reader: ShardReader) -> None:
+        self.reader = reader
+        index = reader.index
+        names, captions = [clip.name for clip in index.clips], [clip.caption for clip in index.clips]
+        super().__init__(reader.shape, names, captions, index.fingerprint)
+
+    @classmethod
+    def open(
+        cls, folder: str | Path, shape: ClipShape, *, captions: str = "captions.csv", cache: str | Path | None = None
+    ) -> VideoDataset:
+        """Open a folder of videos; decode it unless that was done before.
+
+        A video that cannot be decoded, or is shorter than one clip, is left out with a warning.
+
+        Args:
+            folder: Holds the videos and the captions file.
+            shape: Shape and rate of the clips.
+            captions: The captions file below `folder`: a CSV with the columns `file` and `caption`.
+            cache: Where decoded clips are kept, in a folder named after the fingerprint of the videos,
+                captions and shape; `<folder>/.nas-cache` if None.
+
+        Raises:
+            DataError: The folder, its captions file or its cache cannot be used, or no video can.
+            StorageError: The cache cannot be written.
+        """
+        folder = Path(folder)
+        files = read_captions(folder, captions)
+        digest = _fingerprint(folder, files, shape)
+        store = (folder / ".nas-cache" if cache is None else Path(cache)) / digest
+        index = read_index(store, digest) if store.is_dir() else _decode(folder, files, shape, store)
+        _warn(folder, index, len(files), shape)
+        return cls(ShardReader(store, index, shape))
+
+    def __getitem__(self, index: int) -> Clip:
+        """Read the clip at `index`; `DataError` if its shard is damaged."""
+        index = checked_index(index, len(self))
+        return Clip(self.names[index], self.captions[index], self.reader.video(index))
+
+
+def _decode(folder: Path, files: Sequence[CaptionedFile], shape: ClipShape, store: Path) -> ShardIndex:
+    """Decode all files into the cache folder `store`, which appears only when it is complete."""
+    damaged: dict[str, str] = {}
+    short: list[str] = []
+    with atomic_folder(store) as temporary, progress_bar("decoding videos", len(files)) as advance:
+        writer = ShardWriter(temporary)
+        for file in files:
+            try:
+                videos = decode_clips(folder / file.name, shape)
+            except DataError as problem:
+                damaged[file.name] = problem.what
+            else:
+                if not videos:
+                    short.append(file.name)
+                for number, video_TCHW in enumerate(videos):
+                    writer.add(f"{file.name}#{number}", file.caption, video_TCHW)
+            advance(file.name)
+        index = writer.finish(_fingerprint(folder, files, shape), damaged, short)
+        if not index.clips:
+            raise DataError(f"no usable video: {_left_out(index, shape)}", where=folder)
+    return index
+
+
+def _warn(folder: Path, index: ShardIndex, files: int, shape: ClipShape) -> None:
+    if index.damaged or index.short:
+        count = len(index.damaged) + len(index.short)
+        logger.warning("%s: %d of %d videos are left out: %s", folder, count, files, _left_out(index, shape))
+
+
+def _left_out(index: ShardIndex, shape: ClipShape) -> str:
+    parts = []
+    if index.damaged:
+        names = [f"{name} ({reason})" for name, reason in index.damaged.items()]
+        parts.append(f"{len(names)} damaged: {shortened(names)}")
+    if index.short:
+        parts.append(f"{len(index.short)} shorter than {shape.seconds:g} s: {shortened(list(index.short))}")
+    return "; ".join(parts)
+
+
+def _fingerprint(folder: Path, files: Sequence[CaptionedFile], shape: ClipShape) -> str:
+    """A digest of contents, not of dates, so that clones of a folder agree."""
+    rows = [(file.name, file.caption, _content(folder / file.name)) for file in files]
+    return fingerprint(["videos", _VERSION, shape.size_TCHW, float(shape.fps), rows])
+
+
+def _content(path: Path) -> str:
+    """Digest of a file's size, first, middle and last MiB: quick, whatever the size of the set."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            digest = hashlib.sha256(str(size).encode())
+            for start in (0, size // 2, max(size - _SAMPLE_BYTES, 0)):
+                file.seek(start)
+                digest.update(file.read(_SAMPLE_BYTES))
+    except OSError as problem:
+        raise DataError(f"cannot be read: {problem.strerror}", where=path) from problem
+    return digest.hexdigest()

@@ -1,0 +1,195 @@
+"""Reading and writing files so that nothing is half-written and every complaint names file and key.
+
+The rest of nas writes through `atomic_write` and `atomic_folder` (temporary name, fsync, rename), and reads
+configuration through `load_yaml`, which turns what pydantic and PyYAML say into one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from nas.errors import ConfigError, NasError, StorageError
+from nas.validation import complaint, load_plain
+
+ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
+
+
+class StrictModel(pydantic.BaseModel):
+    """Base of every configuration: immutable, and an unknown key is an error."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only folder and their kin into a `StorageError` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}:
+            raise
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        hint = "free some space and run the same command again" if full else "choose another path"
+        raise StorageError(f"cannot write: {error.strerror}", where=path, hint=hint) from error
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it to `path` on success, remove it on failure.
+
+    Args:
+        path: The file to write. Missing parent folders are made. The temporary file keeps its suffix,
+            because some writers choose their format by it.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; move it to `path` on success, replacing what was there."""
+    path = Path(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            temporary.chmod(0o777 & ~_umask())
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_yaml(path: str | Path, value: Any) -> None:
+    """Write `value` as block-style YAML, atomically, keys in their own order."""
+    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+
+
+def read_json(path: str | Path, *, error: type[NasError] = ConfigError) -> Any:
+    """Read a JSON file; raise `error` naming the file when it is missing or malformed."""
+    try:
+        return json.loads(read_text(path, error=error))
+    except json.JSONDecodeError as problem:
+        raise error(f"not JSON: {problem}", where=path) from problem
+
+
+def read_text(path: str | Path, *, error: type[NasError] = ConfigError) -> str:
+    """Read a UTF-8 text file; raise `error` naming the file when it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as problem:
+        raise error("no such file", where=path) from problem
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"cannot be read as text: {problem}", where=path) from problem
+
+
+def load_yaml(path: str | Path, model: type[ModelT]) -> ModelT:
+    """Read a YAML file into a typed model.
+
+    Raises:
+        ConfigError: The file is missing or not YAML, or a key is unknown, missing, given twice or impossible.
+            The message names the file, the key, what was got and what was expected.
+    """
+    text = read_text(path)
+    try:
+        value = load_plain(text)
+    except ValueError as problem:
+        raise ConfigError(f"not YAML: {problem}", where=path) from problem
+    return parse(value, model, where=path)
+
+
+def parse(value: Any, model: type[ModelT], *, where: str | Path | None, within: str = "") -> ModelT:
+    """Check plain data against a typed model; see `load_yaml`.
+
+    Args:
+        value: The data.
+        model: What it must be.
+        where: The file it came from, for messages.
+        within: The key of that file under which it stands, for messages.
+    """
+    if not isinstance(value, Mapping):
+        got = "nothing" if value is None else type(value).__name__
+        key = f"{within}: " if within else ""
+        raise ConfigError(f"{key}expected a mapping of keys, got {got}", where=where)
+    try:
+        return model.model_validate(value)
+    except pydantic.ValidationError as problem:
+        raise ConfigError(complaint(problem, model, value, within), where=where) from problem
+
+
+def inside(folder: str | Path, name: str) -> Path:
+    """Resolve `name` below `folder`.
+
+    Raises:
+        ConfigError: `name` leaves the folder (absolute, `..`, or a link out of it).
+    """
+    root = Path(folder).resolve()
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise ConfigError(f"path {name!r} leaves its folder", where=folder, hint="keep files inside the folder")
+    return path
+
+
+def fingerprint(value: Any) -> str:
+    """A stable 16-digit hexadecimal digest of plain data; equal data, equal digest."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def derive_seed(seed: int, *purpose: str | int) -> int:
+    """A 31-bit seed for one purpose, independent of the seeds of all others under the same run seed."""
+    return int(fingerprint([seed, *purpose]), 16) % (2**31)
+
+
+def _sync(path: Path) -> None:
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,33 @@
+"""Torch modules: temporal layers, the network of one architecture, the supernet, codecs and text encoders."""
+
+from nas.models.blocks import build_module, example_inputs
+from nas.models.codecs import Codec, make_codec
+from nas.models.costs import NetworkCost, block_cost, extreme_architectures, network_cost, parameter_range
+from nas.models.network import VideoUNet, load_pretrained, load_spatial
+from nas.models.summary import space_summary
+from nas.models.supernet import SuperNet
+from nas.models.temporal import TemporalLayer
+from nas.models.text import TextEncoder, make_text_encoder
+from nas.models.video_model import Generation, VideoModel
+
+__all__ = [
+    "Codec",
+    "Generation",
+    "NetworkCost",
+    "SuperNet",
+    "TemporalLayer",
+    "TextEncoder",
+    "VideoModel",
+    "VideoUNet",
+    "block_cost",
+    "build_module",
+    "example_inputs",
+    "extreme_architectures",
+    "load_pretrained",
+    "load_spatial",
+    "make_codec",
+    "make_text_encoder",
+    "network_cost",
+    "parameter_range",
+    "space_summary",
+]

@@ -1,0 +1,55 @@
+"""From a plan's block to its torch module and its example inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from nas.models.codecs import AutoencoderDecoder, IdentityDecoder, SpaceToDepthDecoder
+from nas.models.parametrisation import DataToVelocity
+from nas.models.spatial import Conv, Downsample, NormAct, Resnet, SpatialTransformer, TimeEmbedding, Upsample
+from nas.models.text import ClipTextEncoder, LearnedTextEncoder
+from nas.space import Block, layer_class
+
+_BUILDERS: dict[str, Callable[[Block], nn.Module]] = {
+    "conv": Conv.from_block,
+    "norm_act": NormAct.from_block,
+    "time_embedding": TimeEmbedding.from_block,
+    "resnet": Resnet.from_block,
+    "spatial_transformer": SpatialTransformer.from_block,
+    "downsample": Downsample.from_block,
+    "upsample": Upsample.from_block,
+    "data_to_velocity": DataToVelocity.from_block,
+    "text_learned": LearnedTextEncoder.from_block,
+    "text_clip": ClipTextEncoder.from_block,
+    "decode_identity": IdentityDecoder.from_block,
+    "decode_space_to_depth": SpaceToDepthDecoder.from_block,
+    "decode_autoencoder": AutoencoderDecoder.from_block,
+}
+
+
+def build_module(block: Block) -> nn.Module:
+    """Build the torch module of a block, freshly initialised.
+
+    Raises:
+        ConfigError: The kind is neither spatial nor a registered temporal layer, or a local folder that a
+            text encoder or autoencoder loads from cannot be used.
+    """
+    if block.kind in _BUILDERS:
+        return _BUILDERS[block.kind](block)
+    layer = layer_class(block.kind)
+    context_width = block.inputs[1].shape[2] if layer.uses_context else None
+    return layer(layer.Config(**block.settings), block.inputs[0].shape, context_width)
+
+
+def example_inputs(block: Block, *, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """Random inputs of the shapes and types a block expects, at batch 1, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        torch.randint(0, 16, spec.shape, generator=generator)
+        if spec.dtype == "int64"
+        else torch.randn(spec.shape, generator=generator)
+        for spec in block.inputs
+    )

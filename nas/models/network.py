@@ -1,0 +1,100 @@
+"""The denoising network of one architecture, built and run from its plan.
+
+Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens, D text width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nas.errors import CheckpointError
+from nas.models.blocks import build_module
+from nas.models.weights import load_into, load_safetensors
+from nas.space import Plan
+
+
+def mount(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Put `module` at a dotted path below `root`, making the folders in between."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        if parent not in root._modules:
+            root.add_module(parent, nn.Module())
+        root = root.get_submodule(parent)
+    root.add_module(name, module)
+
+
+def execute(plan: Plan, root: nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Run a plan on the modules mounted below `root` at its nodes' names; free values after their last use."""
+    values = dict(inputs)
+    for node, freed in plan.schedule:
+        values[node.name] = root.get_submodule(node.name)(*(values[name] for name in node.inputs))
+        for name in freed:
+            del values[name]
+    return values[plan.output]
+
+
+class VideoUNet(nn.Module):
+    """The stand-alone network of one architecture.
+
+    Spatial parameters carry diffusers' names: a state dict of `UNet2DConditionModel` loads through
+    `load_spatial`, and with no temporal layers and one frame the outputs are equal.
+
+    Args:
+        plan: What to build, from `nas.space.lower`.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        for node in plan.nodes:
+            mount(self, node.name, build_module(node.block))
+
+    def forward(self, sample_BTCHW: torch.Tensor, timestep_B: torch.Tensor, context_BLD: torch.Tensor) -> torch.Tensor:
+        """Predict the velocity.
+
+        Args:
+            sample_BTCHW: Noisy latents.
+            timestep_B: Noise level times 1000, in [0, 1000].
+            context_BLD: Encoded captions.
+
+        Returns:
+            Velocity, in the shape of the sample.
+        """
+        names = (spec.name for spec in self.plan.inputs)
+        return execute(self.plan, self, dict(zip(names, (sample_BTCHW, timestep_B, context_BLD), strict=True)))
+
+
+def spatial_names(plan: Plan, module: nn.Module) -> set[str]:
+    """Names in `module`'s state dict that belong to the backbone, which are diffusers' names."""
+    prefixes = [node.name + "." for node in plan.nodes if node.slot is None]
+    return {name for name in module.state_dict() if any(name.startswith(prefix) for prefix in prefixes)}
+
+
+def load_spatial(module: nn.Module, plan: Plan, weights: Mapping[str, torch.Tensor], *, where: str | Path) -> None:
+    """Load the weights of a `UNet2DConditionModel` into the backbone of a network or supernet, strictly.
+
+    Raises:
+        CheckpointError: A weight is missing, left over, or of another shape.
+    """
+    expected = spatial_names(plan, module)
+    missing, foreign = sorted(expected - weights.keys()), sorted(weights.keys() - expected)
+    if missing or foreign:
+        example = missing[0] if missing else foreign[0]
+        raise CheckpointError(
+            f"{len(missing)} weights missing and {len(foreign)} unexpected, such as {example}",
+            where=where,
+            hint="give the search space's backbone the values of this checkpoint's config.json",
+        )
+    load_into(module, weights, where=where, partial=frozenset(module.state_dict().keys() - expected))
+
+
+def load_pretrained(module: nn.Module, plan: Plan, folder: str | Path) -> None:
+    """Load a `UNet2DConditionModel` that diffusers saved to a folder into the backbone; raises as `load_spatial`."""
+    folder = Path(folder)
+    nested = folder / "unet"
+    file = (nested if nested.is_dir() else folder) / "diffusion_pytorch_model.safetensors"
+    load_spatial(module, plan, load_safetensors(file), where=file)

@@ -1,0 +1,159 @@
+"""diffusers' own spatial blocks, taking videos.
+
+Each class inherits from the diffusers block and only folds frames into the batch, so parameter names and
+arithmetic stay those of `UNet2DConditionModel`. Shape suffixes: B clips, T frames, C channels, H height,
+W width, L text tokens, D text width, E time-embedding width, N = B*T images.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.activations import get_activation
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.upsampling import Upsample2D
+from torch import nn
+
+from nas.space import Block
+
+
+def frames_like(x_NCHW: torch.Tensor, video_BTCHW: torch.Tensor) -> torch.Tensor:
+    """Unfold (B*T, C, H, W) to (B, T, C, H, W), with B and T of another video."""
+    return x_NCHW.reshape(video_BTCHW.shape[0], video_BTCHW.shape[1], *x_NCHW.shape[1:])
+
+
+def per_frame(x_BX: torch.Tensor, frames: int) -> torch.Tensor:
+    """Repeat what belongs to a clip for each of its frames: (B, ...) to (B*T, ...)."""
+    return x_BX.unsqueeze(1).expand(-1, frames, *x_BX.shape[1:]).flatten(0, 1)
+
+
+class Conv(nn.Conv2d):
+    """3x3 convolution of every frame."""
+
+    @classmethod
+    def from_block(cls, block: Block) -> Conv:
+        """Build from a plan's block."""
+        return cls(block.inputs[0].shape[2], block.output_shape[2], 3, padding=1)
+
+    def forward(self, x_BTCHW: torch.Tensor) -> torch.Tensor:
+        """Convolve (B, T, C, H, W)."""
+        return frames_like(super().forward(x_BTCHW.flatten(0, 1)), x_BTCHW)
+
+
+class NormAct(nn.GroupNorm):
+    """Group norm and activation of every frame."""
+
+    def __init__(self, groups: int, channels: int, eps: float, act_fn: str) -> None:
+        super().__init__(groups, channels, eps=eps)
+        self.activation = get_activation(act_fn)
+
+    @classmethod
+    def from_block(cls, block: Block) -> NormAct:
+        """Build from a plan's block."""
+        return cls(block.integer("groups"), block.output_shape[2], block.number("eps"), block.text("act_fn"))
+
+    def forward(self, x_BTCHW: torch.Tensor) -> torch.Tensor:
+        """Normalise (B, T, C, H, W)."""
+        return frames_like(self.activation(super().forward(x_BTCHW.flatten(0, 1))), x_BTCHW)
+
+
+class TimeEmbedding(TimestepEmbedding):
+    """Sinusoids of the timestep and the two linear layers behind them."""
+
+    def __init__(self, channels: int, width: int, act_fn: str, sinusoids: Timesteps) -> None:
+        super().__init__(channels, width, act_fn=act_fn)
+        self.sinusoids = sinusoids
+
+    @classmethod
+    def from_block(cls, block: Block) -> TimeEmbedding:
+        """Build from a plan's block."""
+        channels = block.integer("channels")
+        sinusoids = Timesteps(channels, block.flag("flip_sin_to_cos"), block.number("freq_shift"))
+        return cls(channels, block.output_shape[1], block.text("act_fn"), sinusoids)
+
+    def forward(self, timestep_B: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Embed timesteps of (B,), in [0, 1000], to (B, E)."""
+        return super().forward(self.sinusoids(timestep_B).to(self.linear_1.weight.dtype))
+
+
+class Resnet(ResnetBlock2D):
+    """Residual block of every frame, with the skip connection of the up path where there is one."""
+
+    @classmethod
+    def from_block(cls, block: Block) -> Resnet:
+        """Build from a plan's block."""
+        return cls(
+            in_channels=sum(spec.shape[2] for spec in block.inputs if len(spec.shape) == 5),
+            out_channels=block.output_shape[2],
+            temb_channels=block.inputs[-1].shape[1],
+            groups=block.integer("groups"),
+            eps=block.number("eps"),
+            dropout=block.number("dropout"),
+            non_linearity=block.text("act_fn"),
+            time_embedding_norm=block.text("time_norm"),
+            output_scale_factor=block.number("scale"),
+        )
+
+    def forward(self, x_BTCHW: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        """Apply to (B, T, C, H, W); `rest` is an optional skip of that form, then the embedding (B, E)."""
+        *skips, temb_BE = rest
+        x_NCHW = torch.cat([x_BTCHW, *skips], dim=2).flatten(0, 1)
+        temb_NE = per_frame(temb_BE, x_BTCHW.shape[1])
+        return frames_like(super().forward(x_NCHW, temb_NE), x_BTCHW)
+
+
+class SpatialTransformer(Transformer2DModel):
+    """Self-attention within every frame, cross-attention to the text, feed-forward."""
+
+    @classmethod
+    def from_block(cls, block: Block) -> SpatialTransformer:
+        """Build from a plan's block."""
+        heads, channels = block.integer("heads"), block.output_shape[2]
+        module: SpatialTransformer = cls(
+            heads,
+            channels // heads,
+            in_channels=channels,
+            num_layers=block.integer("layers"),
+            cross_attention_dim=block.inputs[1].shape[2],
+            norm_num_groups=block.integer("groups"),
+            use_linear_projection=block.flag("linear_projection"),
+        )
+        return module
+
+    def forward(  # type: ignore[override]
+        self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor
+    ) -> torch.Tensor:
+        """Apply to (B, T, C, H, W) with text (B, L, D)."""
+        context_NLD = per_frame(context_BLD, x_BTCHW.shape[1])
+        out_NCHW = super().forward(x_BTCHW.flatten(0, 1), context_NLD, return_dict=False)[0]
+        return frames_like(out_NCHW, x_BTCHW)
+
+
+class Downsample(Downsample2D):
+    """Halve height and width of every frame."""
+
+    @classmethod
+    def from_block(cls, block: Block) -> Downsample:
+        """Build from a plan's block."""
+        channels = block.output_shape[2]
+        return cls(channels, use_conv=True, out_channels=channels, padding=block.integer("padding"), name="op")
+
+    def forward(self, x_BTCHW: torch.Tensor) -> torch.Tensor:
+        """Apply to (B, T, C, H, W)."""
+        return frames_like(super().forward(x_BTCHW.flatten(0, 1)), x_BTCHW)
+
+
+class Upsample(Upsample2D):
+    """Double height and width of every frame."""
+
+    @classmethod
+    def from_block(cls, block: Block) -> Upsample:
+        """Build from a plan's block."""
+        channels = block.output_shape[2]
+        return cls(channels, use_conv=True, out_channels=channels)
+
+    def forward(self, x_BTCHW: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Apply to (B, T, C, H, W)."""
+        return frames_like(super().forward(x_BTCHW.flatten(0, 1)), x_BTCHW)

@@ -1,0 +1,67 @@
+"""The supernet: every candidate of every slot, one set of weights, any architecture.
+
+Shape suffixes as in `nas.models.network`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from nas.models.blocks import build_module
+from nas.models.network import VideoUNet, execute, load_pretrained, mount
+from nas.space import Architecture, Plan, SearchSpace
+
+
+class SuperNet(nn.Module):
+    """A network with all candidates, of which one architecture runs at a time.
+
+    Modules stand at the names their nodes have in any plan, so running an architecture is executing its plan,
+    and extracting one is building its plan's network and copying the weights of the same names.
+
+    Args:
+        space: The search space. Its `backbone.pretrained` is loaded where given.
+
+    Raises:
+        CheckpointError: The pretrained backbone does not fit.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self.space = space
+        nodes = {node.name: node for variant in space.covering() for node in space.lower(variant).nodes}
+        for node in nodes.values():
+            mount(self, node.name, build_module(node.block))
+        self._temporal = tuple(name for name, node in nodes.items() if node.slot is not None)
+        self._plan = lru_cache(maxsize=4096)(space.lower)
+        if space.file.backbone.pretrained is not None:
+            load_pretrained(self, self.plan(space.smallest()), space.resolve_path(space.file.backbone.pretrained))
+
+    def plan(self, architecture: Architecture) -> Plan:
+        """The plan of an architecture, remembered."""
+        return self._plan(architecture)
+
+    def temporal_parameters(self) -> list[nn.Parameter]:
+        """Parameters of all candidates, without the backbone."""
+        return [parameter for name in self._temporal for parameter in self.get_submodule(name).parameters()]
+
+    def forward(
+        self,
+        sample_BTCHW: torch.Tensor,
+        timestep_B: torch.Tensor,
+        context_BLD: torch.Tensor,
+        architecture: Architecture,
+    ) -> torch.Tensor:
+        """Predict the velocity with one architecture's layers; arguments as `VideoUNet.forward`."""
+        plan = self.plan(architecture)
+        names = (spec.name for spec in plan.inputs)
+        return execute(plan, self, dict(zip(names, (sample_BTCHW, timestep_B, context_BLD), strict=True)))
+
+    def extract(self, architecture: Architecture) -> VideoUNet:
+        """A stand-alone copy of one architecture with the supernet's weights; its output is bit-identical."""
+        network = VideoUNet(self.plan(architecture)).to(next(self.parameters()).device)
+        weights = self.state_dict()
+        network.load_state_dict({name: weights[name] for name in network.state_dict()})
+        return network.train(self.training)

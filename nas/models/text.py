@@ -1,0 +1,145 @@
+"""Text encoders: a small learned one, and CLIP from a local folder.
+
+Shape suffixes: B captions, L tokens, D width.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.errors import CheckpointError, ConfigError
+from nas.space import Block, SearchSpace
+
+_PAD, _START, _RESERVED = 0, 1, 2
+
+
+class TextEncoder(nn.Module, ABC):
+    """Turns captions into the context that cross-attention reads.
+
+    The empty caption stands for "no caption" in classifier-free guidance.
+    """
+
+    trainable: bool
+
+    @abstractmethod
+    def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
+        """Captions to token numbers (B, L), int64, padded or cut to L."""
+
+    @abstractmethod
+    def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
+        """Token numbers (B, L) to context (B, L, D)."""
+
+    def encode(self, captions: Sequence[str]) -> torch.Tensor:
+        """Captions to context (B, L, D), on the encoder's device."""
+        device = next(self.parameters()).device
+        return self(self.tokenize(captions).to(device))  # type: ignore[no-any-return]
+
+
+class LearnedTextEncoder(TextEncoder):
+    """A small transformer over hashed words, trained with the model.
+
+    Words are hashed (CRC-32) into a fixed number of buckets, so there is no vocabulary file to keep in step with
+    the weights, and any caption can be read.
+    """
+
+    trainable = True
+
+    def __init__(self, tokens: int, width: int, layers: int, heads: int, vocabulary: int) -> None:
+        super().__init__()
+        self.tokens, self.vocabulary = tokens, vocabulary
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.positions = nn.Parameter(torch.randn(tokens, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+
+    @classmethod
+    def from_block(cls, block: Block) -> LearnedTextEncoder:
+        """Build from a plan's block."""
+        return cls(**block.settings)  # type: ignore[arg-type]
+
+    def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
+        """See `TextEncoder.tokenize`."""
+        return torch.tensor([self._numbers(caption) for caption in captions], dtype=torch.int64)
+
+    def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
+        """See `TextEncoder.forward`."""
+        return self.layers(self.embedding(tokens_BL) + self.positions)  # type: ignore[no-any-return]
+
+    def _numbers(self, caption: str) -> list[int]:
+        words = re.findall(r"[^\W_]+", caption.lower())
+        buckets = self.vocabulary - _RESERVED
+        numbers = [_START, *(_RESERVED + zlib.crc32(word.encode()) % buckets for word in words)]
+        return (numbers + [_PAD] * self.tokens)[: self.tokens]
+
+
+class ClipTextEncoder(TextEncoder):
+    """CLIP's text encoder from a folder that transformers saved, frozen.
+
+    The folder holds a tokenizer and a text model, side by side or in `tokenizer/` and `text_encoder/`, as in a
+    Stable Diffusion checkpoint. Needs the extra `clip`.
+
+    Raises:
+        ConfigError: transformers is not installed.
+        CheckpointError: The folder cannot be loaded.
+    """
+
+    trainable = False
+
+    def __init__(self, path: str, tokens: int, width: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.tokenizer, self.model = _load_clip(path)
+        if self.model.config.hidden_size != width:
+            raise CheckpointError(f"text width is {self.model.config.hidden_size}, not text.width {width}", where=path)
+        self.requires_grad_(False)
+
+    @classmethod
+    def from_block(cls, block: Block) -> ClipTextEncoder:
+        """Build from a plan's block, loading the local folder it names."""
+        return cls(**block.settings)  # type: ignore[arg-type]
+
+    def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
+        """See `TextEncoder.tokenize`."""
+        batch = self.tokenizer(
+            list(captions), padding="max_length", max_length=self.tokens, truncation=True, return_tensors="pt"
+        )
+        return torch.as_tensor(batch["input_ids"])
+
+    def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
+        """See `TextEncoder.forward`."""
+        return self.model(tokens_BL)[0]  # type: ignore[no-any-return]
+
+
+def _load_clip(path: str) -> tuple[Any, Any]:
+    try:
+        from transformers import CLIPTextModel, CLIPTokenizer
+    except ImportError as error:
+        hint = 'install the extra: pip install "nas-video[clip]"'
+        raise ConfigError("text.kind clip needs transformers", hint=hint) from error
+    from pathlib import Path
+
+    root = Path(path)
+    folders = [root / name if (root / name).is_dir() else root for name in ("tokenizer", "text_encoder")]
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folders[0], local_files_only=True)
+        model = CLIPTextModel.from_pretrained(folders[1], local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot be loaded as CLIP: {error}", where=path) from error
+    return tokenizer, model.eval()
+
+
+def make_text_encoder(space: SearchSpace) -> TextEncoder:
+    """The text encoder a search space names, freshly initialised or loaded."""
+    text = space.file.text
+    if text.kind == "clip":
+        return ClipTextEncoder(space.resolve_path(text.path), text.tokens, text.width)
+    return LearnedTextEncoder(text.tokens, text.width, text.layers, text.heads, text.vocabulary)

@@ -1,0 +1,183 @@
+"""A complete text-to-video model: text encoder, denoising network and codec, with its folder format.
+
+Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens, D text width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from nas.errors import CheckpointError
+from nas.files import StrictModel, atomic_folder, derive_seed, load_yaml, write_yaml
+from nas.models.codecs import make_codec
+from nas.models.network import VideoUNet
+from nas.models.text import TextEncoder, make_text_encoder
+from nas.models.weights import load_into, load_safetensors, save_safetensors
+from nas.space import Architecture, SearchSpace
+
+
+class Generation(StrictModel):
+    """How a model is meant to be sampled; saved beside its weights.
+
+    Args:
+        steps: Denoising steps.
+        guidance_scale: Weight of classifier-free guidance (Ho and Salimans 2022); 1 means none, and halves the cost.
+        shift: Timestep shift of the flow-matching schedule (Esser et al. 2024, eq. 23); 1 means none.
+    """
+
+    steps: PositiveInt = 25
+    guidance_scale: Annotated[float, Field(ge=1.0)] = 3.0
+    shift: PositiveFloat = 1.0
+
+
+def flow_schedule(steps: int, shift: float = 1.0) -> FlowMatchEulerDiscreteScheduler:
+    """A scheduler whose noise levels go evenly from 1 to 1/steps, then to 0, shifted by `shift`."""
+    scheduler: FlowMatchEulerDiscreteScheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(sigmas=[1 - index / steps for index in range(steps)])
+    return scheduler
+
+
+@dataclass
+class VideoModel:
+    """A text-to-video model that can be saved, loaded and sampled.
+
+    Args:
+        space: The search space the architecture belongs to.
+        architecture: The layers of `unet`.
+        unet: Predicts velocities (flow matching: noise minus data).
+        text_encoder: Encodes captions.
+        generation: Default sampling settings.
+    """
+
+    space: SearchSpace
+    architecture: Architecture
+    unet: VideoUNet
+    text_encoder: TextEncoder
+    generation: Generation
+
+    @classmethod
+    def build(cls, space: SearchSpace, architecture: Architecture, generation: Generation) -> VideoModel:
+        """A model with fresh weights; call under a seed for a reproducible one."""
+        architecture = space.check(architecture)
+        return cls(space, architecture, VideoUNet(space.lower(architecture)), make_text_encoder(space), generation)
+
+    def save(self, folder: str | Path) -> None:
+        """Write weights, space, architecture and settings to a folder, atomically."""
+        with atomic_folder(folder) as root:
+            save_safetensors(root / "unet.safetensors", self.unet.state_dict())
+            if self.text_encoder.trainable:
+                save_safetensors(root / "text_encoder.safetensors", self.text_encoder.state_dict())
+            self.architecture.save(root / "architecture.yaml")
+            write_yaml(root / "space.yaml", portable_space(self.space))
+            write_yaml(root / "config.yaml", self.generation.model_dump())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> VideoModel:
+        """Read a model that `save` wrote.
+
+        Raises:
+            CheckpointError: The folder or a file in it is missing, damaged or does not fit the others.
+            ConfigError: One of its YAML files is malformed.
+        """
+        root = Path(folder)
+        if not (root / "unet.safetensors").is_file():
+            raise CheckpointError("not a model folder: unet.safetensors is missing", where=root)
+        space = SearchSpace.load(root / "space.yaml")
+        architecture = space.load_architecture(root / "architecture.yaml")
+        model = cls.build(space, architecture, load_yaml(root / "config.yaml", Generation))
+        load_into(model.unet, load_safetensors(root / "unet.safetensors"), where=root / "unet.safetensors")
+        if model.text_encoder.trainable:
+            file = root / "text_encoder.safetensors"
+            load_into(model.text_encoder, load_safetensors(file), where=file)
+        model.unet.eval()
+        model.text_encoder.eval()
+        return model
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        first: int = 0,
+    ) -> torch.Tensor:
+        """Make one clip per prompt.
+
+        Args:
+            prompts: Captions.
+            seed: Clip `i` depends on this seed, `first + i` and its prompt, and on nothing else in the batch.
+            steps: Denoising steps; the model's own when left out.
+            guidance_scale: Classifier-free guidance; the model's own when left out.
+            first: Number of the first clip, to continue a series in batches.
+
+        Returns:
+            Pixels (B, T, 3, H, W) in [-1, 1].
+        """
+        scale = self.generation.guidance_scale if guidance_scale is None else guidance_scale
+        scheduler = flow_schedule(steps or self.generation.steps, self.generation.shift)
+        context_BLD = self.text_encoder.encode(prompts)
+        empty_BLD = self.text_encoder.encode([""] * len(prompts)) if scale != 1 else None
+        sample_BTCHW = self.noise(len(prompts), seed, first).to(context_BLD.device)
+        for timestep in scheduler.timesteps:
+            velocity = guided_velocity(self.unet, sample_BTCHW, timestep, context_BLD, empty_BLD, scale)
+            # diffusers' annotations ask for legacy tensor types
+            sample_BTCHW = scheduler.step(velocity, timestep, sample_BTCHW, return_dict=False)[0]  # type: ignore[arg-type]
+        return make_codec(self.space).decode(sample_BTCHW)
+
+    def noise(self, clips: int, seed: int, first: int = 0) -> torch.Tensor:
+        """Starting noise (B, T, C, H, W); clip `i` depends on `seed` and `first + i` only."""
+        shape = self.space.latent_shape
+        numbers = range(first, first + clips)
+        generators = [torch.Generator().manual_seed(derive_seed(seed, "clip", number)) for number in numbers]
+        return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+
+
+def guided_velocity(
+    unet: torch.nn.Module,
+    sample_BTCHW: torch.Tensor,
+    timestep: torch.Tensor,
+    context_BLD: torch.Tensor,
+    empty_BLD: torch.Tensor | None,
+    scale: float,
+) -> torch.Tensor:
+    """Velocity with classifier-free guidance: `empty + scale * (context - empty)`; plain where `empty` is None.
+
+    Args:
+        unet: The denoising network.
+        sample_BTCHW: Noisy latents.
+        timestep: One timestep for all clips, or (B,).
+        context_BLD: Encoded captions.
+        empty_BLD: The encoded empty caption, per clip.
+        scale: Guidance scale.
+    """
+    timestep_B = timestep.to(sample_BTCHW).expand(sample_BTCHW.shape[0])
+    if empty_BLD is None:
+        return unet(sample_BTCHW, timestep_B, context_BLD)  # type: ignore[no-any-return]
+    both = unet(torch.cat([sample_BTCHW] * 2), torch.cat([timestep_B] * 2), torch.cat([context_BLD, empty_BLD]))
+    with_text, without = both.chunk(2)
+    return without + scale * (with_text - without)  # type: ignore[no-any-return]
+
+
+def portable_space(space: SearchSpace) -> dict[str, object]:
+    """A space's file with absolute paths and without the pretrained backbone, whose weights are in the model."""
+    value = space.to_dict()
+    value["backbone"].pop("pretrained", None)
+    for part in ("codec", "text"):
+        if "path" in value[part]:
+            value[part]["path"] = space.resolve_path(value[part]["path"])
+    return value
+
+
+def batches(count: int, size: int) -> Iterator[range]:
+    """Ranges that cover `count` items in batches of at most `size`."""
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))

@@ -1,0 +1,74 @@
+"""Weights in safetensors files, with errors that say what does not fit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from nas.errors import CheckpointError
+from nas.files import atomic_write
+
+
+def save_safetensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write tensors to a safetensors file, atomically."""
+    with atomic_write(path) as temporary:
+        own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(own, temporary)
+
+
+def load_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file to the CPU.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError("no such file", where=path)
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"not a valid safetensors file: {error}", where=path) from error
+
+
+def load_into(
+    module: nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    where: str | Path,
+    partial: frozenset[str] = frozenset(),
+) -> None:
+    """Load weights strictly.
+
+    Args:
+        module: What to load into.
+        weights: Its state dict.
+        where: The file they came from, for messages.
+        partial: Names that may be absent from `weights`, and then keep their values.
+
+    Raises:
+        CheckpointError: A name is missing or unknown, or a shape differs; the message names the first.
+    """
+    own = module.state_dict()
+    missing = sorted(own.keys() - weights.keys() - partial)
+    foreign = sorted(weights.keys() - own.keys())
+    shapes = sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)
+    for names, what in ((missing, "lacks"), (foreign, "has an unknown weight"), (shapes, "has the wrong shape for")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(f"{what} {names[0]}{more}", where=where, hint="it belongs to another architecture")
+    module.load_state_dict(dict(weights), strict=not partial)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Digest of a module's weights, equal exactly where they are equal bit for bit."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,37 @@
+"""The whole job as one resumable run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nas.files import write_yaml
+from nas.pipeline.config import RunConfig, load_run
+from nas.pipeline.runner import Stage, StageReport, StageResult, run_stages
+from nas.pipeline.stages import Stages
+from nas.pipeline.summary import write_run_summary
+
+__all__ = ["RunConfig", "Stage", "StageReport", "StageResult", "load_run", "run_pipeline", "run_stages"]
+
+
+def run_pipeline(config_path: str | Path, announce: Callable[[str], None] = lambda line: None) -> list[StageReport]:
+    """Run everything that a run file describes; finished stages are skipped, an interrupted one goes on.
+
+    Args:
+        config_path: The run's YAML file.
+        announce: Called with one line when a stage ends.
+
+    Returns:
+        One report per stage, the summary last.
+
+    Raises:
+        NasError: A stage cannot do its work; what it had done is kept.
+    """
+    path = Path(config_path)
+    config, space = load_run(path)
+    root = path.parent / config.out
+    write_yaml(root / "config.yaml", config.model_dump(mode="json"))
+    reports = run_stages(Stages(config, space, path.parent, root).all(), root, announce)
+    summary = write_run_summary(root, space, reports)
+    announce(f"summary: {summary.folder}")
+    return [*reports, summary]

@@ -1,0 +1,192 @@
+"""The stages of a run: what each one does in its folder, and what it leaves for the next."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nas.data import DataSplit
+from nas.export import export_bundle
+from nas.files import write_json
+from nas.latency import LatencyPredictor, LatencyTable, check_networks, profile
+from nas.latency import summarize_checks
+from nas.models import Generation, VideoModel, network_cost
+from nas.pipeline.config import RunConfig, open_clips
+from nas.pipeline.runner import Stage, StageResult
+from nas.report import plot_front, plot_latency_check
+from nas.report.samples import write_samples
+from nas.runtimes import get_runtime
+from nas.search import load_study, run_search
+from nas.space import Architecture, SearchSpace
+from nas.training import distill, finetune_model, inherit_model, supernet_quality, train_supernet
+
+STUDY = "search"
+GUIDANCE = 3.0
+
+
+class Stages:
+    """The stages of one run, over one search space and one set of clips.
+
+    Args:
+        config: The run's settings.
+        space: Its search space.
+        base: Folder of the run's file, from which its relative paths start.
+        root: Folder of the run.
+    """
+
+    def __init__(self, config: RunConfig, space: SearchSpace, base: Path, root: Path) -> None:
+        self.config, self.space, self.base, self.root = config, space, base, root
+
+    @cached_property
+    def clips(self) -> DataSplit:
+        """The run's clips, decoded once and kept in the run's folder."""
+        return open_clips(self.config, self.space, self.base, self.root / "data")
+
+    def all(self) -> list[Stage]:
+        """The stages in order, each with the settings that decide its result."""
+        config = self.config
+        table = [
+            ("data", [config.data, self.space.file.video], (), self.data),
+            ("profile", [config.profile, self.space.fingerprint], (), self.profile),
+            ("train", [config.train, self.space.fingerprint], ("data",), self.train),
+            ("search", [config.search, config.quality], ("profile", "train"), self.search),
+            ("front", [config.pick], ("search",), self.front),
+            ("check", [config.check], ("front",), self.check),
+            ("distill", [config.distill], ("front",), self.distill),
+            ("export", [config.export], ("distill",), self.export),
+            ("samples", [config.generate], ("distill",), self.samples),
+        ]
+        return [Stage(name, [_plain(item) for item in settings], needs, run) for name, settings, needs, run in table]
+
+    def data(self, folder: Path) -> StageResult:
+        """Decode the clips into shards."""
+        clips = self.clips
+        counts = {"train": len(clips.train), "validation": len(clips.validation)}
+        return StageResult(f"{counts['train']} training clips, {counts['validation']} held out", values=counts)
+
+    def profile(self, folder: Path) -> StageResult:
+        """Measure the blocks of the whole space on this machine."""
+        table = profile(self.space, self.runtime, folder / "table.csv", rounds=self.config.profile.rounds)
+        headline = f"{len(table)} blocks measured on {table.metadata.device}, {table.metadata.runtime}"
+        return StageResult(headline, ("table.csv", "table.json"))
+
+    def train(self, folder: Path) -> StageResult:
+        """Train the supernet."""
+        result = train_supernet(self.space, self.clips.train, self.config.train, folder)
+        headline = f"supernet after {result.steps} steps, loss {result.final_loss:.4f}"
+        values = {"steps": result.steps, "loss": result.final_loss, "elapsed_s": result.elapsed_s}
+        return StageResult(headline, ("supernet/supernet.safetensors", "metrics.csv"), values)
+
+    def search(self, folder: Path) -> StageResult:
+        """Search the front of held-out loss against predicted latency."""
+        quality = supernet_quality(
+            self.space, self.root / "train", self.clips.validation, batches=self.config.quality.batches
+        )
+        result = run_search(
+            self.space,
+            self.predictor,
+            quality,
+            self.config.search,
+            self.storage,
+            STUDY,
+            cost=lambda architecture: network_cost(self.space.lower(architecture)),
+        )
+        headline = f"{len(result.record.evaluations)} of {self.space.count():,} architectures scored: {result.reason}"
+        return StageResult(headline, ("study.db",))
+
+    def front(self, folder: Path) -> StageResult:
+        """Draw the front and pick the architecture that goes on."""
+        record = load_study(self.storage, STUDY)
+        chosen = record.pick(latency_budget_ms=self.config.pick.latency_budget_ms)
+        chosen.architecture.save(folder / "architecture.yaml")
+        write_json(folder / "front.json", [member.to_dict() for member in record.front])
+        for suffix in ("png", "svg"):
+            plot_front(record, folder / f"front.{suffix}", chosen=chosen.architecture)
+        headline = (
+            f"{len(record.front)} architectures on the front; picked {chosen.architecture.id}, "
+            f"{chosen.latency_ms:.1f} ms per clip ({chosen.provenance} blocks, summed)"
+        )
+        values = {"architecture": chosen.architecture.to_dict(), **chosen.to_dict()}
+        return StageResult(headline, ("architecture.yaml", "front.json", "front.png", "front.svg"), values)
+
+    def check(self, folder: Path) -> StageResult:
+        """Measure members of the front as whole networks, against what the table predicts."""
+        front = load_study(self.storage, STUDY).front
+        chosen = _spread([member.architecture for member in front], self.config.check.networks)
+        checks = check_networks(self.space, self.table, self.runtime, chosen)
+        summary = summarize_checks(checks)
+        rows = [check.to_dict() for check in checks]
+        write_json(folder / "check.json", {"summary": summary.to_dict(), "networks": rows})
+        plot_latency_check(checks, folder / "check.png")
+        headline = f"{len(checks)} networks measured: mean error {summary.mape_percent:.1f}%, worst {summary.worst_percent:.1f}%"
+        return StageResult(headline, ("check.json", "check.png"), {"networks": rows, **summary.to_dict()})
+
+    def distill(self, folder: Path) -> StageResult:
+        """Train the chosen architecture on, alone, then distil it to a few steps."""
+        settings = self.config.distill
+        generation = Generation(guidance_scale=settings.distillation.guidance_scale)
+        teacher = inherit_model(self.space, self.root / "train", self.chosen, generation)
+        if settings.finetune is not None:
+            finetune_model(teacher, self.clips.train, settings.finetune, folder / "teacher")
+            teacher = VideoModel.load(folder / "teacher" / "model")
+        result = distill(teacher, self.clips.train, settings.training, settings.distillation, folder)
+        headline = f"{settings.distillation.steps}-step model without guidance, loss {result.final_loss:.4f}"
+        values = {"steps": result.steps, "loss": result.final_loss, "elapsed_s": result.elapsed_s}
+        return StageResult(headline, ("model/unet.safetensors", "metrics.csv"), values)
+
+    def export(self, folder: Path) -> StageResult:
+        """Write the bundle: weights, architecture, ONNX and Core ML."""
+        report = export_bundle(self.student, folder / "bundle", formats=self.config.export.formats)
+        return StageResult(report.headline, ("bundle/report.json",), report.to_dict())
+
+    def samples(self, folder: Path) -> StageResult:
+        """Generate clips with the distilled model."""
+        settings = self.config.generate
+        prompts = settings.prompts or tuple(dict.fromkeys(self.clips.validation.captions))[: settings.count]
+        files = write_samples(self.student, prompts, folder, seed=settings.seed)
+        steps = self.student.generation.steps
+        names = tuple(file.name for file in files)
+        values = {"prompts": list(prompts), "steps": steps}
+        return StageResult(f"{len(files)} clips in {steps} steps each", names, values)
+
+    @property
+    def storage(self) -> str:
+        """Where the study stands."""
+        return str(self.root / "search" / "study.db")
+
+    @property
+    def runtime(self) -> Any:
+        """The runtime that measures."""
+        return get_runtime(self.config.profile.runtime, threads=self.config.profile.threads)
+
+    @property
+    def table(self) -> LatencyTable:
+        """The table that the profile stage wrote."""
+        return LatencyTable.load(self.root / "profile" / "table.csv")
+
+    @property
+    def predictor(self) -> LatencyPredictor:
+        """Predicts pipeline latency from that table."""
+        return LatencyPredictor(self.space, self.table, steps=self.config.search.steps)
+
+    @property
+    def chosen(self) -> Architecture:
+        """The architecture that the front stage picked."""
+        return self.space.load_architecture(self.root / "front" / "architecture.yaml")
+
+    @property
+    def student(self) -> VideoModel:
+        """The model that the distill stage made."""
+        return VideoModel.load(self.root / "distill" / "model")
+
+
+def _plain(item: Any) -> Any:
+    return item.model_dump(mode="json") if hasattr(item, "model_dump") else item
+
+
+def _spread(items: list[Architecture], count: int) -> list[Architecture]:
+    """At most `count` items, evenly spread, both ends among them."""
+    if len(items) <= count:
+        return items
+    return [items[round(index * (len(items) - 1) / max(count - 1, 1))] for index in range(count)]

@@ -1,0 +1,97 @@
+"""Held-out flow loss: how well an architecture predicts velocities on clips it was not trained on.
+
+Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens, D text width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from nas.data import ClipDataset, batch_indices
+from nas.data.pixels import to_pixels
+from nas.files import derive_seed
+from nas.models import Codec, SuperNet, TextEncoder
+from nas.quality.base import QualityMetric
+from nas.space import Architecture
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """One prepared batch: noisy latents, timesteps, captions, and the velocity to predict."""
+
+    sample_BTCHW: torch.Tensor
+    timestep_B: torch.Tensor
+    context_BLD: torch.Tensor
+    target_BTCHW: torch.Tensor
+
+
+class HeldOutFlowLoss(QualityMetric):
+    """Mean squared error of the velocity on held-out clips, with common random numbers.
+
+    Clips, noise and timesteps are drawn once and shared by all architectures, so that the difference of two
+    scores is due to the architectures. Noise levels are the mid-quantiles of the logit-normal distribution that
+    training draws from, spread evenly over each batch.
+
+    Args:
+        supernet: Weights that architectures inherit.
+        text_encoder: Encodes captions.
+        codec: Encodes clips.
+        clips: Held-out clips.
+        seed: Seed of the draw.
+        batches: Number of batches.
+        batch_size: Clips per batch.
+    """
+
+    name = "held-out flow loss"
+    direction = "minimize"
+
+    def __init__(
+        self,
+        supernet: SuperNet,
+        text_encoder: TextEncoder,
+        codec: Codec,
+        clips: ClipDataset,
+        *,
+        seed: int = 0,
+        batches: int = 4,
+        batch_size: int = 8,
+    ) -> None:
+        self.supernet = supernet.eval()
+        self.fingerprint = f"{self.name}/{clips.fingerprint}/{seed}/{batches}x{batch_size}"
+        self._probes = [
+            self._prepare(text_encoder, codec, clips, derive_seed(seed, "probe"), number, batch_size)
+            for number in range(batches)
+        ]
+
+    @torch.no_grad()
+    def score(self, architecture: Architecture) -> float:
+        """See `QualityMetric.score`."""
+        losses = [
+            F.mse_loss(
+                self.supernet(probe.sample_BTCHW, probe.timestep_B, probe.context_BLD, architecture),
+                probe.target_BTCHW,
+            )
+            for probe in self._probes
+        ]
+        return float(torch.stack(losses).mean())
+
+    @torch.no_grad()
+    def _prepare(
+        self, text_encoder: TextEncoder, codec: Codec, clips: ClipDataset, seed: int, number: int, size: int
+    ) -> _Probe:
+        device = next(self.supernet.parameters()).device
+        video_BTCHW, captions = clips.batch(batch_indices(len(clips), size, seed, number))
+        latent_BTCHW = codec.encode(to_pixels(video_BTCHW))
+        generator = torch.Generator().manual_seed(derive_seed(seed, "noise", number))
+        noise_BTCHW = torch.randn(latent_BTCHW.shape, generator=generator)
+        level_B = torch.special.ndtri((torch.arange(size) + 0.5) / size).sigmoid()
+        level_B1111 = level_B.reshape(-1, 1, 1, 1, 1)
+        return _Probe(
+            ((1 - level_B1111) * latent_BTCHW + level_B1111 * noise_BTCHW).to(device),
+            (level_B * 1000).to(device),
+            text_encoder.encode(captions).to(device),
+            (noise_BTCHW - latent_BTCHW).to(device),
+        )

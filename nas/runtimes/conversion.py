@@ -1,0 +1,76 @@
+"""What all conversions share: evaluation mode, silence, and errors and files as the rest of nas has them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nas.errors import RuntimeUnavailableError
+from nas.files import storage_errors
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """Put a module in evaluation mode, without gradients, and give each part its own mode back."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield module
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+@contextlib.contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Silence warnings, progress bars and these loggers; errors still surface as exceptions."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in loggers}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def conversion_errors(target: str, module: nn.Module) -> Iterator[None]:
+    """Turn a converter's refusal into one line that names the module."""
+    try:
+        yield
+    # Converters raise whatever their parts raise; a disk problem is told apart by `staged`.
+    except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError, KeyError) as error:
+        text = str(error).strip().partition("\n")[0]
+        raise RuntimeUnavailableError(
+            f"{type(module).__name__} cannot be converted to {target}: {text or type(error).__name__}"
+        ) from error
+
+
+@contextlib.contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Yield a path of the same name in a temporary folder; move it, and files beside it, to `path` on success.
+
+    For formats whose files refer to each other by name, or that are folders. The named file is moved last.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            yield Path(folder) / path.name
+            for item in sorted(Path(folder).iterdir(), key=lambda item: item.name == path.name):
+                target = path.parent / item.name
+                if target.is_dir():
+                    shutil.rmtree(target)
+                item.replace(target)

@@ -1,0 +1,41 @@
+"""What this machine is and what is installed on it, for the metadata of measurements and bundles."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+_PACKAGES = ("torch", "diffusers", "onnx", "onnxscript", "onnxruntime", "coremltools", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the operating system and the libraries that convert and execute; absent ones left out."""
+    found = {"python": platform.python_version(), "os": platform.platform(terse=True)}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it, e.g. `Apple M3`; its architecture where it gives none."""
+    name = _cpu_model_linux() if sys.platform.startswith("linux") else _cpu_model_other()
+    return name or platform.processor() or platform.machine()
+
+
+def _cpu_model_linux() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _cpu_model_other() -> str:
+    if sys.platform != "darwin":
+        return ""
+    command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

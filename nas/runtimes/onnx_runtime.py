@@ -1,0 +1,106 @@
+"""ONNX Runtime on the processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnxruntime
+import torch
+from torch import nn
+
+from nas.errors import CheckpointError
+from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
+from nas.runtimes.conversion import conversion_errors, evaluating, quiet, staged
+
+EMBEDDED_BYTES = 1_500_000_000
+"""Above this the weights go into a file beside the model: a protobuf message ends at 2 GiB."""
+
+_ERRORS_ONLY = 3
+_LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+
+
+class OnnxExecutable(Executable):
+    """An inference session."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._names = [item.name for item in session.get_inputs()]
+
+    def run(self, inputs: Sequence[Array]) -> Array:
+        """See `Executable.run`."""
+        output: Array = self._session.run(None, dict(zip(self._names, inputs, strict=True)))[0]
+        return output
+
+    def bind(self, inputs: Sequence[Array]) -> Callable[[], object]:
+        """See `Executable.bind`; input and output buffers are bound once."""
+        binding = self._session.io_binding()
+        for name, array in zip(self._names, inputs, strict=True):
+            binding.bind_cpu_input(name, array)
+        for output in self._session.get_outputs():
+            binding.bind_output(output.name, "cpu")
+        return lambda: self._session.run_with_iobinding(binding)
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime on the processor, in fp32.
+
+    Args:
+        threads: Processor threads within an operation.
+        opset: ONNX opset to convert to.
+    """
+
+    name = "onnxruntime"
+    suffix = ".onnx"
+
+    def __init__(self, threads: int = 1, opset: int = 20) -> None:
+        self.threads = threads
+        self.opset = opset
+
+    @property
+    def settings(self) -> RuntimeSettings:
+        """See `Runtime.settings`."""
+        return RuntimeSettings(self.name, "fp32", "cpu", self.threads, str(self.opset))
+
+    def unavailable_reason(self) -> str | None:
+        """See `Runtime.unavailable_reason`: ONNX Runtime is a dependency of nas."""
+        return None
+
+    def convert(
+        self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
+    ) -> None:
+        """See `Runtime.convert`; weights above `EMBEDDED_BYTES` go into a second file, `path` + `.data`."""
+        with evaluating(module), quiet(*_LOGGERS), conversion_errors("ONNX", module):
+            program = torch.onnx.export(
+                module,
+                tuple(inputs),
+                input_names=list(input_names),
+                output_names=["output"],
+                opset_version=self.opset,
+                dynamo=True,
+                verbose=False,
+            )
+        assert program is not None
+        size_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
+        with staged(path) as temporary:
+            program.save(temporary, external_data=size_bytes > EMBEDDED_BYTES)
+
+    def load(self, path: Path) -> Executable:
+        """See `Runtime.load`."""
+        if not path.is_file():
+            raise CheckpointError("no such file", where=path)
+        try:
+            return OnnxExecutable(onnxruntime.InferenceSession(path, self._options(), ["CPUExecutionProvider"]))
+        except Exception as error:
+            if type(error).__module__.startswith("onnxruntime."):
+                raise CheckpointError(f"not a valid ONNX model: {error}", where=path) from error
+            raise
+
+    def _options(self) -> onnxruntime.SessionOptions:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        # The threads of one session must not spin while another is measured.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        return options

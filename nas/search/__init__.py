@@ -1,0 +1,32 @@
+"""The search of the front of quality against latency."""
+
+from __future__ import annotations
+
+from nas.search.config import Budgets, SamplerName, SearchConfig
+from nas.search.pareto import hypervolume, knee, pareto_front
+from nas.search.protocols import Choice, Cost, CostModel, LatencyFigure, LatencyModel, Space
+from nas.search.record import Evaluation, FrontMember, StudyRecord, empty_front, load_front, load_study
+from nas.search.study import SearchResult, search
+
+__all__ = [
+    "Budgets",
+    "Choice",
+    "Cost",
+    "CostModel",
+    "Evaluation",
+    "FrontMember",
+    "LatencyFigure",
+    "LatencyModel",
+    "SamplerName",
+    "SearchConfig",
+    "SearchResult",
+    "Space",
+    "StudyRecord",
+    "empty_front",
+    "hypervolume",
+    "knee",
+    "load_front",
+    "load_study",
+    "pareto_front",
+    "search",
+]

@@ -1,0 +1,49 @@
+"""Settings of a search."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from nas.files import StrictModel
+
+SamplerName = Literal["random", "nsga2", "nsga3", "tpe", "exhaustive"]
+
+
+class Budgets(StrictModel):
+    """Upper limits that every architecture of the front has to respect; `None` means no limit.
+
+    Args:
+        latency_ms: Predicted latency of the whole pipeline, for one clip.
+        parameters: Weights of the denoising network.
+        memory_bytes: Peak of the values alive between the blocks of the denoising network, in fp32.
+    """
+
+    latency_ms: float | None = Field(None, gt=0)
+    parameters: int | None = Field(None, gt=0)
+    memory_bytes: int | None = Field(None, gt=0)
+
+
+class SearchConfig(StrictModel):
+    """How long to search, and how.
+
+    Args:
+        evaluations: Distinct architectures to score, over all runs of the study. Failed ones count.
+        sampler: Who proposes. `exhaustive` walks the space in its own order.
+        seed: Equal seeds propose equal architectures.
+        steps: Denoising steps per clip, for which the latency is predicted.
+        budgets: Upper limits.
+        timeout_s: End this run after so many seconds; the evaluation under way is finished.
+        patience: End after so many evaluations in a row that left the front as it was.
+        max_failures: Give up after so many failed evaluations in a row.
+    """
+
+    evaluations: int = Field(100, gt=0)
+    sampler: SamplerName = "nsga2"
+    seed: int = 0
+    steps: int = Field(4, gt=0)
+    budgets: Budgets = Budgets()
+    timeout_s: float | None = Field(None, gt=0)
+    patience: int | None = Field(None, gt=0)
+    max_failures: int = Field(5, gt=0)

@@ -1,0 +1,142 @@
+"""From an architecture to what a trial records: known costs, constraints, and the score that takes time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nas.errors import BudgetError, ConfigError, NasError
+from nas.search.config import Budgets
+from nas.search.protocols import CostModel, LatencyModel, Space
+from nas.space import Architecture
+
+if TYPE_CHECKING:
+    from nas.quality.base import QualityMetric
+
+
+@dataclass(frozen=True)
+class KnownCosts:
+    """What is known of an architecture before it is scored.
+
+    Args:
+        latency_ms: Predicted latency of the pipeline for one clip.
+        unet_ms: Predicted latency of one call of the denoising network.
+        provenance: Where the latency comes from: `measured`, `estimated` or `published`.
+        parameters: Weights of the denoising network; `None` when the search was given no cost model.
+        memory_bytes: Peak of its activations; `None` likewise.
+    """
+
+    latency_ms: float
+    unet_ms: float
+    provenance: str
+    parameters: int | None
+    memory_bytes: int | None
+
+
+class Objective:
+    """Scores architectures and compares their known costs with the budgets.
+
+    Args:
+        space: The space searched.
+        latency: Latency of its architectures.
+        quality: The metric; its direction is that of the first objective.
+        budgets: Upper limits on the known costs.
+        cost: Parameters and memory; needed when a budget limits them.
+
+    Raises:
+        ConfigError: A budget limits parameters or memory, and there is no cost model.
+    """
+
+    def __init__(
+        self, space: Space, latency: LatencyModel, quality: QualityMetric, budgets: Budgets, cost: CostModel | None
+    ) -> None:
+        self.space, self.latency, self.quality, self.budgets, self.cost = space, latency, quality, budgets, cost
+        self._known: dict[str, KnownCosts] = {}
+        self.limits = {name: float(limit) for name, limit in budgets.model_dump().items() if limit is not None}
+        if cost is None and self.limits.keys() - {"latency_ms"}:
+            names = ", ".join(sorted(self.limits.keys() - {"latency_ms"}))
+            raise ConfigError(f"budgets on {names} need a cost model, and there is none", where="search.budgets",
+                              hint="pass cost=... to nas.search.search")  # fmt: skip
+
+    def costs(self, architecture: Architecture) -> KnownCosts:
+        """The known costs of an architecture; computed once.
+
+        Raises:
+            NasError: Its latency is unknown.
+        """
+        if architecture.id not in self._known:
+            figure = self.latency.predict(architecture)
+            if not (math.isfinite(figure.pipeline_ms) and figure.pipeline_ms > 0):
+                raise NasError(f"the latency model returned {figure.pipeline_ms} ms", where=f"{architecture.id}",
+                               hint="a latency is a positive number, and an unknown one an error")  # fmt: skip
+            cost = None if self.cost is None else self.cost(architecture)
+            self._known[architecture.id] = KnownCosts(
+                float(figure.pipeline_ms),
+                float(figure.unet_ms),
+                figure.provenance,
+                None if cost is None else cost.parameters,
+                None if cost is None else cost.peak_activation_bytes,
+            )
+        return self._known[architecture.id]
+
+    def constraints(self, architecture: Architecture) -> dict[str, float]:
+        """For each budget, the share by which the architecture exceeds it; zero or less where it is met.
+
+        A share, so that a sampler that adds up violations adds comparable numbers.
+        """
+        costs = self.costs(architecture)
+        return {name: getattr(costs, name) / limit - 1 for name, limit in self.limits.items()}
+
+    def feasible(self, architecture: Architecture) -> bool:
+        """Whether every budget is met."""
+        return all(excess <= 0 for excess in self.constraints(architecture).values())
+
+    def score(self, architecture: Architecture) -> float:
+        """The quality of an architecture.
+
+        Raises:
+            ArithmeticError: The score is not finite.
+        """
+        value = float(self.quality.score(architecture))
+        if not math.isfinite(value):
+            raise ArithmeticError(f"{self.quality.name} is {value}")
+        return value
+
+    def check_budgets(self) -> None:
+        """Make sure, before anything is scored, that each budget can be met by some architecture.
+
+        Raises:
+            BudgetError: One cannot; the message names the architecture that comes closest.
+        """
+        for name in self.limits:
+            best = self.latency.fastest() if name == "latency_ms" else self._lightest(name)
+            if self.constraints(best)[name] > 0:
+                raise budget_error(name, self.limits[name], getattr(self.costs(best), name), best)
+
+    def _lightest(self, name: str) -> Architecture:
+        """The architecture of least parameters or memory, found slot by slot.
+
+        Exact for networks: parameters are a sum over slots and peak memory is a maximum over them, so no
+        slot's best choice depends on the others. Where choices tie, the smallest architecture's stays.
+        """
+        choices = list(self.space.smallest().choices)
+        for index, slot in enumerate(self.space.slots):
+            candidates = dict.fromkeys([choices[index], *slot.candidates])
+            trials = [[*choices[:index], candidate, *choices[index + 1 :]] for candidate in candidates]
+            choices = min(trials, key=lambda trial: getattr(self.costs(self.space.architecture(trial)), name))
+        return self.space.architecture(choices)
+
+
+_BEST = {"latency_ms": "fastest", "parameters": "smallest", "memory_bytes": "leanest"}
+_UNITS = {"latency_ms": "ms", "parameters": "parameters", "memory_bytes": "bytes"}
+
+
+def budget_error(name: str, limit: float, least: float, best: Architecture) -> BudgetError:
+    """The complaint that a budget cannot be met, naming the architecture that comes closest."""
+    unit = _UNITS[name]
+    return BudgetError(
+        f"no architecture meets the budget of {limit:,.6g} {unit}; the {_BEST[name]} is {best.id} ({best}) "
+        f"with {least:,.6g} {unit}",
+        hint=f"raise the budget to {least:,.6g} {unit} or more, or change the space",
+    )

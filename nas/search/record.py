@@ -1,0 +1,202 @@
+"""What a study has found: its evaluations and their front, read back from the storage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.errors import BudgetError, ConfigError
+from nas.search.pareto import Direction, knee, pareto_front
+from nas.search.storage import IDENTITY, existing_study, storage_errors
+from nas.space import Architecture
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One scored architecture.
+
+    Args:
+        architecture: What was scored.
+        quality: Its score, in the direction of the study.
+        latency_ms: Predicted latency of the pipeline for one clip.
+        unet_ms: Predicted latency of one call of the denoising network.
+        parameters: Weights of the denoising network; `None` when unknown.
+        provenance: Where the latency comes from: `measured`, `estimated` or `published`.
+        trial: Number of the trial in the study.
+        feasible: Whether it meets the budgets of the study.
+    """
+
+    architecture: Architecture
+    quality: float
+    latency_ms: float
+    unet_ms: float
+    parameters: int | None
+    provenance: str
+    trial: int
+    feasible: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for tables and JSON."""
+        return {
+            "id": self.architecture.id,
+            "layers": str(self.architecture),
+            "quality": self.quality,
+            "latency_ms": self.latency_ms,
+            "parameters": self.parameters,
+            "provenance": self.provenance,
+        }
+
+
+FrontMember = Evaluation
+"""A feasible evaluation that no other feasible one of its study dominates."""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as it stands in its storage.
+
+    Args:
+        name: Name of the study.
+        where: The storage, for messages.
+        space: Name of the search space.
+        quality: Name of the quality metric.
+        direction: Its direction.
+        steps: Denoising steps per clip that latencies hold for.
+        device: The machine that latencies hold for.
+        runtime: How the network is executed there.
+        latency_budget_ms: The study's latency budget, if it had one.
+        evaluations: Every architecture scored, in the order of their trials.
+        failed: Number of architectures whose evaluation failed.
+    """
+
+    name: str
+    where: str
+    space: str
+    quality: str
+    direction: Direction
+    steps: int
+    device: str
+    runtime: str
+    latency_budget_ms: float | None
+    evaluations: tuple[Evaluation, ...]
+    failed: int
+
+    @property
+    def directions(self) -> tuple[Direction, Direction]:
+        """Of quality and latency."""
+        return (self.direction, "minimize")
+
+    @property
+    def front(self) -> tuple[FrontMember, ...]:
+        """The feasible evaluations that no other one dominates, fastest first; empty when there are none."""
+        feasible = [evaluation for evaluation in self.evaluations if evaluation.feasible]
+        mask = pareto_front(_points(feasible), self.directions)
+        members = [member for member, on_front in zip(feasible, mask, strict=True) if on_front]
+        return tuple(sorted(members, key=lambda member: (member.latency_ms, member.trial)))
+
+    def best_within(self, latency_budget_ms: float) -> FrontMember:
+        """The member of best quality that meets a latency budget.
+
+        Raises:
+            BudgetError: None does; the message names the fastest one.
+        """
+        within = [member for member in self._members() if member.latency_ms <= latency_budget_ms]
+        if not within:
+            fastest = self.front[0]
+            raise BudgetError(
+                f"no member of the front meets the budget of {latency_budget_ms:,.6g} ms; the fastest is "
+                f"{fastest.architecture.id} ({fastest.architecture}) with {fastest.latency_ms:,.6g} ms",
+                where=f"study {self.name}",
+                hint="raise the budget, or search on with this budget under another study name",
+            )
+        # Along a front quality improves with latency, so the slowest that still fits is the best.
+        return within[-1]
+
+    def knee(self) -> FrontMember:
+        """The member beyond which more latency buys little quality.
+
+        Raises:
+            BudgetError: The front is empty.
+        """
+        members = self._members()
+        return members[knee(_points(members), self.directions)]
+
+    def _members(self) -> tuple[FrontMember, ...]:
+        if not self.front:
+            raise BudgetError(empty_front(self), where=self.where, hint="let `nas search` go on")
+        return self.front
+
+
+def empty_front(record: StudyRecord) -> str:
+    """Why a study has no front."""
+    scored = len(record.evaluations)
+    if not scored and not record.failed:
+        return f"study {record.name} has no evaluations yet"
+    return f"study {record.name} has no front: {scored} architectures scored, {record.failed} failed, none feasible"
+
+
+def load_study(storage: str | Path, study_name: str) -> StudyRecord:
+    """Read a study.
+
+    Args:
+        storage: Path of a SQLite file, or a storage URL of Optuna.
+        study_name: Name of the study.
+
+    Raises:
+        StorageError: The storage cannot be opened, or holds no such study.
+        ConfigError: The study was not made by `nas search`.
+    """
+    study = existing_study(storage, study_name)
+    with storage_errors(storage):
+        return read_study(study, where=str(storage))
+
+
+def load_front(storage: str | Path, study_name: str) -> list[FrontMember]:
+    """The front of a study, fastest first; empty when there is none. Raises as `load_study` does."""
+    return list(load_study(storage, study_name).front)
+
+
+def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
+    """Turn an Optuna study into a record; see `load_study`."""
+    identity = study.user_attrs.get(IDENTITY)
+    if identity is None:
+        raise ConfigError(f"study {study.study_name} was not made by `nas search`", where=where)
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+    first = [trial for trial in trials if "duplicate_of" not in trial.user_attrs]
+    return StudyRecord(
+        name=study.study_name,
+        where=where,
+        space=identity["space"],
+        quality=identity["quality_metric"],
+        direction=identity["direction"],
+        steps=identity["steps"],
+        device=identity["device"],
+        runtime=identity["runtime"],
+        latency_budget_ms=identity["budgets"]["latency_ms"],
+        evaluations=tuple(_evaluation(trial) for trial in first if trial.state == TrialState.COMPLETE),
+        failed=sum("failure" in trial.user_attrs for trial in first),
+    )
+
+
+def _evaluation(trial: FrozenTrial) -> Evaluation:
+    attrs = trial.user_attrs
+    quality, latency_ms = trial.values
+    return Evaluation(
+        architecture=Architecture.from_dict(attrs["architecture"], where=f"trial {trial.number}"),
+        quality=quality,
+        latency_ms=latency_ms,
+        unet_ms=attrs["unet_ms"],
+        parameters=attrs["parameters"],
+        provenance=attrs["provenance"],
+        trial=trial.number,
+        feasible=all(value <= 0 for value in trial.constraints.values()),
+    )
+
+
+def _points(evaluations: Sequence[Evaluation]) -> list[tuple[float, float]]:
+    return [(evaluation.quality, evaluation.latency_ms) for evaluation in evaluations]

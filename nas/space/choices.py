@@ -1,0 +1,146 @@
+"""The set of architectures that slots span: counting, sampling, mutating, enumerating."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nas.errors import ArchitectureError
+from nas.space.architecture import Architecture
+from nas.space.layers import NONE
+from nas.space.resolve import Slot
+
+
+class ArchitectureSet:
+    """All ways to fill the slots.
+
+    Args:
+        name: Name of the space, which its architectures carry.
+        slots: The slots in the order of the network.
+        where: What the slots come from, for messages.
+    """
+
+    def __init__(self, name: str, slots: tuple[Slot, ...], where: str | Path) -> None:
+        self.name = name
+        self.slots = slots
+        self.where = Path(where)
+
+    def architecture(self, choices: Sequence[str]) -> Architecture:
+        """The architecture with these choices, one per slot in the order of the network.
+
+        Raises:
+            ArchitectureError: The number of choices is wrong, or one is not a candidate of its slot.
+        """
+        if len(choices) != len(self.slots):
+            raise ArchitectureError(f"{len(choices)} choices for {len(self.slots)} slots", where=self.where)
+        layers: dict[str, tuple[str, ...]] = {}
+        for slot, choice in zip(self.slots, choices, strict=True):
+            if choice not in slot.candidates:
+                known = ", ".join(slot.candidates)
+                raise ArchitectureError(f"slot {slot.id} cannot hold {choice!r} (known: {known})", where=self.where)
+            layers[slot.stage] = (*layers.get(slot.stage, ()), choice)
+        return Architecture(self.name, tuple(layers.items()))
+
+    def check(self, architecture: Architecture, *, where: str | Path | None = None) -> Architecture:
+        """Return the architecture in canonical order.
+
+        Args:
+            architecture: The architecture.
+            where: The file it came from, for messages.
+
+        Raises:
+            ArchitectureError: It belongs to another space, or does not fit this one.
+        """
+        place = where or f"architecture {architecture.id}"
+        if architecture.space != self.name:
+            raise ArchitectureError(f"space: expected {self.name!r}, got {architecture.space!r}", where=place)
+        given = dict(architecture.layers)
+        stages = {stage: [slot for slot in self.slots if slot.stage == stage] for stage in self._stages()}
+        if given.keys() != stages.keys():
+            expected, got = ", ".join(stages) or "none", ", ".join(given) or "none"
+            raise ArchitectureError(f"layers: expected the stages {expected}; got {got}", where=place)
+        for stage, slots in stages.items():
+            self._check_stage(stage, slots, given[stage], place)
+        return self.architecture([name for stage in stages for name in given[stage]])
+
+    def load_architecture(self, path: str | Path) -> Architecture:
+        """Read an architecture of this space from YAML; raises as `check` and `Architecture.load` do."""
+        return self.check(Architecture.load(path), where=path)
+
+    def count(self) -> int:
+        """Number of architectures."""
+        return math.prod(len(slot.candidates) for slot in self.slots)
+
+    def smallest(self) -> Architecture:
+        """No temporal layer wherever the slot allows it, the first candidate elsewhere."""
+        return self.architecture([NONE if NONE in slot.candidates else slot.candidates[0] for slot in self.slots])
+
+    def uniform(self, candidate: str) -> Architecture | None:
+        """The same candidate in every slot, or `None` where some slot does not offer it."""
+        if all(candidate in slot.candidates for slot in self.slots):
+            return self.architecture([candidate] * len(self.slots))
+        return None
+
+    def sample(self, rng: random.Random) -> Architecture:
+        """A random architecture, every one equally likely."""
+        return self.architecture([rng.choice(slot.candidates) for slot in self.slots])
+
+    def sample_distinct(self, rng: random.Random, count: int) -> tuple[Architecture, ...]:
+        """Random architectures that all differ, every set of them equally likely.
+
+        Raises:
+            ArchitectureError: The space does not have that many.
+        """
+        if count > self.count():
+            raise ArchitectureError(
+                f"{count} different architectures asked for, {self.count()} exist", where=self.where
+            )
+        if count > self.count() // 2:
+            return tuple(rng.sample(list(self.enumerate()), count))
+        drawn: dict[Architecture, None] = {}
+        while len(drawn) < count:
+            drawn.setdefault(self.sample(rng))
+        return tuple(drawn)
+
+    def mutate(self, architecture: Architecture, rng: random.Random, *, slots: int = 1) -> Architecture:
+        """A copy with the choice of `slots` random slots replaced by another candidate.
+
+        Slots with one candidate cannot change; where fewer than `slots` can, all that can do.
+        """
+        choices = list(self.check(architecture).choices)
+        free = [index for index, slot in enumerate(self.slots) if len(slot.candidates) > 1]
+        for index in rng.sample(free, min(slots, len(free))):
+            choices[index] = rng.choice([name for name in self.slots[index].candidates if name != choices[index]])
+        return self.architecture(choices)
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """Every architecture once, in a fixed order; look at `count` first."""
+        sizes = [len(slot.candidates) for slot in self.slots]
+        for number in range(self.count()):
+            choices, rest = [], number
+            for size, slot in zip(reversed(sizes), reversed(self.slots), strict=True):
+                rest, digit = divmod(rest, size)
+                choices.append(slot.candidates[digit])
+            yield self.architecture(choices[::-1])
+
+    def covering(self) -> tuple[Architecture, ...]:
+        """A few architectures that together hold every candidate of every slot."""
+        most = max((len(slot.candidates) for slot in self.slots), default=1)
+        rows = ([slot.candidates[index % len(slot.candidates)] for slot in self.slots] for index in range(most))
+        return tuple(dict.fromkeys(self.architecture(row) for row in rows))
+
+    def _stages(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(slot.stage for slot in self.slots))
+
+    def _check_stage(self, stage: str, slots: Sequence[Slot], names: Sequence[str], where: str | Path) -> None:
+        if len(names) != len(slots):
+            positions = ", ".join(str(slot.position) for slot in slots)
+            raise ArchitectureError(
+                f"layers.{stage}: expected {len(slots)} names, for positions {positions}; got {len(names)}", where=where
+            )
+        for index, (slot, name) in enumerate(zip(slots, names, strict=True)):
+            if name not in slot.candidates:
+                known = ", ".join(slot.candidates)
+                raise ArchitectureError(f"layers.{stage}[{index}]: expected one of {known}; got {name!r}", where=where)

@@ -1,0 +1,174 @@
+"""The file format of a search space: typed models that a YAML file is checked against.
+
+These classes say what may be written; `nas.space.space.SearchSpace` says what it means.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from nas.files import StrictModel
+from nas.space.backbone import Backbone
+
+Prediction = Literal["velocity", "data"]
+
+
+class Video(StrictModel):
+    """The clip the model makes, in pixels and frames per second."""
+
+    frames: PositiveInt
+    height: PositiveInt
+    width: PositiveInt
+    fps: PositiveFloat
+
+
+class IdentityCodec(StrictModel):
+    """The model works on pixels."""
+
+    kind: Literal["identity"] = "identity"
+    latent_channels: Literal[3] = 3
+    spatial_factor: Literal[1] = 1
+    temporal_factor: Literal[1] = 1
+
+
+class SpaceToDepthCodec(StrictModel):
+    """Each `factor` x `factor` patch of pixels becomes the channels of one latent pixel; loses nothing."""
+
+    kind: Literal["space_to_depth"]
+    factor: Annotated[int, Field(ge=2)]
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latent: the three colours of each pixel of the patch."""
+        return 3 * self.factor**2
+
+    @property
+    def spatial_factor(self) -> int:
+        """Pixels per latent pixel, along height and along width."""
+        return self.factor
+
+    @property
+    def temporal_factor(self) -> int:
+        """Frames per latent frame."""
+        return 1
+
+
+class AutoencoderCodec(StrictModel):
+    """An autoencoder that diffusers saved to a local folder.
+
+    Args:
+        path: The folder, absolute or relative to the search space's file.
+        latent_channels: Channels of its latent.
+        spatial_factor: Pixels per latent pixel, along height and along width.
+    """
+
+    kind: Literal["autoencoder"]
+    path: str
+    latent_channels: PositiveInt
+    spatial_factor: PositiveInt
+    temporal_factor: Literal[1] = 1
+
+
+Codec = Annotated[IdentityCodec | SpaceToDepthCodec | AutoencoderCodec, Field(discriminator="kind")]
+
+
+class LearnedText(StrictModel):
+    """A small transformer over hashed words, trained together with the model.
+
+    Args:
+        tokens: Words kept of a caption; the sequence length of the text context.
+        width: Channels of the text context; must equal the backbone's `cross_attention_dim`.
+        layers: Transformer layers.
+        heads: Attention heads.
+        vocabulary: Buckets that words are hashed into.
+    """
+
+    kind: Literal["learned"] = "learned"
+    tokens: PositiveInt = 16
+    width: PositiveInt = 64
+    layers: PositiveInt = 2
+    heads: PositiveInt = 4
+    vocabulary: Annotated[int, Field(ge=16)] = 2048
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> LearnedText:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        return self
+
+
+class ClipText(StrictModel):
+    """A CLIP text encoder that transformers saved to a local folder (extra `clip`), frozen."""
+
+    kind: Literal["clip"]
+    path: str
+    tokens: PositiveInt = 77
+    width: PositiveInt = 768
+
+
+Text = Annotated[LearnedText | ClipText, Field(discriminator="kind")]
+
+
+class SlotRule(StrictModel):
+    """Which temporal layers may stand in a stage.
+
+    Args:
+        stage: `down.N`, `mid` or `up.N`.
+        positions: Places in the stage, counted from 0: position k is after the k-th pair of resnet and
+            attention. Every place of the stage when left out.
+        candidates: Names from `layers`, names of registered layers (with default hyper-parameters), or `none`.
+    """
+
+    stage: str
+    positions: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
+    candidates: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @field_validator("candidates")
+    @classmethod
+    def _no_duplicates(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for index, name in enumerate(value) if name in value[:index]]
+        if twice:
+            raise ValueError(f"{twice[0]!r} is listed twice")
+        return value
+
+
+class LayerEntry(StrictModel):
+    """A named temporal layer: its registered kind, with hyper-parameters of that kind beside it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+
+
+LayerName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""Names become parts of module paths and of architecture ids, so they hold no dot, space or slash."""
+
+
+class SpaceFile(StrictModel):
+    """A search space as it stands in a YAML file.
+
+    Args:
+        name: Name of the space; architectures carry it.
+        description: For people.
+        video: The clip the model makes.
+        codec: From latents to pixels.
+        text: Encodes the caption.
+        prediction: What the backbone's last convolution stands for: the `velocity`, or the clean `data`, from
+            which the network computes the velocity (Li and He 2025, arXiv 2511.13720). Choose `data` where a
+            latent pixel has more channels than the first level: noise does not fit through, clean data does.
+        backbone: The spatial network.
+        layers: Temporal layers by name, with hyper-parameters.
+        slots: Which of them may stand where.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    description: str = ""
+    video: Video
+    codec: Codec = IdentityCodec()
+    text: Text = LearnedText()
+    prediction: Prediction = "velocity"
+    backbone: Backbone
+    layers: dict[LayerName, LayerEntry] = {}
+    slots: tuple[SlotRule, ...]

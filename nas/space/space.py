@@ -1,0 +1,160 @@
+"""The search space: what may be chosen, and what each choice means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from nas.errors import ConfigError, NasError
+from nas.files import fingerprint, load_yaml, parse
+from nas.space.architecture import Architecture
+from nas.space.choices import ArchitectureSet
+from nas.space.layers import NONE, layer_class
+from nas.space.lowering import Placement, lower_unet
+from nas.space.plan import Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
+from nas.space.resolve import Slot, check_parts, key_of, resolve_candidates, resolve_slots
+from nas.space.schema import SpaceFile
+
+
+class SearchSpace(ArchitectureSet):
+    """Slots, candidates and the backbone they sit in.
+
+    Args:
+        file: The checked content of a search-space file.
+        where: The file it came from, for messages and for relative paths.
+
+    Raises:
+        ConfigError: A stage, position, candidate or hyper-parameter is impossible.
+    """
+
+    def __init__(self, file: SpaceFile, *, where: str | Path = "search space") -> None:
+        self.file = file
+        try:
+            check_parts(file)
+            self.candidates = resolve_candidates(file)
+            super().__init__(file.name, resolve_slots(file), where)
+            self._check_placements()
+        except NasError as error:
+            inner = error.what if error.where is None else f"{error.where}: {error.what}"
+            raise ConfigError(inner, where=where, hint=error.hint) from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> SearchSpace:
+        """Read a search space from YAML.
+
+        Raises:
+            ConfigError: The file is missing, malformed or describes an impossible space.
+        """
+        return cls(load_yaml(path, SpaceFile), where=path)
+
+    @classmethod
+    def from_dict(cls, value: Any, *, where: str | Path = "search space") -> SearchSpace:
+        """Build a search space from plain data; raises as `load` does."""
+        return cls(parse(value, SpaceFile, where=where), where=where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The space as plain data, complete but for the folder that relative paths start from."""
+        return self.file.model_dump(mode="json")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of everything that decides what weights mean: names, shapes, prediction; checkpoints carry it.
+
+        Two files that mean the same have the same one; where a file or what it points to lies does not matter.
+        """
+        used = sorted({name for slot in self.slots for name in slot.candidates if name != NONE})
+        parts = (self.file.codec, self.file.text, self.file.backbone)
+        return fingerprint(
+            {
+                "name": self.name,
+                "prediction": self.file.prediction,
+                "video": self.file.video.model_dump(mode="json"),
+                "parts": [part.model_dump(mode="json", exclude={"path", "pretrained"}) for part in parts],
+                "slots": [[slot.id, *slot.candidates] for slot in self.slots],
+                "layers": {name: [self.candidates[name].kind, self.candidates[name].config] for name in used},
+            }
+        )
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths inside the file start from."""
+        return self.where.parent
+
+    @property
+    def latent_shape(self) -> Shape:
+        """Shape (frames, channels, height, width) of the latent clip."""
+        video, codec = self.file.video, self.file.codec
+        return (
+            video.frames // codec.temporal_factor,
+            codec.latent_channels,
+            video.height // codec.spatial_factor,
+            video.width // codec.spatial_factor,
+        )
+
+    @property
+    def context_shape(self) -> Shape:
+        """Shape (tokens, width) of the text context."""
+        return (self.file.text.tokens, self.file.text.width)
+
+    def lower(self, architecture: Architecture) -> Plan:
+        """The plan of the denoising network with these layers."""
+        chosen = dict(zip(self.slots, self.check(architecture).choices, strict=True))
+        placed = {(slot.stage, slot.position): self.placement(slot, name) for slot, name in chosen.items()}
+        file = self.file
+        return lower_unet(
+            file.backbone, file.prediction, self.latent_shape, self.context_shape, lambda *place: placed.get(place)
+        )
+
+    def lower_pipeline(self, architecture: Architecture) -> PipelinePlan:
+        """The plans of the text encoder, the denoising network and the decoder."""
+        text, codec, video = self.file.text, self.file.codec, self.file.video
+        tokens = TensorSpec("tokens", (1, text.tokens), "int64")
+        latent = TensorSpec("latent", (1, *self.latent_shape))
+        frames = (1, video.frames, 3, video.height, video.width)
+        return PipelinePlan(
+            _single("text_encoder", f"text_{text.kind}", self._part(text), tokens, (1, *self.context_shape)),
+            self.lower(architecture),
+            _single("decoder", f"decode_{codec.kind}", self._part(codec), latent, frames),
+        )
+
+    def placement(self, slot: Slot, name: str) -> Placement | None:
+        """What a candidate's name means in a slot; `None` for `none`."""
+        if name == NONE:
+            return None
+        candidate = self.candidates[name]
+        return Placement(slot.id, candidate.name, candidate.kind, candidate.config)
+
+    def resolve_path(self, path: str) -> str:
+        """A path of the file, made absolute from the file's folder."""
+        return str((self.base / path).resolve())
+
+    def _part(self, part: pydantic.BaseModel) -> dict[str, Scalar]:
+        values = part.model_dump(mode="json", exclude={"kind"})
+        return values | ({"path": self.resolve_path(values["path"])} if "path" in values else {})
+
+    def _check_placements(self) -> None:
+        """Let every candidate of every slot judge the width it would stand at, read off the plans."""
+        self.lower(self.smallest())
+        nodes = {node.name: node for variant in self.covering() for node in self.lower(variant).nodes if node.slot}
+        for node in nodes.values():
+            layer, channels = layer_class(node.block.kind), node.block.inputs[0].shape[2]
+            try:
+                layer.check(layer.Config(**node.block.settings), channels)
+            except ValueError as error:
+                name = node.name.rpartition(".")[2]
+                key = key_of(self.file, str(node.slot), name)
+                raise ConfigError(f"{key}: {name} cannot stand in {node.slot}: {error}") from error
+
+
+def lower(space: SearchSpace, architecture: Architecture) -> Plan:
+    """The plan of the denoising network; see `SearchSpace.lower`."""
+    return space.lower(architecture)
+
+
+def _single(name: str, kind: str, config: Mapping[str, Scalar], source: TensorSpec, shape: Shape) -> Plan:
+    node = Node(name, make_block(kind, config, (source,), shape), (source.name,))
+    return Plan((source,), (node,), name)

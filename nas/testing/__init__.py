@@ -1,0 +1,9 @@
+"""Tests that an extension of nas inherits: one class per extension point, which states its contract as tests.
+
+A package that adds a temporal layer subclasses `TemporalLayerConformance` in its own test suite, names the
+layer, and pytest does the rest.
+"""
+
+from nas.testing.layers import TemporalLayerConformance
+
+__all__ = ["TemporalLayerConformance"]

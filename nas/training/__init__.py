@@ -1,0 +1,31 @@
+"""Training: the flow-matching objective, one loop for all trainers, supernets, single models, distillation."""
+
+from nas.training.config import TrainingConfig
+from nas.training.distillation import DistillationConfig, distill
+from nas.training.loop import Trainer, TrainingResult
+from nas.training.runs import (
+    finetune_model,
+    inherit_model,
+    load_supernet,
+    supernet_quality,
+    train_model,
+    train_supernet,
+)
+from nas.training.tasks import FlowTask, SuperNetTask, TrainingTask
+
+__all__ = [
+    "DistillationConfig",
+    "FlowTask",
+    "SuperNetTask",
+    "Trainer",
+    "TrainingConfig",
+    "TrainingResult",
+    "TrainingTask",
+    "distill",
+    "finetune_model",
+    "inherit_model",
+    "load_supernet",
+    "supernet_quality",
+    "train_model",
+    "train_supernet",
+]

@@ -1,0 +1,98 @@
+"""Batches of a step, decided by the step's number alone, so that a resumed run sees what it would have seen.
+
+Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from nas.data import ClipDataset, batch_indices
+from nas.data.pixels import to_pixels
+from nas.files import derive_seed
+from nas.models import Codec, TextEncoder
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process trains on in one step.
+
+    Args:
+        video_BTCHW: Latents of clips.
+        video_tokens_BL: Their captions.
+        image_BTCHW: Latents of single frames (T = 1) of other clips; may be empty.
+        image_tokens_BL: Their captions.
+    """
+
+    video_BTCHW: torch.Tensor
+    video_tokens_BL: torch.Tensor
+    image_BTCHW: torch.Tensor
+    image_tokens_BL: torch.Tensor
+
+    def parts(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        """Name, latents and tokens of clips and of frames, where there are any."""
+        yield "video", self.video_BTCHW, self.video_tokens_BL
+        if len(self.image_BTCHW):
+            yield "image", self.image_BTCHW, self.image_tokens_BL
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device."""
+        return Batch(*(tensor.to(device) for tensor in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class BatchSource:
+    """Draws the batches of a run.
+
+    Args:
+        clips: Training clips.
+        codec: Encodes them to latents.
+        text_encoder: Tokenises captions.
+        batch_size: Clips of this process per step.
+        image_batch_size: Frames of this process per step.
+        caption_dropout: Share of captions replaced by the empty one.
+        seed: Seed of the order, the frames and the dropout.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    clips: ClipDataset
+    codec: Codec
+    text_encoder: TextEncoder
+    batch_size: int
+    image_batch_size: int
+    caption_dropout: float
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step."""
+        video_BTCHW, captions = self._clips("video", self.batch_size, step)
+        frames, frame_captions = self._clips("image", self.image_batch_size, step)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "frames", step, self.rank))
+        chosen = torch.randint(frames.shape[1], (len(frames),), generator=generator)
+        image_BTCHW = frames[torch.arange(len(frames)), chosen].unsqueeze(1)
+        return Batch(
+            self.codec.encode(video_BTCHW),
+            self._tokens(captions, generator),
+            self.codec.encode(image_BTCHW) if len(frames) else image_BTCHW,
+            self._tokens(frame_captions, generator),
+        )
+
+    def _clips(self, purpose: str, size: int, step: int) -> tuple[torch.Tensor, tuple[str, ...]]:
+        if size == 0:
+            return torch.zeros(0, 1, 3, 1, 1), ()
+        seed = derive_seed(self.seed, purpose)
+        indices = batch_indices(len(self.clips), size * self.world_size, seed, step)[self.rank :: self.world_size]
+        video_BTCHW, captions = self.clips.batch(indices)
+        return to_pixels(video_BTCHW), captions
+
+    def _tokens(self, captions: tuple[str, ...], generator: torch.Generator) -> torch.Tensor:
+        dropped = torch.rand(len(captions), generator=generator) < self.caption_dropout
+        kept = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
+        return self.text_encoder.tokenize(kept)
+

@@ -1,0 +1,177 @@
+"""What pydantic and PyYAML have against a file, as one line that names the key, what was got and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic_core import ErrorDetails
+
+Location = tuple[int | str, ...]
+
+
+class _UniqueLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, except that a key given twice is an error and not silently overwritten."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge" or not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def load_plain(text: str) -> Any:
+    """Plain data from YAML text.
+
+    Raises:
+        ValueError: It is not YAML, or a key is given twice; the message is one line with line and column.
+    """
+    try:
+        return yaml.load(text, _UniqueLoader)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        context = f"{problem.context}: " if problem.context else ""
+        raise ValueError(f"{place}{context}{problem.problem}") from problem
+    except yaml.YAMLError as problem:
+        raise ValueError(" ".join(str(problem).split())) from problem
+    except RecursionError as problem:
+        raise ValueError("it is nested too deeply") from problem
+
+
+def complaint(problem: pydantic.ValidationError, model: type[pydantic.BaseModel], value: Any, within: str = "") -> str:
+    """The first of pydantic's complaints in one line.
+
+    Args:
+        problem: What pydantic raised.
+        model: The model that the data was checked against.
+        value: The data.
+        within: Key of the file under which the data stands.
+    """
+    # An unknown key is often a misspelt one that is reported missing as well: say the unknown one first.
+    errors = sorted(problem.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")
+    places = [_place(error, value) for error in errors]
+    # A union complains once per member: the member that got furthest into the data is the one that was meant.
+    about = [place for place in places if place[: len(places[0])] == places[0]]
+    chosen = max(about, key=len)
+    same = [error for error, place in zip(errors, places, strict=True) if place == chosen]
+    text = _sentence(same, _dotted(chosen, within), model)
+    others = len(set(places) - set(about))
+    return f"{text} (and {others} more)" if others else text
+
+
+def _sentence(errors: Sequence[ErrorDetails], key: str, model: type[pydantic.BaseModel]) -> str:
+    first = errors[0]
+    kind, context = first["type"], first.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown(key, str(first["loc"][-1]), _known(model, first["loc"]))
+    if kind == "missing":
+        return f"key {key} is missing"
+    if kind == "union_tag_not_found":
+        return f"key {key}.{_unquoted(context)} is missing"
+    if kind == "union_tag_invalid":
+        expected = context["expected_tags"].replace("'", "")
+        return f"{key}.{_unquoted(context)}: expected one of {expected}; got {context['tag']!r}"
+    if kind == "value_error":
+        return f"{key}: {first['msg'].removeprefix('Value error, ')}"
+    expected = " or ".join(dict.fromkeys(_expected(error) for error in errors))
+    return f"{key}: expected {expected}; got {_short(first['input'])}"
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping of keys",
+    "model_type": "a mapping of keys",
+    "model_attributes_type": "a mapping of keys",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "string_pattern_mismatch": "a name that matches {pattern}",
+    "too_short": "at least {min_length} entries",
+    "too_long": "at most {max_length} entries",
+}
+
+
+def _expected(error: ErrorDetails) -> str:
+    text = _EXPECTED.get(error["type"])
+    if text is None:
+        return error["msg"][:1].lower() + error["msg"][1:]
+    return text.format(**error.get("ctx", {}))
+
+
+def _unknown(key: str, name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return f"unknown key {key} ({guess}known: {', '.join(known)})"
+
+
+def _unquoted(context: Mapping[str, Any]) -> str:
+    return str(context["discriminator"]).strip("'")
+
+
+def _place(error: ErrorDetails, value: Any) -> Location:
+    """The location of an error in the data: pydantic's, without the names of union members."""
+    place: list[int | str] = []
+    for part in error["loc"]:
+        if isinstance(value, Mapping):
+            found = part in value
+        else:
+            found = isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
+        if found:
+            value = value[part]
+        if found or (error["type"] == "missing" and part == error["loc"][-1]):
+            place.append(part)
+    return tuple(place)
+
+
+def _known(model: type[pydantic.BaseModel], location: Location) -> list[str]:
+    """The keys allowed where the unknown key `location` stands."""
+    models: list[type[pydantic.BaseModel]] = [model]
+    for part in location[:-1]:
+        fields = [each.model_fields[str(part)] for each in models if part in each.model_fields]
+        if fields:
+            models = [inner for field in fields for inner in _models(field.annotation)]
+        else:  # an index, a key of a dictionary, or the tag that picks one model out of several
+            models = [each for each in models if _has_tag(each, part)] or models
+    return list(dict.fromkeys(name for each in models for name in each.model_fields))
+
+
+def _has_tag(model: type[pydantic.BaseModel], tag: int | str) -> bool:
+    return any(tag in typing.get_args(field.annotation) for field in model.model_fields.values())
+
+
+def _models(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
+    """The models inside an annotation such as `dict[str, A] | tuple[B, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _models(inner)
+
+
+def _dotted(place: Location, within: str) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return f"{within}{text}".removeprefix(".") or "(whole file)"
+
+
+def _short(value: Any, width: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 3] + "..."

@@ -1,0 +1,46 @@
+"""Real video files, made with PyAV."""
+
+from __future__ import annotations
+
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+
+def encode(frames: np.ndarray, fps: int, *, gaps: list[int] | None = None, faststart: bool = False) -> bytes:
+    """An MP4 of RGB frames T x H x W x 3; `gaps` lists each frame's time stamp in units of 1 / fps."""
+    options = {"movflags": "faststart"} if faststart else {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        with av.open(str(path), "w", options=options) as container:
+            stream = container.add_stream("libx264", rate=fps, options={"crf": "4", "preset": "ultrafast"})
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = "yuv444p"
+            for number, pixels in enumerate(frames):
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts = number if gaps is None else gaps[number]
+                frame.time_base = Fraction(1, fps)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path.read_bytes()
+
+
+def numbered(count: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """Grey frames whose level is 4 x their number, so that a frame can be told by its pixels."""
+    levels = (4 * np.arange(count, dtype=np.uint8))[:, None, None, None]
+    return np.broadcast_to(levels, (count, height, width, 3)).copy()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of three good videos: two of 2 s, one of 1 s, at 24 frames per second."""
+    target = tmp_path / "videos"
+    target.mkdir()
+    for name, count in (("a.mp4", 48), ("b.mp4", 48), ("c.mp4", 24)):
+        (target / name).write_bytes(encode(numbered(count) + ord(name[0]) % 4, 24))
+    (target / "captions.csv").write_text('file,caption\na.mp4,"grey, brighter"\nb.mp4,a fade\nc.mp4,short\n')
+    return target

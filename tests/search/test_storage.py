@@ -1,0 +1,223 @@
+"""Studies that outlive their process: going on, refusing what does not belong, and unusable storages."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+
+from nas.errors import ConfigError, StorageError
+from nas.search import Budgets, SearchConfig, load_front, load_study, search
+from tests.search.problem import FormulaLatency, FormulaQuality, small_space
+
+SPACE = small_space()
+LATENCY = FormulaLatency(SPACE)
+
+SCRIPT = """
+import sys, time
+from nas.search import SearchConfig, search
+from tests.search.problem import FormulaLatency, FormulaQuality, small_space
+
+class Slow(FormulaQuality):
+    def score(self, architecture):
+        print(architecture.id, flush=True)
+        time.sleep(float(sys.argv[3]))
+        return super().score(architecture)
+
+space = small_space()
+config = SearchConfig(evaluations=int(sys.argv[2]), sampler="random")
+search(space, FormulaLatency(space), Slow(), config, sys.argv[1], "study")
+"""
+
+
+def process(database, evaluations, sleep_s):
+    command = [sys.executable, "-c", SCRIPT, str(database), str(evaluations), str(sleep_s)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(storage, quality=None, *, latency=LATENCY, space=SPACE, name="study", **settings):
+    quality = quality or FormulaQuality()
+    return search(space, latency, quality, SearchConfig(**{"sampler": "random", **settings}), storage, name)
+
+
+def ids(evaluations):
+    return [evaluation.architecture.id for evaluation in evaluations]
+
+
+def test_a_second_process_goes_on_where_the_first_ended(tmp_path):
+    database = tmp_path / "runs" / "study.db"
+    first = process(database, 8, 0)
+    printed, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+
+    quality = FormulaQuality()
+    result = run(database, quality, evaluations=20)
+
+    assert ids(result.record.evaluations) == printed.split() + quality.calls
+    assert len(set(ids(result.record.evaluations))) == 20
+    assert result.scored == 12
+
+
+def test_a_finished_study_has_nothing_left_to_do(tmp_path):
+    run(tmp_path / "study.db", evaluations=6)
+
+    quality = FormulaQuality()
+    result = run(tmp_path / "study.db", quality, evaluations=6)
+
+    assert quality.calls == []
+    assert len(result.front) > 0
+    assert result.reason == "6 architectures scored"
+
+
+def test_a_killed_search_loses_its_running_evaluation_only_and_makes_up_for_it(tmp_path):
+    database = tmp_path / "study.db"
+    victim = process(database, 48, 0.3)
+    begun = [victim.stdout.readline().strip() for _ in range(4)]
+    with pytest.raises(StorageError, match=r"study\.db: another process is searching.*PostgreSQL"):
+        run(database)
+    victim.send_signal(signal.SIGKILL)
+    begun += victim.communicate(timeout=30)[0].split()
+    assert victim.returncode == -signal.SIGKILL
+
+    quality = FormulaQuality()
+    result = run(database, quality, evaluations=12)
+
+    scored = ids(result.record.evaluations)
+    assert scored[: len(begun) - 1] == begun[:-1]
+    assert quality.calls[0] == begun[-1]
+    assert len(scored) == len(set(scored)) == 12
+    assert result.record.failed == 0
+    states = {trial.state.name for trial in optuna.load_study(study_name="study", storage=f"sqlite:///{database}").trials}
+    assert states == {"COMPLETE", "FAIL"}
+
+
+def test_an_interrupt_leaves_a_study_to_go_on_with(tmp_path):
+    class Interrupted(FormulaQuality):
+        def score(self, architecture):
+            if len(self.calls) == 2:
+                raise KeyboardInterrupt
+            return super().score(architecture)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "study.db", Interrupted())
+
+    assert len(run(tmp_path / "study.db", evaluations=7).record.evaluations) == 7
+
+
+def test_a_search_can_be_read_while_it_goes_on(tmp_path):
+    counts = []
+
+    class Reader(FormulaQuality):
+        def score(self, architecture):
+            counts.append(len(load_study(tmp_path / "study.db", "study").evaluations))
+            return super().score(architecture)
+
+    run(tmp_path / "study.db", Reader(), evaluations=3)
+
+    assert counts == [0, 1, 2]
+
+
+def other_layers():
+    return small_space(slots=[{"stage": "mid", "candidates": ["none", "conv1d"]}])
+
+
+class OtherData(FormulaQuality):
+    fingerprint = "other clips"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"space": other_layers(), "latency": FormulaLatency(other_layers())}, "another space content"),
+        ({"latency": FormulaLatency(SPACE, scale=1.01)}, "another latency table"),
+        ({"quality": OtherData()}, "another quality content"),
+        ({"budgets": Budgets(latency_ms=50)}, "another budgets"),
+    ],
+)
+def test_a_study_of_something_else_is_refused(tmp_path, changes, words):
+    run(tmp_path / "study.db", evaluations=3)
+
+    with pytest.raises(ConfigError, match=rf"study\.db: study study: .*{words}.*another study name"):
+        run(tmp_path / "study.db", **changes)
+
+    assert len(load_study(tmp_path / "study.db", "study").evaluations) == 3
+
+
+def test_a_study_of_another_program_is_refused(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(study_name="study", storage=url, directions=["minimize", "minimize"])
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 1.0), n_trials=1)
+
+    with pytest.raises(ConfigError, match="not made by `nas search`"):
+        run(url)
+    with pytest.raises(ConfigError, match="not made by `nas search`"):
+        load_study(url, "study")
+
+
+def test_studies_share_a_file(tmp_path):
+    run(tmp_path / "study.db", name="one", evaluations=3)
+    run(tmp_path / "study.db", name="two", evaluations=4)
+
+    assert len(load_study(tmp_path / "study.db", "one").evaluations) == 3
+    with pytest.raises(StorageError, match=r"study\.db: no study 'three' \(known: one, two\)"):
+        load_front(tmp_path / "study.db", "three")
+
+
+def test_reading_a_study_that_is_not_there_makes_no_file(tmp_path):
+    with pytest.raises(StorageError, match=r"absent\.db: no such file"):
+        load_front(tmp_path / "absent.db", "study")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"no database, but long enough to look at" * 50, b"SQLite format 3\x00" + b"\xff" * 4096])
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / "study.db").write_bytes(content)
+
+    with pytest.raises(StorageError, match=r"study\.db: the storage of the study cannot be used"):
+        load_front(tmp_path / "study.db", "study")
+    with pytest.raises(StorageError, match=r"study\.db: the storage of the study cannot be used"):
+        run(tmp_path / "study.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://localhost/0", "redis"),
+        ("nosuch://host/base", "nosuch"),
+        ("postgresql://someone:secret@127.0.0.1:1/base", r"postgresql://someone:\*\*\*@127.0.0.1:1/base"),
+        ("://", "not a storage URL"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened(url, words):
+    with pytest.raises(StorageError, match=words) as caught:
+        run(url)
+
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StorageError, match="file"):
+        run(tmp_path / "file" / "study.db")
+
+
+def test_a_full_disk_is_named(tmp_path):
+    run(tmp_path / "study.db", evaluations=2)
+
+    class Filling(FormulaQuality):
+        def score(self, architecture):
+            # What a full disk does to SQLite, done by SQLite's own limit on the file's size.
+            optuna_pages = sqlite3.connect(tmp_path / "study.db").execute("pragma page_count").fetchone()[0]
+            assert optuna_pages > 0
+            return super().score(architecture)
+
+    assert run(tmp_path / "study.db", Filling(), evaluations=3).scored == 1
+    time.sleep(0)

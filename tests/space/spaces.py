@@ -1,0 +1,78 @@
+"""Small search spaces, fixed and random, for the tests of `nas.space` and `nas.models`."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from nas.space import NONE, SearchSpace, layer_kinds
+
+QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "video": {"frames": 3, "height": 8, "width": 16, "fps": 4},
+    "codec": {"kind": "space_to_depth", "factor": 2},
+    "text": {"kind": "learned", "tokens": 4, "width": 16, "layers": 1, "heads": 2, "vocabulary": 64},
+    "backbone": {
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "mid_block_type": "UNetMidBlock2DCrossAttn",
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+        "block_out_channels": [16, 32],
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 16,
+        "attention_head_dim": 4,
+    },
+    "layers": {"wide": {"kind": "conv1d", "kernel_size": 5}},
+    "slots": [
+        {"stage": "down.0", "candidates": ["none", "conv1d", "wide", "self_attention_1d"]},
+        {"stage": "mid", "candidates": ["none", "conv3d", "self_attention_3d", "cross_attention_1d"]},
+        {"stage": "up.0", "positions": [1], "candidates": ["separable_conv1d", "cross_attention_3d"]},
+        {"stage": "up.1", "candidates": ["none", "self_attention_3d"]},
+    ],
+}
+
+
+def tiny(**parts: Any) -> dict[str, Any]:
+    """The small space as plain data, with whole parts replaced, or keys of `backbone` by a dict."""
+    value = copy.deepcopy(TINY)
+    value["backbone"] |= parts.pop("backbone", {})
+    return value | parts
+
+
+def tiny_space(**parts: Any) -> SearchSpace:
+    """The small space; see `tiny`."""
+    return SearchSpace.from_dict(tiny(**parts))
+
+
+@st.composite
+def space_values(draw: st.DrawFn) -> dict[str, Any]:
+    """Valid search spaces of one to three levels, as plain data."""
+    levels = draw(st.integers(1, 3))
+    layers = draw(st.lists(st.integers(1, 2), min_size=levels, max_size=levels))
+    mid = draw(st.sampled_from(["UNetMidBlock2DCrossAttn", "UNetMidBlock2D", None]))
+    stages = {f"down.{level}": layers[level] for level in range(levels)} | ({} if mid is None else {"mid": 1})
+    stages |= {f"up.{level}": layers[-1 - level] + 1 for level in range(levels)}
+    names = [NONE, "wide", *layer_kinds()]
+    places = [(stage, position) for stage, count in stages.items() for position in range(count)]
+    chosen = draw(st.lists(st.sampled_from(places), unique=True, max_size=5))
+    candidates = st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True)
+    return tiny(
+        backbone={
+            "down_block_types": [draw(st.sampled_from(["DownBlock2D", "CrossAttnDownBlock2D"])) for _ in range(levels)],
+            "mid_block_type": mid,
+            "up_block_types": [draw(st.sampled_from(["UpBlock2D", "CrossAttnUpBlock2D"])) for _ in range(levels)],
+            "block_out_channels": [16 * draw(st.integers(1, 3)) for _ in range(levels)],
+            "layers_per_block": layers,
+        },
+        video={"frames": draw(st.integers(1, 4)), "height": 16, "width": 8 * draw(st.integers(1, 3)), "fps": 4},
+        slots=[{"stage": stage, "positions": [place], "candidates": draw(candidates)} for stage, place in chosen],
+        prediction=draw(st.sampled_from(["velocity", "data"])),
+    )
+
+
+spaces = space_values().map(SearchSpace.from_dict)
