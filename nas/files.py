@@ -23,6 +23,17 @@ import yaml
 from nas.errors import ConfigError, NasError, StorageError
 from nas.validation import complaint, load_plain
 
+_STORAGE_ERRNOS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EROFS,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
+
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
 
 
@@ -38,7 +49,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}:
+        if error.errno not in _STORAGE_ERRNOS:
             raise
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         hint = "free some space and run the same command again" if full else "choose another path"

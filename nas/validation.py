@@ -13,6 +13,8 @@ from pydantic_core import ErrorDetails
 
 Location = tuple[int | str, ...]
 
+_FOREIGN = frozenset({"extra_forbidden", "invalid_key"})
+
 
 class _UniqueLoader(yaml.SafeLoader):
     """PyYAML's safe loader, except that a key given twice is an error and not silently overwritten."""
@@ -57,7 +59,7 @@ def complaint(problem: pydantic.ValidationError, model: type[pydantic.BaseModel]
         within: Key of the file under which the data stands.
     """
     # An unknown key is often a misspelt one that is reported missing as well: say the unknown one first.
-    errors = sorted(problem.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")
+    errors = sorted(problem.errors(include_url=False), key=lambda error: error["type"] not in _FOREIGN)
     places = [_place(error, value) for error in errors]
     # A union complains once per member: the member that got furthest into the data is the one that was meant.
     about = [place for place in places if place[: len(places[0])] == places[0]]
@@ -71,7 +73,7 @@ def complaint(problem: pydantic.ValidationError, model: type[pydantic.BaseModel]
 def _sentence(errors: Sequence[ErrorDetails], key: str, model: type[pydantic.BaseModel]) -> str:
     first = errors[0]
     kind, context = first["type"], first.get("ctx", {})
-    if kind == "extra_forbidden":
+    if kind in _FOREIGN:
         return _unknown(key, str(first["loc"][-1]), _known(model, first["loc"]))
     if kind == "missing":
         return f"key {key} is missing"

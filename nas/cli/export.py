@@ -1,0 +1,52 @@
+"""`nas export`: write a model as a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli._common import JsonOption, emit_json, emit_table
+
+if TYPE_CHECKING:
+    from nas.models import VideoModel
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, e.g. made by `nas distill`.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the bundle to.")],
+    formats: Annotated[str, typer.Option(help="What to write, separated by commas.")] = "safetensors,onnx,coreml",
+    table: Annotated[Path | None, typer.Option(help="Latency table, to put predicted latency in the report.")] = None,
+    deployment_target: Annotated[str, typer.Option(help="Oldest system for Core ML: iOS17 or iOS18.")] = "iOS18",
+    json: JsonOption = False,
+) -> None:
+    """Write weights, architecture, ONNX checked against torch, and Core ML packages to one folder."""
+    from nas.export import export_bundle
+    from nas.models import VideoModel
+
+    loaded = VideoModel.load(model)
+    latency = None if table is None else _latency(loaded, table)
+    names = [name.strip() for name in formats.split(",") if name.strip()]
+    report = export_bundle(loaded, out, names, latency=latency, deployment_target=deployment_target)
+    if json:
+        emit_json(report.model_dump(mode="json"))
+        return
+    rows: list[dict[str, Any]] = [
+        {"file": item.path, "size_bytes": item.size_bytes, "psnr_db": item.parity.psnr_db, "parity": item.parity.status}
+        for item in report.converted
+    ]
+    rows += [{"file": name, "size_bytes": size, "psnr_db": None, "parity": None} for name, size in report.files.items()]
+    emit_table(f"Bundle {out}", rows)
+
+
+def _latency(model: VideoModel, table: Path) -> dict[str, float | int | str]:
+    """Predicted latency of one clip; guidance runs the denoising network twice a step."""
+    import dataclasses
+
+    from nas.latency import LatencyPredictor, LatencyTable
+
+    calls = model.generation.steps * (1 if model.generation.guidance_scale == 1 else 2)
+    found = LatencyPredictor(model.space, LatencyTable.load(table), calls).predict(model.architecture)
+    values = dataclasses.asdict(found)
+    return {"unet_calls": values.pop("steps"), **values, "pipeline_ms": found.pipeline_ms}

@@ -1,0 +1,37 @@
+"""`nas pick`: take one architecture from the front of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli._common import JsonOption, emit_json, emit_table
+from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption
+
+
+def pick(
+    study: StudyOption,
+    out: Annotated[Path, typer.Option(help="Architecture file to write (YAML).")],
+    storage: StorageOption = DEFAULT_STORAGE,
+    latency_budget_ms: Annotated[
+        float | None, typer.Option(help="Take the best one whose clip takes no longer.")
+    ] = None,
+    knee: Annotated[bool, typer.Option("--knee", help="Take the one beyond which latency buys little.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one architecture of the front, the best within a latency budget or the knee."""
+    from nas.errors import ConfigError
+    from nas.search import load_study
+    from nas.search import pick as pick_member
+
+    if knee == (latency_budget_ms is not None):
+        raise ConfigError("give either --latency-budget-ms or --knee", where="options")
+    member = pick_member(load_study(storage, study), latency_budget_ms)
+    member.architecture.save(out)
+    row = {"file": str(out), **member.to_dict()}
+    if as_json:
+        emit_json(row)
+    else:
+        emit_table("picked", [row])

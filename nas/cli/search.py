@@ -1,0 +1,69 @@
+"""`nas search`: look for the front of quality against latency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli._common import JsonOption, SeedOption, SpaceArgument, TableOption, emit_json
+from nas.cli._data import DataOption, open_clips
+from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption, show_front
+
+
+def search(
+    space: SpaceArgument,
+    table: TableOption,
+    supernet: Annotated[Path, typer.Option(help="Folder written by `nas train`.")],
+    data: DataOption,
+    study: StudyOption,
+    storage: StorageOption = DEFAULT_STORAGE,
+    evaluations: Annotated[int, typer.Option(help="Distinct architectures to score, over all runs.")] = 100,
+    sampler: Annotated[str, typer.Option(help="random, nsga2, nsga3, tpe or exhaustive.")] = "nsga2",
+    steps: Annotated[int, typer.Option(help="Denoising steps per clip to predict the latency for.")] = 4,
+    batches: Annotated[int, typer.Option(min=1, help="Batches of held-out clips to score with.")] = 4,
+    latency_budget_ms: Annotated[float | None, typer.Option(help="Limit on the latency of one clip.")] = None,
+    max_parameters: Annotated[int | None, typer.Option(help="Limit on the denoising network's parameters.")] = None,
+    max_memory_bytes: Annotated[int | None, typer.Option(help="Limit on its peak activations, in bytes.")] = None,
+    timeout_s: Annotated[float | None, typer.Option(help="End this run after so many seconds.")] = None,
+    patience: Annotated[int | None, typer.Option(help="End after so many evaluations without progress.")] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Search SPACE with a trained supernet and a latency table; an equal study name goes on."""
+    from nas.files import parse
+    from nas.latency import LatencyPredictor, LatencyTable
+    from nas.models import network_cost
+    from nas.search import SearchConfig, empty_front, run_search
+    from nas.space import SearchSpace
+    from nas.training import supernet_quality
+
+    budgets = {"latency_ms": latency_budget_ms, "parameters": max_parameters, "memory_bytes": max_memory_bytes}
+    options = {
+        "evaluations": evaluations,
+        "sampler": sampler,
+        "seed": seed,
+        "steps": steps,
+        "budgets": budgets,
+        "timeout_s": timeout_s,
+        "patience": patience,
+    }
+    config = parse(options, SearchConfig, where="options")
+    loaded = SearchSpace.load(space)
+    latency = LatencyPredictor(loaded, LatencyTable.load(table), config.steps)
+    clips = open_clips(data, loaded).validation
+    quality = supernet_quality(loaded, supernet, clips, seed=seed, batches=batches)
+    result = run_search(
+        loaded, latency, quality, config, storage, study, cost=lambda one: network_cost(loaded.lower(one))
+    )
+    if as_json:
+        front = [member.to_dict() for member in result.front]
+        counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
+        emit_json({"study": study, "storage": storage, **counts, "failed": result.record.failed, "front": front})
+        return
+    typer.echo(f"ended: {result.reason}")
+    if result.front:
+        show_front(result.record)
+    else:
+        typer.echo(empty_front(result.record))

@@ -9,7 +9,16 @@ from torch import nn
 
 from nas.models.codecs import AutoencoderDecoder, IdentityDecoder, SpaceToDepthDecoder
 from nas.models.parametrisation import DataToVelocity
-from nas.models.spatial import Conv, Downsample, NormAct, Resnet, SpatialTransformer, TimeEmbedding, Upsample
+from nas.models.spatial import (
+    Conv,
+    Downsample,
+    NormAct,
+    Resnet,
+    SpatialTransformer,
+    TextEmbedding,
+    TimeEmbedding,
+    Upsample,
+)
 from nas.models.text import ClipTextEncoder, LearnedTextEncoder
 from nas.space import Block, layer_class
 
@@ -21,6 +30,7 @@ _BUILDERS: dict[str, Callable[[Block], nn.Module]] = {
     "spatial_transformer": SpatialTransformer.from_block,
     "downsample": Downsample.from_block,
     "upsample": Upsample.from_block,
+    "text_embedding": TextEmbedding.from_block,
     "data_to_velocity": DataToVelocity.from_block,
     "text_learned": LearnedTextEncoder.from_block,
     "text_clip": ClipTextEncoder.from_block,

@@ -78,8 +78,13 @@ class AutoencoderDecoder(nn.Module):
 
     @classmethod
     def from_block(cls, block: Block) -> AutoencoderDecoder:
-        """Build from a plan's block, loading the local folder it names."""
-        return cls(load_autoencoder(str(block.settings["path"])))
+        """Build from a plan's block, loading the local folder it names, without the encoding half."""
+        autoencoder = load_autoencoder(
+            block.text("path"), block.integer("latent_channels"), block.integer("spatial_factor")
+        )
+        for name in ("encoder", "quant_conv"):
+            setattr(autoencoder, name, nn.Identity())
+        return cls(autoencoder)
 
     def forward(self, latent_BTCHW: torch.Tensor) -> torch.Tensor:
         """Decode frame by frame, clamped to [-1, 1]."""
@@ -119,8 +124,9 @@ class SpaceToDepthCodec(Codec):
 class AutoencoderCodec(Codec):
     """An autoencoder of diffusers, frame by frame; `AutoencoderKL` encodes to the mean of its posterior."""
 
-    def __init__(self, path: str) -> None:
-        self._decoder = AutoencoderDecoder(load_autoencoder(path)).eval().requires_grad_(False)
+    def __init__(self, path: str, latent_channels: int, spatial_factor: int) -> None:
+        autoencoder = load_autoencoder(path, latent_channels, spatial_factor)
+        self._decoder = AutoencoderDecoder(autoencoder).eval().requires_grad_(False)
 
     @torch.no_grad()
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
@@ -136,21 +142,40 @@ class AutoencoderCodec(Codec):
         return self._decoder(latent_BTCHW)  # type: ignore[no-any-return]
 
 
-def load_autoencoder(path: str) -> Any:
+def load_autoencoder(path: str, latent_channels: int, spatial_factor: int) -> Any:
     """Load an autoencoder from a folder that diffusers saved; its class is read from `config.json`.
 
+    Args:
+        path: The folder.
+        latent_channels: Channels that the search space expects of its latent.
+        spatial_factor: Pixels per latent pixel that the search space expects.
+
     Raises:
-        CheckpointError: The folder is missing, or does not hold an autoencoder of diffusers.
+        CheckpointError: The folder is missing, does not hold an autoencoder of diffusers, or one of other sizes.
     """
     import diffusers
 
-    name = str(read_json(Path(path) / "config.json", error=CheckpointError).get("_class_name", ""))
+    file = Path(path) / "config.json"
+    config = read_json(file, error=CheckpointError)
+    name = str(config.get("_class_name", "")) if isinstance(config, dict) else ""
     if not name.startswith("Autoencoder") or not hasattr(diffusers, name):
-        raise CheckpointError(f"_class_name {name!r} is not an autoencoder of diffusers", where=f"{path}/config.json")
+        raise CheckpointError(f"_class_name {name!r} is not an autoencoder of diffusers", where=file)
+    for key, given, expected in (
+        ("latent_channels", config.get("latent_channels", latent_channels), latent_channels),
+        ("spatial_factor", _spatial_factor(name, config) or spatial_factor, spatial_factor),
+    ):
+        if given != expected:
+            raise CheckpointError(f"its {key} is {given}, but the search space's codec.{key} is {expected}", where=file)
     try:
         return getattr(diffusers, name).from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"cannot be loaded: {error}", where=path) from error
+
+
+def _spatial_factor(name: str, config: dict[str, Any]) -> int | None:
+    """Pixels per latent pixel, for the classes that halve once between any two of their blocks."""
+    key = {"AutoencoderKL": "block_out_channels", "AutoencoderTiny": "encoder_block_out_channels"}.get(name)
+    return 2 ** (len(config[key]) - 1) if key in config else None
 
 
 def make_codec(space: SearchSpace) -> Codec:
@@ -159,5 +184,5 @@ def make_codec(space: SearchSpace) -> Codec:
     if codec.kind == "space_to_depth":
         return SpaceToDepthCodec(codec.factor)
     if codec.kind == "autoencoder":
-        return AutoencoderCodec(space.resolve_path(codec.path))
+        return AutoencoderCodec(space.resolve_path(codec.path), codec.latent_channels, codec.spatial_factor)
     return IdentityCodec()

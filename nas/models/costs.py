@@ -41,8 +41,10 @@ class NetworkCost:
 @lru_cache(maxsize=4096)
 def block_cost(block: Block) -> BlockCost:
     """Parameters and multiply-accumulates of a block, counted on the meta device."""
+    loaded = "path" in block.settings  # transformers refuses to load weights onto the meta device
+    with torch.device("cpu" if loaded else "meta"):
+        module = build_module(block).eval().to("meta")
     with torch.device("meta"), torch.no_grad():
-        module = build_module(block).eval()
         inputs = [torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in block.inputs]
         with FlopCounterMode(display=False) as counter:
             module(*inputs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from diffusers.models.activations import get_activation
 from diffusers.models.downsampling import Downsample2D
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.embeddings import TextTimeEmbedding, TimestepEmbedding, Timesteps
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.upsampling import Upsample2D
@@ -76,6 +76,21 @@ class TimeEmbedding(TimestepEmbedding):
     def forward(self, timestep_B: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """Embed timesteps of (B,), in [0, 1000], to (B, E)."""
         return super().forward(self.sinusoids(timestep_B).to(self.linear_1.weight.dtype))
+
+
+class TextEmbedding(TextTimeEmbedding):
+    """Pooled text, added to the time embedding (diffusers' `addition_embed_type: text`)."""
+
+    @classmethod
+    def from_block(cls, block: Block) -> TextEmbedding:
+        """Build from a plan's block."""
+        return cls(block.inputs[1].shape[2], block.output_shape[1], num_heads=block.integer("heads"))
+
+    def forward(  # type: ignore[override]
+        self, temb_BE: torch.Tensor, context_BLD: torch.Tensor
+    ) -> torch.Tensor:
+        """Add pooled text of (B, L, D) to the embedding (B, E)."""
+        return temb_BE + super().forward(context_BLD)
 
 
 class Resnet(ResnetBlock2D):

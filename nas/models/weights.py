@@ -11,15 +11,22 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from nas.errors import CheckpointError
+from nas.errors import CheckpointError, StorageError
 from nas.files import atomic_write
 
 
 def save_safetensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write tensors to a safetensors file, atomically."""
+    """Write tensors to a safetensors file, atomically.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(own, temporary)
+        try:
+            safetensors.torch.save_file(own, temporary)
+        except safetensors.SafetensorError as error:  # its own form of an operating-system error
+            raise StorageError(f"cannot write weights: {error}", where=path, hint="free some space") from error
 
 
 def load_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
@@ -70,5 +77,5 @@ def weights_digest(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

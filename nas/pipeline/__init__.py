@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,20 +10,21 @@ from nas.files import write_yaml
 from nas.pipeline.config import RunConfig, load_run
 from nas.pipeline.runner import Stage, StageReport, StageResult, run_stages
 from nas.pipeline.stages import Stages
-from nas.pipeline.summary import write_run_summary
+
+logger = logging.getLogger("nas")
 
 __all__ = ["RunConfig", "Stage", "StageReport", "StageResult", "load_run", "run_pipeline", "run_stages"]
 
 
-def run_pipeline(config_path: str | Path, announce: Callable[[str], None] = lambda line: None) -> list[StageReport]:
+def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None = None) -> list[StageReport]:
     """Run everything that a run file describes; finished stages are skipped, an interrupted one goes on.
 
     Args:
         config_path: The run's YAML file.
-        announce: Called with one line when a stage ends.
+        announce: Called with one line when a stage ends; logged when left out.
 
     Returns:
-        One report per stage, the summary last.
+        One report per stage, in order.
 
     Raises:
         NasError: A stage cannot do its work; what it had done is kept.
@@ -31,7 +33,4 @@ def run_pipeline(config_path: str | Path, announce: Callable[[str], None] = lamb
     config, space = load_run(path)
     root = path.parent / config.out
     write_yaml(root / "config.yaml", config.model_dump(mode="json"))
-    reports = run_stages(Stages(config, space, path.parent, root).all(), root, announce)
-    summary = write_run_summary(root, space, reports)
-    announce(f"summary: {summary.folder}")
-    return [*reports, summary]
+    return run_stages(Stages(config, space, path.parent, root).all(), root, announce or logger.info)

@@ -103,11 +103,13 @@ class RunConfig(StrictModel):
         space: Search-space file, relative to this file.
         out: Folder of the run, relative to this file.
         data: Training clips; a relative path starts from this file.
+        validation_fraction: Share of the videos held out to score architectures on.
     """
 
     space: str
     out: str
     data: Annotated[DataConfig, Field(discriminator="kind")]
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     profile: ProfileStage = ProfileStage()
     train: TrainingConfig = TrainingConfig()
     quality: QualityStage = QualityStage()
@@ -133,4 +135,4 @@ def open_clips(config: RunConfig, space: SearchSpace, base: Path, cache: Path) -
     """The run's clips in the shape of its search space."""
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
-    return open_data(config.data, shape, base=base, cache=cache)
+    return open_data(config.data, shape, base=base, cache=cache, validation_fraction=config.validation_fraction)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from nas.files import fingerprint, read_json, storage_errors, write_json
 
 logger = logging.getLogger("nas")
@@ -41,15 +43,20 @@ class Stage:
 
     Args:
         name: Name of the stage and of its folder.
-        settings: Plain data that decides its result.
+        settings: What decides its result: typed settings and plain data.
         needs: Names of the stages it builds on.
         run: Does the work in the given folder. It resumes from whatever an interrupted attempt left there.
     """
 
     name: str
-    settings: Any
+    settings: Sequence[Any]
     needs: tuple[str, ...]
     run: Callable[[Path], StageResult]
+
+    def digest(self, needed: Sequence[str]) -> str:
+        """Digest of the settings and of the stages this one builds on."""
+        plain = [item.model_dump(mode="json") if isinstance(item, BaseModel) else item for item in self.settings]
+        return fingerprint([self.name, plain, list(needed)])
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def run_stages(stages: Sequence[Stage], root: Path, announce: Callable[[str], No
     digests: dict[str, str] = {}
     reports = []
     for number, stage in enumerate(stages, 1):
-        digests[stage.name] = fingerprint([stage.name, stage.settings, [digests[name] for name in stage.needs]])
+        digests[stage.name] = stage.digest([digests[name] for name in stage.needs])
         report = _run_stage(stage, root, digests[stage.name])
         state = "already done" if report.skipped else f"{report.seconds:.0f} s"
         announce(f"[{number}/{len(stages)}] {stage.name}: {report.result.headline} ({state})")

@@ -10,19 +10,18 @@ from nas.data import DataSplit
 from nas.export import export_bundle
 from nas.files import write_json
 from nas.latency import LatencyPredictor, LatencyTable, check_networks, profile
-from nas.latency import summarize_checks
 from nas.models import Generation, VideoModel, network_cost
 from nas.pipeline.config import RunConfig, open_clips
-from nas.pipeline.runner import Stage, StageResult
-from nas.report import plot_front, plot_latency_check
+from nas.pipeline.runner import Stage, StageResult, stage_values
+from nas.pipeline.summary import run_sections
+from nas.report import plot_front, plot_latency_check, write_summary
 from nas.report.samples import write_samples
 from nas.runtimes import get_runtime
-from nas.search import load_study, run_search
+from nas.search import load_study, pick, run_search
 from nas.space import Architecture, SearchSpace
 from nas.training import distill, finetune_model, inherit_model, supernet_quality, train_supernet
 
 STUDY = "search"
-GUIDANCE = 3.0
 
 
 class Stages:
@@ -45,19 +44,19 @@ class Stages:
 
     def all(self) -> list[Stage]:
         """The stages in order, each with the settings that decide its result."""
-        config = self.config
-        table = [
-            ("data", [config.data, self.space.file.video], (), self.data),
-            ("profile", [config.profile, self.space.fingerprint], (), self.profile),
-            ("train", [config.train, self.space.fingerprint], ("data",), self.train),
-            ("search", [config.search, config.quality], ("profile", "train"), self.search),
-            ("front", [config.pick], ("search",), self.front),
-            ("check", [config.check], ("front",), self.check),
-            ("distill", [config.distill], ("front",), self.distill),
-            ("export", [config.export], ("distill",), self.export),
-            ("samples", [config.generate], ("distill",), self.samples),
+        config, space = self.config, self.space
+        return [
+            Stage("data", [config.data, config.validation_fraction, space.file.video], (), self.data),
+            Stage("profile", [config.profile, space.fingerprint], (), self.profile),
+            Stage("train", [config.train, space.fingerprint], ("data",), self.train),
+            Stage("search", [config.search, config.quality], ("profile", "train"), self.search),
+            Stage("front", [config.pick], ("search",), self.front),
+            Stage("check", [config.check], ("front",), self.check),
+            Stage("distill", [config.distill], ("front",), self.distill),
+            Stage("export", [config.export], ("front", "distill"), self.export),
+            Stage("samples", [config.generate], ("distill",), self.samples),
+            Stage("summary", [], ("search", "check", "export", "samples"), self.summary),
         ]
-        return [Stage(name, [_plain(item) for item in settings], needs, run) for name, settings, needs, run in table]
 
     def data(self, folder: Path) -> StageResult:
         """Decode the clips into shards."""
@@ -98,29 +97,46 @@ class Stages:
     def front(self, folder: Path) -> StageResult:
         """Draw the front and pick the architecture that goes on."""
         record = load_study(self.storage, STUDY)
-        chosen = record.pick(latency_budget_ms=self.config.pick.latency_budget_ms)
+        budget_ms = self.config.pick.latency_budget_ms
+        chosen = pick(record, budget_ms)
         chosen.architecture.save(folder / "architecture.yaml")
         write_json(folder / "front.json", [member.to_dict() for member in record.front])
         for suffix in ("png", "svg"):
-            plot_front(record, folder / f"front.{suffix}", chosen=chosen.architecture)
+            plot_front(record, folder / f"front.{suffix}", latency_budget_ms=budget_ms, chosen=chosen.architecture)
         headline = (
             f"{len(record.front)} architectures on the front; picked {chosen.architecture.id}, "
             f"{chosen.latency_ms:.1f} ms per clip ({chosen.provenance} blocks, summed)"
         )
-        values = {"architecture": chosen.architecture.to_dict(), **chosen.to_dict()}
+        values = {
+            "members": [member.to_dict() for member in record.front],
+            "unet_ms": chosen.unet_ms,
+            **chosen.to_dict(),
+        }
         return StageResult(headline, ("architecture.yaml", "front.json", "front.png", "front.svg"), values)
 
     def check(self, folder: Path) -> StageResult:
         """Measure members of the front as whole networks, against what the table predicts."""
         front = load_study(self.storage, STUDY).front
         chosen = _spread([member.architecture for member in front], self.config.check.networks)
-        checks = check_networks(self.space, self.table, self.runtime, chosen)
-        summary = summarize_checks(checks)
-        rows = [check.to_dict() for check in checks]
-        write_json(folder / "check.json", {"summary": summary.to_dict(), "networks": rows})
-        plot_latency_check(checks, folder / "check.png")
-        headline = f"{len(checks)} networks measured: mean error {summary.mape_percent:.1f}%, worst {summary.worst_percent:.1f}%"
-        return StageResult(headline, ("check.json", "check.png"), {"networks": rows, **summary.to_dict()})
+        report = check_networks(self.space, self.table, self.runtime, chosen)
+        networks = [
+            {
+                "id": check.architecture.id,
+                "predicted_unet_ms": check.predicted_unet_ms,
+                "measured_unet_ms": check.measured_unet_ms,
+                "error_percent": 100 * check.error,
+            }
+            for check in report.checks
+        ]
+        values = {"networks": networks, "mape_percent": 100 * report.mape, "worst_percent": 100 * report.worst}
+        write_json(folder / "check.json", values)
+        measured_on = f"{self.table.metadata.device}, {self.table.metadata.runtime}"
+        plot_latency_check(report, folder / "check.png", measured_on=measured_on)
+        headline = (
+            f"{len(networks)} networks measured: predictions off by {100 * report.mape:.1f}% on average, "
+            f"{100 * report.worst:.1f}% at worst"
+        )
+        return StageResult(headline, ("check.json", "check.png"), values)
 
     def distill(self, folder: Path) -> StageResult:
         """Train the chosen architecture on, alone, then distil it to a few steps."""
@@ -137,8 +153,28 @@ class Stages:
 
     def export(self, folder: Path) -> StageResult:
         """Write the bundle: weights, architecture, ONNX and Core ML."""
-        report = export_bundle(self.student, folder / "bundle", formats=self.config.export.formats)
-        return StageResult(report.headline, ("bundle/report.json",), report.to_dict())
+        picked = stage_values(self.root, "front")
+        latency = {
+            "pipeline_ms": picked["latency_ms"],
+            "unet_ms": picked["unet_ms"],
+            "steps": self.config.search.steps,
+            "provenance": f"predicted from {picked['provenance']} blocks",
+            "device": self.table.metadata.device,
+            "runtime": self.table.metadata.runtime,
+        }
+        report = export_bundle(self.student, folder / "bundle", self.config.export.formats, latency=latency)
+        files = [
+            {
+                "file": file.path,
+                "size_bytes": file.size_bytes,
+                "parity": file.parity.status,
+                "max_abs_error": file.parity.max_abs_error,
+                "psnr_db": file.parity.psnr_db,
+            }
+            for file in report.converted
+        ]
+        headline = f"{len(report.files)} files and {len(files)} converted networks in one folder"
+        return StageResult(headline, ("bundle/report.json",), {"files": files})
 
     def samples(self, folder: Path) -> StageResult:
         """Generate clips with the distilled model."""
@@ -149,6 +185,11 @@ class Stages:
         names = tuple(file.name for file in files)
         values = {"prompts": list(prompts), "steps": steps}
         return StageResult(f"{len(files)} clips in {steps} steps each", names, values)
+
+    def summary(self, folder: Path) -> StageResult:
+        """Write what the run made and found as Markdown and as one HTML file."""
+        write_summary(folder / "summary", run_sections(self.root), title=f"{self.space.name}: from space to model")
+        return StageResult(f"{folder / 'summary.html'}", ("summary.html", "summary.md"))
 
     @property
     def storage(self) -> str:
@@ -179,10 +220,6 @@ class Stages:
     def student(self) -> VideoModel:
         """The model that the distill stage made."""
         return VideoModel.load(self.root / "distill" / "model")
-
-
-def _plain(item: Any) -> Any:
-    return item.model_dump(mode="json") if hasattr(item, "model_dump") else item
 
 
 def _spread(items: list[Architecture], count: int) -> list[Architecture]:

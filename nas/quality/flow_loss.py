@@ -14,6 +14,7 @@ from nas.data import ClipDataset, batch_indices
 from nas.data.pixels import to_pixels
 from nas.files import derive_seed
 from nas.models import Codec, SuperNet, TextEncoder
+from nas.models.weights import weights_digest
 from nas.quality.base import QualityMetric
 from nas.space import Architecture
 
@@ -60,7 +61,8 @@ class HeldOutFlowLoss(QualityMetric):
         batch_size: int = 8,
     ) -> None:
         self.supernet = supernet.eval()
-        self.fingerprint = f"{self.name}/{clips.fingerprint}/{seed}/{batches}x{batch_size}"
+        weights = weights_digest(supernet)
+        self.fingerprint = f"{self.name}/{weights}/{clips.fingerprint}/{seed}/{batches}x{batch_size}"
         self._probes = [
             self._prepare(text_encoder, codec, clips, derive_seed(seed, "probe"), number, batch_size)
             for number in range(batches)

@@ -34,9 +34,7 @@ def write_samples(
     with progress_bar("generating", len(prompts)) as advance:
         for numbers in batches(len(prompts), BATCH):
             chosen = [prompts[number] for number in numbers]
-            clips = model.generate(
-                chosen, seed=seed, steps=steps, guidance_scale=guidance_scale, first=numbers.start
-            )
+            clips = model.generate(chosen, seed=seed, steps=steps, guidance_scale=guidance_scale, first=numbers.start)
             for number, prompt, video_TCHW in zip(numbers, chosen, to_bytes(clips), strict=True):
                 stem = root / f"{number:02d}-{slug(prompt)}"
                 write_mp4(video_TCHW, stem.with_suffix(".mp4"), fps)

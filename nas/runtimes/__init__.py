@@ -4,7 +4,7 @@ from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, to_ar
 from nas.runtimes.environment import cpu_model, versions
 from nas.runtimes.networks import Convertible, block_convertible, plan_convertible, plan_inputs
 from nas.runtimes.parity import Parity, compare
-from nas.runtimes.registry import get_runtime, runtime_names
+from nas.runtimes.registry import get_runtime, runtime_names, runtime_options
 
 __all__ = [
     "Array",
@@ -20,6 +20,7 @@ __all__ = [
     "plan_convertible",
     "plan_inputs",
     "runtime_names",
+    "runtime_options",
     "to_arrays",
     "versions",
 ]

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from nas.errors import RuntimeUnavailableError
+
 Array = NDArray[Any]
 
 
@@ -117,6 +119,9 @@ class Runtime(ABC):
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], folder: Path
     ) -> Executable:
         """Make a module executable, by way of a file in `folder` where the runtime needs one; raises as both."""
+        reason = self.unavailable_reason()
+        if reason is not None:
+            raise RuntimeUnavailableError(reason)
         path = folder / f"module{self.suffix or ''}"
         self.convert(module, inputs, input_names, path)
         return self.load(path)

@@ -69,8 +69,20 @@ def staged(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             yield Path(folder) / path.name
+            _open_to_others(Path(folder))
             for item in sorted(Path(folder).iterdir(), key=lambda item: item.name == path.name):
                 target = path.parent / item.name
                 if target.is_dir():
                     shutil.rmtree(target)
                 item.replace(target)
+
+
+def _open_to_others(folder: Path) -> None:
+    """Give files the permissions of any new file: converters leave some that only their owner can read."""
+    plain = folder / "plain"
+    plain.touch()
+    mode = plain.stat().st_mode
+    plain.unlink()
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)

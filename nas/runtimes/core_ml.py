@@ -80,7 +80,7 @@ class CoreMLRuntime(Runtime):
         if importlib.util.find_spec("coremltools") is None:
             return "coremltools is not installed (it has no wheels for this platform or Python version)"
         if sys.platform != "darwin":
-            return f"Core ML executes on macOS only, this is {sys.platform}; conversion works here"
+            return f"Core ML executes on macOS only, this is {sys.platform}"
         return None
 
     def convert(

@@ -53,9 +53,9 @@ class OnnxRuntime(Runtime):
     name = "onnxruntime"
     suffix = ".onnx"
 
-    def __init__(self, threads: int = 1, opset: int = 20) -> None:
+    def __init__(self, threads: int = 1, opset: int | str = 20) -> None:
         self.threads = threads
-        self.opset = opset
+        self.opset = int(opset)
 
     @property
     def settings(self) -> RuntimeSettings:
@@ -81,6 +81,7 @@ class OnnxRuntime(Runtime):
                 verbose=False,
             )
         assert program is not None
+        _forget_source(program)
         size_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
         with staged(path) as temporary:
             program.save(temporary, external_data=size_bytes > EMBEDDED_BYTES)
@@ -104,3 +105,9 @@ class OnnxRuntime(Runtime):
         # The threads of one session must not spin while another is measured.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         return options
+
+
+def _forget_source(program: torch.onnx.ONNXProgram) -> None:
+    """Remove the stack traces that the exporter leaves at every node: long, and they name the user's folders."""
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()

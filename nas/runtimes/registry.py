@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 from importlib.metadata import entry_points
 from typing import Any, cast
 
 from nas.errors import ConfigError
-from nas.runtimes.base import Runtime
+from nas.runtimes.base import Runtime, RuntimeSettings
 
 BUILTIN: dict[str, str] = {
     "onnxruntime": "nas.runtimes.onnx_runtime:OnnxRuntime",
@@ -41,6 +42,13 @@ def get_runtime(name: str, **options: Any) -> Runtime:
         if option not in known:
             raise ConfigError(f"runtime {name} has no option {option!r} (known: {', '.join(known) or 'none'})")
     return runtime(**given)
+
+
+def runtime_options(settings: RuntimeSettings) -> dict[str, Any]:
+    """The options that `get_runtime` needs for a runtime of these settings."""
+    known = inspect.signature(_runtime_class(settings.runtime)).parameters
+    values = dataclasses.asdict(settings) | {"deployment_target": settings.opset}
+    return {option: value for option, value in values.items() if option in known}
 
 
 def _runtime_class(name: str) -> type[Runtime]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from nas.search.config import Budgets, SamplerName, SearchConfig
 from nas.search.pareto import hypervolume, knee, pareto_front
 from nas.search.protocols import Choice, Cost, CostModel, LatencyFigure, LatencyModel, Space
-from nas.search.record import Evaluation, FrontMember, StudyRecord, empty_front, load_front, load_study
-from nas.search.study import SearchResult, search
+from nas.search.record import Evaluation, FrontMember, StudyRecord, empty_front, load_front, load_study, pick
+from nas.search.study import SearchResult, run_search
 
 __all__ = [
     "Budgets",
@@ -28,5 +28,6 @@ __all__ = [
     "load_front",
     "load_study",
     "pareto_front",
-    "search",
+    "pick",
+    "run_search",
 ]

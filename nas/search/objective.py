@@ -57,7 +57,7 @@ class Objective:
         if cost is None and self.limits.keys() - {"latency_ms"}:
             names = ", ".join(sorted(self.limits.keys() - {"latency_ms"}))
             raise ConfigError(f"budgets on {names} need a cost model, and there is none", where="search.budgets",
-                              hint="pass cost=... to nas.search.search")  # fmt: skip
+                              hint="pass cost=... to nas.search.run_search")  # fmt: skip
 
     def costs(self, architecture: Architecture) -> KnownCosts:
         """The known costs of an architecture; computed once.

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import BudgetError, ConfigError
 from nas.search.pareto import Direction, knee, pareto_front
-from nas.search.storage import IDENTITY, existing_study, storage_errors
+from nas.search.storage import IDENTITY, readable_study
 from nas.space import Architecture
 
 
@@ -140,6 +140,15 @@ def empty_front(record: StudyRecord) -> str:
     return f"study {record.name} has no front: {scored} architectures scored, {record.failed} failed, none feasible"
 
 
+def pick(record: StudyRecord, latency_budget_ms: float | None = None) -> FrontMember:
+    """The member of best quality within a latency budget, or without one the knee of the front.
+
+    Raises:
+        BudgetError: No member meets the budget, or the front is empty.
+    """
+    return record.knee() if latency_budget_ms is None else record.best_within(latency_budget_ms)
+
+
 def load_study(storage: str | Path, study_name: str) -> StudyRecord:
     """Read a study.
 
@@ -151,8 +160,7 @@ def load_study(storage: str | Path, study_name: str) -> StudyRecord:
         StorageError: The storage cannot be opened, or holds no such study.
         ConfigError: The study was not made by `nas search`.
     """
-    study = existing_study(storage, study_name)
-    with storage_errors(storage):
+    with readable_study(storage, study_name) as study:
         return read_study(study, where=str(storage))
 
 

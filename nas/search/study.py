@@ -62,7 +62,7 @@ class SearchResult:
         return self.record.front
 
 
-def search(
+def run_search(
     space: Space,
     latency: LatencyModel,
     quality: QualityMetric,

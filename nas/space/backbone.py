@@ -45,6 +45,8 @@ class Backbone(StrictModel):
     attention_head_dim: PositiveInt | tuple[PositiveInt, ...] = 8
     use_linear_projection: bool = False
     resnet_time_scale_shift: Literal["default", "scale_shift"] = "default"
+    addition_embed_type: Literal["text"] | None = None
+    addition_embed_type_num_heads: PositiveInt = 64
     pretrained: str | None = None
 
     @model_validator(mode="before")
@@ -55,7 +57,7 @@ class Backbone(StrictModel):
         return {name: item for name, item in value.items() if name in cls.model_fields or not _is_default(name, item)}
 
     @model_validator(mode="after")
-    def _stages_agree(self) -> Backbone:
+    def _levels_agree(self) -> Backbone:
         levels = len(self.block_out_channels)
         for name in ("down_block_types", "up_block_types"):
             if len(getattr(self, name)) != levels:
@@ -64,9 +66,16 @@ class Backbone(StrictModel):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != levels:
                 raise ValueError(f"{name} has {len(value)} entries, block_out_channels has {levels}")
+        return self
+
+    @model_validator(mode="after")
+    def _widths_divide(self) -> Backbone:
         for channels in self.block_out_channels:
             if channels % self.norm_num_groups:
                 raise ValueError(f"{channels} channels are not divisible by norm_num_groups {self.norm_num_groups}")
+        width, heads = self.cross_attention_dim, self.addition_embed_type_num_heads
+        if self.addition_embed_type is not None and width % heads:
+            raise ValueError(f"cross_attention_dim {width} is not divisible by addition_embed_type_num_heads {heads}")
         for level, heads in enumerate(self.per_level("attention_head_dim")):
             channels = self.block_out_channels[level]
             if self.attends(level) and channels % heads:

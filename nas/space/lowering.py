@@ -127,6 +127,11 @@ class _Wiring:
             channels=first, act_fn=self.backbone.act_fn,
             flip_sin_to_cos=self.backbone.flip_sin_to_cos, freq_shift=self.backbone.freq_shift,
         )  # fmt: skip
+        if self.backbone.addition_embed_type == "text":
+            self.temb = self.add(
+                "add_embedding", "text_embedding", {"temb": self.temb, CONTEXT: CONTEXT}, (1, self.temb_width),
+                heads=self.backbone.addition_embed_type_num_heads,
+            )  # fmt: skip
         self.conv("conv_in", first)
         self.skips.append(self.x)
 

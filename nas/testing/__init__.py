@@ -5,5 +5,6 @@ layer, and pytest does the rest.
 """
 
 from nas.testing.layers import TemporalLayerConformance
+from nas.testing.runtimes import RuntimeConformance
 
-__all__ = ["TemporalLayerConformance"]
+__all__ = ["RuntimeConformance", "TemporalLayerConformance"]

@@ -95,4 +95,3 @@ class BatchSource:
         dropped = torch.rand(len(captions), generator=generator) < self.caption_dropout
         kept = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
         return self.text_encoder.tokenize(kept)
-

@@ -21,6 +21,7 @@ class TrainingConfig(StrictModel):
         image_batch_size: Single frames per step, over all processes, trained jointly as one-frame clips.
         learning_rate: Peak learning rate of AdamW.
         warmup_steps: Steps of linear warm-up; a cosine to zero follows.
+        adam_beta2: AdamW's decay of squared gradients; short runs want it below the usual 0.999.
         weight_decay: AdamW's decoupled weight decay.
         max_grad_norm: Gradients are scaled down to this norm.
         ema_decay: Upper bound of the decay of the averaged weights, which are the ones kept.
@@ -40,6 +41,7 @@ class TrainingConfig(StrictModel):
     image_batch_size: NonNegativeInt = 8
     learning_rate: PositiveFloat = 1e-3
     warmup_steps: NonNegativeInt = 50
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: PositiveFloat = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999

@@ -79,7 +79,10 @@ class Trainer:
         self.accelerator = accelerator
         task.to(accelerator.device)
         self.optimizer = torch.optim.AdamW(
-            list(task.trained_parameters()), lr=config.learning_rate, weight_decay=config.weight_decay
+            list(task.trained_parameters()),
+            lr=config.learning_rate,
+            betas=(0.9, config.adam_beta2),
+            weight_decay=config.weight_decay,
         )
         self.ema = EMAModel(
             list(task.trained_parameters()), decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True

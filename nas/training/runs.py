@@ -60,9 +60,7 @@ def train_model(
     return finetune_model(VideoModel.build(space, architecture, generation), clips, config, folder)
 
 
-def finetune_model(
-    model: VideoModel, clips: ClipDataset, config: TrainingConfig, folder: str | Path
-) -> TrainingResult:
+def finetune_model(model: VideoModel, clips: ClipDataset, config: TrainingConfig, folder: str | Path) -> TrainingResult:
     """Train a model on from the weights it has and write it to `folder/model`; resumes as `train_supernet`."""
     root = Path(folder)
     task = FlowTask(model.unet, model.text_encoder, config)

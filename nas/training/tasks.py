@@ -91,9 +91,7 @@ class FlowTask(JointTask):
     def loss(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int) -> torch.Tensor:
         """See `JointTask.loss`."""
         config = self.config
-        noisy = add_noise(
-            latent_BTCHW, mean=config.timestep_mean, std=config.timestep_std, shift=config.timestep_shift
-        )
+        noisy = add_noise(latent_BTCHW, mean=config.timestep_mean, std=config.timestep_std, shift=config.timestep_shift)
         context_BLD = self.text_encoder(tokens_BL)
         return flow_loss(self.velocity(noisy.sample_BTCHW, noisy.timestep_B, context_BLD, step), noisy)
 

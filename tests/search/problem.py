@@ -13,7 +13,7 @@ LAYER_MS = {"none": 0.0, "conv1d": 1.0, "self_attention_1d": 2.5, "conv3d": 6.0}
 
 
 def small_space(**changes: Any) -> SearchSpace:
-    """48 architectures in four slots."""
+    """24 architectures in three slots."""
     return SearchSpace.from_dict(
         {
             "name": "small",
@@ -34,7 +34,6 @@ def small_space(**changes: Any) -> SearchSpace:
                 {"stage": "down.0", "candidates": ["none", "conv1d"]},
                 {"stage": "down.1", "candidates": ["none", "conv1d", "self_attention_1d"]},
                 {"stage": "mid", "candidates": ["none", "conv1d", "self_attention_1d", "conv3d"]},
-                {"stage": "up.1", "positions": [1], "candidates": ["none", "conv1d"]},
             ],
         }
         | changes

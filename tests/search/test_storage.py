@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 
 import optuna
 import pytest
 
 from nas.errors import ConfigError, StorageError
-from nas.search import Budgets, SearchConfig, load_front, load_study, search
+from nas.search import Budgets, SearchConfig, load_front, load_study, run_search
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
 SPACE = small_space()
@@ -20,7 +19,7 @@ LATENCY = FormulaLatency(SPACE)
 
 SCRIPT = """
 import sys, time
-from nas.search import SearchConfig, search
+from nas.search import SearchConfig, run_search
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
 class Slow(FormulaQuality):
@@ -31,7 +30,7 @@ class Slow(FormulaQuality):
 
 space = small_space()
 config = SearchConfig(evaluations=int(sys.argv[2]), sampler="random")
-search(space, FormulaLatency(space), Slow(), config, sys.argv[1], "study")
+run_search(space, FormulaLatency(space), Slow(), config, sys.argv[1], "study")
 """
 
 
@@ -42,7 +41,7 @@ def process(database, evaluations, sleep_s):
 
 def run(storage, quality=None, *, latency=LATENCY, space=SPACE, name="study", **settings):
     quality = quality or FormulaQuality()
-    return search(space, latency, quality, SearchConfig(**{"sampler": "random", **settings}), storage, name)
+    return run_search(space, latency, quality, SearchConfig(**{"sampler": "random", **settings}), storage, name)
 
 
 def ids(evaluations):
@@ -76,7 +75,7 @@ def test_a_finished_study_has_nothing_left_to_do(tmp_path):
 
 def test_a_killed_search_loses_its_running_evaluation_only_and_makes_up_for_it(tmp_path):
     database = tmp_path / "study.db"
-    victim = process(database, 48, 0.3)
+    victim = process(database, 24, 0.3)
     begun = [victim.stdout.readline().strip() for _ in range(4)]
     with pytest.raises(StorageError, match=r"study\.db: another process is searching.*PostgreSQL"):
         run(database)
@@ -175,7 +174,7 @@ def test_reading_a_study_that_is_not_there_makes_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"no database, but long enough to look at" * 50, b"SQLite format 3\x00" + b"\xff" * 4096])
+@pytest.mark.parametrize("content", [b"no database, however long" * 99, b"SQLite format 3\x00" + b"\xff" * 4096])
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "study.db").write_bytes(content)
 
@@ -209,15 +208,24 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         run(tmp_path / "file" / "study.db")
 
 
-def test_a_full_disk_is_named(tmp_path):
-    run(tmp_path / "study.db", evaluations=2)
+@pytest.fixture
+def no_file_may_grow():
+    """A function after whose call files of this process cannot grow beyond so many bytes, like a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
+
+def test_a_full_disk_is_named_and_what_was_found_is_kept(tmp_path, no_file_may_grow):
     class Filling(FormulaQuality):
         def score(self, architecture):
-            # What a full disk does to SQLite, done by SQLite's own limit on the file's size.
-            optuna_pages = sqlite3.connect(tmp_path / "study.db").execute("pragma page_count").fetchone()[0]
-            assert optuna_pages > 0
+            if len(self.calls) == 3:
+                no_file_may_grow(8192)
             return super().score(architecture)
 
-    assert run(tmp_path / "study.db", Filling(), evaluations=3).scored == 1
-    time.sleep(0)
+    with pytest.raises(StorageError, match=r"study\.db: the storage of the study cannot be used: .*(full|I/O)"):
+        run(tmp_path / "study.db", Filling(), evaluations=9)
+
+    no_file_may_grow(resource.RLIM_INFINITY)
+    assert len(load_study(tmp_path / "study.db", "study").evaluations) == 3
+    assert len(run(tmp_path / "study.db", evaluations=9).record.evaluations) == 9

@@ -9,12 +9,11 @@ import optuna
 import pytest
 
 from nas.errors import BudgetError, ConfigError, NasError
-from nas.search import Budgets, SearchConfig, load_front, load_study, search
+from nas.search import Budgets, SearchConfig, load_front, load_study, run_search
 from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, small_space, true_front
 
 SPACE = small_space()
 LATENCY = FormulaLatency(SPACE)
-# 60 proposals of an in-memory study take a second; files are used where they matter.
 SAMPLERS = ["random", "nsga2", "nsga3", "tpe", "exhaustive"]
 
 
@@ -25,7 +24,7 @@ def storage(tmp_path):
 
 def run(storage, quality=None, *, space=SPACE, latency=LATENCY, name="study", cost=None, **settings):
     quality = quality or FormulaQuality()
-    return search(space, latency, quality, SearchConfig(**settings), storage, name, cost=cost)
+    return run_search(space, latency, quality, SearchConfig(**settings), storage, name, cost=cost)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -36,11 +35,11 @@ def test_a_whole_space_is_searched_once_and_its_front_is_the_true_one(storage, s
 
     assert sorted(quality.calls) == sorted(one.id for one in SPACE.enumerate())
     assert {member.architecture.id for member in result.front} == true_front(SPACE, LATENCY)
-    assert result.reason == "all 48 architectures of the space are scored"
-    assert result.scored == 48
+    assert result.reason == "all 24 architectures of the space are scored"
+    assert result.scored == 24
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["nsga2", "tpe", "exhaustive"])
 def test_a_budget_holds_for_everything_scored(storage, sampler):
     quality = FormulaQuality()
 
@@ -53,7 +52,7 @@ def test_a_budget_holds_for_everything_scored(storage, sampler):
 
 
 def test_the_front_is_optunas_own(storage):
-    run(storage, evaluations=20, budgets=Budgets(latency_ms=40))
+    run(storage, evaluations=12, budgets=Budgets(latency_ms=40))
 
     study = optuna.load_study(study_name="study", storage=storage)
     front = load_front(storage, "study")
@@ -78,11 +77,11 @@ def test_members_carry_what_is_known_of_them(storage):
 def test_a_repeated_proposal_is_told_what_is_known_and_does_not_count(storage):
     quality = FormulaQuality()
 
-    result = run(storage, quality, evaluations=30)
+    result = run(storage, quality, evaluations=18)
 
     trials = optuna.load_study(study_name="study", storage=storage).trials
     repeats = [trial for trial in trials if "duplicate_of" in trial.user_attrs]
-    assert len(quality.calls) == len(set(quality.calls)) == 30
+    assert len(quality.calls) == len(set(quality.calls)) == 18
     assert len(repeats) == result.repeated > 0
     for trial in repeats:
         first = trials[trial.user_attrs["duplicate_of"]]
@@ -110,7 +109,7 @@ def test_equal_seeds_search_alike_and_others_do_not(tmp_path):
     calls = []
     for number, seed in enumerate([1, 1, 2]):
         quality = FormulaQuality()
-        run(tmp_path / f"{number}.db", quality, evaluations=12, sampler="random", seed=seed)
+        run(tmp_path / f"{number}.db", quality, evaluations=7, sampler="random", seed=seed)
         calls.append(quality.calls)
 
     assert calls[0] == calls[1] != calls[2]
@@ -123,7 +122,7 @@ def test_a_metric_to_maximise(storage):
         def score(self, architecture):
             return -super().score(architecture)
 
-    result = run(storage, Gain(), evaluations=100)
+    result = run(storage, Gain(), sampler="exhaustive")
 
     assert {member.architecture.id for member in result.front} == true_front(SPACE, LATENCY)
     assert result.front[-1].quality == max(member.quality for member in result.front)
@@ -133,10 +132,10 @@ def test_a_metric_to_maximise(storage):
 
 
 def test_patience_ends_a_search_that_finds_nothing_new(storage):
-    result = run(storage, sampler="random", evaluations=48, patience=4)
+    result = run(storage, sampler="random", evaluations=24, patience=4)
 
     scored = result.record.evaluations
-    assert len(scored) < 48
+    assert len(scored) < 24
     assert max(member.trial for member in result.front) == scored[-5].trial
     assert result.reason == "the last 4 evaluations left the front as it was"
 
@@ -172,14 +171,17 @@ def parameters(architecture):
 def test_budgets_on_parameters_and_memory(storage):
     budgets = Budgets(parameters=5700, memory_bytes=56_500)
 
-    result = run(storage, evaluations=100, budgets=budgets, cost=parameters)
+    result = run(storage, sampler="exhaustive", budgets=budgets, cost=parameters)
 
     assert {member.parameters for member in result.record.evaluations} == {5000, 5300, 5600}
 
 
 @pytest.mark.parametrize(
     ("budget", "words"),
-    [({"parameters": 4999}, "smallest is .* with 5,000 parameters"), ({"memory_bytes": 9}, "leanest is .* 50,000 bytes")],
+    [
+        ({"parameters": 4999}, "smallest is .* with 5,000 parameters"),
+        ({"memory_bytes": 9}, "leanest is .* with 50,000 bytes"),
+    ],
 )
 def test_a_cost_budget_nothing_can_meet(storage, budget, words):
     with pytest.raises(BudgetError, match=words):
@@ -214,7 +216,7 @@ def test_a_latency_of_nothing_is_an_error(storage):
 
 
 def test_a_latency_model_for_other_steps(storage):
-    with pytest.raises(ConfigError, match="search.steps is 8.*4 steps"):
+    with pytest.raises(ConfigError, match=r"search\.steps is 8.*4 steps"):
         run(storage, steps=8)
 
 
@@ -238,11 +240,11 @@ def test_failed_evaluations_are_recorded_and_the_search_goes_on(storage):
         return math.nan if "self_attention_1d" in architecture.choices else value
 
     quality = Fragile(fails)
-    result = run(storage, quality, evaluations=1000, sampler="random", max_failures=100)
+    result = run(storage, quality, sampler="exhaustive", max_failures=100)
 
-    assert len(quality.calls) == len(set(quality.calls)) == 48
+    assert len(quality.calls) == len(set(quality.calls)) == 24
     assert {name for one in result.record.evaluations for name in one.architecture.choices} == {"none", "conv1d"}
-    assert result.record.failed == 48 - len(result.record.evaluations)
+    assert result.record.failed == 24 - len(result.record.evaluations)
     failures = [trial for trial in optuna.load_study(study_name="study", storage=storage).trials
                 if "failure" in trial.user_attrs]  # fmt: skip
     assert {trial.state.name for trial in failures} == {"FAIL"}
@@ -257,7 +259,7 @@ def test_too_many_failures_in_a_row_end_the_search(storage):
         raise KeyError("weights")
 
     quality = Fragile(fails)
-    with pytest.raises(NasError, match="3 evaluations in a row failed.*KeyError.*weights"):
+    with pytest.raises(NasError, match=r"3 evaluations in a row failed.*KeyError.*weights"):
         run(storage, quality, max_failures=3)
 
     assert len(quality.calls) == 3

@@ -6,9 +6,13 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from nas.space import NONE, SearchSpace, layer_kinds
+
+few = settings(max_examples=25)
+"""Building a space takes some 20 ms."""
 
 QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
 

@@ -1,0 +1,82 @@
+"""Does a model trained for a few minutes on `moving_shapes` do what the prompt says?
+
+Trains one architecture from scratch for a given time, generates a clip for each of a balanced set of prompts, and
+reads colour and direction of motion off the pixels. Times are wall-clock: run it on an otherwise idle machine.
+
+    python benchmarks/prompt_following.py --minutes 5 --threads 2
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from nas.data import ClipShape, MovingShapes, prompts
+from nas.files import load_yaml
+from nas.models import Generation, VideoModel
+from nas.models.video_model import batches
+from nas.quality import prompt_accuracy
+from nas.space import SearchSpace
+from nas.training import TrainingConfig, train_model
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "moving_shapes"
+
+
+def measure(minutes: float, count: int, seed: int, guidance: float, steps: int, out: Path) -> dict[str, Any]:
+    """Train, generate, read; returns what is printed."""
+    space = SearchSpace.load(ROOT / "search_spaces" / "moving_shapes.yaml")
+    architecture = space.load_architecture(EXAMPLE / "architecture.yaml")
+    settings = load_yaml(EXAMPLE / "training.yaml", TrainingConfig).model_dump()
+    config = TrainingConfig(**settings | {"max_minutes": minutes, "seed": seed})
+    video = space.file.video
+    clips = MovingShapes(ClipShape(video.frames, video.height, video.width, video.fps), clips=4000, seed=seed)
+    generation = Generation(steps=steps, guidance_scale=guidance, shift=config.timestep_shift)
+    result = train_model(space, architecture, clips, config, out, generation)
+    model = VideoModel.load(out / "model")
+    asked = list(prompts(count, seed=1))
+    made = [
+        model.generate([asked[number] for number in part], seed=seed, first=part.start) for part in batches(count, 16)
+    ]
+    accuracy = prompt_accuracy(torch.cat(made), asked)
+    return {
+        "training_minutes": round(result.elapsed_s / 60, 2),
+        "training_steps": result.steps,
+        "threads": torch.get_num_threads(),
+        "denoising_steps": steps,
+        "guidance_scale": guidance,
+        "seed": seed,
+        **asdict(accuracy),
+    }
+
+
+def main(
+    minutes: Annotated[float, typer.Option(help="Training time.")] = 5.0,
+    count: Annotated[int, typer.Option(help="Prompts.")] = 48,
+    seed: Annotated[int, typer.Option(help="Seed of data, weights and noise.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    guidance: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 3.0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
+    out: Annotated[Path | None, typer.Option(help="Keep the run here; a temporary folder otherwise.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print how many prompts a freshly trained model follows."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        row = measure(minutes, count, seed, guidance, steps, out or Path(temporary))
+    if as_json:
+        sys.stdout.write(json.dumps(row, indent=2) + "\n")
+        return
+    for name, value in row.items():
+        sys.stdout.write(f"{name:>18}: {value:.3f}\n" if isinstance(value, float) else f"{name:>18}: {value}\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,148 @@
+"""Writing a bundle: the folder a user takes away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from nas.errors import ConfigError, NasError, StorageError
+from nas.export.parts import ModelPart, model_parts
+from nas.export.report import REPORT, BundleReport, ConvertedFile, ParityReport, worst
+from nas.files import atomic_folder, write_json
+from nas.models import VideoModel
+from nas.progress import progress_bar
+from nas.runtimes import Runtime, compare, get_runtime, to_arrays, versions
+
+CONVERTERS = {"onnx": "onnxruntime", "coreml": "coreml"}
+"""Converted formats and the runtimes that write them."""
+
+FORMATS = ("safetensors", *CONVERTERS)
+
+MIN_PSNR_DB = {"fp32": 80.0, "fp16": 30.0}
+"""Below this a converted network computes something else: rounding leaves about 140 dB and 60 dB."""
+
+
+def export_bundle(
+    model: VideoModel,
+    folder: str | Path,
+    formats: Sequence[str] = FORMATS,
+    *,
+    latency: Mapping[str, float | int | str] | None = None,
+    deployment_target: str = "iOS18",
+) -> BundleReport:
+    """Write a model as a bundle, atomically.
+
+    The folder holds the model's own files, so `VideoModel.load` and `nas generate` accept it; `onnx/` and
+    `coreml/` with the text encoder, the denoising network and the decoder; and `report.json`. Each converted
+    network is compared with torch wherever its runtime can execute.
+
+    Args:
+        model: What to export; on the processor.
+        folder: The bundle. A bundle that is there is replaced; any other folder with content is left alone.
+        formats: Some of `FORMATS`. Without `safetensors`, the model's own files are left out.
+        latency: Predicted latency with its provenance, to be kept in the report.
+        deployment_target: Oldest system the Core ML packages are for.
+
+    Raises:
+        ConfigError: A format is unknown.
+        NasError: A converted network's output is not torch's.
+        RuntimeUnavailableError: A converter is missing, or refuses a network.
+        StorageError: The folder holds something else, or cannot be written.
+    """
+    folder = Path(folder)
+    _check_formats(formats)
+    _check_folder(folder)
+    runtimes = _converters(formats, deployment_target)
+    parts = model_parts(model)
+    with atomic_folder(folder) as root, progress_bar("exporting", len(runtimes) * len(parts)) as advance:
+        if "safetensors" in formats:
+            model.save(root)
+        files = {file.name: file.stat().st_size for file in sorted(root.iterdir())}
+        converted = [
+            _convert(part, runtime, root, format_, advance) for format_, runtime in runtimes.items() for part in parts
+        ]
+        report = BundleReport(
+            space=model.space.name,
+            architecture=model.architecture.id,
+            parameters={part.name: part.parameters for part in parts},
+            steps=model.generation.steps,
+            guidance_scale=model.generation.guidance_scale,
+            files=files,
+            converted=tuple(converted),
+            latency=None if latency is None else dict(latency),
+            versions=versions(),
+        )
+        write_json(root / REPORT, report.model_dump(mode="json"))
+    return report
+
+
+def _convert(
+    part: ModelPart, runtime: Runtime, root: Path, format_: str, advance: Callable[[str], None]
+) -> ConvertedFile:
+    name = f"{format_}/{part.name}{runtime.suffix}"
+    path = root / name
+    runtime.convert(part.module, part.inputs[0], part.input_names, path)
+    parity = _parity(part, runtime, path, name)
+    advance(name)
+    return ConvertedFile(
+        path=name,
+        part=part.name,
+        runtime=runtime.name,
+        precision=runtime.settings.precision,
+        opset=runtime.settings.opset,
+        size_bytes=_size_bytes(path),
+        parity=parity,
+    )
+
+
+def _parity(part: ModelPart, runtime: Runtime, path: Path, name: str) -> ParityReport:
+    reason = runtime.unavailable_reason()
+    if reason is not None:
+        return ParityReport(status=f"not measured: {reason}")
+    executable = runtime.load(path)
+    found = worst([compare(executable.run(to_arrays(inputs)), part.reference(inputs)) for inputs in part.inputs])
+    least_db = MIN_PSNR_DB[runtime.settings.precision]
+    if found.psnr_db is not None and not found.psnr_db >= least_db:
+        raise NasError(
+            f"{name} does not compute what torch does: PSNR {found.psnr_db:.1f} dB, expected at least {least_db:g}, "
+            f"largest difference {found.max_abs_error:g}",
+            where=type(part.module).__name__,
+            hint="leave this format out, or report it with the architecture.yaml",
+        )
+    return found
+
+
+def _converters(formats: Sequence[str], deployment_target: str) -> dict[str, Runtime]:
+    options = {"coreml": {"deployment_target": deployment_target}}
+    chosen = {format_: name for format_, name in CONVERTERS.items() if format_ in formats}
+    return {format_: get_runtime(name, **options.get(format_, {})) for format_, name in chosen.items()}
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        got = f"unknown format {unknown[0]!r}" if unknown else "no format given"
+        raise ConfigError(f"{got} (known: {', '.join(FORMATS)})", where="formats")
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to replace anything but a bundle."""
+    if not folder.exists() or (folder.is_dir() and (_is_bundle(folder) or not any(folder.iterdir()))):
+        return
+    raise StorageError("already there, and not a bundle", where=folder, hint="choose another folder")
+
+
+def _is_bundle(folder: Path) -> bool:
+    try:
+        value = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(value, dict) and value.get("kind") == BundleReport.model_fields["kind"].default
+
+
+def _size_bytes(path: Path) -> int:
+    if path.is_file():
+        companion = path.with_name(path.name + ".data")
+        return path.stat().st_size + (companion.stat().st_size if companion.is_file() else 0)
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

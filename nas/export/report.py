@@ -1,0 +1,108 @@
+"""What a bundle's `report.json` says."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from nas.errors import CheckpointError
+from nas.files import StrictModel, parse, read_json
+from nas.runtimes import Parity
+
+REPORT = "report.json"
+
+Part = Literal["text_encoder", "unet", "decoder"]
+
+
+class ParityReport(StrictModel):
+    """How far a converted network is from torch, over all inputs tried.
+
+    Args:
+        status: `measured`, or why it is not.
+        max_abs_error: Largest absolute difference.
+        psnr_db: Lowest peak signal-to-noise ratio in dB; `None` where the outputs are equal, or not measured.
+        inputs: Number of inputs tried.
+    """
+
+    status: str
+    max_abs_error: float | None = None
+    psnr_db: float | None = None
+    inputs: int = 0
+
+
+def worst(parities: list[Parity]) -> ParityReport:
+    """The worst of several comparisons."""
+    # Unlike min and max, these let a NaN through.
+    psnr_db = float(np.min([parity.psnr_db for parity in parities]))
+    return ParityReport(
+        status="measured",
+        max_abs_error=float(np.max([parity.max_abs_error for parity in parities])),
+        psnr_db=None if math.isinf(psnr_db) else psnr_db,
+        inputs=len(parities),
+    )
+
+
+class ConvertedFile(StrictModel):
+    """One converted network.
+
+    Args:
+        path: File or package, relative to the bundle.
+        part: What it computes.
+        runtime: The runtime it is for.
+        precision: Type of its arithmetic.
+        opset: Set of operations it uses: an ONNX opset, or a Core ML deployment target.
+        size_bytes: Its size on disk.
+        parity: Comparison with torch.
+    """
+
+    path: str
+    part: Part
+    runtime: str
+    precision: str
+    opset: str | None
+    size_bytes: int
+    parity: ParityReport
+
+
+class BundleReport(StrictModel):
+    """Contents of a bundle.
+
+    Args:
+        kind: Marks the file as the report of a bundle.
+        schema_version: Version of this format.
+        space: Name of the search space.
+        architecture: Canonical id of the architecture.
+        parameters: Number of weights of each part.
+        steps: Denoising steps the model is meant for.
+        guidance_scale: Classifier-free guidance it is meant for; 1 means none.
+        files: Sizes in bytes of the model's own files.
+        converted: The converted networks.
+        latency: Predicted latency with its provenance, where a table was given.
+        versions: Versions of the system and the libraries that made the bundle.
+    """
+
+    kind: Literal["nas bundle"] = "nas bundle"
+    schema_version: Literal[1] = 1
+    space: str
+    architecture: str
+    parameters: dict[Part, int]
+    steps: int
+    guidance_scale: float
+    files: dict[str, int]
+    converted: tuple[ConvertedFile, ...]
+    latency: dict[str, float | int | str] | None = None
+    versions: dict[str, str]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> BundleReport:
+        """Read the report of a bundle.
+
+        Raises:
+            CheckpointError: The folder holds none, or it is not JSON.
+            ConfigError: It has an unknown, missing or impossible key.
+        """
+        file = Path(folder) / REPORT
+        return parse(read_json(file, error=CheckpointError), cls, where=file)

@@ -1,0 +1,69 @@
+"""What the report at the end of a run says, read from what its stages left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.pipeline.runner import stage_values
+from nas.report import Picture, Section
+
+
+def run_sections(root: Path) -> list[Section]:
+    """The sections of a run's report, in the order of reading.
+
+    Args:
+        root: The run's folder, with all stages before the report done.
+    """
+    return [_front(root), _check(root), _training(root), _export(root), _samples(root)]
+
+
+def _front(root: Path) -> Section:
+    picked = stage_values(root, "front")
+    rows = [
+        {
+            "id": member["id"],
+            "layers": member["layers"],
+            "held-out loss": member["quality"],
+            "latency_ms, predicted": member["latency_ms"],
+            "parameters": member["parameters"],
+        }
+        for member in picked["members"]
+    ]
+    text = (
+        f"Picked: {picked['id']} ({picked['layers']}), {picked['latency_ms']:.1f} ms per clip. Latencies are sums of "
+        f"{picked['provenance']} blocks: text encoder + steps x denoising network + decoder."
+    )
+    picture = Picture(root / "front" / "front.png", "Quality against predicted latency, all architectures scored.")
+    return Section("The Pareto front", text, rows, [picture])
+
+
+def _check(root: Path) -> Section:
+    values = stage_values(root, "check")
+    text = (
+        f"Whole networks, measured, against the sum of their blocks: off by {values['mape_percent']:.1f}% on average, "
+        f"{values['worst_percent']:.1f}% at worst."
+    )
+    picture = Picture(root / "check" / "check.png", "Predicted against measured latency of one network call.")
+    return Section("Predicted and measured latency", text, values["networks"], [picture])
+
+
+def _training(root: Path) -> Section:
+    rows = [
+        {"stage": name, "steps": values["steps"], "final loss": values["loss"], "minutes": values["elapsed_s"] / 60}
+        for name, values in ((name, stage_values(root, name)) for name in ("train", "distill"))
+    ]
+    text = "The losses of the two stages measure different things and cannot be compared with each other."
+    return Section("Training", text, rows)
+
+
+def _export(root: Path) -> Section:
+    text = "Each converted network was compared with torch where its runtime can execute here."
+    return Section("The bundle", text, stage_values(root, "export")["files"])
+
+
+def _samples(root: Path) -> Section:
+    values = stage_values(root, "samples")
+    folder = root / "samples"
+    files = sorted(folder.glob("*.gif"))
+    pictures = [Picture(file, prompt) for file, prompt in zip(files, values["prompts"], strict=True)]
+    return Section("Samples", f"Made in {values['steps']} denoising steps each, without guidance.", (), pictures)

@@ -1,0 +1,205 @@
+"""A bundle: complete, loadable, checked, whole or not there at all."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import coremltools
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from nas.cli import export as export_verb
+from nas.errors import ConfigError, NasError, StorageError
+from nas.export import BundleReport, bundle, export_bundle
+from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, space_blocks
+from nas.models import Generation, VideoModel
+from nas.runtimes import Array, cpu_model
+from nas.runtimes.onnx_runtime import OnnxRuntime
+from nas.space import SearchSpace
+
+SPACE = {
+    "name": "tiny",
+    "video": {"frames": 2, "height": 8, "width": 8, "fps": 8},
+    "codec": {"kind": "space_to_depth", "factor": 2},
+    "text": {"kind": "learned", "tokens": 8, "width": 16, "heads": 2, "layers": 1, "vocabulary": 64},
+    "backbone": {
+        "down_block_types": ["CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D"],
+        "block_out_channels": [16],
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 16,
+        "attention_head_dim": 2,
+        "mid_block_type": None,
+    },
+    "slots": [{"stage": "down.0", "candidates": ["conv1d", "self_attention_1d"]}],
+}
+PARTS = ("text_encoder", "unet", "decoder")
+
+
+def build() -> VideoModel:
+    space = SearchSpace.from_dict(SPACE)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        architecture = space.architecture(["self_attention_1d"])
+        model = VideoModel.build(space, architecture, Generation(steps=4, guidance_scale=1))
+        for parameter in model.unet.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    model.unet.eval()
+    model.text_encoder.eval()
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> VideoModel:
+    return build()
+
+
+@pytest.fixture(scope="module")
+def exported(model: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "bundle"
+    export_bundle(model, folder, latency={"pipeline_ms": 12.5, "provenance": "measured"})
+    return folder
+
+
+def test_the_bundle_loads_and_generates_what_the_model_does(model: VideoModel, exported: Path) -> None:
+    loaded = VideoModel.load(exported)
+    assert loaded.architecture == model.architecture
+    assert loaded.generation == model.generation
+    assert torch.equal(loaded.generate(["a dog"], seed=3), model.generate(["a dog"], seed=3))
+
+
+def test_onnx_files_alone_make_the_clip_that_torch_makes(model: VideoModel, exported: Path) -> None:
+    """The whole pipeline by hand, as an application would run it: no torch, no nas."""
+    sessions = {name: onnxruntime.InferenceSession(exported / "onnx" / f"{name}.onnx") for name in PARTS}
+
+    def call(name: str, **inputs: Array) -> Array:
+        return np.asarray(sessions[name].run(["output"], inputs)[0])
+
+    context = call("text_encoder", tokens=model.text_encoder.tokenize(["a dog"]).numpy())
+    sample = model.noise(1, seed=5).numpy()
+    for step in range(4):
+        level = 1 - step / 4
+        velocity = call("unet", sample=sample, timestep=np.array([1000 * level], np.float32), context=context)
+        sample = sample - velocity / 4
+    video = call("decoder", latent=sample)
+    np.testing.assert_allclose(video, model.generate(["a dog"], seed=5).numpy(), atol=1e-4)
+
+
+def test_onnx_files_are_valid_and_do_not_tell_where_they_were_made(exported: Path) -> None:
+    for name in PARTS:
+        path = exported / "onnx" / f"{name}.onnx"
+        onnx.checker.check_model(path, full_check=True)
+        assert b"site-packages" not in path.read_bytes()
+
+
+def test_core_ml_packages_have_the_pipelines_inputs(exported: Path) -> None:
+    expected = {"text_encoder": ["tokens"], "unet": ["sample", "timestep", "context"], "decoder": ["latent"]}
+    for name, inputs in expected.items():
+        spec = coremltools.utils.load_spec(str(exported / "coreml" / f"{name}.mlpackage"))
+        assert sorted(entry.name for entry in spec.description.input) == sorted(inputs)
+
+
+def test_the_report_says_what_is_in_the_folder(model: VideoModel, exported: Path) -> None:
+    report = BundleReport.load(exported)
+    assert report.space == "tiny"
+    assert report.architecture == model.architecture.id
+    assert report.parameters["unet"] == sum(parameter.numel() for parameter in model.unet.parameters())
+    assert report.latency == {"pipeline_ms": 12.5, "provenance": "measured"}
+    expected = {f"onnx/{part}.onnx" for part in PARTS} | {f"coreml/{part}.mlpackage" for part in PARTS}
+    assert {item.path for item in report.converted} == expected
+    for name, size_bytes in report.files.items():
+        assert (exported / name).stat().st_size == size_bytes
+    for item in report.converted:
+        files = [exported / item.path, *(exported / item.path).rglob("*")]
+        assert item.size_bytes == sum(file.stat().st_size for file in files if file.is_file()) > 0
+
+
+def test_parity_is_measured_for_onnx_and_never_invented_for_core_ml(exported: Path) -> None:
+    for item in BundleReport.load(exported).converted:
+        if item.runtime == "onnxruntime":
+            assert item.parity.status == "measured"
+            assert item.parity.max_abs_error is not None
+            assert item.parity.max_abs_error < 1e-4
+            assert item.parity.psnr_db is None or item.parity.psnr_db > 100
+        elif item.parity.status != "measured":
+            assert "macOS only" in item.parity.status
+            assert (item.parity.max_abs_error, item.parity.psnr_db, item.parity.inputs) == (None, None, 0)
+
+
+def test_files_can_be_read_by_others(exported: Path) -> None:
+    assert all(file.stat().st_mode & 0o044 for file in exported.rglob("*") if file.is_file())
+
+
+class CarelessRuntime(OnnxRuntime):
+    """A converter that gets one weight tensor of the text encoder wrong."""
+
+    factor = 1.0
+
+    def convert(self, module: torch.nn.Module, *arguments: Any) -> None:
+        wrong = copy.deepcopy(module)
+        with torch.no_grad():
+            wrong.get_parameter("layers.norm.weight").mul_(self.factor)
+        super().convert(wrong, *arguments)
+
+
+@pytest.mark.parametrize("factor", [1.01, float("nan")])
+def test_a_conversion_that_computes_something_else_leaves_no_bundle(
+    model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    monkeypatch.setattr(CarelessRuntime, "factor", factor)
+    monkeypatch.setattr(bundle, "get_runtime", lambda name: CarelessRuntime())
+    with pytest.raises(NasError, match=r"onnx/text_encoder\.onnx does not compute what torch does: PSNR"):
+        export_bundle(model, tmp_path / "bundle", ["safetensors", "onnx"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_is_replaced_and_nothing_else_is(model: VideoModel, tmp_path: Path) -> None:
+    export_bundle(model, tmp_path / "bundle", ["safetensors"])
+    (tmp_path / "bundle" / "old.txt").touch()
+    export_bundle(model, tmp_path / "bundle", ["safetensors"])
+    assert not (tmp_path / "bundle" / "old.txt").exists()
+
+    precious = tmp_path / "precious"
+    model.save(precious)
+    with pytest.raises(StorageError, match="precious: already there, and not a bundle"):
+        export_bundle(model, precious, ["safetensors"])
+    assert VideoModel.load(precious).architecture == model.architecture
+
+
+@pytest.mark.parametrize(("formats", "message"), [(["onnx", "tflite"], "unknown format 'tflite'"), ([], "no format")])
+def test_an_unknown_format_lists_the_known_ones(
+    model: VideoModel, tmp_path: Path, formats: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message + r".*\(known: safetensors, onnx, coreml\)"):
+        export_bundle(model, tmp_path / "bundle", formats)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_puts_predicted_latency_into_the_report(model: VideoModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    rows = [
+        LatencyRow(key=block.key, kind=block.kind, latency_ms=1.0 + index, provenance="published")
+        for index, block in enumerate(space_blocks(model.space))
+    ]
+    metadata = TableMetadata(device="a phone", runtime="coreml", cpu=cpu_model())
+    table = LatencyTable(metadata).add(rows).save(tmp_path / "table.csv")
+
+    app = typer.Typer()
+    app.command()(export_verb.export)
+    arguments = [tmp_path / "model", "--out", tmp_path / "bundle", "--formats", "safetensors", "--table", table.where]
+    result = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert result.exit_code == 0, result.output
+    latency = json.loads(result.stdout)["latency"]
+    expected = LatencyPredictor(model.space, table, steps=4).predict(model.architecture)
+    assert latency["pipeline_ms"] == expected.pipeline_ms
+    assert (latency["unet_calls"], latency["provenance"], latency["device"]) == (4, "published", "a phone")
+    assert "unet.safetensors" in CliRunner().invoke(app, [str(item) for item in arguments]).stdout

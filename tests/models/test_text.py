@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.errors import CheckpointError, ConfigError
+from nas.models import block_cost, build_module, make_text_encoder
+from nas.models.text import LearnedTextEncoder
+from nas.space import SearchSpace
+from tests.space.spaces import tiny, tiny_space
+
+CAPTION = "A red circle, moving LEFT; slowly (über 3 px)"
+TOKENS = [1, 25, 15, 39, 56, 20, 5, 12, 47, 11, 0, 0]  # CRC-32 of each word modulo 62, plus 2; worked out separately
+
+
+def _encoder(tokens: int = 4) -> LearnedTextEncoder:
+    torch.manual_seed(0)
+    return LearnedTextEncoder(tokens, width=16, layers=1, heads=2, vocabulary=64).eval()
+
+
+@given(st.lists(st.text(), min_size=1, max_size=4), st.integers(1, 12))
+def test_any_caption_becomes_tokens_of_fixed_length(captions: list[str], tokens: int) -> None:
+    numbers = _encoder(tokens).tokenize(captions)
+    assert numbers.shape == (len(captions), tokens)
+    assert numbers.dtype == torch.int64
+    assert (numbers[:, 0] == 1).all()
+    assert ((numbers >= 0) & (numbers < 64)).all()
+
+
+def test_captions_are_padded_and_cut() -> None:
+    empty, short, full, longer = _encoder(4).tokenize(["", "red", "red circle left", "red circle left slowly"]).tolist()
+    assert empty == [1, 0, 0, 0]
+    assert short[2:] == [0, 0]
+    assert full == longer
+    assert 0 not in full
+
+
+def test_case_and_punctuation_do_not_matter_but_words_and_order_do() -> None:
+    numbers = _encoder(8).tokenize(["red circle", "Red,  CIRCLE!", "circle red", "red square"]).tolist()
+    assert numbers[0] == numbers[1]
+    assert len({tuple(row) for row in numbers}) == 3
+
+
+def test_captions_of_a_batch_do_not_see_each_other() -> None:
+    encoder, captions = _encoder(6), ["red circle", "", CAPTION]
+    together = encoder.encode(captions)
+    assert together.shape == (3, 6, 16)
+    for index, caption in enumerate(captions):
+        torch.testing.assert_close(together[index], encoder.encode([caption])[0], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(together[0], together[1])
+
+
+def test_tokens_are_the_same_in_every_process_and_on_every_machine() -> None:
+    assert _encoder(12).tokenize([CAPTION]).tolist() == [TOKENS]
+
+
+def test_encoder_of_a_space_is_the_block_of_its_plan() -> None:
+    space = tiny_space()
+    block = space.lower_pipeline(space.smallest()).text_encoder.blocks[0]
+    module, encoder = build_module(block), make_text_encoder(space)
+    assert encoder.trainable
+    encoder.load_state_dict(module.state_dict())
+    assert torch.equal(module(encoder.tokenize(["red"])), encoder.encode(["red"]))
+    assert encoder.encode(["red"]).shape == block.output_shape == (1, *space.context_shape)
+
+
+def test_gradients_reach_the_embedding() -> None:
+    encoder = _encoder()
+    encoder.encode(["red circle"]).square().mean().backward()
+    assert encoder.embedding.weight.grad is not None
+    assert encoder.embedding.weight.grad.abs().sum() > 0
+
+
+def _clip_space(root: Path, **text: Any) -> SearchSpace:
+    part = {"kind": "clip", "path": "clip", "tokens": 6, "width": 16} | text
+    return SearchSpace.from_dict(tiny(text=part), where=root / "space.yaml")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformers") is not None, reason="transformers is installed")
+def test_clip_without_transformers_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_text_encoder(_clip_space(tmp_path))
+    assert str(caught.value) == 'text.kind clip needs transformers; install the extra: pip install "nas-video[clip]"'
+
+
+def test_clip_without_transformers_by_a_blocked_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ConfigError, match=r"text.kind clip needs transformers; install the extra"):
+        make_text_encoder(_clip_space(tmp_path))
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A folder with a small random CLIP text model and its tokenizer, as transformers saves them."""
+    transformers = pytest.importorskip("transformers")
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
+    tokenizer.save_pretrained(tmp_path / "clip" / "tokenizer")
+    config = transformers.CLIPTextConfig(
+        vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=8, bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
+    )  # fmt: skip
+    transformers.CLIPTextModel(config).save_pretrained(tmp_path / "clip" / "text_encoder")
+    return tmp_path
+
+
+def test_clip_from_a_local_folder(clip: Path) -> None:
+    encoder = make_text_encoder(_clip_space(clip))
+    context = encoder.encode(["a b", "a much longer caption than fits"])
+    assert context.shape == (2, 6, 16)
+    assert not encoder.trainable
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    space = _clip_space(clip)
+    block = space.lower_pipeline(space.smallest()).text_encoder.blocks[0]
+    assert block_cost(block).parameters == sum(parameter.numel() for parameter in encoder.parameters())
+    assert torch.equal(context, make_text_encoder(_clip_space(clip)).encode(["a b", "a much longer caption than fits"]))
+
+
+def test_clip_of_another_width(clip: Path) -> None:
+    value = tiny(text={"kind": "clip", "path": "clip", "tokens": 6, "width": 32}, backbone={"cross_attention_dim": 32})
+    with pytest.raises(CheckpointError, match=r"text width is 16, not text.width 32"):
+        make_text_encoder(SearchSpace.from_dict(value, where=clip / "space.yaml"))
+
+
+def test_clip_from_a_folder_that_holds_none(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    with pytest.raises(CheckpointError, match=r"clip: cannot be loaded as CLIP"):
+        make_text_encoder(_clip_space(tmp_path))

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.pipeline.runner import Stage, StageResult, run_stages, stage_values
+
+
+class Recorder:
+    """Stages that write a file each and say that they ran."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ran: list[str] = []
+        self.lines: list[str] = []
+        self.fail_in: str | None = None
+
+    def stage(self, name: str, settings: Any = None, needs: tuple[str, ...] = ()) -> Stage:
+        def run(folder: Path) -> StageResult:
+            self.ran.append(name)
+            (folder / "begun").touch()
+            if name == self.fail_in:
+                raise KeyboardInterrupt
+            (folder / "made").write_text(str(settings))
+            return StageResult(f"made {settings}", ("made",), {"settings": settings})
+
+        return Stage(name, [settings], needs, run)
+
+    def run(self, **settings: Any) -> list[str]:
+        """Run a -> b -> c (c needs a and b), return the names that really ran."""
+        self.ran.clear()
+        stages = [
+            self.stage("a", settings.get("a", 1)),
+            self.stage("b", settings.get("b", 1), ("a",)),
+            self.stage("c", settings.get("c", 1), ("a", "b")),
+            self.stage("d", settings.get("d", 1)),
+        ]
+        run_stages(stages, self.root, self.lines.append)
+        return list(self.ran)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path)
+
+
+def test_a_second_run_does_nothing(recorder: Recorder) -> None:
+    assert recorder.run() == ["a", "b", "c", "d"]
+    assert recorder.run() == []
+    assert recorder.lines[-1] == "[4/4] d: made 1 (already done)"
+
+
+def test_an_interrupted_stage_goes_on_in_its_own_folder(recorder: Recorder) -> None:
+    recorder.fail_in = "b"
+    with pytest.raises(KeyboardInterrupt):
+        recorder.run()
+    assert recorder.ran == ["a", "b"]
+    recorder.fail_in = None
+    assert recorder.run() == ["b", "c", "d"]
+    assert (recorder.root / "b" / "begun").exists()
+
+
+def test_changed_settings_redo_the_stage_and_what_builds_on_it(recorder: Recorder) -> None:
+    recorder.run()
+    (recorder.root / "b" / "left over").touch()
+    assert recorder.run(b=2) == ["b", "c"]
+    assert not (recorder.root / "b" / "left over").exists()
+    assert (recorder.root / "b" / "made").read_text() == "2"
+    assert recorder.run(b=2, a=5) == ["a", "b", "c"]
+
+
+def test_a_lost_file_is_made_again(recorder: Recorder) -> None:
+    recorder.run()
+    (recorder.root / "c" / "made").unlink()
+    assert recorder.run() == ["c"]
+
+
+def test_values_are_kept_for_later_stages(recorder: Recorder) -> None:
+    recorder.run(b=7)
+    assert stage_values(recorder.root, "b") == {"settings": 7}
+
+
+def test_a_marker_is_plain_json(recorder: Recorder) -> None:
+    recorder.run()
+    marker = json.loads((recorder.root / "stages" / "a.json").read_text())
+    assert marker["done"] is True
+    assert marker["files"] == ["made"]
+    assert marker["seconds"] >= 0

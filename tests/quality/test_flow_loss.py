@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import torch
+from scipy.stats import norm
+
+from nas.data import ClipShape, MovingShapes
+from nas.models import SuperNet, make_codec, make_text_encoder
+from nas.quality import HeldOutFlowLoss
+from nas.space import Architecture, SearchSpace
+
+SPACE = {
+    "name": "tiny",
+    "video": {"frames": 4, "height": 16, "width": 16, "fps": 8},
+    "text": {"kind": "learned", "tokens": 8, "width": 16, "layers": 1, "heads": 2, "vocabulary": 64},
+    "backbone": {
+        "down_block_types": ["CrossAttnDownBlock2D"],
+        "up_block_types": ["UpBlock2D"],
+        "block_out_channels": [16],
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 16,
+        "attention_head_dim": 2,
+    },
+    "slots": [{"stage": "mid", "candidates": ["none", "conv1d", "self_attention_3d"]}],
+}
+
+
+class Oracle(torch.nn.Module):
+    """Answers with the true velocity of the one clip it knows, plus an offset."""
+
+    def __init__(self, clips: MovingShapes, offset: float) -> None:
+        super().__init__()
+        self.known = clips[0].video_TCHW.float() / 127.5 - 1
+        self.offset = torch.nn.Parameter(torch.tensor(offset))
+        self.timesteps: list[torch.Tensor] = []
+
+    def forward(
+        self, sample: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor, architecture: Architecture
+    ) -> torch.Tensor:
+        self.timesteps.append(timestep)
+        level = timestep.reshape(-1, 1, 1, 1, 1) / 1000
+        return (sample - self.known) / level + self.offset
+
+
+def _setup(count: int = 1) -> tuple[SearchSpace, MovingShapes]:
+    return SearchSpace.from_dict(SPACE), MovingShapes(ClipShape(4, 16, 16, 8), clips=count, seed=0)
+
+
+def _metric(space: SearchSpace, clips: MovingShapes, network: torch.nn.Module, **settings: int) -> HeldOutFlowLoss:
+    return HeldOutFlowLoss(network, make_text_encoder(space), make_codec(space), clips, batches=1, **settings)  # type: ignore[arg-type]
+
+
+def test_a_perfect_prediction_has_no_loss_and_an_offset_its_square() -> None:
+    space, clips = _setup()
+    assert _metric(space, clips, Oracle(clips, 0.0)).score(space.smallest()) < 1e-6
+    score = _metric(space, clips, Oracle(clips, 0.5)).score(space.smallest())
+    torch.testing.assert_close(score, 0.25, rtol=1e-3, atol=1e-4)
+
+
+def test_noise_levels_are_the_mid_quantiles_of_the_logit_normal() -> None:
+    space, clips = _setup()
+    oracle = Oracle(clips, 0.0)
+    _metric(space, clips, oracle, batch_size=4).score(space.smallest())
+    logit = torch.logit(oracle.timesteps[0].double() / 1000)
+    expected = torch.tensor(norm.ppf([0.125, 0.375, 0.625, 0.875]))
+    torch.testing.assert_close(logit, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_same_architecture_scores_the_same_in_any_order() -> None:
+    space, clips = _setup(6)
+    torch.manual_seed(0)
+    supernet, encoder = SuperNet(space), make_text_encoder(space)
+    for parameter in supernet.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    metric = HeldOutFlowLoss(supernet, encoder, make_codec(space), clips, seed=1, batches=2, batch_size=3)
+    architectures = list(space.enumerate())
+    scores = [metric.score(architecture) for architecture in architectures]
+    assert scores[::-1] == [metric.score(architecture) for architecture in reversed(architectures)]
+    assert len(set(scores)) == len(scores)
+    again = HeldOutFlowLoss(supernet, encoder, make_codec(space), clips, seed=1, batches=2, batch_size=3)
+    assert again.score(architectures[1]) == scores[1]
+    other = HeldOutFlowLoss(supernet, encoder, make_codec(space), clips, seed=2, batches=2, batch_size=3)
+    assert other.score(architectures[1]) != scores[1]

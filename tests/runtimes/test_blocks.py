@@ -1,0 +1,150 @@
+"""Every kind of block converts, and computes in ONNX Runtime what it computes in torch."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import coremltools
+import pytest
+import torch
+
+from nas.runtimes import block_convertible, compare, get_runtime, plan_convertible, to_arrays
+from nas.space import Block, SearchSpace, layer_kinds
+
+KINDS = layer_kinds()
+SPACE = {
+    "name": "every_kind",
+    "video": {"frames": 3, "height": 16, "width": 24, "fps": 8},
+    "codec": {"kind": "space_to_depth", "factor": 2},
+    "text": {"kind": "learned", "tokens": 5, "width": 24, "heads": 2, "layers": 1, "vocabulary": 4096},
+    "backbone": {
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+        "block_out_channels": [16, 32],
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 24,
+        "attention_head_dim": 2,
+    },
+    "slots": [{"stage": "down.0", "candidates": ["none", *KINDS]}],
+}
+
+
+@cache
+def space() -> SearchSpace:
+    return SearchSpace.from_dict(SPACE)
+
+
+@cache
+def blocks() -> dict[str, Block]:
+    """One block of each kind; the resnet with a skip beside the one without."""
+    found: dict[str, Block] = {}
+    for architecture in space().covering():
+        for block in space().lower_pipeline(architecture).blocks:
+            label = "resnet_skip" if block.kind == "resnet" and len(block.inputs) == 3 else block.kind
+            found.setdefault(label, block)
+    return found
+
+
+SPATIAL = (
+    "conv", "norm_act", "time_embedding", "resnet", "resnet_skip", "spatial_transformer", "downsample", "upsample",
+    "text_learned", "decode_space_to_depth",
+)  # fmt: skip
+
+
+def test_the_kinds_below_are_all_there_are() -> None:
+    assert blocks().keys() == {*SPATIAL, *KINDS}
+
+
+@pytest.mark.parametrize("label", [*SPATIAL, *KINDS])
+def test_onnx_equals_torch(label: str, tmp_path: Path) -> None:
+    item = block_convertible(blocks()[label])
+    executable = get_runtime("onnxruntime").prepare(item.module, item.inputs, item.names, tmp_path)
+    with torch.no_grad():
+        reference = to_arrays([item.module.eval()(*item.inputs)])[0]
+    parity = compare(executable.run(to_arrays(item.inputs)), reference)
+    assert parity.psnr_db > 110
+    residual = to_arrays([item.inputs[0]])[0]
+    if label in KINDS:
+        assert compare(reference, residual).psnr_db < 60, "the layer does nothing, so nothing was compared"
+
+
+@pytest.mark.parametrize("label", [*KINDS, "time_embedding", "text_learned"])
+def test_core_ml_package_has_the_blocks_interface(label: str, tmp_path: Path) -> None:
+    block, path = blocks()[label], tmp_path / "block.mlpackage"
+    item = block_convertible(block)
+    get_runtime("coreml").convert(item.module, item.inputs, item.names, path)
+    spec = coremltools.utils.load_spec(str(path))
+    found = {entry.name: tuple(entry.type.multiArrayType.shape) for entry in spec.description.input}
+    assert found == {entry.name: entry.shape for entry in block.inputs}
+    assert [entry.name for entry in spec.description.output] == ["output"]
+
+
+def operations(path: Path) -> list[Any]:
+    """The operations of a saved Core ML program."""
+    program = coremltools.utils.load_spec(str(path)).mlProgram
+    (function,) = program.functions.values()
+    (body,) = function.block_specializations.values()
+    return list(body.operations)
+
+
+def output_type(operation: Any) -> str:
+    types = coremltools.proto.MIL_pb2.DataType
+    return str(types.Name(operation.outputs[0].type.tensorType.dataType))
+
+
+def test_core_ml_keeps_timesteps_exact(tmp_path: Path) -> None:
+    """In fp16, 743.3 would become 743.5, and its sine another number altogether."""
+    item, path = block_convertible(blocks()["time_embedding"]), tmp_path / "block.mlpackage"
+    get_runtime("coreml").convert(item.module, item.inputs, item.names, path)
+    found = {operation.type: output_type(operation) for operation in operations(path)}
+    assert found["sin"] == found["cos"] == found["mul"] == "FLOAT32"
+    assert found["linear"] == "FLOAT16"
+
+
+def test_core_ml_takes_tokens_as_integers(tmp_path: Path) -> None:
+    """As fp16 numbers, tokens above 2048 would be rounded to their neighbours."""
+    item, path = block_convertible(blocks()["text_learned"]), tmp_path / "block.mlpackage"
+    get_runtime("coreml").convert(item.module, item.inputs, item.names, path)
+    (tokens,) = coremltools.utils.load_spec(str(path)).description.input
+    assert tokens.type.multiArrayType.dataType == coremltools.proto.FeatureTypes_pb2.ArrayFeatureType.INT32
+
+
+@pytest.mark.parametrize(("target", "whole"), [("iOS17", False), ("iOS18", True)])
+def test_core_ml_target_decides_whether_attention_stays_one_operation(
+    target: str, whole: bool, tmp_path: Path
+) -> None:
+    item, path = block_convertible(blocks()["self_attention_1d"]), tmp_path / "block.mlpackage"
+    get_runtime("coreml", deployment_target=target).convert(item.module, item.inputs, item.names, path)
+    assert ("scaled_dot_product_attention" in {operation.type for operation in operations(path)}) == whole
+
+
+def test_a_whole_network_in_onnx_equals_torch(tmp_path: Path) -> None:
+    item = plan_convertible(space().lower(space().covering()[3]))
+    path = tmp_path / "unet.onnx"
+    runtime = get_runtime("onnxruntime")
+    runtime.convert(item.module, item.inputs, item.names, path)
+    with torch.no_grad():
+        reference = to_arrays([item.module.eval()(*item.inputs)])[0]
+    assert compare(runtime.load(path).run(to_arrays(item.inputs)), reference).psnr_db > 100
+    assert b"site-packages" not in path.read_bytes(), "the file tells where it was made"
+
+
+def test_large_weights_go_into_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.runtimes.onnx_runtime.EMBEDDED_BYTES", 1000)
+    item, path = block_convertible(blocks()["conv3d"]), tmp_path / "block.onnx"
+    runtime = get_runtime("onnxruntime")
+    runtime.convert(item.module, item.inputs, item.names, path)
+    assert (tmp_path / "block.onnx.data").stat().st_size > 1000
+    with torch.no_grad():
+        reference = to_arrays([item.module.eval()(*item.inputs)])[0]
+    assert compare(runtime.load(path).run(to_arrays(item.inputs)), reference).psnr_db > 110
+
+
+def test_random_weights_are_the_same_every_time_and_hold_no_zeros() -> None:
+    first, second = (block_convertible(blocks()["conv1d"]) for _ in range(2))
+    for name, value in first.module.state_dict().items():
+        assert torch.equal(value, second.module.state_dict()[name])
+        assert bool((value != 0).all()), f"{name} holds zeros"

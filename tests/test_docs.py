@@ -1,0 +1,43 @@
+"""The pages a newcomer copies from have to work as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _code(page: str) -> str:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    return str(blocks[0])
+
+
+@pytest.mark.slow
+def test_the_python_page_runs(tmp_path: Path) -> None:
+    code = _code("python.md")
+    assert len([line for line in code.splitlines() if line.strip() and not line.startswith("#")]) <= 40
+    shutil.copytree(ROOT / "search_spaces", tmp_path / "search_spaces")
+    (tmp_path / "page.py").write_text(code)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "page.py"]
+    done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    out = tmp_path / "runs" / "python"
+    assert (out / "front.png").stat().st_size > 5000
+    assert (out / "bundle" / "onnx" / "unet.onnx").is_file()
+    assert list((out / "samples").glob("*.mp4"))
+    assert "6400 architectures" in done.stdout
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

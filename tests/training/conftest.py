@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from nas.data import ClipShape, MovingShapes
+from nas.space import SearchSpace
+from nas.training import TrainingConfig
+from tests.tiny import TINY
+
+@pytest.fixture
+def space() -> SearchSpace:
+    return SearchSpace.from_dict(TINY)
+
+
+@pytest.fixture
+def clips() -> MovingShapes:
+    return MovingShapes(ClipShape(4, 16, 16, 8), clips=12, seed=0)
+
+
+@pytest.fixture
+def config() -> TrainingConfig:
+    return TrainingConfig(steps=6, batch_size=2, image_batch_size=2, warmup_steps=1, checkpoint_every=2, seed=3)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.data import MovingShapes
+from nas.errors import CheckpointError, TrainingError
+from nas.models.weights import load_safetensors
+from nas.space import SearchSpace
+from nas.training import TrainingConfig, load_supernet, train_supernet
+from nas.training.loop import Trainer
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_safetensors(folder / "supernet" / "supernet.safetensors")
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def _stop_before(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    original = Trainer._step
+
+    def stopping(self, wrapped, optimizer, progress):  # type: ignore[no-untyped-def]
+        if progress.step == step:
+            raise KeyboardInterrupt
+        return original(self, wrapped, optimizer, progress)
+
+    monkeypatch.setattr(Trainer, "_step", stopping)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_supernet(space, clips, config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        _stop_before(patch, 5)
+        with pytest.raises(KeyboardInterrupt):
+            train_supernet(space, clips, config, tmp_path / "halves")
+    assert not (tmp_path / "halves" / "supernet").exists()
+    result = train_supernet(space, clips, config, tmp_path / "halves")
+    assert result.steps == 6
+    whole, halves = _weights(tmp_path / "whole"), _weights(tmp_path / "halves")
+    assert whole.keys() == halves.keys()
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+def test_a_finished_run_is_not_trained_again(
+    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train_supernet(space, clips, config, tmp_path)
+    before = _weights(tmp_path)
+    shutil.rmtree(tmp_path / "supernet")
+    _stop_before(monkeypatch, 6)
+    again = train_supernet(space, clips, config, tmp_path)
+    assert again.steps == first.steps
+    assert again.final_loss == first.final_loss
+    assert all(torch.equal(before[name], tensor) for name, tensor in _weights(tmp_path).items())
+
+
+def test_only_the_newest_checkpoints_are_kept(
+    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+) -> None:
+    train_supernet(space, clips, config, tmp_path)
+    names = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000004", "step-00000006"]
+
+
+@pytest.mark.parametrize("change", ["learning_rate", "data", "space"])
+def test_a_checkpoint_of_something_else_is_refused(
+    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path, change: str
+) -> None:
+    train_supernet(space, clips, config, tmp_path)
+    if change == "learning_rate":
+        config = config.model_copy(update={"learning_rate": 0.5})
+    elif change == "data":
+        clips = MovingShapes(clips.shape, clips=12, seed=1)
+    else:
+        space = SearchSpace.from_dict(space.to_dict() | {"prediction": "velocity"})
+    with pytest.raises(CheckpointError, match=r"step-00000006: was written by another .*choose another output folder"):
+        train_supernet(space, clips, config, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(
+    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+) -> None:
+    train_supernet(space, clips, config, tmp_path)
+    file = tmp_path / "checkpoints" / "step-00000006" / "optimizer.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"optimizer\.safetensors: not a valid safetensors file"):
+        train_supernet(space, clips, config, tmp_path)
+
+
+def test_divergence_is_named_and_the_last_checkpoint_stays(
+    space: SearchSpace, clips: MovingShapes, tmp_path: Path
+) -> None:
+    config = TrainingConfig(
+        steps=30, batch_size=2, image_batch_size=0, learning_rate=1e18, warmup_steps=0, checkpoint_every=1
+    )
+    with pytest.raises(TrainingError, match=r"loss is .* at step \d+; training diverged; lower learning_rate"):
+        train_supernet(space, clips, config, tmp_path)
+    assert list((tmp_path / "checkpoints").glob("step-*"))
+    assert not (tmp_path / "supernet").exists()
+
+
+def test_without_averaging_the_result_is_the_last_step(
+    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+) -> None:
+    train_supernet(space, clips, config.model_copy(update={"ema_decay": 0.0}), tmp_path)
+    raw = load_safetensors(tmp_path / "checkpoints" / "step-00000006" / "task.safetensors")
+    for name, tensor in _weights(tmp_path).items():
+        torch.testing.assert_close(tensor, raw[f"unet.{name}"])
+
+
+def test_averaged_weights_differ_from_the_last_step(
+    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+) -> None:
+    train_supernet(space, clips, config, tmp_path)
+    raw = load_safetensors(tmp_path / "checkpoints" / "step-00000006" / "task.safetensors")
+    assert any(not torch.equal(tensor, raw[f"unet.{name}"]) for name, tensor in _weights(tmp_path).items())
+
+
+def test_metrics_hold_each_logged_step_once_after_a_resume(
+    space: SearchSpace, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainingConfig(steps=25, batch_size=1, image_batch_size=1, checkpoint_every=5)
+    with monkeypatch.context() as patch:
+        _stop_before(patch, 14)
+        with pytest.raises(KeyboardInterrupt):
+            train_supernet(space, clips, config, tmp_path)
+    assert [row["step"] for row in _rows(tmp_path)] == ["1", "10"]
+    train_supernet(space, clips, config, tmp_path)
+    rows = _rows(tmp_path)
+    assert [row["step"] for row in rows] == ["1", "10", "20"]
+    assert set(rows[0]) == {"step", "loss", "video_loss", "image_loss", "learning_rate", "elapsed_s"}
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_a_time_budget_ends_the_run_and_anneals_the_rate(
+    space: SearchSpace, clips: MovingShapes, tmp_path: Path
+) -> None:
+    config = TrainingConfig(steps=100_000, max_minutes=0.03, batch_size=1, image_batch_size=0, warmup_steps=0)
+    result = train_supernet(space, clips, config, tmp_path)
+    assert 0 < result.steps < 100_000
+    assert 1.8 <= result.elapsed_s < 10
+    rates = [float(row["learning_rate"]) for row in _rows(tmp_path)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.5 * rates[0]
+
+
+def test_training_lowers_the_loss(space: SearchSpace, clips: MovingShapes, tmp_path: Path) -> None:
+    config = TrainingConfig(steps=80, batch_size=8, image_batch_size=0, learning_rate=3e-3, warmup_steps=5)
+    train_supernet(space, clips, config, tmp_path)
+    losses = [float(row["loss"]) for row in _rows(tmp_path)]
+    assert sum(losses[-3:]) / 3 < 0.6 * losses[0]
+
+
+def test_a_supernet_of_another_space_is_refused(
+    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+) -> None:
+    train_supernet(space, clips, config, tmp_path)
+    load_supernet(space, tmp_path)
+    other = SearchSpace.from_dict(space.to_dict() | {"name": "other"})
+    with pytest.raises(CheckpointError, match=r"was trained for another search space \(tiny\)"):
+        load_supernet(other, tmp_path)
+    with pytest.raises(CheckpointError, match="holds no trained supernet; make one with `nas train`"):
+        load_supernet(space, tmp_path / "nowhere")

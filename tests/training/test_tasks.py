@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import torch
+
+from nas.data import MovingShapes
+from nas.models import Generation, SuperNet, VideoModel, make_codec, make_text_encoder
+from nas.space import SearchSpace
+from nas.training import DistillationConfig, FlowTask, SuperNetTask, TrainingConfig
+from nas.training.batches import Batch, BatchSource
+from nas.training.distillation import DistillationTask
+
+
+def _batch(space: SearchSpace, clips: MovingShapes, video: int = 3, image: int = 2, **settings: float) -> Batch:
+    source = BatchSource(clips, make_codec(space), make_text_encoder(space), video, image, 0.0, seed=1)
+    return source(0)
+
+
+def _model(space: SearchSpace) -> VideoModel:
+    torch.manual_seed(0)
+    model = VideoModel.build(space, space.architecture(["conv1d", "self_attention_3d"]), Generation(guidance_scale=2))
+    for parameter in model.unet.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def test_clips_and_frames_weigh_by_their_number(space: SearchSpace, clips: MovingShapes) -> None:
+    model = _model(space)
+    losses = FlowTask(model.unet, model.text_encoder, TrainingConfig())(_batch(space, clips), 0)
+    expected = (3 * losses["video_loss"] + 2 * losses["image_loss"]) / 5
+    torch.testing.assert_close(losses["loss"].detach(), expected)
+
+
+def test_a_batch_without_frames_has_no_image_loss(space: SearchSpace, clips: MovingShapes) -> None:
+    model = _model(space)
+    losses = FlowTask(model.unet, model.text_encoder, TrainingConfig())(_batch(space, clips, image=0), 0)
+    assert set(losses) == {"loss", "video_loss"}
+    torch.testing.assert_close(losses["loss"].detach(), losses["video_loss"])
+
+
+def test_frames_are_single_frames_of_clips(space: SearchSpace, clips: MovingShapes) -> None:
+    batch = _batch(space, clips)
+    assert batch.video_BTCHW.shape == (3, 4, 48, 4, 4)
+    assert batch.image_BTCHW.shape == (2, 1, 48, 4, 4)
+    pixels = make_codec(space).decode(batch.image_BTCHW)
+    every = torch.stack([clip.video_TCHW for clip in clips]).flatten(0, 1).float() / 127.5 - 1
+    distance = (every[None] - pixels).abs().amax(dim=(2, 3, 4))
+    assert (distance.amin(dim=1) < 1e-6).all()
+
+
+def test_captions_are_dropped_at_the_given_rate(space: SearchSpace, clips: MovingShapes) -> None:
+    encoder = make_text_encoder(space)
+    empty = encoder.tokenize([""])[0]
+    source = BatchSource(clips, make_codec(space), encoder, 8, 0, 0.25, seed=1)
+    dropped = torch.cat([(source(step).video_tokens_BL == empty).all(dim=1) for step in range(100)])
+    assert 0.2 < dropped.float().mean() < 0.3
+
+
+def test_processes_share_each_step_without_overlap(space: SearchSpace, clips: MovingShapes) -> None:
+    codec, encoder = make_codec(space), make_text_encoder(space)
+    whole = BatchSource(clips, codec, encoder, 4, 0, 0.0, seed=1)(5).video_BTCHW
+    parts = [BatchSource(clips, codec, encoder, 2, 0, 0.0, 1, rank, 2)(5).video_BTCHW for rank in range(2)]
+    joined = torch.stack(parts, dim=1).flatten(0, 1)
+    assert torch.equal(whole, joined)
+
+
+def test_a_supernet_step_touches_only_the_sampled_path(space: SearchSpace, clips: MovingShapes) -> None:
+    supernet = SuperNet(space)
+    task = SuperNetTask(supernet, make_text_encoder(space), TrainingConfig(seed=5))
+    task(_batch(space, clips), 7)["loss"].backward()
+    plan = supernet.plan(task.architecture(7))
+    used = {node.name for node in plan.nodes}
+    for name, parameter in supernet.named_parameters():
+        on_path = any(name.startswith(node + ".") for node in used)
+        assert (parameter.grad is not None) == on_path, name
+
+
+def test_every_architecture_is_drawn(space: SearchSpace) -> None:
+    task = SuperNetTask(SuperNet(space), make_text_encoder(space), TrainingConfig(seed=5))
+    drawn = [task.architecture(step) for step in range(300)]
+    counts = {architecture: drawn.count(architecture) for architecture in space.enumerate()}
+    assert len(counts) == 6
+    assert min(counts.values()) > 25
+
+
+def test_without_guidance_and_substeps_the_teacher_is_its_own_student(space: SearchSpace, clips: MovingShapes) -> None:
+    task = DistillationTask(_model(space), DistillationConfig(teacher_substeps=1, guidance_scale=1.0))
+    losses = task(_batch(space, clips), 0)
+    assert float(losses["loss"].detach()) < 1e-9
+
+
+def test_the_target_is_where_the_guided_teacher_arrives(space: SearchSpace, clips: MovingShapes) -> None:
+    model = _model(space)
+    batch = _batch(space, clips, video=2, image=0)
+    task = DistillationTask(model, DistillationConfig(steps=1, teacher_substeps=2, guidance_scale=3.0))
+    torch.manual_seed(4)
+    loss = task(batch, 0)["loss"].detach()
+    torch.manual_seed(4)
+    torch.randint(1, (2,))
+    noise = torch.randn_like(batch.video_BTCHW)
+    with torch.no_grad():
+        text, empty = model.text_encoder(batch.video_tokens_BL), model.text_encoder.encode(["", ""])
+        sample = noise
+        for timestep in (1000.0, 500.0):
+            t = torch.full((2,), timestep)
+            plain = model.unet(sample, t, empty)
+            sample = sample - 0.5 * (plain + 3 * (model.unet(sample, t, text) - plain))
+        own = noise - model.unet(noise, torch.full((2,), 1000.0), text)
+    torch.testing.assert_close(loss, ((own - sample) ** 2).mean(), rtol=1e-4, atol=1e-6)
+
+
+def test_only_the_student_is_trained(space: SearchSpace) -> None:
+    task = DistillationTask(_model(space), DistillationConfig())
+    student = {id(parameter) for parameter in task.unet.parameters()}
+    assert {id(parameter) for parameter in task.trained_parameters()} == student
+    assert not task.train().teacher.training
