@@ -20,7 +20,7 @@ import typer
 
 from nas.data import ClipShape, MovingShapes, prompts
 from nas.files import load_yaml
-from nas.models import Generation, VideoModel
+from nas.models import VideoModel
 from nas.models.video_model import batches
 from nas.quality import prompt_accuracy
 from nas.space import SearchSpace
@@ -38,8 +38,7 @@ def measure(minutes: float, count: int, seed: int, guidance: float, steps: int, 
     config = TrainingConfig(**settings | {"max_minutes": minutes, "seed": seed})
     video = space.file.video
     clips = MovingShapes(ClipShape(video.frames, video.height, video.width, video.fps), clips=4000, seed=seed)
-    generation = Generation(steps=steps, guidance_scale=guidance, shift=config.timestep_shift)
-    result = train_model(space, architecture, clips, config, out, generation)
+    result = train_model(space, architecture, clips, config, out, steps=steps, guidance_scale=guidance)
     model = VideoModel.load(out / "model")
     asked = list(prompts(count, seed=1))
     made = [

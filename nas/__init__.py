@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from nas.quality import HeldOutFlowLoss as HeldOutFlowLoss
     from nas.quality import QualityMetric as QualityMetric
     from nas.report import plot_front as plot_front
+    from nas.report import plot_latency_check as plot_latency_check
     from nas.report.samples import write_samples as write_samples
     from nas.runtimes import get_runtime as get_runtime
     from nas.search import SearchConfig as SearchConfig
     from nas.search import load_front as load_front
+    from nas.search import load_study as load_study
     from nas.search import pick as pick
     from nas.search import run_search as run_search
     from nas.space import Architecture as Architecture
@@ -48,8 +50,10 @@ if TYPE_CHECKING:
     from nas.space import SearchSpace as SearchSpace
     from nas.space import lower as lower
     from nas.training import DistillationConfig as DistillationConfig
+    from nas.training import LoopConfig as LoopConfig
     from nas.training import TrainingConfig as TrainingConfig
     from nas.training import distill as distill
+    from nas.training import finetune_model as finetune_model
     from nas.training import inherit_model as inherit_model
     from nas.training import supernet_quality as supernet_quality
     from nas.training import train_model as train_model
@@ -65,15 +69,17 @@ _HOME = {
     "nas.models": ("Generation", "SuperNet", "VideoModel", "VideoUNet", "network_cost"),
     "nas.pipeline": ("run_pipeline",),
     "nas.quality": ("HeldOutFlowLoss", "QualityMetric"),
-    "nas.report": ("plot_front",),
+    "nas.report": ("plot_front", "plot_latency_check"),
     "nas.report.samples": ("write_samples",),
     "nas.runtimes": ("get_runtime",),
-    "nas.search": ("SearchConfig", "load_front", "pick", "run_search"),
+    "nas.search": ("SearchConfig", "load_front", "load_study", "pick", "run_search"),
     "nas.space": ("Architecture", "Plan", "SearchSpace", "lower"),
     "nas.training": (
         "DistillationConfig",
+        "LoopConfig",
         "TrainingConfig",
         "distill",
+        "finetune_model",
         "inherit_model",
         "supernet_quality",
         "train_model",

@@ -23,6 +23,9 @@ import yaml
 from nas.errors import ConfigError, NasError, StorageError
 from nas.validation import complaint, load_plain
 
+TEMPORARY_PREFIX = ".nas-tmp-"
+"""Names of files and folders under way start with this; a killed process may leave some behind."""
+
 _STORAGE_ERRNOS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -32,6 +35,10 @@ _STORAGE_ERRNOS = {
     errno.EPERM,
     errno.ENOTDIR,
     errno.EEXIST,
+    errno.EISDIR,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.ENOTEMPTY,
 }
 
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
@@ -70,7 +77,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -84,22 +91,36 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; move it to `path` on success, replacing what was there."""
+    """Yield a temporary folder beside `path`; move it to `path` on success, replacing what was there.
+
+    What was there is moved aside first and removed last: a kill in between leaves a whole folder or none.
+    """
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY_PREFIX))
         try:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _sync(file)
             temporary.chmod(0o777 & ~_umask())
+            old = temporary.with_name(f"{temporary.name}-old")
             if path.exists():
-                shutil.rmtree(path)
+                path.rename(old)
             temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_temporaries(folder: str | Path) -> None:
+    """Remove what killed processes left under way below `folder`; call it where nobody else is writing."""
+    for path in list(Path(folder).rglob(f"{TEMPORARY_PREFIX}*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

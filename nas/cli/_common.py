@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,28 +17,40 @@ SeedOption = Annotated[int, typer.Option(help="Seed; equal seeds give equal resu
 TableOption = Annotated[Path, typer.Option(help="Latency table (CSV) made by `nas profile`.")]
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that speaks, of those a launcher has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def emit_json(value: Any) -> None:
-    """Print plain data as JSON on standard output."""
+    """Print plain data as JSON on standard output, once."""
+    if not is_first_process():
+        return
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def emit_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows of equal keys as a table on standard output; numbers stand right-aligned."""
+    """Print rows of equal keys as a table on standard output, once; numbers stand right-aligned."""
+    if not is_first_process():
+        return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for name in rows[0] if rows else ():
         numeric = isinstance(rows[0][name], int | float)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
     Console().print(table)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

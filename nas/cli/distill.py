@@ -28,19 +28,21 @@ def distill(
     as_json: JsonOption = False,
 ) -> None:
     """Teach a copy of a model to reach in a few steps where the guided model arrives in many."""
-    from nas.errors import ConfigError
+    from nas.errors import CheckpointError, ConfigError
     from nas.files import parse
-    from nas.models import Generation, VideoModel
+    from nas.models import VideoModel
     from nas.space import SearchSpace
-    from nas.training import DistillationConfig, TrainingConfig, inherit_model
+    from nas.training import DistillationConfig, LoopConfig, inherit_model
     from nas.training import distill as run_distillation
 
     loaded = SearchSpace.load(space)
     if model is not None and supernet is None and architecture is None:
         teacher = VideoModel.load(model)
+        if teacher.space.fingerprint != loaded.fingerprint:
+            raise CheckpointError(f"belongs to another search space than {space}", where=model)
     elif model is None and supernet is not None and architecture is not None:
         chosen = loaded.load_architecture(architecture)
-        teacher = inherit_model(loaded, supernet, chosen, Generation(guidance_scale=guidance_scale))
+        teacher = inherit_model(loaded, supernet, chosen, guidance_scale=guidance_scale)
     else:
         raise ConfigError("the teacher is not clear", hint="give --model, or --supernet together with --architecture")
     settings = {
@@ -53,7 +55,7 @@ def distill(
     result = run_distillation(
         teacher,
         open_clips(data, loaded).train,
-        parse(settings, TrainingConfig, where="options"),
+        parse(settings, LoopConfig, where="options"),
         DistillationConfig(steps=steps, teacher_substeps=teacher_substeps, guidance_scale=guidance_scale),
         out,
     )

@@ -33,10 +33,12 @@ def export(
         emit_json(report.model_dump(mode="json"))
         return
     rows: list[dict[str, Any]] = [
-        {"file": item.path, "size_bytes": item.size_bytes, "psnr_db": item.parity.psnr_db, "parity": item.parity.status}
+        {"file": item.path, "size_bytes": item.size_bytes, "largest_error": item.parity.max_abs_error,
+         "parity": item.parity.status}
         for item in report.converted
-    ]
-    rows += [{"file": name, "size_bytes": size, "psnr_db": None, "parity": None} for name, size in report.files.items()]
+    ]  # fmt: skip
+    own = {"largest_error": None, "parity": None}
+    rows += [{"file": name, "size_bytes": size} | own for name, size in report.files.items()]
     emit_table(f"Bundle {out}", rows)
 
 

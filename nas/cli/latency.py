@@ -36,8 +36,8 @@ def predict(
     if json:
         emit_json({"device": metadata.device, "runtime": metadata.runtime, "steps": steps, "architectures": rows})
         return
-    title = f"Predicted for {metadata.device}, {metadata.runtime}, {steps} steps, in ms"
-    emit_table(title, rows)
+    title = f"Predicted from {predictor.table.provenance} blocks: {metadata.device}, {metadata.runtime}, {steps} steps"
+    emit_table(title, [{name: value for name, value in row.items() if name != "blocks"} for row in rows])
 
 
 @app.command()

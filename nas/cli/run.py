@@ -22,9 +22,9 @@ def run(
         {
             "stage": report.name,
             "result": report.result.headline,
+            "folder": str(report.folder),
             "seconds": round(report.seconds, 1),
             "this run": "skipped" if report.skipped else "done",
-            "folder": str(report.folder),
         }
         for report in reports
     ]

@@ -31,7 +31,6 @@ def train(
 ) -> None:
     """Train the weight-sharing supernet of SPACE, or with --architecture a single network."""
     from nas.files import load_yaml, parse
-    from nas.models import Generation
     from nas.space import SearchSpace
     from nas.training import TrainingConfig, train_model, train_supernet
 
@@ -51,8 +50,8 @@ def train(
     if chosen is None:
         result, made = train_supernet(loaded, clips, settings, out), out / "supernet"
     else:
-        generation = Generation(guidance_scale=guidance_scale)
-        result, made = train_model(loaded, chosen, clips, settings, out, generation), out / "model"
+        result = train_model(loaded, chosen, clips, settings, out, guidance_scale=guidance_scale)
+        made = out / "model"
     row = {
         "made": str(made),
         "steps": result.steps,

@@ -55,9 +55,10 @@ def export_bundle(
     _check_folder(folder)
     runtimes = _converters(formats, deployment_target)
     parts = model_parts(model)
-    with atomic_folder(folder) as root, progress_bar("exporting", len(runtimes) * len(parts)) as advance:
+    with atomic_folder(folder) as root, progress_bar("exporting", len(runtimes) * len(parts) + 1) as advance:
         if "safetensors" in formats:
             model.save(root)
+        advance("weights")
         files = {file.name: file.stat().st_size for file in sorted(root.iterdir())}
         converted = [
             _convert(part, runtime, root, format_, advance) for format_, runtime in runtimes.items() for part in parts

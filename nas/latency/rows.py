@@ -16,6 +16,9 @@ from nas.files import StrictModel, read_text, write_text
 
 Provenance = Literal["measured", "estimated", "published"]
 
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""Text without control characters: line ends inside a value do not survive every program that opens a CSV."""
+
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -33,8 +36,8 @@ class LatencyRow(StrictModel):
         measured_at: When it was measured.
     """
 
-    key: Annotated[str, Field(min_length=1)]
-    kind: Annotated[str, Field(min_length=1)]
+    key: Line
+    kind: Line
     latency_ms: Milliseconds
     median_ms: Milliseconds | None = None
     p90_ms: Milliseconds | None = None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from nas.errors import ConfigError, TableError
+from nas.errors import ConfigError, NasError, TableError
 from nas.files import StrictModel, parse, read_json, write_json
 from nas.latency.measuring import STATISTIC
 from nas.latency.rows import LatencyRow, Provenance, read_rows, weakest, write_rows
@@ -103,7 +103,12 @@ class LatencyTable:
         if path.is_file() and not self._same_conditions(path):
             path.unlink()
         _write_metadata(path, self.metadata.model_copy(update={"complete": False}))
-        write_rows(path, self.rows.values())
+        try:
+            write_rows(path, self.rows.values())
+        except NasError:
+            if not path.is_file():
+                metadata_path(path).unlink(missing_ok=True)
+            raise
         _write_metadata(path, self.metadata)
         return replace(self, where=path)
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nas.models.codecs import AutoencoderDecoder, IdentityDecoder, SpaceToDepthDecoder
+from nas.models.frame_embedding import FrameEmbedding
 from nas.models.parametrisation import DataToVelocity
 from nas.models.spatial import (
     Conv,
@@ -31,6 +32,7 @@ _BUILDERS: dict[str, Callable[[Block], nn.Module]] = {
     "downsample": Downsample.from_block,
     "upsample": Upsample.from_block,
     "text_embedding": TextEmbedding.from_block,
+    "frame_embedding": FrameEmbedding.from_block,
     "data_to_velocity": DataToVelocity.from_block,
     "text_learned": LearnedTextEncoder.from_block,
     "text_clip": ClipTextEncoder.from_block,

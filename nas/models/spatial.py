@@ -102,7 +102,7 @@ class Resnet(ResnetBlock2D):
         return cls(
             in_channels=sum(spec.shape[2] for spec in block.inputs if len(spec.shape) == 5),
             out_channels=block.output_shape[2],
-            temb_channels=block.inputs[-1].shape[1],
+            temb_channels=block.inputs[-1].shape[-1],
             groups=block.integer("groups"),
             eps=block.number("eps"),
             dropout=block.number("dropout"),
@@ -112,10 +112,10 @@ class Resnet(ResnetBlock2D):
         )
 
     def forward(self, x_BTCHW: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-        """Apply to (B, T, C, H, W); `rest` is an optional skip of that form, then the embedding (B, E)."""
-        *skips, temb_BE = rest
+        """Apply to (B, T, C, H, W); `rest` is an optional skip of that form, then the embedding (B, E) or (B, T, E)."""
+        *skips, temb = rest
         x_NCHW = torch.cat([x_BTCHW, *skips], dim=2).flatten(0, 1)
-        temb_NE = per_frame(temb_BE, x_BTCHW.shape[1])
+        temb_NE = temb.flatten(0, 1) if temb.dim() == 3 else per_frame(temb, x_BTCHW.shape[1])
         return frames_like(super().forward(x_NCHW, temb_NE), x_BTCHW)
 
 

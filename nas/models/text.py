@@ -60,6 +60,9 @@ class LearnedTextEncoder(TextEncoder):
             width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+        for parameter in self.layers.parameters():  # torch makes the layers as copies of one
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
 
     @classmethod
     def from_block(cls, block: Block) -> LearnedTextEncoder:
@@ -71,8 +74,9 @@ class LearnedTextEncoder(TextEncoder):
         return torch.tensor([self._numbers(caption) for caption in captions], dtype=torch.int64)
 
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
-        """See `TextEncoder.forward`."""
-        return self.layers(self.embedding(tokens_BL) + self.positions)  # type: ignore[no-any-return]
+        """See `TextEncoder.forward`; padding gives zeros, so that it does not dilute the words when pooled."""
+        words_BL1 = (tokens_BL != _PAD).unsqueeze(-1)
+        return self.layers(self.embedding(tokens_BL) + self.positions) * words_BL1  # type: ignore[no-any-return]
 
     def _numbers(self, caption: str) -> list[int]:
         words = re.findall(r"[^\W_]+", caption.lower())

@@ -31,6 +31,12 @@ def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None
     """
     path = Path(config_path)
     config, space = load_run(path)
-    root = path.parent / config.out
+    root = _shortest(path.parent / config.out)
     write_yaml(root / "config.yaml", config.model_dump(mode="json"))
     return run_stages(Stages(config, space, path.parent, root).all(), root, announce or logger.info)
+
+
+def _shortest(path: Path) -> Path:
+    """The path from the current folder where it lies below it, the absolute one elsewhere."""
+    absolute = path.resolve()
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute

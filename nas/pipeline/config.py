@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from nas.data import ClipShape, DataConfig, DataSplit, open_data
 from nas.files import StrictModel, load_yaml
 from nas.search import SearchConfig
 from nas.space import SearchSpace
-from nas.training import DistillationConfig, TrainingConfig
+from nas.training import DistillationConfig, LoopConfig, TrainingConfig
 
 
 class ProfileStage(StrictModel):
@@ -19,13 +19,15 @@ class ProfileStage(StrictModel):
 
     Args:
         runtime: Name of the runtime.
-        threads: Threads it may use.
-        rounds: Rounds in which every block is timed in turn.
+        threads: Threads it may use; the runtime's default when left out.
+        rounds: Rounds in which every block is timed in turn, at least.
+        min_seconds: Time spent on the rounds of each group of blocks, at least.
     """
 
     runtime: str = "onnxruntime"
-    threads: PositiveInt = 1
+    threads: PositiveInt | None = None
     rounds: PositiveInt = 25
+    min_seconds: PositiveFloat = 2.0
 
 
 class CheckStage(StrictModel):
@@ -33,9 +35,13 @@ class CheckStage(StrictModel):
 
     Args:
         networks: Members of the front that are measured as whole networks.
+        rounds: Rounds in which every network is timed in turn, at least.
+        min_seconds: Time spent on the rounds, at least.
     """
 
     networks: PositiveInt = 5
+    rounds: PositiveInt = 25
+    min_seconds: PositiveFloat = 2.0
 
 
 class PickStage(StrictModel):
@@ -68,7 +74,7 @@ class DistillStage(StrictModel):
     """
 
     finetune: TrainingConfig | None = None
-    training: TrainingConfig = TrainingConfig()
+    training: LoopConfig = LoopConfig()
     distillation: DistillationConfig = DistillationConfig()
 
 
@@ -79,7 +85,7 @@ class ExportStage(StrictModel):
         formats: Out of `safetensors`, `onnx` and `coreml`.
     """
 
-    formats: tuple[str, ...] = ("safetensors", "onnx", "coreml")
+    formats: tuple[Literal["safetensors", "onnx", "coreml"], ...] = ("safetensors", "onnx", "coreml")
 
 
 class GenerateStage(StrictModel):
@@ -119,6 +125,15 @@ class RunConfig(StrictModel):
     distill: DistillStage = DistillStage()
     export: ExportStage = ExportStage()
     generate: GenerateStage = GenerateStage()
+
+    @model_validator(mode="after")
+    def _latency_is_that_of_the_result(self) -> Self:
+        searched, distilled = self.search.steps, self.distill.distillation.steps
+        if searched != distilled:
+            raise ValueError(
+                f"search.steps is {searched}, but distill.distillation.steps is {distilled}; make them equal"
+            )
+        return self
 
 
 def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from nas.data import DataSplit
 from nas.export import export_bundle
-from nas.files import write_json
+from nas.files import fingerprint, write_json
 from nas.latency import LatencyPredictor, LatencyTable, check_networks, profile
-from nas.models import Generation, VideoModel, network_cost
+from nas.models import VideoModel, network_cost
 from nas.pipeline.config import RunConfig, open_clips
 from nas.pipeline.runner import Stage, StageResult, stage_values
 from nas.pipeline.summary import run_sections
 from nas.report import plot_front, plot_latency_check, write_summary
 from nas.report.samples import write_samples
-from nas.runtimes import get_runtime
+from nas.runtimes import Runtime, get_runtime
 from nas.search import load_study, pick, run_search
 from nas.space import Architecture, SearchSpace
 from nas.training import distill, finetune_model, inherit_model, supernet_quality, train_supernet
@@ -46,9 +45,9 @@ class Stages:
         """The stages in order, each with the settings that decide its result."""
         config, space = self.config, self.space
         return [
-            Stage("data", [config.data, config.validation_fraction, space.file.video], (), self.data),
+            Stage("data", [config.data, config.validation_fraction, space.file.video], (), self.data, always=True),
             Stage("profile", [config.profile, space.fingerprint], (), self.profile),
-            Stage("train", [config.train, space.fingerprint], ("data",), self.train),
+            Stage("train", [config.train, space.fingerprint, space.outside_paths], ("data",), self.train),
             Stage("search", [config.search, config.quality], ("profile", "train"), self.search),
             Stage("front", [config.pick], ("search",), self.front),
             Stage("check", [config.check], ("front",), self.check),
@@ -62,11 +61,20 @@ class Stages:
         """Decode the clips into shards."""
         clips = self.clips
         counts = {"train": len(clips.train), "validation": len(clips.validation)}
-        return StageResult(f"{counts['train']} training clips, {counts['validation']} held out", values=counts)
+        headline = f"{counts['train']} training clips, {counts['validation']} held out"
+        token = fingerprint([clips.train.fingerprint, clips.validation.fingerprint])
+        return StageResult(headline, values=counts, token=token)
 
     def profile(self, folder: Path) -> StageResult:
         """Measure the blocks of the whole space on this machine."""
-        table = profile(self.space, self.runtime, folder / "table.csv", rounds=self.config.profile.rounds)
+        settings = self.config.profile
+        table = profile(
+            self.space,
+            self.runtime,
+            folder / "table.csv",
+            rounds=settings.rounds,
+            min_seconds=settings.min_seconds,
+        )
         headline = f"{len(table)} blocks measured on {table.metadata.device}, {table.metadata.runtime}"
         return StageResult(headline, ("table.csv", "table.json"))
 
@@ -91,7 +99,7 @@ class Stages:
             STUDY,
             cost=lambda architecture: network_cost(self.space.lower(architecture)),
         )
-        headline = f"{len(result.record.evaluations)} of {self.space.count():,} architectures scored: {result.reason}"
+        headline = f"{len(result.record.evaluations)} of {self.space.count():,} architectures scored"
         return StageResult(headline, ("study.db",))
 
     def front(self, folder: Path) -> StageResult:
@@ -117,8 +125,16 @@ class Stages:
     def check(self, folder: Path) -> StageResult:
         """Measure members of the front as whole networks, against what the table predicts."""
         front = load_study(self.storage, STUDY).front
-        chosen = _spread([member.architecture for member in front], self.config.check.networks)
-        report = check_networks(self.space, self.table, self.runtime, chosen)
+        settings = self.config.check
+        chosen = _spread([member.architecture for member in front], settings.networks, self.chosen)
+        report = check_networks(
+            self.space,
+            self.table,
+            self.runtime,
+            chosen,
+            rounds=settings.rounds,
+            min_seconds=settings.min_seconds,
+        )
         networks = [
             {
                 "id": check.architecture.id,
@@ -141,8 +157,8 @@ class Stages:
     def distill(self, folder: Path) -> StageResult:
         """Train the chosen architecture on, alone, then distil it to a few steps."""
         settings = self.config.distill
-        generation = Generation(guidance_scale=settings.distillation.guidance_scale)
-        teacher = inherit_model(self.space, self.root / "train", self.chosen, generation)
+        guidance_scale = settings.distillation.guidance_scale
+        teacher = inherit_model(self.space, self.root / "train", self.chosen, guidance_scale=guidance_scale)
         if settings.finetune is not None:
             finetune_model(teacher, self.clips.train, settings.finetune, folder / "teacher")
             teacher = VideoModel.load(folder / "teacher" / "model")
@@ -183,13 +199,14 @@ class Stages:
         files = write_samples(self.student, prompts, folder, seed=settings.seed)
         steps = self.student.generation.steps
         names = tuple(file.name for file in files)
-        values = {"prompts": list(prompts), "steps": steps}
+        clips = [{"prompt": prompt, "file": file.name} for prompt, file in zip(prompts, files, strict=True)]
+        values = {"clips": clips, "steps": steps}
         return StageResult(f"{len(files)} clips in {steps} steps each", names, values)
 
     def summary(self, folder: Path) -> StageResult:
         """Write what the run made and found as Markdown and as one HTML file."""
         write_summary(folder / "summary", run_sections(self.root), title=f"{self.space.name}: from space to model")
-        return StageResult(f"{folder / 'summary.html'}", ("summary.html", "summary.md"))
+        return StageResult("the report of this run, as Markdown and HTML", ("summary.html", "summary.md"))
 
     @property
     def storage(self) -> str:
@@ -197,7 +214,7 @@ class Stages:
         return str(self.root / "search" / "study.db")
 
     @property
-    def runtime(self) -> Any:
+    def runtime(self) -> Runtime:
         """The runtime that measures."""
         return get_runtime(self.config.profile.runtime, threads=self.config.profile.threads)
 
@@ -222,8 +239,8 @@ class Stages:
         return VideoModel.load(self.root / "distill" / "model")
 
 
-def _spread(items: list[Architecture], count: int) -> list[Architecture]:
-    """At most `count` items, evenly spread, both ends among them."""
-    if len(items) <= count:
-        return items
-    return [items[round(index * (len(items) - 1) / max(count - 1, 1))] for index in range(count)]
+def _spread(items: list[Architecture], count: int, wanted: Architecture) -> list[Architecture]:
+    """`wanted` and at most `count - 1` other items, evenly spread."""
+    others = [item for item in items if item != wanted]
+    places = range(min(count - 1, len(others)))
+    return [wanted, *(others[round(place * (len(others) - 1) / max(len(places) - 1, 1))] for place in places)]

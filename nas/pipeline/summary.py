@@ -63,7 +63,7 @@ def _export(root: Path) -> Section:
 
 def _samples(root: Path) -> Section:
     values = stage_values(root, "samples")
-    folder = root / "samples"
-    files = sorted(folder.glob("*.gif"))
-    pictures = [Picture(file, prompt) for file, prompt in zip(files, values["prompts"], strict=True)]
+    pictures = [
+        Picture((root / "samples" / clip["file"]).with_suffix(".gif"), clip["prompt"]) for clip in values["clips"]
+    ]
     return Section("Samples", f"Made in {values['steps']} denoising steps each, without guidance.", (), pictures)

@@ -44,6 +44,9 @@ class HeldOutFlowLoss(QualityMetric):
         seed: Seed of the draw.
         batches: Number of batches.
         batch_size: Clips per batch.
+        mean: Mean of the logit-normal noise level; give what the supernet was trained with.
+        std: Its standard deviation.
+        shift: Timestep shift.
     """
 
     name = "held-out flow loss"
@@ -59,10 +62,17 @@ class HeldOutFlowLoss(QualityMetric):
         seed: int = 0,
         batches: int = 4,
         batch_size: int = 8,
+        mean: float = 0.0,
+        std: float = 1.0,
+        shift: float = 1.0,
     ) -> None:
         self.supernet = supernet.eval()
+        quantiles = torch.special.ndtri((torch.arange(batch_size) + 0.5) / batch_size)
+        unshifted = (mean + std * quantiles).sigmoid()
+        self._level_B = shift * unshifted / (1 + (shift - 1) * unshifted)
         weights = weights_digest(supernet)
-        self.fingerprint = f"{self.name}/{weights}/{clips.fingerprint}/{seed}/{batches}x{batch_size}"
+        levels = f"{mean:g},{std:g},{shift:g}"
+        self.fingerprint = f"{self.name}/{weights}/{clips.fingerprint}/{seed}/{batches}x{batch_size}/{levels}"
         self._probes = [
             self._prepare(text_encoder, codec, clips, derive_seed(seed, "probe"), number, batch_size)
             for number in range(batches)
@@ -89,11 +99,10 @@ class HeldOutFlowLoss(QualityMetric):
         latent_BTCHW = codec.encode(to_pixels(video_BTCHW))
         generator = torch.Generator().manual_seed(derive_seed(seed, "noise", number))
         noise_BTCHW = torch.randn(latent_BTCHW.shape, generator=generator)
-        level_B = torch.special.ndtri((torch.arange(size) + 0.5) / size).sigmoid()
-        level_B1111 = level_B.reshape(-1, 1, 1, 1, 1)
+        level_B1111 = self._level_B.reshape(-1, 1, 1, 1, 1)
         return _Probe(
             ((1 - level_B1111) * latent_BTCHW + level_B1111 * noise_BTCHW).to(device),
-            (level_B * 1000).to(device),
+            (self._level_B * 1000).to(device),
             text_encoder.encode(captions).to(device),
             (noise_BTCHW - latent_BTCHW).to(device),
         )

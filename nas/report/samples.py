@@ -47,4 +47,4 @@ def write_samples(
 
 def slug(text: str, words: int = 6) -> str:
     """The first words of a caption as a file name."""
-    return "-".join(re.findall(r"[a-z0-9]+", text.lower())[:words]) or "clip"
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower())[:words])[:60] or "clip"

@@ -113,10 +113,7 @@ def _html_picture(picture: Picture) -> str:
     except OSError as error:
         raise StorageError(f"cannot read the picture: {error.strerror}", where=picture.path) from error
     caption = html.escape(picture.caption)
-    return (
-        f'<figure><img src="data:{kind};base64,{data}" alt="{caption}">'
-        f"<figcaption>{caption}</figcaption></figure>\n"
-    )
+    return f'<figure><img src="data:{kind};base64,{data}" alt="{caption}"><figcaption>{caption}</figcaption></figure>\n'
 
 
 def cell_text(value: Cell) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nas.errors import RuntimeUnavailableError
+from nas.errors import RuntimeUnavailableError, StorageError
 from nas.files import storage_errors
 
 
@@ -68,7 +68,10 @@ def staged(path: Path) -> Iterator[Path]:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            yield Path(folder) / path.name
+            try:
+                yield Path(folder) / path.name
+            except shutil.Error as error:  # copying a folder, for whatever reason; it has no errno
+                raise StorageError(f"cannot be written: {error.args[0][0][2]}", where=path) from error
             _open_to_others(Path(folder))
             for item in sorted(Path(folder).iterdir(), key=lambda item: item.name == path.name):
                 target = path.parent / item.name

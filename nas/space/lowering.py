@@ -14,7 +14,7 @@ from nas.errors import ConfigError
 from nas.space.backbone import Backbone
 from nas.space.layers import layer_class
 from nas.space.plan import Node, Plan, Scalar, Shape, TensorSpec, make_block
-from nas.space.schema import Prediction
+from nas.space.schema import SpaceFile
 
 SAMPLE, TIMESTEP, CONTEXT = "sample", "timestep", "context"
 
@@ -49,12 +49,11 @@ def stage_positions(backbone: Backbone) -> dict[str, int]:
     return stages
 
 
-def lower_unet(backbone: Backbone, prediction: Prediction, latent: Shape, context: Shape, layer_of: LayerOf) -> Plan:
+def lower_unet(file: SpaceFile, latent: Shape, context: Shape, layer_of: LayerOf) -> Plan:
     """Write out the denoising network.
 
     Args:
-        backbone: The spatial network.
-        prediction: What the backbone's last convolution stands for; the plan returns a velocity either way.
+        file: The search space; the plan returns a velocity, whatever its backbone predicts.
         latent: Shape (frames, channels, height, width) of the latent clip.
         context: Shape (tokens, width) of the text context.
         layer_of: What stands in each slot.
@@ -65,6 +64,7 @@ def lower_unet(backbone: Backbone, prediction: Prediction, latent: Shape, contex
     Raises:
         ConfigError: The latent's height or width cannot be halved once per level.
     """
+    backbone = file.backbone
     scale = 2 ** (len(backbone.block_out_channels) - 1)
     if latent[2] % scale or latent[3] % scale:
         raise ConfigError(
@@ -73,12 +73,14 @@ def lower_unet(backbone: Backbone, prediction: Prediction, latent: Shape, contex
         )
     wiring = _Wiring(backbone, latent, context, layer_of)
     wiring.head()
+    if file.frame_embedding:
+        wiring.frame_embedding()
     wiring.down()
     if backbone.mid_block_type is not None:
         wiring.mid()
     wiring.up()
     wiring.tail()
-    if prediction == "data":
+    if file.prediction == "data":
         wiring.data_to_velocity()
     return Plan(wiring.inputs, tuple(wiring.nodes), wiring.x)
 
@@ -134,6 +136,10 @@ class _Wiring:
             )  # fmt: skip
         self.conv("conv_in", first)
         self.skips.append(self.x)
+
+    def frame_embedding(self) -> None:
+        shape = (1, self.latent[0], self.temb_width)
+        self.temb = self.add("frame_embedding", "frame_embedding", {"temb": self.temb, SAMPLE: SAMPLE}, shape)
 
     def conv(self, name: str, channels: int) -> None:
         self.x = self.add(name, "conv", {"x": self.x}, self.video_shape(channels))

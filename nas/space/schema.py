@@ -158,6 +158,9 @@ class SpaceFile(StrictModel):
         prediction: What the backbone's last convolution stands for: the `velocity`, or the clean `data`, from
             which the network computes the velocity (Li and He 2025, arXiv 2511.13720). Choose `data` where a
             latent pixel has more channels than the first level: noise does not fit through, clean data does.
+        frame_embedding: Whether the time embedding also tells each frame its place in the clip, mixed with the
+            text where the backbone pools it (`addition_embed_type: text`). A small network, the identity at the
+            start; what should happen when is learnt sooner with it.
         backbone: The spatial network.
         layers: Temporal layers by name, with hyper-parameters.
         slots: Which of them may stand where.
@@ -169,6 +172,7 @@ class SpaceFile(StrictModel):
     codec: Codec = IdentityCodec()
     text: Text = LearnedText()
     prediction: Prediction = "velocity"
+    frame_embedding: bool = False
     backbone: Backbone
     layers: dict[LayerName, LayerEntry] = {}
     slots: tuple[SlotRule, ...]

@@ -72,6 +72,7 @@ class SearchSpace(ArchitectureSet):
             {
                 "name": self.name,
                 "prediction": self.file.prediction,
+                "frame_embedding": self.file.frame_embedding,
                 "video": self.file.video.model_dump(mode="json"),
                 "parts": [part.model_dump(mode="json", exclude={"path", "pretrained"}) for part in parts],
                 "slots": [[slot.id, *slot.candidates] for slot in self.slots],
@@ -83,6 +84,16 @@ class SearchSpace(ArchitectureSet):
     def base(self) -> Path:
         """The folder that relative paths inside the file start from."""
         return self.where.parent
+
+    @property
+    def outside_paths(self) -> tuple[str, ...]:
+        """What the space loads from outside its file: pretrained backbone, text encoder, autoencoder."""
+        paths = (
+            self.file.backbone.pretrained,
+            getattr(self.file.text, "path", None),
+            getattr(self.file.codec, "path", None),
+        )
+        return tuple(self.resolve_path(path) for path in paths if path is not None)
 
     @property
     def latent_shape(self) -> Shape:
@@ -104,10 +115,7 @@ class SearchSpace(ArchitectureSet):
         """The plan of the denoising network with these layers."""
         chosen = dict(zip(self.slots, self.check(architecture).choices, strict=True))
         placed = {(slot.stage, slot.position): self.placement(slot, name) for slot, name in chosen.items()}
-        file = self.file
-        return lower_unet(
-            file.backbone, file.prediction, self.latent_shape, self.context_shape, lambda *place: placed.get(place)
-        )
+        return lower_unet(self.file, self.latent_shape, self.context_shape, lambda *place: placed.get(place))
 
     def lower_pipeline(self, architecture: Architecture) -> PipelinePlan:
         """The plans of the text encoder, the denoising network and the decoder."""

@@ -1,6 +1,6 @@
 """Training: the flow-matching objective, one loop for all trainers, supernets, single models, distillation."""
 
-from nas.training.config import TrainingConfig
+from nas.training.config import LoopConfig, TrainingConfig
 from nas.training.distillation import DistillationConfig, distill
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
@@ -16,6 +16,7 @@ from nas.training.tasks import FlowTask, SuperNetTask, TrainingTask
 __all__ = [
     "DistillationConfig",
     "FlowTask",
+    "LoopConfig",
     "SuperNetTask",
     "Trainer",
     "TrainingConfig",

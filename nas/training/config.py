@@ -11,24 +11,20 @@ from nas.files import StrictModel
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class TrainingConfig(StrictModel):
-    """How long, how fast, and on what batches to train.
+class LoopConfig(StrictModel):
+    """How long, how fast, and on what batches to train, whatever the task.
 
     Args:
         steps: Optimiser steps.
         max_minutes: End earlier when this much training time is used up; the learning rate is annealed to it.
-        batch_size: Clips per step, over all processes.
-        image_batch_size: Single frames per step, over all processes, trained jointly as one-frame clips.
+        batch_size: Clips per micro-batch, over all processes.
+        image_batch_size: Single frames per micro-batch, over all processes, trained jointly as one-frame clips.
         learning_rate: Peak learning rate of AdamW.
         warmup_steps: Steps of linear warm-up; a cosine to zero follows.
         adam_beta2: AdamW's decay of squared gradients; short runs want it below the usual 0.999.
         weight_decay: AdamW's decoupled weight decay.
         max_grad_norm: Gradients are scaled down to this norm.
         ema_decay: Upper bound of the decay of the averaged weights, which are the ones kept.
-        caption_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
-        timestep_mean: Mean of the logit-normal noise level.
-        timestep_std: Its standard deviation.
-        timestep_shift: Timestep shift; above 1 trains more on noisy levels.
         mixed_precision: Accelerate's mixed precision.
         gradient_accumulation: Micro-batches per optimiser step.
         checkpoint_every: Steps between checkpoints.
@@ -45,11 +41,23 @@ class TrainingConfig(StrictModel):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: PositiveFloat = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    caption_dropout: Fraction = 0.1
-    timestep_mean: float = 0.0
-    timestep_std: PositiveFloat = 1.0
-    timestep_shift: PositiveFloat = 1.0
     mixed_precision: Literal["no", "bf16"] = "no"
     gradient_accumulation: PositiveInt = 1
     checkpoint_every: PositiveInt = 200
     seed: int = 0
+
+
+class TrainingConfig(LoopConfig):
+    """Settings of flow-matching training; those of the loop, and:
+
+    Args:
+        caption_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
+        timestep_mean: Mean of the logit-normal noise level.
+        timestep_std: Its standard deviation.
+        timestep_shift: Timestep shift; above 1 trains more on noisy levels. Models are sampled with it, too.
+    """
+
+    caption_dropout: Fraction = 0.1
+    timestep_mean: float = 0.0
+    timestep_std: PositiveFloat = 1.0
+    timestep_shift: PositiveFloat = 1.0

@@ -23,7 +23,7 @@ from nas.files import StrictModel
 from nas.models import Generation, VideoModel
 from nas.models.video_model import flow_schedule, guided_velocity
 from nas.models.weights import weights_digest
-from nas.training.config import TrainingConfig
+from nas.training.config import LoopConfig
 from nas.training.loop import TrainingResult
 from nas.training.objective import TIMESTEP_SCALE, mix
 from nas.training.runs import run_task, save_model
@@ -97,7 +97,7 @@ class DistillationTask(JointTask):
 def distill(
     teacher: VideoModel,
     clips: ClipDataset,
-    training: TrainingConfig,
+    training: LoopConfig,
     distillation: DistillationConfig,
     folder: str | Path,
 ) -> TrainingResult:
@@ -115,7 +115,6 @@ def distill(
         TrainingError: The loss is no longer finite.
     """
     root = Path(folder)
-    training = training.model_copy(update={"caption_dropout": 0.0})
     task = DistillationTask(teacher, distillation)
     start = f"distil {teacher.architecture.id} {weights_digest(teacher.unet)} {distillation}"
     result = run_task(task, teacher.space, clips, training, root, "distilling", start=start)

@@ -19,7 +19,7 @@ from nas.files import derive_seed
 from nas.progress import Advance, progress_bar
 from nas.training.batches import Batch
 from nas.training.checkpoint import Progress, restore_checkpoint, save_checkpoint
-from nas.training.config import TrainingConfig
+from nas.training.config import LoopConfig
 from nas.training.metrics import MetricsLog
 from nas.training.tasks import Losses, TrainingTask
 
@@ -41,7 +41,7 @@ class TrainingResult:
     final_loss: float
 
 
-def make_accelerator(config: TrainingConfig) -> Accelerator:
+def make_accelerator(config: LoopConfig) -> Accelerator:
     """The accelerator of a run; sub-networks leave parameters unused, which DDP must be told."""
     return Accelerator(
         mixed_precision=config.mixed_precision,
@@ -67,7 +67,7 @@ class Trainer:
         self,
         task: TrainingTask,
         batches: Callable[[int], Batch],
-        config: TrainingConfig,
+        config: LoopConfig,
         folder: Path,
         *,
         fingerprint: str,
@@ -139,9 +139,10 @@ class Trainer:
         return losses
 
     def _check(self, loss: torch.Tensor, progress: Progress) -> None:
-        if not torch.isfinite(loss):
+        mean = self.accelerator.reduce(loss.detach(), "mean")  # all processes stop, or none
+        if not torch.isfinite(mean):
             raise TrainingError(
-                f"loss is {loss.item()} at step {progress.step + 1}; training diverged",
+                f"loss is {mean.item()} at step {progress.step + 1}; training diverged",
                 where=self.folder,
                 hint="lower learning_rate; the last checkpoint before it is kept",
             )

@@ -8,15 +8,23 @@ import torch
 from accelerate import PartialState
 
 from nas.data import ClipDataset
-from nas.errors import CheckpointError
-from nas.files import atomic_folder, derive_seed, fingerprint, write_yaml
-from nas.models import Generation, SuperNet, TextEncoder, VideoModel, make_codec, make_text_encoder
+from nas.errors import CheckpointError, ConfigError
+from nas.files import atomic_folder, derive_seed, fingerprint, load_yaml, write_yaml
+from nas.models import (
+    Generation,
+    SuperNet,
+    TextEncoder,
+    VideoModel,
+    load_pretrained,
+    make_codec,
+    make_text_encoder,
+)
 from nas.models.video_model import portable_space
 from nas.models.weights import load_into, load_safetensors, save_safetensors, weights_digest
 from nas.quality import HeldOutFlowLoss
 from nas.space import Architecture, SearchSpace
 from nas.training.batches import BatchSource
-from nas.training.config import TrainingConfig
+from nas.training.config import LoopConfig, TrainingConfig
 from nas.training.loop import Trainer, TrainingResult, make_accelerator
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
 
@@ -36,7 +44,10 @@ def train_supernet(
     torch.manual_seed(derive_seed(config.seed, "weights"))
     supernet, text_encoder = SuperNet(space), make_text_encoder(space)
     task = SuperNetTask(supernet, text_encoder, config)
-    result = run_task(task, space, clips, config, root, "training supernet", start="supernet")
+    start = weights_digest(supernet)
+    result = run_task(
+        task, space, clips, config, root, "training supernet", start=start, caption_dropout=config.caption_dropout
+    )
     if PartialState().is_main_process:
         with atomic_folder(root / "supernet") as out:
             save_safetensors(out / WEIGHTS, supernet.state_dict())
@@ -53,18 +64,35 @@ def train_model(
     clips: ClipDataset,
     config: TrainingConfig,
     folder: str | Path,
-    generation: Generation,
+    *,
+    steps: int = 25,
+    guidance_scale: float = 3.0,
 ) -> TrainingResult:
-    """Train one architecture from scratch and write it to `folder/model`; resumes and raises as `train_supernet`."""
+    """Train one architecture and write it to `folder/model`; resumes and raises as `train_supernet`.
+
+    Args:
+        space: The search space; its `backbone.pretrained` is loaded where given, the rest starts from scratch.
+        architecture: The layers.
+        clips: Training clips.
+        config: Settings.
+        folder: Where checkpoints, metrics and the model go.
+        steps: Denoising steps that the model is sampled with by default.
+        guidance_scale: Its default classifier-free guidance.
+    """
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    return finetune_model(VideoModel.build(space, architecture, generation), clips, config, folder)
+    generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
+    model = VideoModel.build(space, architecture, generation)
+    if space.file.backbone.pretrained is not None:
+        load_pretrained(model.unet, model.unet.plan, space.resolve_path(space.file.backbone.pretrained))
+    return finetune_model(model, clips, config, folder)
 
 
 def finetune_model(model: VideoModel, clips: ClipDataset, config: TrainingConfig, folder: str | Path) -> TrainingResult:
     """Train a model on from the weights it has and write it to `folder/model`; resumes as `train_supernet`."""
     root = Path(folder)
     task = FlowTask(model.unet, model.text_encoder, config)
-    result = run_task(task, model.space, clips, config, root, "training model", start=weights_digest(model.unet))
+    start, dropout = weights_digest(model.unet), config.caption_dropout
+    result = run_task(task, model.space, clips, config, root, "training model", start=start, caption_dropout=dropout)
     save_model(model, root / "model")
     return result
 
@@ -80,11 +108,12 @@ def run_task(
     task: JointTask,
     space: SearchSpace,
     clips: ClipDataset,
-    config: TrainingConfig,
+    config: LoopConfig,
     folder: Path,
     label: str,
     *,
     start: str,
+    caption_dropout: float = 0.0,
 ) -> TrainingResult:
     """Run the training loop on a task.
 
@@ -96,24 +125,35 @@ def run_task(
         folder: Where checkpoints and metrics go.
         label: Shown beside the progress bar.
         start: What the weights start from; part of the fingerprint.
+        caption_dropout: Share of captions replaced by the empty one.
+
+    Raises:
+        ConfigError: A batch size is not divisible by the number of processes.
     """
     accelerator = make_accelerator(config)
+    processes = accelerator.num_processes
     source = BatchSource(
         clips,
         make_codec(space),
         task.text_encoder,
-        max(1, config.batch_size // accelerator.num_processes),
-        -(-config.image_batch_size // accelerator.num_processes),
-        config.caption_dropout,
+        _share(config.batch_size, processes, "batch_size"),
+        _share(config.image_batch_size, processes, "image_batch_size"),
+        caption_dropout,
         derive_seed(config.seed, "data"),
         accelerator.process_index,
-        accelerator.num_processes,
+        processes,
     )
-    digest = fingerprint([space.fingerprint, clips.fingerprint, config.model_dump(), start])
+    digest = fingerprint([space.fingerprint, clips.fingerprint, config.model_dump(), start, processes])
     trainer = Trainer(task, source, config, folder, fingerprint=digest, accelerator=accelerator, label=label)
     result = trainer.run()
     task.eval()
     return result
+
+
+def _share(batch_size: int, processes: int, name: str) -> int:
+    if batch_size % processes:
+        raise ConfigError(f"{name} {batch_size} cannot be shared among {processes} processes", hint="use a multiple")
+    return batch_size // processes
 
 
 def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, TextEncoder]:
@@ -126,8 +166,7 @@ def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, Tex
     Raises:
         CheckpointError: There is no supernet, it is damaged, or it belongs to another space.
     """
-    root = Path(folder)
-    root = root / "supernet" if (root / "supernet").is_dir() else root
+    root = _supernet_folder(folder)
     if not (root / WEIGHTS).is_file():
         raise CheckpointError("holds no trained supernet", where=root, hint="make one with `nas train`")
     trained = SearchSpace.load(root / "space.yaml")
@@ -156,13 +195,48 @@ def supernet_quality(
         batches: Batches of clips to average over.
     """
     supernet, text_encoder = load_supernet(space, folder)
-    return HeldOutFlowLoss(supernet, text_encoder, make_codec(space), clips, seed=seed, batches=batches)
+    trained = _trained_with(folder)
+    return HeldOutFlowLoss(
+        supernet,
+        text_encoder,
+        make_codec(space),
+        clips,
+        seed=seed,
+        batches=batches,
+        mean=trained.timestep_mean,
+        std=trained.timestep_std,
+        shift=trained.timestep_shift,
+    )
 
 
 def inherit_model(
-    space: SearchSpace, folder: str | Path, architecture: Architecture, generation: Generation
+    space: SearchSpace,
+    folder: str | Path,
+    architecture: Architecture,
+    *,
+    steps: int = 25,
+    guidance_scale: float = 3.0,
 ) -> VideoModel:
-    """One architecture of a trained supernet as a stand-alone model; raises as `load_supernet`."""
+    """One architecture of a trained supernet as a stand-alone model; raises as `load_supernet`.
+
+    Args:
+        space: The search space.
+        folder: What `train_supernet` wrote.
+        architecture: The layers.
+        steps: Denoising steps that the model is sampled with by default.
+        guidance_scale: Its default classifier-free guidance.
+    """
     supernet, text_encoder = load_supernet(space, folder)
     architecture = space.check(architecture)
+    shift = _trained_with(folder).timestep_shift
+    generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=shift)
     return VideoModel(supernet.space, architecture, supernet.extract(architecture), text_encoder, generation)
+
+
+def _supernet_folder(folder: str | Path) -> Path:
+    root = Path(folder)
+    return root / "supernet" if (root / "supernet").is_dir() else root
+
+
+def _trained_with(folder: str | Path) -> TrainingConfig:
+    return load_yaml(_supernet_folder(folder) / "training.yaml", TrainingConfig)

@@ -37,9 +37,7 @@ def test_any_table_gives_the_same_both_ways_and_the_true_extremes(space: SearchS
     rng = random.Random(0)
     everything = list(space.enumerate())
     for _ in range(20):
-        rows = {
-            key: row.model_copy(update={"latency_ms": 10 ** rng.uniform(-4, 4)}) for key, row in table.rows.items()
-        }
+        rows = {key: row.model_copy(update={"latency_ms": 10 ** rng.uniform(-4, 4)}) for key, row in table.rows.items()}
         predictor = LatencyPredictor(space, replace(table, rows=rows), steps=rng.randint(1, 50))
         one_by_one = np.array([predictor.predict(item).pipeline_ms for item in everything])
         assert np.array_equal(predictor.predict_many(everything), one_by_one)

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.errors import TableError
+from nas.errors import StorageError, TableError
 from nas.latency import LatencyRow, LatencyTable, TableMetadata
 from nas.latency import table as table_module
 from nas.space import SearchSpace
 
-text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+text = st.text(st.characters(codec="utf-8"), min_size=1)
+line = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
 milliseconds = st.floats(1e-6, 1e9)
 
 
@@ -24,10 +25,10 @@ milliseconds = st.floats(1e-6, 1e9)
 def rows(draw: st.DrawFn) -> LatencyRow:
     low, median, high = sorted(draw(st.tuples(milliseconds, milliseconds, milliseconds)))
     if not draw(st.booleans()):
-        return LatencyRow(key=draw(text), kind=draw(text), latency_ms=low, provenance=draw(st.sampled_from(
+        return LatencyRow(key=draw(line), kind=draw(line), latency_ms=low, provenance=draw(st.sampled_from(
             ["estimated", "published"])))  # fmt: skip
     return LatencyRow(
-        key=draw(text), kind=draw(text), latency_ms=low, median_ms=median, p90_ms=high, provenance="measured",
+        key=draw(line), kind=draw(line), latency_ms=low, median_ms=median, p90_ms=high, provenance="measured",
         samples=draw(st.integers(1, 10**6)), measured_at=draw(st.datetimes(timezones=st.just(UTC))),
     )  # fmt: skip
 
@@ -191,3 +192,13 @@ def test_a_save_cut_short_leaves_no_row_under_foreign_metadata(
         return
     assert (found.metadata.device, found.metadata.complete) == ("b", False)
     assert found.rows == other.rows
+
+
+def test_a_first_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise StorageError("cannot write: No space left on device")
+
+    monkeypatch.setattr(table_module, "write_rows", full)
+    with pytest.raises(StorageError):
+        LatencyTable(TableMetadata(device="a", runtime="torch")).save(tmp_path / "table.csv")
+    assert not list(tmp_path.iterdir())

@@ -183,7 +183,7 @@ def test_conv1d_is_conv1d_at_every_pixel() -> None:
     torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_self_attention_1d_is_softmax_attention_along_time() -> None:
+def test_self_attention_1d_is_tokens_plus_softmax_attention_along_time() -> None:
     layer = layer_class("self_attention_1d")
     module = layer(layer.Config(heads=2), (1, 4, 8, 2, 2), None)
     nn.init.normal_(module.to_out.weight)
@@ -191,7 +191,7 @@ def test_self_attention_1d_is_softmax_attention_along_time() -> None:
     h = module.norm(x[0])[:, :, 1, 0] + module.positions
     q, (k, v) = module.to_q(h), module.to_kv(h).chunk(2, dim=-1)
     heads = [torch.softmax(q[:, part] @ k[:, part].T / 2, dim=-1) @ v[:, part] for part in (slice(0, 4), slice(4, 8))]
-    expected = x[0, :, :, 1, 0] + module.to_out(torch.cat(heads, dim=-1))
+    expected = x[0, :, :, 1, 0] + module.to_out(h + torch.cat(heads, dim=-1))
     torch.testing.assert_close(module(x)[0, :, :, 1, 0], expected, rtol=1e-5, atol=1e-5)
 
 

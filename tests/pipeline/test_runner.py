@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from nas.pipeline.runner import Stage, StageResult, run_stages, stage_values
+from nas.errors import StorageError
+from nas.pipeline.runner import Stage, StageResult, _only_run, run_stages, stage_values
 
 
 class Recorder:
@@ -89,3 +90,40 @@ def test_a_marker_is_plain_json(recorder: Recorder) -> None:
     assert marker["done"] is True
     assert marker["files"] == ["made"]
     assert marker["seconds"] >= 0
+
+
+def test_a_folder_of_somebody_else_is_left_alone(recorder: Recorder) -> None:
+    (recorder.root / "b").mkdir()
+    (recorder.root / "b" / "holiday.mp4").touch()
+    with pytest.raises(StorageError, match="b: is in the way: a run would use this name; choose another `out`"):
+        recorder.run()
+    assert (recorder.root / "b" / "holiday.mp4").exists()
+
+
+def test_what_builds_on_a_stage_that_was_made_again_is_made_again(recorder: Recorder) -> None:
+    recorder.run()
+    (recorder.root / "b" / "made").unlink()
+    assert recorder.run() == ["b", "c"]
+
+
+def test_two_runs_do_not_share_a_folder(recorder: Recorder) -> None:
+    with _only_run(recorder.root), pytest.raises(StorageError, match="another run is using this folder"):
+        recorder.run()
+    assert recorder.run() == ["a", "b", "c", "d"]
+
+
+def test_a_stage_that_always_runs_is_done_once_per_content(recorder: Recorder) -> None:
+    content = "first"
+
+    def look(folder: Path) -> StageResult:
+        return StageResult("looked", token=content)
+
+    def run() -> list[bool]:
+        recorder.ran.clear()
+        stages = [Stage("look", [], (), look, always=True), recorder.stage("use", 1, ("look",))]
+        return [report.skipped for report in run_stages(stages, recorder.root, recorder.lines.append)]
+
+    assert run() == [False, False]
+    assert run() == [True, True]
+    content = "second"
+    assert run() == [False, False]

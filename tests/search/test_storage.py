@@ -91,7 +91,9 @@ def test_a_killed_search_loses_its_running_evaluation_only_and_makes_up_for_it(t
     assert quality.calls[0] == begun[-1]
     assert len(scored) == len(set(scored)) == 12
     assert result.record.failed == 0
-    states = {trial.state.name for trial in optuna.load_study(study_name="study", storage=f"sqlite:///{database}").trials}
+    states = {
+        trial.state.name for trial in optuna.load_study(study_name="study", storage=f"sqlite:///{database}").trials
+    }
     assert states == {"COMPLETE", "FAIL"}
 
 

@@ -7,6 +7,7 @@ from nas.space import SearchSpace
 from nas.training import TrainingConfig
 from tests.tiny import TINY
 
+
 @pytest.fixture
 def space() -> SearchSpace:
     return SearchSpace.from_dict(TINY)

@@ -65,11 +65,15 @@ class _Attention(TemporalLayer):
         return table_TC.float()
 
     def attend(self, query_BNC: torch.Tensor, source_BMK: torch.Tensor) -> torch.Tensor:
-        """Multi-head attention of (B, N, C) to (B, M, K), projected to (B, N, C)."""
+        """Multi-head attention of (B, N, C) to (B, M, K), projected to (B, N, C).
+
+        The projection reads each token beside what it attended to. Attention alone averages positions away
+        until it has learnt where to look; this way a frame's position reaches the network from the first step.
+        """
         q_BHNE = self._split(self.to_q(query_BNC))
         key_BMC, value_BMC = self.to_kv(source_BMK).chunk(2, dim=-1)
         out_BHNE = F.scaled_dot_product_attention(q_BHNE, self._split(key_BMC), self._split(value_BMC))
-        out_BNC: torch.Tensor = self.to_out(out_BHNE.transpose(1, 2).flatten(2))
+        out_BNC: torch.Tensor = self.to_out(query_BNC + out_BHNE.transpose(1, 2).flatten(2))
         return out_BNC
 
     def _split(self, x_BNC: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,121 @@
+"""The whole job in real processes: uninterrupted, again, and killed in the middle of every stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from nas.data import ClipShape, MovingShapesConfig, open_data
+from nas.models import VideoModel
+from nas.models.weights import load_safetensors
+from nas.pipeline import load_run
+from nas.training import train_supernet
+from tests.tiny import TINY
+
+pytestmark = pytest.mark.slow
+
+STAGES = ["data", "profile", "train", "search", "front", "check", "distill", "export", "samples", "summary"]
+TRAINING = {"steps": 6, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 2}
+RUN: dict[str, Any] = {
+    "space": "space.yaml",
+    "out": "out",
+    "data": {"kind": "moving_shapes", "clips": 40},
+    "profile": {"runtime": "torch", "rounds": 2, "min_seconds": 0.01},
+    "train": TRAINING,
+    "quality": {"batches": 1},
+    "search": {"evaluations": 5, "sampler": "random"},
+    "check": {"networks": 2, "rounds": 2, "min_seconds": 0.01},
+    "distill": {
+        "finetune": TRAINING,
+        "training": TRAINING,
+        "distillation": {"steps": 2, "teacher_substeps": 1, "guidance_scale": 2.0},
+    },
+    "export": {"formats": ["safetensors", "onnx"]},
+    "generate": {"count": 2},
+}
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY))
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(RUN))
+    return path
+
+
+def _start(run_file: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from nas.cli import main; main()", "run", str(run_file), "--json"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(run_file: Path) -> list[dict[str, Any]]:
+    process = _start(run_file)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err[-3000:]
+    rows: list[dict[str, Any]] = json.loads(out)
+    return rows
+
+
+def _marker(run_file: Path, stage: str) -> dict[str, Any] | None:
+    path = run_file.parent / "out" / "stages" / f"{stage}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _kill_in(run_file: Path, stage: str) -> None:
+    """Start the run, and SIGKILL it as soon as it is inside `stage`."""
+    process = _start(run_file)
+    deadline = time.monotonic() + 120
+    while _marker(run_file, stage) is None and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.15)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_run_ends_with_all_it_promises_and_a_second_one_redoes_nothing(run_file: Path) -> None:
+    rows = _finish(run_file)
+    out = run_file.parent / "out"
+    assert [row["stage"] for row in rows] == STAGES
+    assert {row["this run"] for row in rows} == {"done"}
+    for name in ("profile/table.csv", "train/metrics.csv", "search/study.db", "front/front.png", "front/front.svg"):
+        assert (out / name).stat().st_size > 0, name
+    for name in ("check/check.png", "export/bundle/onnx/unet.onnx", "summary/summary.html", "config.yaml"):
+        assert (out / name).stat().st_size > 0, name
+    assert len(list((out / "samples").glob("*.mp4"))) == 2
+    model = VideoModel.load(out / "export" / "bundle")
+    assert model.generation.steps == 2
+    assert model.generation.guidance_scale == 1
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != "config.yaml"}
+    again = _finish(run_file)
+    assert {row["this run"] for row in again} == {"skipped"}
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != "config.yaml"}
+    assert before == after
+
+
+def test_a_run_killed_in_the_middle_of_every_stage_ends_as_if_it_had_not_been(run_file: Path) -> None:
+    for stage in STAGES:
+        _kill_in(run_file, stage)
+    rows = _finish(run_file)
+    assert [row["stage"] for row in rows] == STAGES
+    out = run_file.parent / "out"
+    config, space = load_run(run_file)
+    clips = open_data(MovingShapesConfig(kind="moving_shapes", clips=40), ClipShape(4, 16, 16, 8), base=".")
+    train_supernet(space, clips.train, config.train, run_file.parent / "alone")
+    alone, resumed = (
+        load_safetensors(folder / "supernet" / "supernet.safetensors")
+        for folder in (run_file.parent / "alone", out / "train")
+    )
+    assert all(torch.equal(alone[name], resumed[name]) for name in alone)
+    assert not list(out.rglob(".nas-tmp-*"))
+    assert VideoModel.load(out / "export" / "bundle").architecture.id
