@@ -1,7 +1,9 @@
 """Does a model trained for a few minutes on `moving_shapes` do what the prompt says?
 
 Trains one architecture from scratch for a given time, generates a clip for each of a balanced set of prompts, and
-reads colour and direction of motion off the pixels. Times are wall-clock: run it on an otherwise idle machine.
+reads colour and direction of motion off the pixels: for prompts of plain movement, of a bounce, of a shape that is
+hidden behind a bar on its way, and for a mixture of the three. Times are wall-clock: run it on an otherwise idle
+machine. With --out, the same command evaluates the finished model again.
 
     python benchmarks/prompt_following.py --minutes 5 --threads 2
 """
@@ -18,11 +20,11 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from nas.data import ClipShape, MovingShapes, prompts
+from nas.data import BEHAVIOURS, ClipShape, MovingShapes, prompts
 from nas.files import load_yaml
 from nas.models import VideoModel
 from nas.models.video_model import batches
-from nas.quality import prompt_accuracy
+from nas.quality import PromptAccuracy, prompt_accuracy
 from nas.space import SearchSpace
 from nas.training import TrainingConfig, train_model
 
@@ -40,11 +42,8 @@ def measure(minutes: float, count: int, seed: int, guidance: float, steps: int, 
     clips = MovingShapes(ClipShape(video.frames, video.height, video.width, video.fps), clips=4000, seed=seed)
     result = train_model(space, architecture, clips, config, out, steps=steps, guidance_scale=guidance)
     model = VideoModel.load(out / "model")
-    asked = list(prompts(count, seed=1))
-    made = [
-        model.generate([asked[number] for number in part], seed=seed, first=part.start) for part in batches(count, 16)
-    ]
-    accuracy = prompt_accuracy(torch.cat(made), asked)
+    sets = {name: list(prompts(count, seed=1, behaviours=[name])) for name in BEHAVIOURS}
+    sets["mixture"] = list(prompts(count, seed=1))
     return {
         "training_minutes": round(result.elapsed_s / 60, 2),
         "training_steps": result.steps,
@@ -52,8 +51,17 @@ def measure(minutes: float, count: int, seed: int, guidance: float, steps: int, 
         "denoising_steps": steps,
         "guidance_scale": guidance,
         "seed": seed,
-        **asdict(accuracy),
+        "accuracy": {name: asdict(follow(model, asked, seed)) for name, asked in sets.items()},
     }
+
+
+def follow(model: VideoModel, asked: list[str], seed: int) -> PromptAccuracy:
+    """Generate a clip per prompt and read what it shows."""
+    made = [
+        model.generate([asked[number] for number in part], seed=seed, first=part.start)
+        for part in batches(len(asked), 16)
+    ]
+    return prompt_accuracy(torch.cat(made), asked)
 
 
 def main(
@@ -61,7 +69,7 @@ def main(
     count: Annotated[int, typer.Option(help="Prompts.")] = 48,
     seed: Annotated[int, typer.Option(help="Seed of data, weights and noise.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
-    guidance: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 3.0,
+    guidance: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 5.0,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
     out: Annotated[Path | None, typer.Option(help="Keep the run here; a temporary folder otherwise.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -73,8 +81,11 @@ def main(
     if as_json:
         sys.stdout.write(json.dumps(row, indent=2) + "\n")
         return
-    for name, value in row.items():
-        sys.stdout.write(f"{name:>18}: {value:.3f}\n" if isinstance(value, float) else f"{name:>18}: {value}\n")
+    accuracies = row.pop("accuracy")
+    sys.stdout.write(", ".join(f"{name} {value}" for name, value in row.items()) + "\n")
+    for name, accuracy in accuracies.items():
+        shares = ", ".join(f"{what} {accuracy[what]:.1%}" for what in ("colour", "direction", "both"))
+        sys.stdout.write(f"{name:>8}: {shares} of {accuracy['n']} prompts\n")
 
 
 if __name__ == "__main__":

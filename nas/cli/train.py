@@ -18,6 +18,9 @@ def train(
     architecture: Annotated[
         Path | None, typer.Option(help="Train this architecture (YAML) alone, instead of the supernet.")
     ] = None,
+    supernet: Annotated[
+        Path | None, typer.Option(help="Start --architecture from the weights of this supernet, not from scratch.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Training settings (YAML); the options below win.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="End after so many minutes of training.")] = None,
@@ -30,9 +33,13 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train the weight-sharing supernet of SPACE, or with --architecture a single network."""
+    from nas.errors import ConfigError
     from nas.files import load_yaml, parse
     from nas.space import SearchSpace
-    from nas.training import TrainingConfig, train_model, train_supernet
+    from nas.training import TrainingConfig, finetune_model, inherit_model, train_model, train_supernet
+
+    if supernet is not None and architecture is None:
+        raise ConfigError("--supernet says where an architecture starts from", hint="give --architecture, too")
 
     options = {
         "steps": steps,
@@ -49,6 +56,9 @@ def train(
     clips = open_clips(data, loaded).train
     if chosen is None:
         result, made = train_supernet(loaded, clips, settings, out), out / "supernet"
+    elif supernet is not None:
+        inherited = inherit_model(loaded, supernet, chosen, guidance_scale=guidance_scale)
+        result, made = finetune_model(inherited, clips, settings, out), out / "model"
     else:
         result = train_model(loaded, chosen, clips, settings, out, guidance_scale=guidance_scale)
         made = out / "model"

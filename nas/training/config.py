@@ -20,7 +20,9 @@ class LoopConfig(StrictModel):
         batch_size: Clips per micro-batch, over all processes.
         image_batch_size: Single frames per micro-batch, over all processes, trained jointly as one-frame clips.
         learning_rate: Peak learning rate of AdamW.
-        warmup_steps: Steps of linear warm-up; a cosine to zero follows.
+        warmup_steps: Steps of linear warm-up.
+        anneal_share: Share of the run, at its end, in which a cosine takes the learning rate to zero; it is constant
+            between warm-up and that. 1 is a plain cosine.
         adam_beta2: AdamW's decay of squared gradients; short runs want it below the usual 0.999.
         weight_decay: AdamW's decoupled weight decay.
         max_grad_norm: Gradients are scaled down to this norm.
@@ -37,6 +39,7 @@ class LoopConfig(StrictModel):
     image_batch_size: NonNegativeInt = 8
     learning_rate: PositiveFloat = 1e-3
     warmup_steps: NonNegativeInt = 50
+    anneal_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: PositiveFloat = 1.0

@@ -155,9 +155,11 @@ class Trainer:
         return Progress(progress.step + 1, progress.elapsed_s + seconds)
 
     def _rate(self, progress: Progress) -> float:
-        """Linear warm-up, then cosine to zero over the steps or the minutes, whichever end first."""
+        """Linear warm-up, constant, cosine to zero over the end of the steps or minutes, whichever end first."""
         warmup = min(1.0, (progress.step + 1) / max(self.config.warmup_steps, 1))
-        return warmup * 0.5 * (1 + math.cos(math.pi * min(self._share(progress), 1.0)))
+        anneal = self.config.anneal_share
+        annealed = min(max((self._share(progress) - 1 + anneal) / anneal, 0.0), 1.0)
+        return warmup * 0.5 * (1 + math.cos(math.pi * annealed))
 
     def _share(self, progress: Progress) -> float:
         share = progress.step / self.config.steps

@@ -183,3 +183,22 @@ def test_options_are_checked_like_files(nas: Nas, ready: Path, tmp_path: Path) -
     (tmp_path / "training.yaml").write_text("steps: many\n")
     start = ["train", ready / "space.yaml", "--data", "moving_shapes", "--out", tmp_path / "out"]
     nas(*start, "--config", tmp_path / "training.yaml").fails_with("training.yaml", "steps", "many")
+
+
+def test_a_supernet_to_start_from_needs_an_architecture(nas: Nas, ready: Path, tmp_path: Path) -> None:
+    start = ["train", ready / "space.yaml", "--data", "moving_shapes", "--out", tmp_path / "out"]
+    nas(*start, "--supernet", ready / "run").fails_with("--supernet", "give --architecture")
+
+
+def test_a_caption_may_hold_what_looks_like_markup(nas: Nas, ready: Path, tmp_path: Path) -> None:
+    for index, clip in enumerate(MovingShapes(ClipShape(8, 32, 32, 8), clips=2)):
+        write_mp4(clip.video_TCHW, tmp_path / f"{index}.mp4", 8)
+    (tmp_path / "captions.csv").write_text("file,caption\n0.mp4,a [red] fox [/b]\n1.mp4,a [red] fox [/b]\n")
+    result = nas("data", "show", ready / "space.yaml", "--data", tmp_path)
+    assert result.code == 0
+    assert "[red]" in result.out
+    assert "[/b]" in result.out
+
+
+def test_a_folder_where_a_file_should_go(nas: Nas, tmp_path: Path) -> None:
+    nas("space", "schema", "--out", tmp_path).fails_with(str(tmp_path))

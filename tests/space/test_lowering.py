@@ -188,7 +188,7 @@ def test_pipeline_runs_the_network_once_per_step() -> None:
 
 def test_latent_that_cannot_be_halved() -> None:
     with pytest.raises(ConfigError, match="latent of 6x5 cannot be halved 1 times"):
-        lower_unet(tiny_space().file.backbone, "velocity", (3, 12, 6, 5), (4, 16), lambda *_: None)
+        lower_unet(tiny_space().file, (3, 12, 6, 5), (4, 16), lambda *_: None)
 
 
 @pytest.mark.parametrize("read", [Block.integer, Block.number, Block.flag, Block.text])
