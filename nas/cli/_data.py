@@ -18,13 +18,12 @@ DataOption = Annotated[
 
 def open_clips(data: str, space: SearchSpace) -> DataSplit:
     """The clips that `--data` names, in the shape of the search space, split for training and validation."""
-    from accelerate import PartialState
-
     from nas.data import ClipShape, MovingShapesConfig, VideoFolderConfig, open_data
+    from nas.training.processes import processes
 
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
     if data == "moving_shapes":
         return open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=Path())
-    with PartialState().main_process_first():  # one process decodes, the others read what it made
+    with processes().main_process_first():  # one process decodes, the others read what it made
         return open_data(VideoFolderConfig(kind="videos", path=data), shape, base=Path())

@@ -51,7 +51,7 @@ class LoopConfig(StrictModel):
 
 
 class TrainingConfig(LoopConfig):
-    """Settings of flow-matching training; those of the loop, and:
+    """Settings of flow-matching training, beside those of the loop.
 
     Args:
         caption_dropout: Share of captions replaced by the empty one, for classifier-free guidance.

@@ -21,6 +21,7 @@ from nas.training.batches import Batch
 from nas.training.checkpoint import Progress, restore_checkpoint, save_checkpoint
 from nas.training.config import LoopConfig
 from nas.training.metrics import MetricsLog
+from nas.training.processes import only_cpu
 from nas.training.tasks import Losses, TrainingTask
 
 LOG_EVERY = 10
@@ -44,6 +45,7 @@ class TrainingResult:
 def make_accelerator(config: LoopConfig) -> Accelerator:
     """The accelerator of a run; sub-networks leave parameters unused, which DDP must be told."""
     return Accelerator(
+        cpu=only_cpu(),
         mixed_precision=config.mixed_precision,
         gradient_accumulation_steps=config.gradient_accumulation,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],

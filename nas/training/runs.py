@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from nas.data import ClipDataset
 from nas.errors import CheckpointError, ConfigError
@@ -26,6 +25,7 @@ from nas.space import Architecture, SearchSpace
 from nas.training.batches import BatchSource
 from nas.training.config import LoopConfig, TrainingConfig
 from nas.training.loop import Trainer, TrainingResult, make_accelerator
+from nas.training.processes import processes
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
 
 WEIGHTS, TEXT_WEIGHTS = "supernet.safetensors", "text_encoder.safetensors"
@@ -48,13 +48,13 @@ def train_supernet(
     result = run_task(
         task, space, clips, config, root, "training supernet", start=start, caption_dropout=config.caption_dropout
     )
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         with atomic_folder(root / "supernet") as out:
             save_safetensors(out / WEIGHTS, supernet.state_dict())
             save_safetensors(out / TEXT_WEIGHTS, text_encoder.state_dict())
             write_yaml(out / "space.yaml", portable_space(space))
             write_yaml(out / "training.yaml", config.model_dump())
-    PartialState().wait_for_everyone()
+    processes().wait_for_everyone()
     return result
 
 
@@ -99,9 +99,9 @@ def finetune_model(model: VideoModel, clips: ClipDataset, config: TrainingConfig
 
 def save_model(model: VideoModel, folder: Path) -> None:
     """Write a model once, however many processes trained it."""
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         model.save(folder)
-    PartialState().wait_for_everyone()
+    processes().wait_for_everyone()
 
 
 def run_task(
@@ -131,29 +131,29 @@ def run_task(
         ConfigError: A batch size is not divisible by the number of processes.
     """
     accelerator = make_accelerator(config)
-    processes = accelerator.num_processes
+    count = accelerator.num_processes
     source = BatchSource(
         clips,
         make_codec(space),
         task.text_encoder,
-        _share(config.batch_size, processes, "batch_size"),
-        _share(config.image_batch_size, processes, "image_batch_size"),
+        _share(config.batch_size, count, "batch_size"),
+        _share(config.image_batch_size, count, "image_batch_size"),
         caption_dropout,
         derive_seed(config.seed, "data"),
         accelerator.process_index,
-        processes,
+        count,
     )
-    digest = fingerprint([space.fingerprint, clips.fingerprint, config.model_dump(), start, processes])
+    digest = fingerprint([space.fingerprint, clips.fingerprint, config.model_dump(), start, count])
     trainer = Trainer(task, source, config, folder, fingerprint=digest, accelerator=accelerator, label=label)
     result = trainer.run()
     task.eval()
     return result
 
 
-def _share(batch_size: int, processes: int, name: str) -> int:
-    if batch_size % processes:
-        raise ConfigError(f"{name} {batch_size} cannot be shared among {processes} processes", hint="use a multiple")
-    return batch_size // processes
+def _share(batch_size: int, count: int, name: str) -> int:
+    if batch_size % count:
+        raise ConfigError(f"{name} {batch_size} cannot be shared among {count} processes", hint="use a multiple")
+    return batch_size // count
 
 
 def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, TextEncoder]:

@@ -62,7 +62,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(space_file: Pa
 
 def test_two_processes_train_one_supernet(space_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "two"
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     process = _start([*launch, *_command(space_file, out)])
     said, err = process.communicate(timeout=200)
     assert process.returncode == 0, err[-3000:]
