@@ -16,6 +16,11 @@ Advance = Callable[[str], None]
 """Called once per finished unit of work with a short status text (may be empty)."""
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that speaks, of those a launcher has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextlib.contextmanager
 def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
     """Show a bar on standard error while the block runs.
@@ -36,8 +41,7 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[status]}"),
     )
-    quiet = os.environ.get("LOCAL_RANK", "0") != "0"
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bars:
+    with Progress(*columns, console=Console(stderr=True), disable=not is_first_process()) as bars:
         task = bars.add_task(label, total=total, completed=done, status="")
 
         def advance(status: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from nas.formatting import cell_text
+from nas.progress import is_first_process
+
 SpaceArgument = Annotated[Path, typer.Argument(metavar="SPACE", help="Search space (YAML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 SeedOption = Annotated[int, typer.Option(help="Seed; equal seeds give equal results.")]
 TableOption = Annotated[Path, typer.Option(help="Latency table (CSV) made by `nas profile`.")]
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that speaks, of those a launcher has started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def emit_json(value: Any) -> None:
@@ -42,15 +39,5 @@ def emit_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         numeric = isinstance(rows[0][name], int | float)
         table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row.values()))
+        table.add_row(*(escape(cell_text(value)) for value in row.values()))
     Console().print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

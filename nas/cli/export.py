@@ -44,11 +44,7 @@ def export(
 
 def _latency(model: VideoModel, table: Path) -> dict[str, float | int | str]:
     """Predicted latency of one clip; guidance runs the denoising network twice a step."""
-    import dataclasses
-
     from nas.latency import LatencyPredictor, LatencyTable
 
     calls = model.generation.steps * (1 if model.generation.guidance_scale == 1 else 2)
-    found = LatencyPredictor(model.space, LatencyTable.load(table), calls).predict(model.architecture)
-    values = dataclasses.asdict(found)
-    return {"unet_calls": values.pop("steps"), **values, "pipeline_ms": found.pipeline_ms}
+    return LatencyPredictor(model.space, LatencyTable.load(table), calls).predict(model.architecture).to_dict()

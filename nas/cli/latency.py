@@ -58,27 +58,11 @@ def check(
     loaded, measured = SearchSpace.load(space), LatencyTable.load(table)
     chosen = table_runtime(measured) if runtime in (None, measured.metadata.runtime) else get_runtime(str(runtime))
     report = check_networks(loaded, measured, chosen, some_architectures(loaded, networks, seed), rounds=rounds)
-    rows = [
-        {
-            "architecture": item.architecture.id,
-            "predicted_unet_ms": item.predicted_unet_ms,
-            "measured_unet_ms": item.measured_unet_ms,
-            "error_percent": 100 * item.error,
-        }
-        for item in report.checks
-    ]
-    summary = {
-        "mape_percent": 100 * report.mape,
-        "worst_percent": 100 * report.worst,
-        "within_10_percent": report.within_10_percent,
-        "spearman": report.spearman,
-        "processor_share": report.processor_share,
-    }
     if json:
-        emit_json({"networks": rows, **summary})
+        emit_json({"networks": report.rows(), **report.summary()})
         return
-    emit_table("Predicted and measured, one call of the denoising network", rows)
-    emit_table("Summary", [summary])
+    emit_table("Predicted and measured, one call of the denoising network", report.rows())
+    emit_table("Summary", [report.summary()])
 
 
 def _prediction(name: str, architecture: Architecture, predictor: LatencyPredictor) -> dict[str, Any]:

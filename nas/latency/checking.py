@@ -66,6 +66,28 @@ class CheckReport:
             return None
         return float(stats.spearmanr(predicted, measured).statistic)
 
+    def rows(self) -> list[dict[str, float | str]]:
+        """One row of plain data per network."""
+        return [
+            {
+                "architecture": check.architecture.id,
+                "predicted_unet_ms": check.predicted_unet_ms,
+                "measured_unet_ms": check.measured_unet_ms,
+                "error_percent": 100 * check.error,
+            }
+            for check in self.checks
+        ]
+
+    def summary(self) -> dict[str, float | None]:
+        """The figures over all networks, as plain data."""
+        return {
+            "mape_percent": 100 * self.mape,
+            "worst_percent": 100 * self.worst,
+            "within_10_percent": self.within_10_percent,
+            "spearman": self.spearman,
+            "processor_share": self.processor_share,
+        }
+
 
 def check_networks(
     space: SearchSpace,

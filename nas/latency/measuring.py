@@ -5,16 +5,10 @@ the machine falls on all alike, and no block runs on caches that its own last ca
 one call: the clock's resolution (tens of nanoseconds) is far below the shortest block, and repeating a call
 flatters small blocks, which inside a network never find their data where they left it.
 
-The latency is the 10th percentile over the rounds. On `search_spaces/quickstart.yaml` with ONNX Runtime (26
-blocks, 8 networks, one thread), with networks and their sums of blocks judged by the same statistic:
-
-- two shared cores, moderate other work: interleaved, the sum missed by 4% with the 10th percentile, 7% with
-  the 25th and 16% with the median; one block after the other, by 17%, 22% and 32%;
-- five trials under work that came and went: the sum for one network varied from trial to trial by 0.1% with
-  the 10th percentile, 0.7% with the 25th and 16% with the median.
-
-Short blocks escape other work more often than whole networks do, hence on a busy machine sums of blocks come
-out too low; `Timings.processor_share` tells when that is so.
+The latency is the 10th percentile over the rounds. On a machine that other programs share, sums of blocks came
+nearer to whole networks with it than with the 25th percentile or the median, and moved least from one trial to the
+next; `nas latency check` shows how near on yours. Short blocks escape other work more often than whole networks
+do, hence on a busy machine sums of blocks come out too low; `Timings.processor_share` tells when that is so.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class PipelineLatency:
     def pipeline_ms(self) -> float:
         """Text encoder once, denoising network `steps` times, decoder once."""
         return self.text_encoder_ms + self.steps * self.unet_ms + self.decoder_ms
+
+    def to_dict(self) -> dict[str, float | int | str]:
+        """Plain data for reports; `unet_calls` are the steps, twice as many with guidance."""
+        values = dataclasses.asdict(self)
+        return {"unet_calls": values.pop("steps"), **values, "pipeline_ms": self.pipeline_ms}
 
 
 class LatencyPredictor:

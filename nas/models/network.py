@@ -70,8 +70,7 @@ class VideoUNet(nn.Module):
 
 def spatial_names(plan: Plan, module: nn.Module) -> set[str]:
     """Names in `module`'s state dict that belong to the backbone, which are diffusers' names."""
-    own = {"frame_embedding"}  # of the backbone, but not of diffusers
-    prefixes = [node.name + "." for node in plan.nodes if node.slot is None and node.block.kind not in own]
+    prefixes = [node.name + "." for node in plan.nodes if node.in_backbone]
     return {name for name in module.state_dict() if any(name.startswith(prefix) for prefix in prefixes)}
 
 

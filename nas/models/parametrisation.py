@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nas.models.flow import TIMESTEP_SCALE
 from nas.space import Block
 
 MIN_LEVEL = 0.02
@@ -28,5 +29,5 @@ class DataToVelocity(nn.Module):
 
     def forward(self, data_BTCHW: torch.Tensor, sample_BTCHW: torch.Tensor, timestep_B: torch.Tensor) -> torch.Tensor:
         """Velocity of (B, T, C, H, W), given the noisy sample and its timestep in [0, 1000]."""
-        level_B = (timestep_B / 1000).clamp(min=MIN_LEVEL)
+        level_B = (timestep_B / TIMESTEP_SCALE).clamp(min=MIN_LEVEL)
         return (sample_BTCHW - data_BTCHW) / level_B.reshape(-1, 1, 1, 1, 1)

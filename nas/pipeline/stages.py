@@ -11,7 +11,7 @@ from nas.files import fingerprint, write_json
 from nas.latency import LatencyPredictor, LatencyTable, check_networks, profile
 from nas.models import VideoModel, network_cost
 from nas.pipeline.config import RunConfig, open_clips
-from nas.pipeline.runner import Stage, StageResult, stage_values
+from nas.pipeline.runner import Stage, StageResult
 from nas.pipeline.summary import run_sections
 from nas.report import plot_front, plot_latency_check, write_summary
 from nas.report.samples import write_samples
@@ -135,21 +135,12 @@ class Stages:
             rounds=settings.rounds,
             min_seconds=settings.min_seconds,
         )
-        networks = [
-            {
-                "id": check.architecture.id,
-                "predicted_unet_ms": check.predicted_unet_ms,
-                "measured_unet_ms": check.measured_unet_ms,
-                "error_percent": 100 * check.error,
-            }
-            for check in report.checks
-        ]
-        values = {"networks": networks, "mape_percent": 100 * report.mape, "worst_percent": 100 * report.worst}
+        values = {"networks": report.rows(), **report.summary()}
         write_json(folder / "check.json", values)
         measured_on = f"{self.table.metadata.device}, {self.table.metadata.runtime}"
         plot_latency_check(report, folder / "check.png", measured_on=measured_on)
         headline = (
-            f"{len(networks)} networks measured: predictions off by {100 * report.mape:.1f}% on average, "
+            f"{len(chosen)} networks measured: predictions off by {100 * report.mape:.1f}% on average, "
             f"{100 * report.worst:.1f}% at worst"
         )
         return StageResult(headline, ("check.json", "check.png"), values)
@@ -169,15 +160,7 @@ class Stages:
 
     def export(self, folder: Path) -> StageResult:
         """Write the bundle: weights, architecture, ONNX and Core ML."""
-        picked = stage_values(self.root, "front")
-        latency = {
-            "pipeline_ms": picked["latency_ms"],
-            "unet_ms": picked["unet_ms"],
-            "steps": self.config.search.steps,
-            "provenance": f"predicted from {picked['provenance']} blocks",
-            "device": self.table.metadata.device,
-            "runtime": self.table.metadata.runtime,
-        }
+        latency = self.predictor.predict(self.chosen).to_dict()
         report = export_bundle(self.student, folder / "bundle", self.config.export.formats, latency=latency)
         files = [
             {

@@ -5,28 +5,16 @@ Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from torch.nn import functional as F
 
 from nas.data import ClipDataset, batch_indices
 from nas.data.pixels import to_pixels
 from nas.files import derive_seed
 from nas.models import Codec, SuperNet, TextEncoder
+from nas.models.flow import NoisyBatch, flow_loss, mix, shifted
 from nas.models.weights import weights_digest
 from nas.quality.base import QualityMetric
 from nas.space import Architecture
-
-
-@dataclass(frozen=True)
-class _Probe:
-    """One prepared batch: noisy latents, timesteps, captions, and the velocity to predict."""
-
-    sample_BTCHW: torch.Tensor
-    timestep_B: torch.Tensor
-    context_BLD: torch.Tensor
-    target_BTCHW: torch.Tensor
 
 
 class HeldOutFlowLoss(QualityMetric):
@@ -68,8 +56,7 @@ class HeldOutFlowLoss(QualityMetric):
     ) -> None:
         self.supernet = supernet.eval()
         quantiles = torch.special.ndtri((torch.arange(batch_size) + 0.5) / batch_size)
-        unshifted = (mean + std * quantiles).sigmoid()
-        self._level_B = shift * unshifted / (1 + (shift - 1) * unshifted)
+        self._level_B = shifted((mean + std * quantiles).sigmoid(), shift)
         weights = weights_digest(supernet)
         levels = f"{mean:g},{std:g},{shift:g}"
         self.fingerprint = f"{self.name}/{weights}/{clips.fingerprint}/{seed}/{batches}x{batch_size}/{levels}"
@@ -82,27 +69,20 @@ class HeldOutFlowLoss(QualityMetric):
     def score(self, architecture: Architecture) -> float:
         """See `QualityMetric.score`."""
         losses = [
-            F.mse_loss(
-                self.supernet(probe.sample_BTCHW, probe.timestep_B, probe.context_BLD, architecture),
-                probe.target_BTCHW,
-            )
-            for probe in self._probes
+            flow_loss(self.supernet(batch.sample_BTCHW, batch.timestep_B, context_BLD, architecture), batch)
+            for batch, context_BLD in self._probes
         ]
         return float(torch.stack(losses).mean())
 
     @torch.no_grad()
     def _prepare(
         self, text_encoder: TextEncoder, codec: Codec, clips: ClipDataset, seed: int, number: int, size: int
-    ) -> _Probe:
+    ) -> tuple[NoisyBatch, torch.Tensor]:
+        """One batch of noisy clips, and their captions' context."""
         device = next(self.supernet.parameters()).device
         video_BTCHW, captions = clips.batch(batch_indices(len(clips), size, seed, number))
         latent_BTCHW = codec.encode(to_pixels(video_BTCHW))
         generator = torch.Generator().manual_seed(derive_seed(seed, "noise", number))
         noise_BTCHW = torch.randn(latent_BTCHW.shape, generator=generator)
-        level_B1111 = self._level_B.reshape(-1, 1, 1, 1, 1)
-        return _Probe(
-            ((1 - level_B1111) * latent_BTCHW + level_B1111 * noise_BTCHW).to(device),
-            (self._level_B * 1000).to(device),
-            text_encoder.encode(captions).to(device),
-            (noise_BTCHW - latent_BTCHW).to(device),
-        )
+        batch = mix(latent_BTCHW.to(device), noise_BTCHW.to(device), self._level_B.to(device))
+        return batch, text_encoder.encode(captions).to(device)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from nas.errors import StorageError
 from nas.files import write_text
-
-Cell = str | int | float | None
+from nas.formatting import Cell, cell_text
 
 MIME = {".png": "image/png", ".gif": "image/gif", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
 
@@ -114,17 +113,6 @@ def _html_picture(picture: Picture) -> str:
         raise StorageError(f"cannot read the picture: {error.strerror}", where=picture.path) from error
     caption = html.escape(picture.caption)
     return f'<figure><img src="data:{kind};base64,{data}" alt="{caption}"><figcaption>{caption}</figcaption></figure>\n'
-
-
-def cell_text(value: Cell) -> str:
-    """How a value stands in a table."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.4g}" if isinstance(value, float) else value
 
 
 def _numeric(rows: Sequence[Mapping[str, Cell]], name: str) -> bool:

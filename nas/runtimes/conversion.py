@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from nas.errors import RuntimeUnavailableError, StorageError
-from nas.files import storage_errors
+from nas.files import TEMPORARY_PREFIX, storage_errors
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def staged(path: Path) -> Iterator[Path]:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY_PREFIX) as folder:
             try:
                 yield Path(folder) / path.name
             except shutil.Error as error:  # copying a folder, for whatever reason; it has no errno

@@ -111,10 +111,19 @@ class _Wiring:
         self.temb_width = 4 * channels[0]
 
     def add(
-        self, name: str, kind: str, reads: Mapping[str, str], shape: Shape, slot: str | None = None, **config: Scalar
+        self,
+        name: str,
+        kind: str,
+        reads: Mapping[str, str],
+        shape: Shape,
+        *,
+        slot: str | None = None,
+        in_backbone: bool = True,
+        **config: Scalar,
     ) -> str:
         specs = tuple(TensorSpec(role, self.shapes[value]) for role, value in reads.items())
-        self.nodes.append(Node(name, make_block(kind, config, specs, shape), tuple(reads.values()), slot))
+        block = make_block(kind, config, specs, shape)
+        self.nodes.append(Node(name, block, tuple(reads.values()), slot, in_backbone))
         self.shapes[name] = shape
         return name
 
@@ -139,7 +148,8 @@ class _Wiring:
 
     def frame_embedding(self) -> None:
         shape = (1, self.latent[0], self.temb_width)
-        self.temb = self.add("frame_embedding", "frame_embedding", {"temb": self.temb, SAMPLE: SAMPLE}, shape)
+        reads = {"temb": self.temb, SAMPLE: SAMPLE}
+        self.temb = self.add("frame_embedding", "frame_embedding", reads, shape, in_backbone=False)
 
     def conv(self, name: str, channels: int) -> None:
         self.x = self.add(name, "conv", {"x": self.x}, self.video_shape(channels))
@@ -222,4 +232,7 @@ class _Wiring:
         if layer_class(placement.kind).uses_context:
             reads[CONTEXT] = CONTEXT
         name = f"{path}.temporal.{position}.{placement.candidate}"
-        self.x = self.add(name, placement.kind, reads, self.shapes[self.x], slot=placement.slot, **placement.config)
+        shape = self.shapes[self.x]
+        self.x = self.add(
+            name, placement.kind, reads, shape, slot=placement.slot, in_backbone=False, **placement.config
+        )

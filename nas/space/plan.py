@@ -100,13 +100,15 @@ class Node:
         name: Dotted module path, equal to diffusers' for spatial blocks; also the value this node writes.
         block: What is computed.
         inputs: Names of the values read, matching `block.inputs` one to one.
-        slot: The slot of the search space this node fills; `None` for the backbone.
+        slot: The slot of the search space this node fills; `None` where it fills none.
+        in_backbone: Whether diffusers' `UNet2DConditionModel` of this backbone has it, too.
     """
 
     name: str
     block: Block
     inputs: tuple[str, ...]
     slot: str | None = None
+    in_backbone: bool = True
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from torch.nn import functional as F
 from nas.data import ClipDataset
 from nas.files import StrictModel
 from nas.models import Generation, VideoModel
+from nas.models.flow import TIMESTEP_SCALE, mix
 from nas.models.video_model import flow_schedule, guided_velocity
 from nas.models.weights import weights_digest
 from nas.training.config import LoopConfig
 from nas.training.loop import TrainingResult
-from nas.training.objective import TIMESTEP_SCALE, mix
 from nas.training.runs import run_task, save_model
 from nas.training.tasks import JointTask
 

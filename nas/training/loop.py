@@ -96,7 +96,7 @@ class Trainer:
 
         Raises:
             CheckpointError: The folder holds a checkpoint of something else.
-            NasError: The loss is no longer finite.
+            TrainingError: The loss is no longer finite.
         """
         progress = restore_checkpoint(
             self.folder / "checkpoints", self.task, self.optimizer, self.ema, self.fingerprint

@@ -15,10 +15,11 @@ from torch import nn
 
 from nas.files import derive_seed
 from nas.models import SuperNet, TextEncoder
+from nas.models.flow import flow_loss
 from nas.space import Architecture
 from nas.training.batches import Batch
 from nas.training.config import TrainingConfig
-from nas.training.objective import add_noise, flow_loss
+from nas.training.objective import add_noise
 
 Losses = dict[str, torch.Tensor]
 

@@ -9,21 +9,13 @@ import yaml
 
 from nas.latency import LatencyRow, LatencyTable, TableMetadata, space_blocks
 from nas.space import SearchSpace
+from tests.tiny import TINY as BASE
 
-TINY = {
-    "name": "tiny",
+TINY = BASE | {
     "video": {"frames": 2, "height": 8, "width": 8, "fps": 8},
     "codec": {"kind": "space_to_depth", "factor": 2},
-    "text": {"kind": "learned", "tokens": 4, "width": 16, "heads": 2, "layers": 1, "vocabulary": 64},
-    "backbone": {
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-        "block_out_channels": [16, 16],
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "cross_attention_dim": 16,
-        "attention_head_dim": 2,
-    },
+    "text": BASE["text"] | {"tokens": 4},
+    "prediction": "velocity",
     "slots": [
         {"stage": "down.0", "candidates": ["none", "conv1d", "self_attention_1d"]},
         {"stage": "mid", "candidates": ["none", "conv3d", "cross_attention_1d"]},

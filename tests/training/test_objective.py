@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from nas.training.objective import add_noise, flow_loss, mix
+from nas.models.flow import flow_loss, mix
+from nas.training.objective import add_noise
 
 
 def test_a_sample_lies_on_the_straight_line_between_data_and_noise() -> None:

@@ -1,0 +1,49 @@
+"""The path between data and noise that flow matching trains on and samples along.
+
+Rectified flow (Liu et al. 2022, arXiv 2209.03003): a sample at noise level s in [0, 1] is
+`(1 - s) * data + s * noise`, and its velocity is `noise - data`.
+
+Shape suffixes: B clips, T frames, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+TIMESTEP_SCALE = 1000.0
+"""The network's timestep is the noise level times this, as in diffusers' schedulers."""
+
+
+@dataclass(frozen=True)
+class NoisyBatch:
+    """Clips at some noise levels, with what the network should predict.
+
+    Args:
+        sample_BTCHW: Noisy latents.
+        timestep_B: Noise level times `TIMESTEP_SCALE`.
+        target_BTCHW: Velocity, noise minus data.
+    """
+
+    sample_BTCHW: torch.Tensor
+    timestep_B: torch.Tensor
+    target_BTCHW: torch.Tensor
+
+
+def mix(latent_BTCHW: torch.Tensor, noise_BTCHW: torch.Tensor, level_B: torch.Tensor) -> NoisyBatch:
+    """Interpolate data and noise at given noise levels in [0, 1]."""
+    level_B1111 = level_B.reshape(-1, 1, 1, 1, 1)
+    sample = (1 - level_B1111) * latent_BTCHW + level_B1111 * noise_BTCHW
+    return NoisyBatch(sample, level_B * TIMESTEP_SCALE, noise_BTCHW - latent_BTCHW)
+
+
+def shifted(level: torch.Tensor, shift: float) -> torch.Tensor:
+    """Noise levels after a timestep shift (Esser et al. 2024, arXiv 2403.03206, eq. 23); 1 changes nothing."""
+    return shift * level / (1 + (shift - 1) * level)
+
+
+def flow_loss(velocity_BTCHW: torch.Tensor, batch: NoisyBatch) -> torch.Tensor:
+    """Mean squared error of the predicted velocity; a scalar."""
+    return F.mse_loss(velocity_BTCHW.float(), batch.target_BTCHW.float())
