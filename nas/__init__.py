@@ -65,7 +65,7 @@ _HOME = {
     "nas.data": ("ClipShape", "MovingShapes", "MovingShapesConfig", "VideoDataset", "VideoFolderConfig", "open_data"),
     "nas.errors": ("NasError",),
     "nas.export": ("export_bundle",),
-    "nas.latency": ("LatencyPredictor", "LatencyTable", "check_networks", "profile"),
+    "nas.latency": ("LatencyPredictor", "LatencyTable", "Protocol", "check_networks", "fit_networks", "profile"),
     "nas.models": ("Generation", "SuperNet", "VideoModel", "VideoUNet", "network_cost"),
     "nas.pipeline": ("run_pipeline",),
     "nas.quality": ("HeldOutFlowLoss", "QualityMetric"),

@@ -53,6 +53,10 @@ class RuntimeUnavailableError(NasError):
     """A runtime cannot measure here, or a converter cannot be used."""
 
 
+class OutOfMemoryError(NasError):
+    """A module needs more memory than there is."""
+
+
 class CheckpointError(NasError):
     """A checkpoint or model folder is damaged, or belongs to another space or configuration."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -114,6 +115,36 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def lock(path: str | Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock file; it is given back when the process ends, however it ends.
+
+    Args:
+        path: The file, made where it is missing. Whoever holds the lock may remove it.
+        wait: Whether to wait until nobody else holds it.
+
+    Yields:
+        Whether the lock is held; always true after waiting.
+
+    Raises:
+        StorageError: The file cannot be made.
+    """
+    path = Path(path)
+    held = False
+    with contextlib.ExitStack() as stack:
+        while not held:
+            with storage_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(path.open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                break
+            # The holder before may have removed the file: then others lock a new one of that name.
+            held = _is_at(path, os.fstat(file.fileno()).st_ino)
+        yield held
+
+
 def remove_temporaries(folder: str | Path) -> None:
     """Remove what killed processes left under way below `folder`; call it where nobody else is writing."""
     for path in list(Path(folder).rglob(f"{TEMPORARY_PREFIX}*")):
@@ -213,6 +244,13 @@ def fingerprint(value: Any) -> str:
 def derive_seed(seed: int, *purpose: str | int) -> int:
     """A 31-bit seed for one purpose, independent of the seeds of all others under the same run seed."""
     return int(fingerprint([seed, *purpose]), 16) % (2**31)
+
+
+def _is_at(path: Path, inode: int) -> bool:
+    try:
+        return path.stat().st_ino == inode
+    except FileNotFoundError:
+        return False
 
 
 def _sync(path: Path) -> None:

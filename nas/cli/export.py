@@ -42,7 +42,7 @@ def export(
     emit_table(f"Bundle {out}", rows)
 
 
-def _latency(model: VideoModel, table: Path) -> dict[str, float | int | str]:
+def _latency(model: VideoModel, table: Path) -> dict[str, float | int | str | None]:
     """Predicted latency of one clip; guidance runs the denoising network twice a step."""
     from nas.latency import LatencyPredictor, LatencyTable
 

@@ -1,19 +1,114 @@
-"""`nas latency`: predictions from a latency table, and how good they are."""
+"""`nas latency`: tables, predictions made from them, and how good these are."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas.cli import _latency_tables
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, TableOption, emit_json, emit_table
+from nas.cli._latency import (
+    ConversionsOption,
+    DriftOption,
+    IntervalOption,
+    RoundsOption,
+    SecondsOption,
+    open_usable,
+    protocol,
+)
+from nas.formatting import Cell, cell_text
 
 if TYPE_CHECKING:
-    from nas.latency import LatencyPredictor
+    from nas.latency import LatencyPredictor, NetworkCheck
     from nas.space import Architecture, SearchSpace
 
-app = typer.Typer(help="Predict latencies from a table, and check the predictions.", no_args_is_help=True)
+NO_FIT = "sums of blocks, no fit: how far off they are is not known"
+
+app = typer.Typer(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
+app.command()(_latency_tables.show)
+app.command()(_latency_tables.job)
+app.command()(_latency_tables.diff)
+app.command()(_latency_tables.merge)
+
+
+@app.command()
+def fit(
+    space: SpaceArgument,
+    table: TableOption,
+    networks: Annotated[int, typer.Option(help="Whole networks to measure, from fast to slow; at least 3.")] = 10,
+    seed: SeedOption = 0,
+    rounds: RoundsOption = 30,
+    interval_percent: IntervalOption = 1.0,
+    max_seconds: SecondsOption = 3.0,
+    drift_percent: DriftOption = 10.0,
+    conversions: ConversionsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a few whole networks and fit the sums of their blocks to them; predictions use it from then on."""
+    from nas.latency import fit_networks
+
+    how = protocol(rounds, interval_percent, max_seconds, drift_percent)
+    usable, measured, removed = open_usable(space, table, quiet=as_json)
+    found = fit_networks(usable, measured, None, networks=networks, seed=seed, protocol=how, folder=conversions)
+    file = found.save(table)
+    if as_json:
+        emit_json({"file": str(file), "removed": [asdict(each) for each in removed], **found.model_dump(mode="json")})
+        return
+    names = ("architecture", "sum_ms", "measured_ms")
+    rows = [{name: getattr(each, name) for name in names} for each in found.networks]
+    emit_table("Networks, one call of the denoising network", rows)
+    typer.echo(f"prediction = {found.scale:.4f} x sum of blocks, +- {found.interval_percent:.1f}% (90% interval)")
+    typer.echo(f"written to {file}")
+
+
+@app.command()
+def check(
+    space: SpaceArgument,
+    table: TableOption,
+    networks: Annotated[int, typer.Option(min=1, help="Random networks to measure; none that the fit has seen.")] = 5,
+    seed: SeedOption = 0,
+    times: Annotated[
+        int, typer.Option(min=1, max=2, help="Measure each once, or twice to see how far measurements are apart.")
+    ] = 1,
+    rounds: RoundsOption = 30,
+    interval_percent: IntervalOption = 1.0,
+    max_seconds: SecondsOption = 3.0,
+    drift_percent: DriftOption = 10.0,
+    conversions: ConversionsOption = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw predicted against measured (.png, .svg, .pdf).")] = None,
+    errors_figure: Annotated[Path | None, typer.Option(help="Draw the error by slot and layer; likewise.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure whole networks and compare with their predictions."""
+    from nas.latency import LatencyPredictor, check_networks, fresh_architectures
+    from nas.report import plot_error_contributions, plot_latency_check
+    from nas.report.latency_rows import conditions_text
+    from nas.report.style import check_format
+
+    how = protocol(rounds, interval_percent, max_seconds, drift_percent)
+    for path in filter(None, (figure, errors_figure)):
+        check_format(path)
+    usable, measured, removed = open_usable(space, table, quiet=as_json)
+    fitted = LatencyPredictor.open(usable, table).fit
+    seen = () if fitted is None else [each.architecture for each in fitted.networks]
+    chosen = fresh_architectures(usable, networks, seed, exclude=seen)
+    report = check_networks(usable, measured, None, chosen, fit=fitted, protocol=how, times=times, folder=conversions)
+    measured_on = conditions_text(measured.metadata)
+    if figure is not None:
+        plot_latency_check(report, figure, measured_on=measured_on)
+    if errors_figure is not None:
+        plot_error_contributions(usable, report, errors_figure, measured_on=measured_on)
+    if as_json:
+        left_out = [asdict(each) for each in removed]
+        emit_json({"measured_on": measured_on, "removed": left_out, "networks": report.rows(), **report.summary()})
+        return
+    emit_table(f"One call of the denoising network, ms: {measured_on}", [_check_cells(one) for one in report.checks])
+    emit_table("Summary", [{"": name, " ": value} for name, value in report.summary().items()])
+    if fitted is None:
+        typer.echo("predictions are sums of blocks, without a fit")
 
 
 @app.command()
@@ -22,47 +117,28 @@ def predict(
     table: TableOption,
     architecture: Annotated[Path | None, typer.Option(help="Architecture (YAML); reference ones if left out.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps of one clip.")] = 4,
-    json: JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Predict the latency of an architecture, or of the smallest, the fastest, the slowest and uniform ones."""
-    from nas.latency import LatencyPredictor, LatencyTable
-    from nas.space import SearchSpace
+    from nas.latency import LatencyPredictor
 
-    loaded = SearchSpace.load(space)
-    predictor = LatencyPredictor(loaded, LatencyTable.load(table), steps)
-    given = {"given": loaded.load_architecture(architecture)} if architecture else _references(loaded, predictor)
+    usable, measured, removed = open_usable(space, table, quiet=as_json)
+    predictor = LatencyPredictor.open(usable, table, steps)
+    given = {"given": usable.load_architecture(architecture)} if architecture else _references(usable, predictor)
     rows = [_prediction(name, item, predictor) for name, item in given.items()]
-    metadata = predictor.table.metadata
-    if json:
-        emit_json({"device": metadata.device, "runtime": metadata.runtime, "steps": steps, "architectures": rows})
+    metadata, fitted = measured.metadata, predictor.fit
+    if as_json:
+        facts = {"device": metadata.device, "runtime": metadata.runtime, "steps": steps}
+        fitted_networks = 0 if fitted is None else len(fitted.networks)
+        left_out = [asdict(each) for each in removed]
+        emit_json({**facts, "fitted_networks": fitted_networks, "removed": left_out, "architectures": rows})
         return
-    title = f"Predicted from {predictor.table.provenance} blocks: {metadata.device}, {metadata.runtime}, {steps} steps"
-    emit_table(title, [{name: value for name, value in row.items() if name != "blocks"} for row in rows])
-
-
-@app.command()
-def check(
-    space: SpaceArgument,
-    table: TableOption,
-    networks: Annotated[int, typer.Option(min=1, help="Networks to measure; random ones after the smallest.")] = 5,
-    seed: SeedOption = 0,
-    runtime: Annotated[str | None, typer.Option(help="What executes them (default: the table's).")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed calls of each network, at least.")] = 25,
-    json: JsonOption = False,
-) -> None:
-    """Measure whole networks and compare with their predictions."""
-    from nas.latency import LatencyTable, check_networks, table_runtime
-    from nas.runtimes import get_runtime
-    from nas.space import SearchSpace
-
-    loaded, measured = SearchSpace.load(space), LatencyTable.load(table)
-    chosen = table_runtime(measured) if runtime in (None, measured.metadata.runtime) else get_runtime(str(runtime))
-    report = check_networks(loaded, measured, chosen, some_architectures(loaded, networks, seed), rounds=rounds)
-    if json:
-        emit_json({"networks": report.rows(), **report.summary()})
-        return
-    emit_table("Predicted and measured, one call of the denoising network", report.rows())
-    emit_table("Summary", [report.summary()])
+    title = f"Predicted from {measured.provenance} blocks, ms: {metadata.device}, {metadata.runtime}, {steps} steps"
+    emit_table(title, [_prediction_cells(row) for row in rows])
+    if fitted is None:
+        typer.echo(f"{NO_FIT}; find out with: nas latency fit {space} --table {table}")
+    else:
+        typer.echo(f"fitted to {len(fitted.networks)} whole networks of this space")
 
 
 def _prediction(name: str, architecture: Architecture, predictor: LatencyPredictor) -> dict[str, Any]:
@@ -74,8 +150,31 @@ def _prediction(name: str, architecture: Architecture, predictor: LatencyPredict
         "unet_ms": found.unet_ms,
         "decoder_ms": found.decoder_ms,
         "pipeline_ms": found.pipeline_ms,
+        "low_ms": found.low_ms,
+        "high_ms": found.high_ms,
         "blocks": found.provenance,
     }
+
+
+def _prediction_cells(row: dict[str, Any]) -> dict[str, Cell]:
+    """A prediction in the width of a screen."""
+    names = {"name": "", "text_encoder_ms": "text", "unet_ms": "unet", "decoder_ms": "decoder", "pipeline_ms": "clip"}
+    return {title: row[name] for name, title in names.items()} | {"90% interval": _range(row["low_ms"], row["high_ms"])}
+
+
+def _check_cells(one: NetworkCheck) -> dict[str, Cell]:
+    """A network's check in the width of a screen."""
+    return {
+        "architecture": one.architecture.id,
+        "predicted": one.predicted_unet_ms,
+        "90% interval": _range(one.low_ms, one.high_ms),
+        "measured": " and ".join(map(cell_text, one.measurements_ms)),
+        "error %": 100 * one.error,
+    }
+
+
+def _range(low_ms: float | None, high_ms: float | None) -> str | None:
+    return None if low_ms is None or high_ms is None else f"{cell_text(low_ms)} to {cell_text(high_ms)}"
 
 
 def _references(space: SearchSpace, predictor: LatencyPredictor) -> dict[str, Architecture]:
@@ -83,16 +182,3 @@ def _references(space: SearchSpace, predictor: LatencyPredictor) -> dict[str, Ar
     uniform = {f"all {name}": space.uniform(name) for name in names}
     found = {"smallest": space.smallest(), "fastest": predictor.fastest(), "slowest": predictor.slowest()}
     return found | {name: item for name, item in uniform.items() if item is not None}
-
-
-def some_architectures(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
-    """The smallest architecture, then random ones, all different as far as the space has them."""
-    import random
-
-    from nas.files import derive_seed
-
-    rng = random.Random(derive_seed(seed, "latency check"))
-    found = dict.fromkeys([space.smallest()])
-    while len(found) < min(number, space.count()):
-        found[space.sample(rng)] = None
-    return list(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -31,9 +32,12 @@ def search(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Search SPACE with a trained supernet and a latency table; an equal study name goes on."""
+    """Search SPACE with a trained supernet and a latency table; an equal study name goes on.
+
+    Candidates whose blocks ran out of memory, or over the memory budget, when the table was measured are left out.
+    """
     from nas.files import parse
-    from nas.latency import LatencyPredictor, LatencyTable
+    from nas.latency import LatencyPredictor, LatencyTable, usable_space
     from nas.models import network_cost
     from nas.search import SearchConfig, empty_front, run_search
     from nas.space import SearchSpace
@@ -51,16 +55,21 @@ def search(
     }
     config = parse(options, SearchConfig, where="options")
     loaded = SearchSpace.load(space)
-    latency = LatencyPredictor(loaded, LatencyTable.load(table), config.steps)
+    usable, removed = usable_space(loaded, LatencyTable.load(table))
+    if not as_json:
+        for each in removed:
+            typer.echo(f"left out: {each}")
+    latency = LatencyPredictor.open(usable, table, config.steps)
     clips = open_clips(data, loaded).validation
     quality = supernet_quality(loaded, supernet, clips, seed=seed, batches=batches)
     result = run_search(
-        loaded, latency, quality, config, storage, study, cost=lambda one: network_cost(loaded.lower(one))
+        usable, latency, quality, config, storage, study, cost=lambda one: network_cost(usable.lower(one))
     )
     if as_json:
-        front = [member.to_dict() for member in result.front]
         counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
-        emit_json({"study": study, "storage": storage, **counts, "failed": result.record.failed, "front": front})
+        found = {"failed": result.record.failed, "front": [member.to_dict() for member in result.front]}
+        left_out = [asdict(each) for each in removed]
+        emit_json({"study": study, "storage": storage, "removed": left_out, **counts, **found})
         return
     typer.echo(f"ended: {result.reason}")
     if result.front:

@@ -28,7 +28,7 @@ def export_bundle(
     folder: str | Path,
     formats: Sequence[str] = FORMATS,
     *,
-    latency: Mapping[str, float | int | str] | None = None,
+    latency: Mapping[str, float | int | str | None] | None = None,
     deployment_target: str = "iOS18",
 ) -> BundleReport:
     """Write a model as a bundle, atomically.

@@ -93,7 +93,7 @@ class BundleReport(StrictModel):
     guidance_scale: float
     files: dict[str, int]
     converted: tuple[ConvertedFile, ...]
-    latency: dict[str, float | int | str] | None = None
+    latency: dict[str, float | int | str | None] | None = None
     versions: dict[str, str]
 
     @classmethod

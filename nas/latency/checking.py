@@ -2,91 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from nas.errors import TableError
+from nas.errors import ConfigError
+from nas.files import derive_seed
+from nas.latency.accuracy import Accuracy, accuracy
+from nas.latency.conditions import matching_runtime
+from nas.latency.fit import LatencyFit
+from nas.latency.loading import reference_block
+from nas.latency.measuring import Protocol
+from nas.latency.networks import measure_plans
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.profiling import measure_plans, require_available
 from nas.latency.table import LatencyTable
-from nas.runtimes import Runtime, cpu_model, get_runtime, runtime_options
+from nas.runtimes import Runtime
 from nas.space import Architecture, SearchSpace
 
 
 @dataclass(frozen=True)
 class NetworkCheck:
-    """One architecture's denoising network, predicted and measured, in milliseconds per call."""
+    """One architecture's denoising network, predicted and measured, in milliseconds per call.
+
+    Args:
+        architecture: The architecture.
+        predicted_unet_ms: The prediction.
+        low_ms: Lower end of its 90% prediction interval; `None` without a fit.
+        high_ms: Upper end; likewise.
+        measurements_ms: What was measured: at least one measurement, each loaded for itself.
+    """
 
     architecture: Architecture
     predicted_unet_ms: float
-    measured_unet_ms: float
+    low_ms: float | None
+    high_ms: float | None
+    measurements_ms: tuple[float, ...]
+
+    @property
+    def measured_unet_ms(self) -> float:
+        """Mean of the measurements."""
+        return float(np.mean(self.measurements_ms))
 
     @property
     def error(self) -> float:
         """Relative error of the prediction; positive where it is too high."""
         return self.predicted_unet_ms / self.measured_unet_ms - 1
 
+    @property
+    def inside(self) -> bool | None:
+        """Whether the measured latency lies in the prediction's interval; `None` without one."""
+        if self.low_ms is None or self.high_ms is None:
+            return None
+        return self.low_ms <= self.measured_unet_ms <= self.high_ms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "architecture": self.architecture.id,
+            "predicted_unet_ms": self.predicted_unet_ms,
+            "low_ms": self.low_ms,
+            "high_ms": self.high_ms,
+            "measured_unet_ms": self.measured_unet_ms,
+            "error_percent": 100 * self.error,
+            "measurements_ms": list(self.measurements_ms),
+        }
+
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found.
+    """What a check found; see `nas.latency.Accuracy` for its figures.
 
     Args:
         checks: One per architecture.
-        processor_share: See `nas.latency.measuring.Timings`.
     """
 
     checks: tuple[NetworkCheck, ...]
-    processor_share: float
 
-    @property
-    def mape(self) -> float:
-        """Mean absolute relative error."""
-        return float(np.mean([abs(check.error) for check in self.checks]))
-
-    @property
-    def worst(self) -> float:
-        """Largest absolute relative error."""
-        return max(abs(check.error) for check in self.checks)
-
-    @property
-    def within_10_percent(self) -> float:
-        """Share of networks whose absolute relative error is at most 0.1."""
-        return float(np.mean([abs(check.error) <= 0.1 for check in self.checks]))
-
-    @property
-    def spearman(self) -> float | None:
-        """Rank correlation of predicted and measured latency; `None` where it is not defined."""
+    @cached_property
+    def accuracy(self) -> Accuracy:
+        """Predictions against measured latencies."""
         predicted = [check.predicted_unet_ms for check in self.checks]
-        measured = [check.measured_unet_ms for check in self.checks]
-        if len(set(predicted)) < 2 or len(set(measured)) < 2:
-            return None
-        return float(stats.spearmanr(predicted, measured).statistic)
+        return accuracy(predicted, [check.measured_unet_ms for check in self.checks])
 
-    def rows(self) -> list[dict[str, float | str]]:
+    @cached_property
+    def noise(self) -> Accuracy | None:
+        """The first measurement as a prediction of the second: no prediction can be expected to be better.
+
+        `None` where networks were measured once.
+        """
+        measured = [check.measurements_ms for check in self.checks]
+        if any(len(each) < 2 for each in measured):
+            return None
+        return accuracy([each[0] for each in measured], [each[1] for each in measured])
+
+    @property
+    def noise_floor(self) -> float | None:
+        """Mean absolute relative difference of the first two measurements of a network; `None` as `noise`."""
+        return None if self.noise is None else self.noise.mape
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of measured latencies that lie in their prediction's interval; `None` without a fit.
+
+        Intervals are made to hold 90% of them.
+        """
+        inside = [check.inside for check in self.checks if check.inside is not None]
+        return float(np.mean(inside)) if inside else None
+
+    def rows(self) -> list[dict[str, Any]]:
         """One row of plain data per network."""
-        return [
-            {
-                "architecture": check.architecture.id,
-                "predicted_unet_ms": check.predicted_unet_ms,
-                "measured_unet_ms": check.measured_unet_ms,
-                "error_percent": 100 * check.error,
-            }
-            for check in self.checks
-        ]
+        return [check.to_dict() for check in self.checks]
 
     def summary(self) -> dict[str, float | None]:
         """The figures over all networks, as plain data."""
         return {
-            "mape_percent": 100 * self.mape,
-            "worst_percent": 100 * self.worst,
-            "within_10_percent": self.within_10_percent,
-            "spearman": self.spearman,
-            "processor_share": self.processor_share,
+            "mape_percent": 100 * self.accuracy.mape,
+            "worst_percent": 100 * self.accuracy.worst,
+            "within_5_percent": self.accuracy.within_5_percent,
+            "within_10_percent": self.accuracy.within_10_percent,
+            "spearman": self.accuracy.spearman,
+            "noise_floor_percent": None if self.noise_floor is None else 100 * self.noise_floor,
+            "coverage": self.coverage,
         }
+
+
+def fresh_architectures(
+    space: SearchSpace, count: int, seed: int, exclude: Collection[Architecture | str] = ()
+) -> tuple[Architecture, ...]:
+    """Random architectures to check predictions on.
+
+    Args:
+        space: The search space.
+        count: How many; fewer where the space does not have that many others.
+        seed: Equal seeds give equal architectures.
+        exclude: Architectures, or their ids, that would prove nothing, because predictions were fitted to them.
+
+    Returns:
+        Distinct architectures, none of them excluded.
+    """
+    rng = random.Random(derive_seed(seed, "latency check"))
+    seen = {one if isinstance(one, str) else one.id for one in exclude}
+    drawn = space.sample_distinct(rng, min(count + len(seen), space.count()))
+    return tuple(one for one in drawn if one.id not in seen)[:count]
 
 
 def check_networks(
@@ -95,50 +157,50 @@ def check_networks(
     runtime: Runtime | None,
     architectures: Sequence[Architecture],
     *,
-    rounds: int = 25,
-    min_seconds: float = 2.0,
+    fit: LatencyFit | None = None,
+    protocol: Protocol | None = None,
+    times: int = 1,
+    folder: str | Path | None = None,
 ) -> CheckReport:
-    """Measure whole denoising networks, in turn, and compare with the sum of their blocks.
+    """Measure whole denoising networks, in turn, and compare with their predictions.
 
     Args:
         space: The search space.
         table: The table to check; it must be of this machine.
         runtime: What executes the networks; the one the table was measured with when `None`.
-        architectures: At least one.
-        rounds: Timed calls of each network, at least.
-        min_seconds: Time spent on the rounds, at least.
+        architectures: At least one; `fresh_architectures` draws some.
+        fit: The fit that predictions use; they are plain sums of blocks without it.
+        protocol: How finely to measure; the defaults when left out.
+        times: Measurements of each network; two or more show how far measurements themselves are apart.
+        folder: Where converted networks are kept for another time; a temporary folder when left out.
 
     Raises:
-        TableError: The table is of another machine or runtime, or lacks a block.
+        ConfigError: There are no architectures.
+        TableError: The table is of another machine or runtime, or lacks a block; or the fit is not of this space
+            and table.
         RuntimeUnavailableError: The runtime cannot measure here.
+        OutOfMemoryError: A network does not fit.
     """
-    runtime = runtime or table_runtime(table)
-    require_available(runtime)
-    _check_conditions(table, runtime)
-    predictor = LatencyPredictor(space, table)
-    predicted = [predictor.predict(architecture).unet_ms for architecture in architectures]
-    plans = [space.lower(architecture) for architecture in architectures]
-    found = measure_plans(plans, runtime, rounds=rounds, min_seconds=min_seconds, label="measuring networks")
-    triples = zip(architectures, predicted, found.timings, strict=True)
-    checks = tuple(NetworkCheck(item, unet_ms, timing.latency_ms) for item, unet_ms, timing in triples)
-    return CheckReport(checks, found.processor_share)
-
-
-def table_runtime(table: LatencyTable) -> Runtime:
-    """The runtime a table was measured with, with the same settings."""
-    return get_runtime(table.metadata.runtime, **runtime_options(table.metadata.settings))
-
-
-def _check_conditions(table: LatencyTable, runtime: Runtime) -> None:
-    if runtime.settings != table.metadata.settings:
-        raise TableError(
-            f"measured with {table.metadata.settings}, not {runtime.settings}",
-            where=table.where,
-            hint="leave out the runtime to use the table's own",
-        )
-    if table.metadata.cpu != cpu_model():
-        raise TableError(
-            f"measured on {table.metadata.device} ({table.metadata.cpu}), this machine is {cpu_model()}",
-            where=table.where,
-            hint="check it where it was measured, or profile this machine into another table",
-        )
+    if not architectures:
+        hint = "a small space may have none left that the fit has not seen: fit again with fewer networks"
+        raise ConfigError("there are no architectures to check", where=space.where, hint=hint)
+    runtime = matching_runtime(table, runtime)
+    predictor = LatencyPredictor(space, table, fit=fit)
+    predicted = {one: predictor.predict(one).unet_ms for one in architectures}
+    plans = {one.id: space.lower(one) for one in architectures}
+    reference = reference_block(space)
+    found = measure_plans(
+        plans,
+        runtime,
+        reference,
+        protocol=protocol,
+        times=times,
+        folder=folder,
+        reference_ms=table.reference_ms(reference.key),
+    )
+    checks = []
+    for one in architectures:
+        low_ms, high_ms = (None, None) if fit is None else fit.interval_ms(predicted[one])
+        measurements_ms = tuple(timings[one.id].latency_ms for timings in found)
+        checks.append(NetworkCheck(one, predicted[one], low_ms, high_ms, measurements_ms))
+    return CheckReport(tuple(checks))

@@ -1,14 +1,14 @@
 """How latency is measured.
 
-Everything that is compared is loaded at once and called in turn, round after round, so that a slow minute of
-the machine falls on all alike, and no block runs on caches that its own last call has filled. Each sample is
-one call: the clock's resolution (tens of nanoseconds) is far below the shortest block, and repeating a call
-flatters small blocks, which inside a network never find their data where they left it.
+Everything that is compared is loaded at once and called in turn, round after round and each round in another
+order, so that a slow minute of the machine falls on all alike, and no block runs on caches that its own last call
+has filled. Each sample is one call: the clock's resolution (tens of nanoseconds) is far below the shortest block,
+and repeating a call flatters small blocks, which inside a network never find their data where they left it.
 
-The latency is the 10th percentile over the rounds. On a machine that other programs share, sums of blocks came
-nearer to whole networks with it than with the 25th percentile or the median, and moved least from one trial to the
-next; `nas latency check` shows how near on yours. Short blocks escape other work more often than whole networks
-do, hence on a busy machine sums of blocks come out too low; `Timings.processor_share` tells when that is so.
+Between the calls a reference block runs again and again. It is always the same work, so whatever it takes longer
+is the machine: another program, another clock rate, a processor that has become hot. Rounds are collected in
+stretches of about a second; a stretch in which the reference was slower than in the best one does not count, and
+its calls are measured again.
 """
 
 from __future__ import annotations
@@ -16,38 +16,90 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from nas.files import StrictModel
+from nas.latency.statistics import Summary, summarise
 
 logger = logging.getLogger("nas")
 
-STATISTIC = "p10"
-"""Name of the statistic that stands for a block's latency, as tables record it."""
+Call = Callable[[], object]
+Stopped = Literal["precise", "time"]
 
-WARM_UP_ROUNDS = 3
-MAX_ROUNDS = 1000
+STRETCH_S = 1.0
+REFERENCE_EVERY_S = 0.05
+REFERENCE_SHARE = 0.1
+REFERENCE_QUANTILE = 0.25
+WARM_UP_WINDOW = 3
+WARM_UP_CHANGE = 0.05
+MAX_WARM_UP_ROUNDS = 15
 QUIET_SHARE = 0.9
+
+
+class Protocol(StrictModel):
+    """How finely to measure.
+
+    Args:
+        rounds: Timed calls of each block, at least.
+        interval_percent: A block is done when half the width of its latency's 95% interval is at most this
+            share of it, in percent.
+        max_seconds: A block is also done when its own calls have taken this long, counted or not.
+        drift_percent: A stretch of rounds counts while the reference block takes at most this much longer than
+            in its best stretch.
+    """
+
+    rounds: PositiveInt = 30
+    interval_percent: PositiveFloat = 1.0
+    max_seconds: Annotated[float, Field(ge=0)] = 3.0
+    drift_percent: NonNegativeFloat = 10.0
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Samples of a few rounds in a row.
+
+    Args:
+        reference: Name of the reference.
+        reference_ms: Its calls.
+        samples_ms: The calls of each name.
+    """
+
+    reference: str
+    reference_ms: tuple[float, ...]
+    samples_ms: Mapping[str, tuple[float, ...]]
+
+    @cached_property
+    def level_ms(self) -> float:
+        """How long the reference took: the lower quartile, high enough that a lucky moment does not hide drift."""
+        return float(np.quantile(self.reference_ms, REFERENCE_QUANTILE))
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Latency of one call, over all rounds.
+    """What was found of one call.
 
     Args:
-        latency_ms: 10th percentile.
-        median_ms: Median.
-        p90_ms: 90th percentile.
-        samples: Number of rounds.
+        summary: Latency and spread over the samples that count.
+        stopped: Why measuring ended: the interval was narrow enough, or the time was used up.
+        drift_percent: How much longer the reference took while they were taken than in its best stretch.
     """
 
-    latency_ms: float
-    median_ms: float
-    p90_ms: float
-    samples: int
+    summary: Summary
+    stopped: Stopped
+    drift_percent: float
+
+    @property
+    def latency_ms(self) -> float:
+        """See `Summary`."""
+        return self.summary.latency_ms
 
 
 @dataclass(frozen=True)
@@ -55,33 +107,44 @@ class Timings:
     """What one interleaved measurement found.
 
     Args:
-        timings: One per call, in the order given.
-        processor_share: Processor time over wall time; with one thread and nothing else running it is close
-            to 1, and below it other programs took the rest.
+        timings: One per call, by name.
+        processor_share: Processor time over wall time; with one thread and nothing else running it is close to
+            1, and below it other programs took the rest.
+        reference_ms: How long the reference took in its best stretch of this measurement; `None` where nothing
+            was left to measure.
     """
 
-    timings: tuple[Timing, ...]
+    timings: Mapping[str, Timing]
     processor_share: float
+    reference_ms: float | None
 
 
-def measure(calls: Sequence[Callable[[], object]], *, rounds: int = 25, min_seconds: float = 2.0) -> Timings:
-    """Time calls in turn.
+def measure(
+    calls: Mapping[str, Call],
+    reference: tuple[str, Call],
+    protocol: Protocol | None = None,
+    *,
+    earlier: Iterable[Stretch] = (),
+    record: Callable[[Stretch, Mapping[str, Timing]], None] | None = None,
+) -> Timings:
+    """Time calls in turn until each is known well enough.
 
     Args:
-        calls: What to time; see `nas.runtimes.Executable.bind`.
-        rounds: Rounds at least, after `WARM_UP_ROUNDS`.
-        min_seconds: Rounds go on until they have taken this long (at most `MAX_ROUNDS`), because quick calls
-            need many rounds to meet a quiet moment.
+        calls: What to time, by name; see `nas.runtimes.Executable.bind`.
+        reference: Name and call of the reference block.
+        protocol: How finely; the defaults when left out.
+        earlier: Stretches measured before, by an interrupted run; their samples count.
+        record: Called after each stretch with it and with all calls that are done by now.
     """
-    with _no_garbage_collection():
-        for _ in range(WARM_UP_ROUNDS):
-            _round(calls)
-        wall, processor = time.perf_counter(), time.process_time()
-        samples: list[list[float]] = []
-        while len(samples) < rounds or (time.perf_counter() - wall < min_seconds and len(samples) < MAX_ROUNDS):
-            samples.append(_round(calls))
-        share = (time.process_time() - processor) / (time.perf_counter() - wall)
-    return Timings(tuple(_timing(column) for column in np.array(samples).T), share)
+    return _Measurement(dict(calls), reference, protocol or Protocol(), list(earlier)).run(record)
+
+
+def timings(names: Iterable[str], stretches: Sequence[Stretch], protocol: Protocol) -> dict[str, Timing]:
+    """What the stretches tell of those calls that need no more measuring."""
+    best_ms = _best_levels(stretches)
+    drift = [each.level_ms / best_ms[each.reference] - 1 for each in stretches]
+    found = {name: _timing(name, stretches, drift, protocol) for name in names}
+    return {name: result for name, result in found.items() if result is not None}
 
 
 def warn_if_busy(share: float, threads: int | None) -> None:
@@ -92,18 +155,119 @@ def warn_if_busy(share: float, threads: int | None) -> None:
         )
 
 
-def _round(calls: Sequence[Callable[[], object]]) -> list[float]:
-    sample = []
-    for call in calls:
-        start = time.perf_counter_ns()
-        call()
-        sample.append((time.perf_counter_ns() - start) / 1e6)
-    return sample
+def warn_if_slower(reference_ms: float | None, before_ms: float | None, drift_percent: float) -> None:
+    """Log a warning where the machine is not as fast as when what this is compared with was measured."""
+    if reference_ms is None or before_ms is None:
+        return
+    ratio = reference_ms / before_ms
+    if abs(ratio - 1) > drift_percent / 100:
+        logger.warning(
+            "the reference block takes %.2f x as long as when the table was measured: the machine is not as it was "
+            "then, and latencies differ accordingly", ratio
+        )  # fmt: skip
 
 
-def _timing(samples_ms: NDArray[np.float64]) -> Timing:
-    latency_ms, median_ms, p90_ms = np.percentile(samples_ms, (10, 50, 90))
-    return Timing(float(latency_ms), float(median_ms), float(p90_ms), len(samples_ms))
+@dataclass
+class _Measurement:
+    """State of one measurement."""
+
+    calls: dict[str, Call]
+    reference: tuple[str, Call]
+    protocol: Protocol
+    stretches: list[Stretch]
+    done: dict[str, Timing] = field(default_factory=dict)
+    open: dict[str, Call] = field(default_factory=dict)
+    # Any order will do as long as it changes; nobody needs the same one twice.
+    rng: random.Random = field(default_factory=random.Random)
+
+    def run(self, record: Callable[[Stretch, Mapping[str, Timing]], None] | None) -> Timings:
+        self._settle()
+        if not self.open:
+            return Timings(self.done, 1.0, None)
+        with _no_garbage_collection():
+            self._warm_up()
+            known = len(self.stretches)
+            wall, processor = time.perf_counter(), time.process_time()
+            while self.open:
+                stretch = self._stretch()
+                self.stretches.append(stretch)
+                self._settle()
+                if record is not None:
+                    record(stretch, self.done)
+            share = (time.process_time() - processor) / (time.perf_counter() - wall)
+        return Timings(self.done, share, min(each.level_ms for each in self.stretches[known:]))
+
+    def _settle(self) -> None:
+        """Tell what is done from what is open; a stretch that shows all before it as drift opens calls again."""
+        self.done = timings(self.calls, self.stretches, self.protocol)
+        self.open = {name: call for name, call in self.calls.items() if name not in self.done}
+
+    def _warm_up(self) -> None:
+        """Call everything until rounds have stopped becoming faster."""
+        totals_ms: list[float] = []
+        while len(totals_ms) < MAX_WARM_UP_ROUNDS:
+            totals_ms.append(sum(_timed(call) for call in (self.reference[1], *self.open.values())))
+            before, after = totals_ms[:-WARM_UP_WINDOW][-WARM_UP_WINDOW:], totals_ms[-WARM_UP_WINDOW:]
+            if len(before) == WARM_UP_WINDOW and min(after) >= (1 - WARM_UP_CHANGE) * min(before):
+                return
+
+    def _stretch(self) -> Stretch:
+        samples: dict[str, list[float]] = {name: [] for name in self.open}
+        reference_ms: list[float] = []
+        began = time.perf_counter()
+        for _ in range(self.protocol.rounds):
+            self._round(samples, reference_ms)
+            if time.perf_counter() - began >= STRETCH_S:
+                break
+        return Stretch(
+            self.reference[0], tuple(reference_ms), {name: tuple(values) for name, values in samples.items()}
+        )
+
+    def _round(self, samples: Mapping[str, list[float]], reference_ms: list[float]) -> None:
+        order = list(self.open)
+        self.rng.shuffle(order)
+        reference = self.reference[1]
+        since = -float("inf")
+        for name in order:
+            pause_s = max(REFERENCE_EVERY_S, reference_ms[-1] / 1e3 / REFERENCE_SHARE) if reference_ms else 0.0
+            if time.perf_counter() - since >= pause_s:
+                reference_ms.append(_timed(reference))
+                since = time.perf_counter()
+            samples[name].append(_timed(self.open[name]))
+
+
+def _timed(call: Call) -> float:
+    start = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _timing(name: str, stretches: Sequence[Stretch], drift: Sequence[float], protocol: Protocol) -> Timing | None:
+    mine = [
+        (each.samples_ms[name], moved) for each, moved in zip(stretches, drift, strict=True) if name in each.samples_ms
+    ]
+    counting = [(samples, moved) for samples, moved in mine if moved <= protocol.drift_percent / 100]
+    if sum(len(samples) for samples, _ in counting) >= protocol.rounds:
+        found = _found(counting, "precise")
+        if found.summary.interval_percent <= protocol.interval_percent:
+            return found
+    spent_s = sum(sum(samples) for samples, _ in mine) / 1e3
+    if sum(len(samples) for samples, _ in mine) < protocol.rounds or spent_s < protocol.max_seconds:
+        return None
+    # All of a call's time may have fallen into drift: then its samples stand, and the drift is told beside them.
+    return _found(counting or mine, "time")
+
+
+def _found(counting: Sequence[tuple[Sequence[float], float]], stopped: Stopped) -> Timing:
+    samples_ms = np.concatenate([samples for samples, _ in counting])
+    return Timing(summarise(samples_ms), stopped, 100 * float(np.median([moved for _, moved in counting])))
+
+
+def _best_levels(stretches: Iterable[Stretch]) -> dict[str, float]:
+    best_ms: dict[str, float] = {}
+    for each in stretches:
+        best_ms[each.reference] = min(best_ms.get(each.reference, each.level_ms), each.level_ms)
+    return best_ms
 
 
 @contextlib.contextmanager

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.errors import ArchitectureError
+from nas.latency.fit import LatencyFit, fit_path
 from nas.latency.rows import Provenance, weakest
 from nas.latency.table import LatencyTable
-from nas.space import Architecture, Node, SearchSpace
+from nas.space import Architecture, Node, Plan, SearchSpace
 
 _NS_PER_MS = 1e6
 
@@ -31,6 +35,11 @@ class PipelineLatency:
         provenance: `measured` where all blocks' latencies are; a sum of measured latencies is itself a prediction.
         device: The device the latencies belong to.
         runtime: The runtime they belong to.
+        low_ms: Lower end of the interval of `pipeline_ms`: the denoising network at the end of its 90% prediction
+            interval, text encoder and decoder at those of their measured 95% confidence intervals. `None` without
+            a fit, when nothing is known of the error.
+        high_ms: Upper end; likewise.
+        fitted_networks: Whole networks that the prediction was fitted to; 0 without a fit.
     """
 
     text_encoder_ms: float
@@ -40,31 +49,54 @@ class PipelineLatency:
     provenance: Provenance
     device: str
     runtime: str
+    low_ms: float | None = None
+    high_ms: float | None = None
+    fitted_networks: int = 0
 
     @property
     def pipeline_ms(self) -> float:
         """Text encoder once, denoising network `steps` times, decoder once."""
         return self.text_encoder_ms + self.steps * self.unet_ms + self.decoder_ms
 
-    def to_dict(self) -> dict[str, float | int | str]:
+    def to_dict(self) -> dict[str, float | int | str | None]:
         """Plain data for reports; `unet_calls` are the steps, twice as many with guidance."""
         values = dataclasses.asdict(self)
         return {"unet_calls": values.pop("steps"), **values, "pipeline_ms": self.pipeline_ms}
 
 
 class LatencyPredictor:
-    """Sums the blocks of a plan.
+    """Sums the blocks of a plan, and corrects the sum of the denoising network by what a fit has found.
+
+    Text encoder and decoder are single blocks, measured as they run: nothing is corrected there.
 
     Args:
         space: The search space.
         table: Latencies of its blocks.
         steps: Denoising steps of one clip.
+        fit: What whole networks of the space have shown; predictions are plain sums without it.
+
+    Raises:
+        TableError: The fit is of another space, or the table's rows have changed since.
     """
 
-    def __init__(self, space: SearchSpace, table: LatencyTable, steps: int = 4) -> None:
+    def __init__(self, space: SearchSpace, table: LatencyTable, steps: int = 4, fit: LatencyFit | None = None) -> None:
+        if fit is not None:
+            fit.require(space, table)
         self.space = space
         self.table = table
         self.steps = steps
+        self.fit = fit
+
+    @classmethod
+    def open(cls, space: SearchSpace, table_path: str | Path, steps: int = 4) -> LatencyPredictor:
+        """The predictor from files: a table, and the fit of this space where one lies beside it.
+
+        Raises:
+            TableError: The table is missing or damaged, or the fit is damaged or does not belong to it.
+        """
+        table = LatencyTable.load(table_path)
+        fitted = fit_path(table_path, space.name).is_file()
+        return cls(space, table, steps, LatencyFit.load(table_path, space.name) if fitted else None)
 
     def predict(self, architecture: Architecture) -> PipelineLatency:
         """Latency of an architecture.
@@ -74,22 +106,56 @@ class LatencyPredictor:
             TableError: A block is not in the table.
         """
         pipeline = self.space.lower_pipeline(architecture)
-        plans = (pipeline.text_encoder, pipeline.unet, pipeline.decoder)
-        text_encoder_ms, unet_ms, decoder_ms = (self._sum_ns(plan.nodes) / _NS_PER_MS for plan in plans)
-        provenance = weakest(self.table.row(block) for block in pipeline.blocks)
-        metadata = self.table.metadata
-        return PipelineLatency(
-            text_encoder_ms, unet_ms, decoder_ms, self.steps, provenance, metadata.device, metadata.runtime
+        text_encoder, decoder = self._as_measured(pipeline.text_encoder), self._as_measured(pipeline.decoder)
+        unet_ms = self._scale * (self._sum_ns(pipeline.unet.nodes) / _NS_PER_MS)
+        found = PipelineLatency(
+            text_encoder.latency_ms,
+            unet_ms,
+            decoder.latency_ms,
+            self.steps,
+            weakest(self.table.row(block) for block in pipeline.blocks),
+            self.table.metadata.device,
+            self.table.metadata.runtime,
+        )
+        if self.fit is None:
+            return found
+        low_ms, high_ms = self.fit.interval_ms(unet_ms)
+        return dataclasses.replace(
+            found,
+            low_ms=text_encoder.low_ms + self.steps * low_ms + decoder.low_ms,
+            high_ms=text_encoder.high_ms + self.steps * high_ms + decoder.high_ms,
+            fitted_networks=len(self.fit.networks),
         )
 
     def predict_many(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """`pipeline_ms` of many architectures, equal to `predict`'s to the last bit; raises as `predict`."""
-        names = [self.space.check(architecture).choices for architecture in architectures]
-        unet_ns = np.full(len(names), self._contributions.backbone_ns, dtype=np.int64)
-        for column, slot_ns in zip(zip(*names, strict=True), self._contributions.slots_ns, strict=False):
-            unet_ns += np.fromiter((slot_ns[name] for name in column), dtype=np.int64, count=len(names))
+        """`pipeline_ms` of many architectures, equal to `predict`'s to the last bit.
+
+        Raises:
+            ArchitectureError: One of them does not belong to the space.
+            TableError: A block of the space is not in the table.
+        """
+        return self.predict_encoded(self.space.encode(architectures))
+
+    def predict_encoded(self, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """`pipeline_ms` of architectures that are given as `SearchSpace.encode` gives them.
+
+        Args:
+            indices: Shape (architectures, slots).
+
+        Returns:
+            Latencies in milliseconds, shape (architectures,).
+
+        Raises:
+            ArchitectureError: The number of slots is wrong, or an index is not the place of a candidate.
+            TableError: A block of the space is not in the table.
+        """
+        self._check_indices(indices)
         fixed = self._contributions
-        return fixed.text_encoder_ns / _NS_PER_MS + self.steps * (unet_ns / _NS_PER_MS) + fixed.decoder_ns / _NS_PER_MS
+        unet_ns = np.full(len(indices), fixed.backbone_ns, dtype=np.int64)
+        for column, slot_ns in zip(indices.T, fixed.slots_ns, strict=True):
+            unet_ns += slot_ns[column]
+        unet_ms = self._scale * (unet_ns / _NS_PER_MS)
+        return fixed.text_encoder_ns / _NS_PER_MS + self.steps * unet_ms + fixed.decoder_ns / _NS_PER_MS
 
     def fastest(self) -> Architecture:
         """The architecture of least predicted latency: slots add up, so it is the fastest choice of each.
@@ -97,23 +163,48 @@ class LatencyPredictor:
         Raises:
             TableError: A block of the space is not in the table.
         """
-        return self._extreme(min)
+        return self._extreme(np.argmin)
 
     def slowest(self) -> Architecture:
         """The architecture of greatest predicted latency; raises as `fastest`."""
-        return self._extreme(max)
+        return self._extreme(np.argmax)
 
     def bounds(self) -> tuple[float, float]:
         """Least and greatest `pipeline_ms` of any architecture; raises as `fastest`."""
         return self.predict(self.fastest()).pipeline_ms, self.predict(self.slowest()).pipeline_ms
 
-    def _extreme(self, choose: Callable[..., str]) -> Architecture:
-        slots_ns = self._contributions.slots_ns
-        return self.space.architecture([choose(slot_ns, key=slot_ns.__getitem__) for slot_ns in slots_ns])
+    def _extreme(self, choose: Callable[[NDArray[np.int64]], np.intp]) -> Architecture:
+        return self.space.decode([int(choose(slot_ns)) for slot_ns in self._contributions.slots_ns])
+
+    def _check_indices(self, indices: NDArray[np.int64]) -> None:
+        sizes = [len(slot.candidates) for slot in self.space.slots]
+        if indices.ndim != 2 or indices.shape[1] != len(sizes):
+            what = f"indices of shape {indices.shape}, expected (architectures, {len(sizes)})"
+            raise ArchitectureError(what, where=self.space.where)
+        # A negative index would be taken from the end, and be somebody else's latency.
+        wrong = (indices < 0) | (indices >= sizes)
+        if wrong.any():
+            row, place = (int(each) for each in np.argwhere(wrong)[0])
+            slot = self.space.slots[place]
+            what = f"row {row}: slot {slot.id} has {sizes[place]} candidates, none at index {indices[row, place]}"
+            raise ArchitectureError(what, where=self.space.where)
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 if self.fit is None else self.fit.scale
 
     def _sum_ns(self, nodes: Iterable[Node]) -> int:
         counts = Counter(node.block for node in nodes)
         return sum(count * self.table.latency_ns(block, space=self.space.where) for block, count in counts.items())
+
+    def _as_measured(self, plan: Plan) -> _Part:
+        sum_ms = self._sum_ns(plan.nodes) / _NS_PER_MS
+        below_ms = above_ms = 0.0
+        for node in plan.nodes:
+            row, latency_ms = self.table.row(node.block), self.table.latency_ms(node.block)
+            below_ms += latency_ms - (row.ci_low_ms or latency_ms)
+            above_ms += (row.ci_high_ms or latency_ms) - latency_ms
+        return _Part(sum_ms - below_ms, sum_ms, sum_ms + above_ms)
 
     @cached_property
     def _contributions(self) -> _Contributions:
@@ -132,15 +223,23 @@ class LatencyPredictor:
             self._sum_ns(pipeline.text_encoder.nodes),
             self._sum_ns(node for node in nodes.values() if node.slot is None),
             self._sum_ns(pipeline.decoder.nodes),
-            tuple({name: placed[slot.id, name] for name in slot.candidates} for slot in self.space.slots),
+            tuple(np.array([placed[slot.id, name] for name in slot.candidates]) for slot in self.space.slots),
         )
+
+
+class _Part(NamedTuple):
+    """Latency of a part of the pipeline, with its interval."""
+
+    low_ms: float
+    latency_ms: float
+    high_ms: float
 
 
 @dataclass(frozen=True)
 class _Contributions:
-    """Nanoseconds that each part adds; `slots_ns` has one mapping from candidate to cost per slot."""
+    """Nanoseconds that each part adds; `slots_ns` has one array over the candidates per slot."""
 
     text_encoder_ns: int
     backbone_ns: int
     decoder_ns: int
-    slots_ns: tuple[Mapping[str, int], ...]
+    slots_ns: tuple[NDArray[np.int64], ...]

@@ -1,22 +1,37 @@
-"""The profiling job: every distinct block of a search space, measured once."""
+"""The profiling job: every distinct block of a search space, measured once.
+
+The job is the list of the space's blocks, each in a state (`JobState`). Its files lie beside the table: converted
+modules in a folder that goes when the job is done, raw samples in a log that stays. Whatever moment the process is
+killed at, the next run goes on from what is on disk. More processes may join on one machine: they share the
+conversions, then one measures, because two that measure at once measure each other.
+"""
 
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from nas.errors import RuntimeUnavailableError, TableError
-from nas.latency.measuring import Timing, Timings, measure, warn_if_busy
+from nas.files import lock
+from nas.latency.conversions import Conversions, Make
+from nas.latency.loading import Group, groups, reference_block, too_large
+from nas.latency.measuring import Protocol, Stretch, Timing, measure, warn_if_busy
 from nas.latency.rows import LatencyRow
+from nas.latency.samples import SampleLog, SampleRecord, samples_path
 from nas.latency.table import LatencyTable, TableMetadata, metadata_path
-from nas.progress import progress_bar
-from nas.runtimes import Convertible, Runtime, block_convertible, cpu_model, plan_convertible, to_arrays, versions
-from nas.space import Block, Plan, SearchSpace
+from nas.progress import Advance, progress_bar
+from nas.runtimes import Runtime, affinity, block_convertible, cpu_model, load_average, versions
+from nas.space import Block, SearchSpace
 
 logger = logging.getLogger("nas")
+
+JobState = Literal["waiting", "converted", "sampled", "measured", "out_of_memory", "over_memory_budget"]
+"""Where a block stands: untouched, converted, partly measured, or done in one of three ways."""
 
 
 def space_blocks(space: SearchSpace) -> tuple[Block, ...]:
@@ -31,55 +46,50 @@ def profile(
     table_path: str | Path,
     *,
     device: str | None = None,
-    rounds: int = 25,
-    min_seconds: float = 2.0,
-    group_size: int = 16,
+    protocol: Protocol | None = None,
+    memory_budget_bytes: int | None = None,
 ) -> LatencyTable:
     """Measure every block of a space that the table at `table_path` does not hold yet.
-
-    Blocks are measured in groups: those of a group are loaded at once and called in turn. After each group the
-    table on disk is a valid table with the rows so far, so an interrupted run goes on where it was.
 
     Args:
         space: The search space.
         runtime: What executes the blocks.
-        table_path: The table's CSV file; the metadata go beside it.
+        table_path: The table's CSV file; metadata and raw samples go beside it.
         device: Name to record; this machine's processor when left out.
-        rounds: Timed calls of each block, at least.
-        min_seconds: Time spent on the rounds of each group, at least.
-        group_size: Blocks loaded at once.
+        protocol: How finely to measure; the defaults when left out.
+        memory_budget_bytes: A block that needs more, by the runtime's own report, is recorded as over budget
+            and not timed.
 
     Returns:
         The complete table.
 
     Raises:
-        RuntimeUnavailableError: The runtime cannot measure here, or refuses a block.
+        RuntimeUnavailableError: The runtime cannot measure here, refuses a block, or reports no memory to
+            compare with a budget.
         TableError: The table there was measured under other conditions, or is damaged.
         StorageError: The table cannot be written.
     """
     require_available(runtime)
-    blocks = space_blocks(space)
-    table = _open(Path(table_path), _conditions(runtime, device), space.name)
-    missing = [block for block in blocks if block not in table]
-    table = table.add((), complete=not missing).save(table_path)
-    with progress_bar("profiling blocks", len(blocks), len(blocks) - len(missing)) as advance:
-        for start in range(0, len(missing), group_size):
-            group = missing[start : start + group_size]
-            items = map(block_convertible, group)
-            found = measure_all(items, runtime, rounds, min_seconds, _after_each(group, advance))
-            rows = [_row(block, timing) for block, timing in zip(group, found.timings, strict=True)]
-            share = min(found.processor_share, table.metadata.processor_share or 1.0)
-            table = table.add(rows, processor_share=share, complete=start + group_size >= len(missing)).save(table_path)
+    job = _Job(space, runtime, Path(table_path), device, protocol or Protocol(), memory_budget_bytes)
+    if job.missing(job.open()):
+        job.convert()
+    with lock(job.folder / "measuring.lock", wait=True):
+        table = job.begin()
+        if job.missing(table):
+            job.convert()  # again, should another process have removed the folder after its own blocks
+            table = job.measure(table)
+        job.conversions.remove()
     return table
 
 
-def measure_plans(
-    plans: Sequence[Plan], runtime: Runtime, *, rounds: int = 25, min_seconds: float = 2.0, label: str = "measuring"
-) -> Timings:
-    """Measure whole networks, or other parts of a pipeline, against each other; raises as `profile`."""
-    require_available(runtime)
-    with progress_bar(label, len(plans)) as advance:
-        return measure_all(map(plan_convertible, plans), runtime, rounds, min_seconds, lambda: advance(""))
+def job_states(
+    space: SearchSpace, runtime: Runtime, table_path: str | Path, *, device: str | None = None
+) -> dict[Block, JobState]:
+    """How far the profiling of a space has come, by block; nothing is converted or measured; raises as `profile`."""
+    job = _Job(space, runtime, Path(table_path), device, Protocol(), None)
+    table = job.open()
+    sampled = {key for record in job.log(table).read() for key in record.samples_ms}
+    return {block: job.state(block, table, block.key in sampled) for block in job.blocks}
 
 
 def require_available(runtime: Runtime) -> None:
@@ -90,64 +100,176 @@ def require_available(runtime: Runtime) -> None:
         raise RuntimeUnavailableError(f"runtime {runtime.name} cannot measure here: {reason}", hint=hint)
 
 
-def measure_all(
-    items: Iterable[Convertible], runtime: Runtime, rounds: int, min_seconds: float, prepared: Callable[[], None]
-) -> Timings:
-    """Convert and load modules one by one, calling `prepared` after each, then measure them in turn."""
-    calls = []
-    for item in items:
-        with tempfile.TemporaryDirectory(prefix="nas-") as folder:
-            executable = runtime.prepare(item.module, item.inputs, item.names, Path(folder))
-            calls.append(executable.bind(to_arrays(item.inputs)))
-        prepared()
-    found = measure(calls, rounds=rounds, min_seconds=min_seconds)
-    warn_if_busy(found.processor_share, runtime.settings.threads)
-    return found
+class _Job:
+    """One process's part in the profiling of a space into a table."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        runtime: Runtime,
+        path: Path,
+        device: str | None,
+        protocol: Protocol,
+        memory_budget_bytes: int | None,
+    ) -> None:
+        self.space, self.runtime, self.path = space, runtime, path
+        self.device, self.protocol, self.memory_budget_bytes = device, protocol, memory_budget_bytes
+        self.blocks = space_blocks(space)
+        self.folder = path.with_suffix(".job")
+        self.conversions = Conversions(self.folder, runtime)
+
+    def open(self) -> LatencyTable:
+        """The table to go on with: the one on disk if its conditions are these, else a new one."""
+        wanted = self._conditions()
+        if not self.path.is_file():
+            return LatencyTable(wanted, where=self.path)
+        table = LatencyTable.load(self.path)
+        for name, value in wanted.identity().items():
+            found = getattr(table.metadata, name)
+            if found != value:
+                raise TableError(
+                    f"{name} is {found!r}, this run has {value!r}",
+                    where=metadata_path(self.path),
+                    hint="choose another file for --table",
+                )
+        if table.metadata.versions != versions():
+            logger.warning("%s was begun with other versions of the system or the libraries", self.path)
+        return table
+
+    def begin(self) -> LatencyTable:
+        """The table on disk, told of this space; call it with the lock held."""
+        table = self.open()
+        self.log(table).mend()
+        missing = {block.key for block in self.missing(table)}
+        table = replace(table, rows={key: row for key, row in table.rows.items() if key not in missing})
+        spaces = tuple(dict.fromkeys((*table.metadata.spaces, self.space.name)))
+        return table.add((), spaces=spaces, complete=not missing, memory_budget_bytes=self.memory_budget_bytes).save(
+            self.path
+        )
+
+    def log(self, table: LatencyTable) -> SampleLog:
+        """The raw samples beside the table."""
+        return SampleLog(samples_path(self.path), table.metadata.identity_digest)
+
+    def missing(self, table: LatencyTable) -> list[Block]:
+        """The blocks to measure: those without a row, and those that another memory budget judges otherwise."""
+        return [block for block in self.blocks if not self._settled(table.rows.get(block.key))]
+
+    def state(self, block: Block, table: LatencyTable, sampled: bool) -> JobState:
+        """Where a block stands."""
+        row = table.rows.get(block.key)
+        if row is not None:
+            return "measured" if row.status == "ok" else row.status
+        if sampled:
+            return "sampled"
+        return "converted" if self.conversions.converted(block.key) else "waiting"
+
+    def convert(self) -> None:
+        """Convert the missing blocks, together with whoever else is at it."""
+        missing = {block.key: block for block in (*self.missing(self.open()), reference_block(self.space))}
+        makes: dict[str, Make] = {key: partial(block_convertible, block) for key, block in missing.items()}
+        with progress_bar("converting blocks", len(makes)) as advance:
+            self.conversions.convert(makes, lambda key: advance(missing[key].kind))
+
+    def measure(self, table: LatencyTable) -> LatencyTable:
+        """Measure the missing blocks, group by group; call it with the lock held."""
+        missing = self.missing(table)
+        reference = reference_block(self.space)
+        with progress_bar("profiling blocks", len(self.blocks), len(self.blocks) - len(missing)) as advance:
+            for group in groups(missing, reference, self.conversions, self.memory_budget_bytes):
+                table = self._measure_group(table, group, advance)
+        return table.add((), complete=True).save(self.path)
+
+    def _measure_group(self, table: LatencyTable, group: Group, advance: Advance) -> LatencyTable:
+        recorder = _Recorder(table.add(too_large(group)), self.log(table), group, self.path, advance)
+        recorder.save({})
+        for key in group.refused:
+            advance(group.blocks[key].kind)
+        earlier = [record.stretch for record in self.log(table).read()]
+        found = measure(group.calls, group.reference, self.protocol, earlier=earlier, record=recorder.record)
+        recorder.save(found.timings)
+        levels_ms = (found.reference_ms, table.reference_ms(group.reference[0]))
+        recorder.table = recorder.table.add(
+            (),
+            processor_share=min(found.processor_share, table.metadata.processor_share or 1.0),
+            reference=group.reference[0],
+            reference_ms=min((level for level in levels_ms if level is not None), default=None),
+            protocol=self.protocol.model_dump(),
+        )
+        warn_if_busy(found.processor_share, self.runtime.settings.threads)
+        return recorder.table
+
+    def _settled(self, row: LatencyRow | None) -> bool:
+        if row is None:
+            return False
+        over = (row.memory_bytes or 0) > (self.memory_budget_bytes or float("inf"))
+        return row.status == "out_of_memory" or over == (row.status == "over_memory_budget")
+
+    def _conditions(self) -> TableMetadata:
+        settings = self.runtime.settings
+        return TableMetadata(
+            device=self.device or cpu_model(),
+            runtime=settings.runtime,
+            precision=settings.precision,
+            compute_unit=settings.compute_unit,
+            threads=settings.threads,
+            opset=settings.opset,
+            affinity=affinity(),
+        )
 
 
-def _after_each(blocks: Sequence[Block], advance: Callable[[str], None]) -> Callable[[], None]:
-    kinds = iter(block.kind for block in blocks)
-    return lambda: advance(next(kinds))
+class _Recorder:
+    """Writes what a measurement finds as soon as it finds it: first the samples, then the rows they settle."""
 
+    def __init__(self, table: LatencyTable, log: SampleLog, group: Group, path: Path, advance: Advance) -> None:
+        self.table, self.log, self.group, self.path, self.advance = table, log, group, path, advance
 
-def _conditions(runtime: Runtime, device: str | None) -> TableMetadata:
-    settings = runtime.settings
-    return TableMetadata(
-        device=device or cpu_model(),
-        runtime=settings.runtime,
-        precision=settings.precision,
-        compute_unit=settings.compute_unit,
-        threads=settings.threads,
-        opset=settings.opset,
-    )
-
-
-def _open(path: Path, wanted: TableMetadata, space: str) -> LatencyTable:
-    """The table to go on with: the one at `path` if its conditions are these, else a new one."""
-    if not path.is_file():
-        return LatencyTable(wanted.model_copy(update={"spaces": (space,)}), where=path)
-    table = LatencyTable.load(path)
-    for name, value in wanted.identity().items():
-        found = getattr(table.metadata, name)
-        if found != value:
-            raise TableError(
-                f"{name} is {found!r}, this run has {value!r}",
-                where=metadata_path(path),
-                hint="choose another file for --table",
+    def record(self, stretch: Stretch, done: Mapping[str, Timing]) -> None:
+        """Take in a stretch, and the blocks that are done by now."""
+        self.log.append(
+            SampleRecord(
+                measured_at=_now(),
+                conditions=self.log.conditions,
+                reference=stretch.reference,
+                reference_ms=stretch.reference_ms,
+                samples_ms=dict(stretch.samples_ms),
             )
-    if table.metadata.versions != versions():
-        logger.warning("%s was begun with other versions of the system or the libraries", path)
-    return table.add((), spaces=tuple(dict.fromkeys((*table.metadata.spaces, space))))
+        )
+        self.save(done)
+
+    def save(self, done: Mapping[str, Timing]) -> None:
+        """Write the rows of the group's blocks that are done, and of no other of them."""
+        before, metadata, now = self.table.rows, self.table.metadata, _now()
+        others = {key: row for key, row in before.items() if key not in self.group.calls}
+        rows = {key: self._row(key, found, before.get(key), now) for key, found in done.items()}
+        if before != others | rows or metadata.began_at is None:
+            loads = [load for load in (metadata.load_average, load_average()) if load is not None]
+            self.table = replace(self.table, rows=others | rows).add(
+                (), began_at=metadata.began_at or now, ended_at=now, load_average=max(loads, default=None)
+            )
+            self.table = self.table.save(self.path)
+        for key in rows.keys() - before.keys():
+            self.advance(self.group.blocks[key].kind)
+
+    def _row(self, key: str, found: Timing, before: LatencyRow | None, now: datetime) -> LatencyRow:
+        row = LatencyRow(
+            key=key,
+            kind=self.group.blocks[key].kind,
+            latency_ms=found.latency_ms,
+            ci_low_ms=found.summary.ci_low_ms,
+            ci_high_ms=found.summary.ci_high_ms,
+            median_ms=found.summary.median_ms,
+            p90_ms=found.summary.p90_ms,
+            samples=found.summary.samples,
+            stopped=found.stopped,
+            drift_percent=found.drift_percent,
+            memory_bytes=self.group.memory_bytes[key],
+            provenance="measured",
+            measured_at=now,
+        )
+        same = before is not None and row == before.model_copy(update={"measured_at": now})
+        return before if same and before is not None else row
 
 
-def _row(block: Block, timing: Timing) -> LatencyRow:
-    return LatencyRow(
-        key=block.key,
-        kind=block.kind,
-        latency_ms=timing.latency_ms,
-        median_ms=timing.median_ms,
-        p90_ms=timing.p90_ms,
-        samples=timing.samples,
-        provenance="measured",
-        measured_at=datetime.now(UTC).replace(microsecond=0),
-    )
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)

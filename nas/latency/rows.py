@@ -1,10 +1,15 @@
-"""The rows of a latency table and their CSV form."""
+"""The rows of a latency table and their CSV form.
+
+Each line of the file ends with a checksum over its values and over the identity of the table they were measured
+for. A figure that was changed by hand, or that stands beside another device's metadata, is found by reading alone.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,47 +17,94 @@ import pydantic
 from pydantic import AwareDatetime, Field, NonNegativeInt
 
 from nas.errors import TableError
-from nas.files import StrictModel, read_text, write_text
+from nas.files import StrictModel, fingerprint, read_text, write_text
+from nas.latency.measuring import Stopped
 
 Provenance = Literal["measured", "estimated", "published"]
+
+Status = Literal["ok", "out_of_memory", "over_memory_budget"]
 
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Text without control characters: line ends inside a value do not survive every program that opens a CSV."""
 
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+Percent = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+_FIGURES = ("latency_ms", "ci_low_ms", "ci_high_ms", "median_ms", "p90_ms", "samples", "stopped", "drift_percent")
+_MEASURED = (*_FIGURES, "measured_at")
+
 
 class LatencyRow(StrictModel):
-    """Latency of one block, in milliseconds per call at batch 1.
+    """Latency of one block, in milliseconds per call at batch 1, or why it has none.
+
+    A measured row has every figure. An estimated or published one has its latency, and may have its memory. A row
+    that is not `ok` has no figure at all: the block cannot run there.
 
     Args:
         key: The block's key.
         kind: The block's kind.
+        status: `ok`; `out_of_memory` where the block did not fit into memory; `over_memory_budget` where it was
+            left out because it needs more than the budget.
         latency_ms: The figure predictions are made of; when measured, the 10th percentile.
+        ci_low_ms: Lower end of its 95% confidence interval, when measured.
+        ci_high_ms: Upper end.
         median_ms: Median over the samples, when measured.
         p90_ms: 90th percentile over the samples, when measured.
         samples: Number of timed calls; 0 when not measured.
-        provenance: Where the figure comes from.
+        stopped: Why measuring ended, see `nas.latency.measuring.Timing`.
+        drift_percent: How far the machine had slowed down meanwhile, see there.
+        memory_bytes: Peak memory of one call, weights included, where the runtime reports it.
+        provenance: Where the figures come from.
         measured_at: When it was measured.
     """
 
     key: Line
     kind: Line
-    latency_ms: Milliseconds
+    status: Status = "ok"
+    latency_ms: Milliseconds | None = None
+    ci_low_ms: Milliseconds | None = None
+    ci_high_ms: Milliseconds | None = None
     median_ms: Milliseconds | None = None
     p90_ms: Milliseconds | None = None
     samples: NonNegativeInt = 0
+    stopped: Stopped | None = None
+    drift_percent: Percent | None = None
+    memory_bytes: NonNegativeInt | None = None
     provenance: Provenance
     measured_at: AwareDatetime | None = None
 
+    @property
+    def usable(self) -> bool:
+        """Whether there is a latency."""
+        return self.status == "ok"
+
     @pydantic.model_validator(mode="after")
-    def _measured_means_measured(self) -> LatencyRow:
+    def _has_what_its_status_says(self) -> LatencyRow:
+        if not self.usable:
+            needed = ("memory_bytes",) if self.status == "over_memory_budget" else ()
+            return self._holds(f"a row of status {self.status}", needed, _FIGURES)
         if self.provenance != "measured":
-            return self
-        if self.median_ms is None or self.p90_ms is None or self.measured_at is None or not self.samples:
-            raise ValueError("a measured row needs median_ms, p90_ms, samples and measured_at")
-        if not self.latency_ms <= self.median_ms <= self.p90_ms:
-            raise ValueError("latency_ms, median_ms and p90_ms are not in rising order")
+            return self._holds(f"a row of provenance {self.provenance}", ("latency_ms",), _MEASURED[1:])
+        return self._holds("a measured row", _MEASURED, ())._in_order()
+
+    def _holds(self, what: str, needed: Sequence[str], foreign: Sequence[str]) -> LatencyRow:
+        missing = [name for name in needed if not self._given(name)]
+        if missing:
+            raise ValueError(f"{what} needs {' and '.join(missing)}")
+        unwanted = [name for name in foreign if self._given(name)]
+        if unwanted:
+            raise ValueError(f"{what} has no {' or '.join(unwanted)}")
+        return self
+
+    def _given(self, name: str) -> bool:
+        return self.samples > 0 if name == "samples" else getattr(self, name) is not None
+
+    def _in_order(self) -> LatencyRow:
+        for names in (("ci_low_ms", "latency_ms", "ci_high_ms"), ("latency_ms", "median_ms", "p90_ms")):
+            values = [getattr(self, name) for name in names]
+            if values != sorted(values):
+                raise ValueError(f"{names[0]}, {names[1]} and {names[2]} are not in rising order")
         return self
 
 
@@ -61,45 +113,84 @@ def weakest(rows: Iterable[LatencyRow]) -> Provenance:
     return next((row.provenance for row in rows if row.provenance != "measured"), "measured")
 
 
-COLUMNS = tuple(LatencyRow.model_fields)
+COLUMNS = (*LatencyRow.model_fields, "checksum")
 
 
-def write_rows(path: Path, rows: Iterable[LatencyRow]) -> None:
-    """Write rows as CSV, atomically; numbers are written so that they read back equal."""
+def write_rows(path: Path, rows: Iterable[LatencyRow], identity: str) -> None:
+    """Write rows as CSV, atomically; numbers are written so that they read back equal.
+
+    Args:
+        path: The file.
+        rows: The rows.
+        identity: Digest of what the table belongs to; it enters the checksums.
+    """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow(row.model_dump() | {"measured_at": row.measured_at and row.measured_at.isoformat()})
+        writer.writerow((*_cells(row), _checksum(row, identity)))
     write_text(path, text.getvalue())
 
 
-def read_rows(path: Path) -> dict[str, LatencyRow]:
-    """Read rows by key.
+def read_rows(path: Path, identity: str) -> dict[str, LatencyRow]:
+    """Read rows by key; `identity` is the one they were written with.
 
     Raises:
-        TableError: The file is missing, not such a CSV, or a value is impossible; names line and column.
+        TableError: The file is missing or not such a CSV, a value is impossible, or a row does not match its
+            checksum; names line and column or key.
     """
     rows: dict[str, LatencyRow] = {}
     for line, values in _records(path):
-        row = _parse(values, f"{path}: line {line}")
+        where = f"{path}: line {line}"
+        checksum = values.pop("checksum")
+        row = _parse(values, where)
+        _check(row, checksum, identity, where)
         if row.key in rows:
-            raise TableError(f"key {row.key!r} stands twice", where=f"{path}: line {line}", hint="remove one of them")
+            raise TableError(f"key {row.key!r} stands twice", where=where, hint="remove one of them")
         rows[row.key] = row
     return rows
 
 
-def _records(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _cells(row: LatencyRow) -> list[str]:
+    return [_cell(getattr(row, name)) for name in LatencyRow.model_fields]
+
+
+def _cell(value: str | float | datetime | None) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return "" if value is None else str(value)
+
+
+def _checksum(row: LatencyRow, identity: str) -> str:
+    """First eight hexadecimal digits of a SHA-256 over the values, however they are spelt in the file."""
+    return fingerprint([identity, *_cells(row)])[:8]
+
+
+def _check(row: LatencyRow, checksum: str, identity: str, where: str) -> None:
+    if not checksum:
+        raise TableError("empty", where=f"{where}, column checksum")
+    if checksum != _checksum(row, identity):
+        what = f"row of {row.key} does not match its checksum: it was edited, "
+        what += "or the metadata beside it is another table's"
+        hint = "profile again, or write intended changes through nas.LatencyTable"
+        raise TableError(what, where=where, hint=hint)
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.reader(io.StringIO(read_text(path, error=TableError), newline=""), strict=True)
+    line = 1  # where a record begins: an unclosed quote runs on over the lines that follow
     try:
         _check_header(next(reader, []), path)
+        line = reader.line_num + 1
         for fields in reader:
             if len(fields) != len(COLUMNS):
-                what = f"{len(fields)} values instead of {len(COLUMNS)}"
-                raise TableError(what, where=f"{path}: line {reader.line_num}", hint="profile again into a new file")
-            yield reader.line_num, dict(zip(COLUMNS, fields, strict=True))
+                what = f"{len(fields)} values instead of {len(COLUMNS)}: the line was cut short or edited"
+                hint = "restore it, or profile again into a new file"
+                raise TableError(what, where=f"{path}: line {line}", hint=hint)
+            yield line, dict(zip(COLUMNS, fields, strict=True))
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise TableError(f"not CSV: {error}", where=f"{path}: line {reader.line_num}") from error
+        raise TableError(f"not CSV: {error}", where=f"{path}: line {line}") from error
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -107,22 +198,24 @@ def _check_header(header: list[str], path: Path) -> None:
         return
     unknown = [name for name in header if name not in COLUMNS]
     missing = [name for name in COLUMNS if name not in header]
-    if unknown:
+    if not header:
+        what = "there is no header"
+    elif unknown:
         what = f"unknown column {unknown[0]!r}"
     elif missing:
         what = f"column {missing[0]!r} is missing"
     else:
         what = "columns are in another order or stand twice"
-    hint = f"the columns are {','.join(COLUMNS)}"
+    hint = f"the columns are {','.join(COLUMNS)}; times are in milliseconds"
     raise TableError(f"not a latency table: {what}", where=f"{path}: line 1", hint=hint)
 
 
-def _parse(values: Mapping[str, str], where: str) -> LatencyRow:
+def _parse(values: dict[str, str], where: str) -> LatencyRow:
     try:
-        return LatencyRow.model_validate({name: value for name, value in values.items() if value != ""})
+        return LatencyRow.model_validate({name: value or None for name, value in values.items()})
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
-        column = f", column {first['loc'][0]}" if first["loc"] else ""
-        got = f", got {first['input']!r}" if first["loc"] and first["type"] != "missing" else ""
-        message = "empty" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-        raise TableError(f"{message}{got}", where=f"{where}{column}") from error
+        if not first["loc"]:
+            raise TableError(first["msg"].removeprefix("Value error, "), where=where) from error
+        got = "empty" if first["input"] is None else f"{first['msg']}, got {first['input']!r}"
+        raise TableError(got, where=f"{where}, column {first['loc'][0]}") from error

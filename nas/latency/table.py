@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, PositiveInt
 
 from nas.errors import ConfigError, NasError, TableError
-from nas.files import StrictModel, parse, read_json, write_json
-from nas.latency.measuring import STATISTIC
+from nas.files import StrictModel, fingerprint, parse, read_json, write_json
 from nas.latency.rows import LatencyRow, Provenance, read_rows, weakest, write_rows
+from nas.latency.statistics import STATISTIC
 from nas.runtimes import RuntimeSettings, cpu_model, versions
 from nas.space import Block
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
+
+Load = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 _NS_PER_MS = 1_000_000
 
@@ -38,9 +40,18 @@ class TableMetadata(StrictModel):
         spaces: Names of the search spaces profiled into the table.
         complete: Whether every block of those spaces is in it.
         processor_share: Lowest share of the processor the measurement had; `None` when nothing was measured.
+        affinity: Processors the measuring process was allowed to use; `None` where the system does not say.
+        load_average: Highest load of the machine, over one minute, before a stretch of measuring; likewise.
+        memory_budget_bytes: Blocks that need more are not measured; `None` without a budget.
+        reference: Key of the block that was measured again and again to watch the machine.
+        reference_ms: What it took when the machine was at its best; compare it to see how the machine is now.
+        protocol: How finely it was measured: the fields of `nas.latency.measuring.Protocol`.
+        began_at: When measuring began.
+        ended_at: When it ended, or was last interrupted.
+        rows: Number of rows; `LatencyTable.save` writes it.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     device: str
     runtime: str
     precision: str = "fp32"
@@ -52,7 +63,16 @@ class TableMetadata(StrictModel):
     statistic: str = STATISTIC
     spaces: tuple[str, ...] = ()
     complete: bool = False
-    processor_share: float | None = None
+    processor_share: Load | None = None
+    affinity: tuple[int, ...] | None = None
+    load_average: Load | None = None
+    memory_budget_bytes: PositiveInt | None = None
+    reference: str | None = None
+    reference_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    protocol: dict[str, bool | int | FiniteFloat | str | None] = {}
+    began_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    rows: NonNegativeInt = 0
 
     @property
     def settings(self) -> RuntimeSettings:
@@ -63,6 +83,11 @@ class TableMetadata(StrictModel):
         """What must agree for latencies to stand in one table."""
         names = ("device", "runtime", "precision", "compute_unit", "threads", "opset", "cpu", "statistic")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def identity_digest(self) -> str:
+        """The identity in 16 hexadecimal digits; it enters the checksum of every row."""
+        return fingerprint(self.identity())
 
 
 @dataclass(frozen=True)
@@ -84,14 +109,21 @@ class LatencyTable:
         """Read a table: the CSV at `path` and the JSON beside it.
 
         Raises:
-            TableError: A file is missing, corrupt, foreign or of another schema version, or a value is
-                impossible; the message names file, line and column or key.
+            TableError: A file is missing, corrupt, foreign or of another schema version, a value is impossible,
+                a row does not match its checksum, or a complete table lacks rows; the message names file, line
+                and column or key.
         """
         path = _csv_path(path)
         if not path.is_file():
             hint = f"measure one with: nas profile SPACE --runtime onnxruntime --table {path}"
             raise TableError("no such latency table", where=path, hint=hint)
-        return cls(_read_metadata(path), read_rows(path), path)
+        metadata = _read_metadata(path)
+        rows = read_rows(path, metadata.identity_digest)
+        # A table that is not complete may have been killed between its two files.
+        if metadata.complete and len(rows) != metadata.rows:
+            what = f"{len(rows)} rows where {metadata_path(path).name} says {metadata.rows}: it was cut short or edited"
+            raise TableError(what, where=path, hint="restore it, or profile again into a new file")
+        return cls(metadata, rows, path)
 
     def save(self, path: str | Path) -> LatencyTable:
         """Write the table, rows last, and return it with its new place.
@@ -102,15 +134,16 @@ class LatencyTable:
         path = _csv_path(path)
         if path.is_file() and not self._same_conditions(path):
             path.unlink()
-        _write_metadata(path, self.metadata.model_copy(update={"complete": False}))
+        metadata = self.metadata.model_copy(update={"rows": len(self.rows)})
+        _write_metadata(path, metadata.model_copy(update={"complete": False}))
         try:
-            write_rows(path, self.rows.values())
+            write_rows(path, self.rows.values(), metadata.identity_digest)
         except NasError:
             if not path.is_file():
                 metadata_path(path).unlink(missing_ok=True)
             raise
-        _write_metadata(path, self.metadata)
-        return replace(self, where=path)
+        _write_metadata(path, metadata)
+        return replace(self, metadata=metadata, where=path)
 
     def add(self, rows: Iterable[LatencyRow], **metadata: Any) -> LatencyTable:
         """A copy with more rows, and with these metadata changed; a row replaces one of the same key."""
@@ -128,6 +161,12 @@ class LatencyTable:
         """`measured` where every row is; otherwise what the first other row says."""
         return weakest(self.rows.values())
 
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the identity and of every key with its latency, in any order."""
+        latencies = sorted((row.key, row.latency_ms) for row in self.rows.values())
+        return fingerprint([self.metadata.identity(), latencies])
+
     def row(self, block: Block, *, space: str | Path = "SPACE") -> LatencyRow:
         """The row of a block.
 
@@ -136,20 +175,37 @@ class LatencyTable:
             space: File of the search space, for the message.
 
         Raises:
-            TableError: The block is not in the table; names its key and the command that measures it.
+            TableError: The block is not in the table, and the message names its key and the command that measures
+                it; or it is, but could not be measured, and the message says why.
         """
-        if block.key in self.rows:
-            return self.rows[block.key]
-        command = f"nas profile {space} --runtime {self.metadata.runtime} --table {self.where or 'FILE'}"
-        raise TableError(f"no latency for block {block.key}", where=self.where, hint=f"measure it with: {command}")
+        row = self.rows.get(block.key)
+        if row is None:
+            command = f"nas profile {space} --runtime {self.metadata.runtime} --table {self.where or 'FILE'}"
+            raise TableError(f"no latency for block {block.key}", where=self.where, hint=f"measure it with: {command}")
+        if not row.usable:
+            hint = "take it out of the search space, or profile into a new file where it may use more memory"
+            raise TableError(f"block {row.key} {self._reason(row)}", where=self.where, hint=hint)
+        return row
 
     def latency_ms(self, block: Block, *, space: str | Path = "SPACE") -> float:
         """Latency of one call of a block; raises as `row`."""
-        return self.row(block, space=space).latency_ms
+        latency_ms = self.row(block, space=space).latency_ms
+        assert latency_ms is not None
+        return latency_ms
 
     def latency_ns(self, block: Block, *, space: str | Path = "SPACE") -> int:
         """Latency in whole nanoseconds, whose sums are exact in any order; raises as `row`."""
         return max(1, round(self.latency_ms(block, space=space) * _NS_PER_MS))
+
+    def _reason(self, row: LatencyRow) -> str:
+        if row.status == "out_of_memory":
+            return "ran out of memory when it was measured"
+        budget = self.metadata.memory_budget_bytes
+        return f"needs {row.memory_bytes} bytes, more than the memory budget" + (f" of {budget}" if budget else "")
+
+    def reference_ms(self, key: str) -> float | None:
+        """What the reference block of this key took when the table was measured; `None` where it had another."""
+        return self.metadata.reference_ms if self.metadata.reference == key else None
 
     def _same_conditions(self, path: Path) -> bool:
         try:

@@ -3,7 +3,7 @@
 from nas.models.blocks import build_module, example_inputs
 from nas.models.codecs import Codec, make_codec
 from nas.models.costs import NetworkCost, block_cost, extreme_architectures, network_cost, parameter_range
-from nas.models.network import VideoUNet, load_pretrained, load_spatial
+from nas.models.network import PlanModule, VideoUNet, load_pretrained, load_spatial
 from nas.models.summary import space_summary
 from nas.models.supernet import SuperNet
 from nas.models.temporal import TemporalLayer
@@ -14,6 +14,7 @@ __all__ = [
     "Codec",
     "Generation",
     "NetworkCost",
+    "PlanModule",
     "SuperNet",
     "TemporalLayer",
     "TextEncoder",

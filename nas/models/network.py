@@ -37,7 +37,34 @@ def execute(plan: Plan, root: nn.Module, inputs: Mapping[str, torch.Tensor]) -> 
     return values[plan.output]
 
 
-class VideoUNet(nn.Module):
+class _Planned(nn.Module):
+    """Modules mounted as a plan says."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        for node in plan.nodes:
+            mount(self, node.name, build_module(node.block))
+
+    def run(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Execute the plan on its inputs, in their order."""
+        names = (spec.name for spec in self.plan.inputs)
+        return execute(self.plan, self, dict(zip(names, inputs, strict=True)))
+
+
+class PlanModule(_Planned):
+    """The module that any plan describes, such as a fragment of a network.
+
+    Args:
+        plan: What to build.
+    """
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Run the plan on its inputs, in their order."""
+        return self.run(*inputs)
+
+
+class VideoUNet(_Planned):
     """The stand-alone network of one architecture.
 
     Spatial parameters carry diffusers' names: a state dict of `UNet2DConditionModel` loads through
@@ -46,12 +73,6 @@ class VideoUNet(nn.Module):
     Args:
         plan: What to build, from `nas.space.lower`.
     """
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__()
-        self.plan = plan
-        for node in plan.nodes:
-            mount(self, node.name, build_module(node.block))
 
     def forward(self, sample_BTCHW: torch.Tensor, timestep_B: torch.Tensor, context_BLD: torch.Tensor) -> torch.Tensor:
         """Predict the velocity.
@@ -64,8 +85,7 @@ class VideoUNet(nn.Module):
         Returns:
             Velocity, in the shape of the sample.
         """
-        names = (spec.name for spec in self.plan.inputs)
-        return execute(self.plan, self, dict(zip(names, (sample_BTCHW, timestep_B, context_BLD), strict=True)))
+        return self.run(sample_BTCHW, timestep_B, context_BLD)
 
 
 def spatial_names(plan: Plan, module: nn.Module) -> set[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from nas.data import ClipShape, DataConfig, DataSplit, open_data
 from nas.files import StrictModel, load_yaml
+from nas.latency import Protocol
 from nas.search import SearchConfig
 from nas.space import SearchSpace
 from nas.training import DistillationConfig, LoopConfig, TrainingConfig
@@ -20,14 +21,26 @@ class ProfileStage(StrictModel):
     Args:
         runtime: Name of the runtime.
         threads: Threads it may use; the runtime's default when left out.
-        rounds: Rounds in which every block is timed in turn, at least.
-        min_seconds: Time spent on the rounds of each group of blocks, at least.
+        protocol: How finely.
+        memory_budget_bytes: Blocks that need more are left out of the search; no limit when left out.
     """
 
     runtime: str = "onnxruntime"
     threads: PositiveInt | None = None
-    rounds: PositiveInt = 25
-    min_seconds: PositiveFloat = 2.0
+    protocol: Protocol = Protocol()
+    memory_budget_bytes: PositiveInt | None = None
+
+
+class FitStage(StrictModel):
+    """How sums of blocks are fitted to whole networks.
+
+    Args:
+        networks: Whole networks to measure; at least 3, or 0 to go without, when nothing is known of the error.
+        protocol: How finely.
+    """
+
+    networks: NonNegativeInt = 10
+    protocol: Protocol = Protocol()
 
 
 class CheckStage(StrictModel):
@@ -35,13 +48,11 @@ class CheckStage(StrictModel):
 
     Args:
         networks: Members of the front that are measured as whole networks.
-        rounds: Rounds in which every network is timed in turn, at least.
-        min_seconds: Time spent on the rounds, at least.
+        protocol: How finely.
     """
 
     networks: PositiveInt = 5
-    rounds: PositiveInt = 25
-    min_seconds: PositiveFloat = 2.0
+    protocol: Protocol = Protocol()
 
 
 class PickStage(StrictModel):
@@ -117,6 +128,7 @@ class RunConfig(StrictModel):
     data: Annotated[DataConfig, Field(discriminator="kind")]
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     profile: ProfileStage = ProfileStage()
+    fit: FitStage = FitStage()
     train: TrainingConfig = TrainingConfig()
     quality: QualityStage = QualityStage()
     search: SearchConfig = SearchConfig()

@@ -9,7 +9,6 @@ that was made again, starts anew.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import shutil
 import time
@@ -22,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from nas.errors import StorageError
-from nas.files import fingerprint, read_json, remove_temporaries, storage_errors, write_json
+from nas.files import fingerprint, lock, read_json, remove_temporaries, storage_errors, write_json
 
 logger = logging.getLogger("nas")
 
@@ -155,14 +154,9 @@ def _prepare_folder(folder: Path, known: Mapping[str, Any], digest: str) -> None
 @contextlib.contextmanager
 def _only_run(root: Path) -> Iterator[None]:
     """Keep a second run out of the folder; the lock goes with the process, however it ends."""
-    with storage_errors(root):
-        root.mkdir(parents=True, exist_ok=True)
-        file = (root / ".lock").open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StorageError("another run is using this folder", where=root, hint="wait until it ends") from error
+    with lock(root / ".lock", wait=False) as held:
+        if not held:
+            raise StorageError("another run is using this folder", where=root, hint="wait until it ends")
         yield
 
 

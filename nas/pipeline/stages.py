@@ -8,7 +8,15 @@ from pathlib import Path
 from nas.data import DataSplit
 from nas.export import export_bundle
 from nas.files import fingerprint, write_json
-from nas.latency import LatencyPredictor, LatencyTable, check_networks, profile
+from nas.latency import (
+    LatencyPredictor,
+    LatencyTable,
+    check_networks,
+    fit_networks,
+    fit_path,
+    profile,
+    usable_space,
+)
 from nas.models import VideoModel, network_cost
 from nas.pipeline.config import RunConfig, open_clips
 from nas.pipeline.runner import Stage, StageResult
@@ -47,8 +55,9 @@ class Stages:
         return [
             Stage("data", [config.data, config.validation_fraction, space.file.video], (), self.data, always=True),
             Stage("profile", [config.profile, space.fingerprint], (), self.profile),
+            Stage("fit", [config.fit], ("profile",), self.fit),
             Stage("train", [config.train, space.fingerprint, space.outside_paths], ("data",), self.train),
-            Stage("search", [config.search, config.quality], ("profile", "train"), self.search),
+            Stage("search", [config.search, config.quality], ("profile", "fit", "train"), self.search),
             Stage("front", [config.pick], ("search",), self.front),
             Stage("check", [config.check], ("front",), self.check),
             Stage("distill", [config.distill], ("front",), self.distill),
@@ -72,11 +81,31 @@ class Stages:
             self.space,
             self.runtime,
             folder / "table.csv",
-            rounds=settings.rounds,
-            min_seconds=settings.min_seconds,
+            protocol=settings.protocol,
+            memory_budget_bytes=settings.memory_budget_bytes,
         )
+        _, removed = usable_space(self.space, table)
         headline = f"{len(table)} blocks measured on {table.metadata.device}, {table.metadata.runtime}"
-        return StageResult(headline, ("table.csv", "table.json"))
+        if removed:
+            headline += f"; left out: {'; '.join(map(str, removed))}"
+        return StageResult(headline, ("table.csv", "table.json", "table.samples.jsonl"))
+
+    def fit(self, folder: Path) -> StageResult:
+        """Fit sums of blocks to whole networks."""
+        settings = self.config.fit
+        fit_path(self.table_path, self.space.name).unlink(missing_ok=True)
+        if not settings.networks:
+            return StageResult("no networks measured: predictions are sums of blocks, how far off is not known")
+        fit = fit_networks(
+            self.usable, self.table, self.runtime, networks=settings.networks, protocol=settings.protocol
+        )
+        fit.save(self.table_path)
+        write_json(folder / "fit.json", fit.model_dump(mode="json"))
+        headline = (
+            f"networks take {fit.scale:.3f} x the sum of their blocks, +-{fit.interval_percent:.1f}%, "
+            f"from {len(fit.networks)} networks"
+        )
+        return StageResult(headline, ("fit.json",), {"scale": fit.scale, "interval_percent": fit.interval_percent})
 
     def train(self, folder: Path) -> StageResult:
         """Train the supernet."""
@@ -91,7 +120,7 @@ class Stages:
             self.space, self.root / "train", self.clips.validation, batches=self.config.quality.batches
         )
         result = run_search(
-            self.space,
+            self.usable,
             self.predictor,
             quality,
             self.config.search,
@@ -99,7 +128,7 @@ class Stages:
             STUDY,
             cost=lambda architecture: network_cost(self.space.lower(architecture)),
         )
-        headline = f"{len(result.record.evaluations)} of {self.space.count():,} architectures scored"
+        headline = f"{len(result.record.evaluations)} of {self.usable.count():,} architectures scored"
         return StageResult(headline, ("study.db",))
 
     def front(self, folder: Path) -> StageResult:
@@ -132,16 +161,16 @@ class Stages:
             self.table,
             self.runtime,
             chosen,
-            rounds=settings.rounds,
-            min_seconds=settings.min_seconds,
+            fit=self.predictor.fit,
+            protocol=settings.protocol,
         )
         values = {"networks": report.rows(), **report.summary()}
         write_json(folder / "check.json", values)
         measured_on = f"{self.table.metadata.device}, {self.table.metadata.runtime}"
         plot_latency_check(report, folder / "check.png", measured_on=measured_on)
         headline = (
-            f"{len(chosen)} networks measured: predictions off by {100 * report.mape:.1f}% on average, "
-            f"{100 * report.worst:.1f}% at worst"
+            f"{len(chosen)} networks measured: predictions off by {100 * report.accuracy.mape:.1f}% on average, "
+            f"{100 * report.accuracy.worst:.1f}% at worst"
         )
         return StageResult(headline, ("check.json", "check.png"), values)
 
@@ -204,12 +233,22 @@ class Stages:
     @property
     def table(self) -> LatencyTable:
         """The table that the profile stage wrote."""
-        return LatencyTable.load(self.root / "profile" / "table.csv")
+        return LatencyTable.load(self.table_path)
+
+    @property
+    def table_path(self) -> Path:
+        """Where that table lies."""
+        return self.root / "profile" / "table.csv"
+
+    @property
+    def usable(self) -> SearchSpace:
+        """The search space without what cannot run on the device."""
+        return usable_space(self.space, self.table)[0]
 
     @property
     def predictor(self) -> LatencyPredictor:
-        """Predicts pipeline latency from that table."""
-        return LatencyPredictor(self.space, self.table, steps=self.config.search.steps)
+        """Predicts pipeline latency from that table, and from the fit beside it."""
+        return LatencyPredictor.open(self.usable, self.table_path, steps=self.config.search.steps)
 
     @property
     def chosen(self) -> Architecture:

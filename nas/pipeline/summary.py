@@ -30,8 +30,8 @@ def _front(root: Path) -> Section:
         for member in picked["members"]
     ]
     text = (
-        f"Picked: {picked['id']} ({picked['layers']}), {picked['latency_ms']:.1f} ms per clip. Latencies are sums of "
-        f"{picked['provenance']} blocks: text encoder + steps x denoising network + decoder."
+        f"Picked: {picked['id']} ({picked['layers']}), {picked['latency_ms']:.1f} ms per clip. Latencies are predicted "
+        f"from {picked['provenance']} blocks: text encoder + steps x denoising network + decoder."
     )
     picture = Picture(root / "front" / "front.png", "Quality against predicted latency, all architectures scored.")
     return Section("The Pareto front", text, rows, [picture])
@@ -40,7 +40,7 @@ def _front(root: Path) -> Section:
 def _check(root: Path) -> Section:
     values = stage_values(root, "check")
     text = (
-        f"Whole networks, measured, against the sum of their blocks: off by {values['mape_percent']:.1f}% on average, "
+        f"Whole networks, measured, against their predictions: off by {values['mape_percent']:.1f}% on average, "
         f"{values['worst_percent']:.1f}% at worst."
     )
     picture = Picture(root / "check" / "check.png", "Predicted against measured latency of one network call.")

@@ -1,7 +1,9 @@
 """Runtimes: the ways to execute a module. Profiling and export share them, so a conversion is written once."""
 
+from nas.runtimes.available import available_memory_bytes
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, to_arrays
-from nas.runtimes.environment import cpu_model, versions
+from nas.runtimes.environment import affinity, cpu_model, load_average, versions
+from nas.runtimes.memory import memory_errors, memory_guard
 from nas.runtimes.networks import Convertible, block_convertible, plan_convertible, plan_inputs
 from nas.runtimes.parity import Parity, compare
 from nas.runtimes.registry import get_runtime, runtime_names, runtime_options
@@ -13,10 +15,15 @@ __all__ = [
     "Parity",
     "Runtime",
     "RuntimeSettings",
+    "affinity",
+    "available_memory_bytes",
     "block_convertible",
     "compare",
     "cpu_model",
     "get_runtime",
+    "load_average",
+    "memory_errors",
+    "memory_guard",
     "plan_convertible",
     "plan_inputs",
     "runtime_names",

@@ -49,14 +49,43 @@ class Executable(ABC):
 
         Returns:
             The module's one output.
+
+        Raises:
+            OutOfMemoryError: The call needs more memory than there is.
         """
 
     def bind(self, inputs: Sequence[Array]) -> Callable[[], object]:
         """A function that calls the module on these inputs, for timing.
 
-        Whatever prepares inputs happens here, outside the returned function; its result has no meaning.
+        Whatever prepares inputs happens here, outside the returned function; its result has no meaning. Where
+        memory runs out, the function raises what the runtime raises: call it within `nas.runtimes.memory_guard`.
         """
         return lambda: self.run(inputs)
+
+    def peak_memory_bytes(self, inputs: Sequence[Array]) -> int | None:
+        """Memory that the module takes at the peak of one call, as the runtime itself reports it.
+
+        The sum of the weights as they are stored, the inputs, and the most memory in use at one time for what the
+        call makes: values between operations, the output, and scratch memory that operations take from the
+        runtime. It tells how modules compare and whether one can run at all. It is not the memory of the process:
+        the runtime's own code, weights that it rearranges while loading, what it keeps in reserve for the next
+        call, and what libraries below it take by themselves come on top.
+
+        Calls and their timing are afterwards what they were before. While the figure is made, a runtime may hold
+        the module twice, and read its file once more: ask while the file given to `Runtime.load`, or the folder
+        given to `Runtime.prepare`, is there.
+
+        Args:
+            inputs: As for `run`.
+
+        Returns:
+            Bytes, more than zero, and the same for the same inputs; `None` where the runtime reports nothing.
+
+        Raises:
+            CheckpointError: The file is needed and no longer there.
+            OutOfMemoryError: There is too little memory to find out.
+        """
+        return None
 
 
 class Runtime(ABC):
@@ -70,6 +99,8 @@ class Runtime(ABC):
     - `convert` works wherever the converter can be installed; `unavailable_reason` says why `load` and
       `prepare` cannot work here, and they raise `RuntimeUnavailableError` with that reason and nothing else;
     - a file is written whole or not at all, and holds the weights, so that it can be moved to another machine;
+    - where memory runs out, that is an `OutOfMemoryError` and no refusal of the module or the file;
+      `nas.runtimes.memory_errors` recognizes what Python, torch and ONNX Runtime raise then;
     - equal `settings` on the same device mean latencies that may be compared.
 
     To add a runtime: subclass, and name it in the entry-point group `nas.runtimes` of your own package. Options
@@ -103,6 +134,7 @@ class Runtime(ABC):
 
         Raises:
             RuntimeUnavailableError: The converter is missing, refuses the module, or there is no file format.
+            OutOfMemoryError: The conversion needs more memory than there is.
             StorageError: The file cannot be written.
         """
 
@@ -113,6 +145,7 @@ class Runtime(ABC):
         Raises:
             RuntimeUnavailableError: Nothing can be executed here.
             CheckpointError: The file is missing or damaged.
+            OutOfMemoryError: The model needs more memory than there is.
         """
 
     def prepare(

@@ -16,6 +16,7 @@ from torch import nn
 
 from nas.errors import RuntimeUnavailableError, StorageError
 from nas.files import TEMPORARY_PREFIX, storage_errors
+from nas.runtimes.memory import memory_errors
 
 
 @contextlib.contextmanager
@@ -48,9 +49,10 @@ def quiet(*loggers: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def conversion_errors(target: str, module: nn.Module) -> Iterator[None]:
-    """Turn a converter's refusal into one line that names the module."""
+    """Turn a converter's refusal, or its running out of memory, into one line that names the module."""
     try:
-        yield
+        with memory_errors(f"convert {type(module).__name__} to {target}"):
+            yield
     # Converters raise whatever their parts raise; a disk problem is told apart by `staged`.
     except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError, KeyError) as error:
         text = str(error).strip().partition("\n")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
@@ -26,6 +27,21 @@ def cpu_model() -> str:
     """The processor's name as the system gives it, e.g. `Apple M3`; its architecture where it gives none."""
     name = _cpu_model_linux() if sys.platform.startswith("linux") else _cpu_model_other()
     return name or platform.processor() or platform.machine()
+
+
+def affinity() -> tuple[int, ...] | None:
+    """Numbers of the processors this process may run on, ascending; `None` where the system does not say."""
+    if not hasattr(os, "sched_getaffinity"):  # macOS
+        return None
+    return tuple(sorted(os.sched_getaffinity(0)))
+
+
+def load_average() -> float | None:
+    """Processes that ran or waited to run, averaged over the last minute; `None` where the system does not say."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
 
 
 def _cpu_model_linux() -> str:

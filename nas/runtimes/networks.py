@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nas.models import VideoUNet, build_module, example_inputs
+from nas.models import PlanModule, build_module, example_inputs
 from nas.space import Block, Plan
 
 
@@ -31,12 +31,12 @@ def block_convertible(block: Block, *, seed: int = 0) -> Convertible:
 
 
 def plan_convertible(plan: Plan, *, seed: int = 0) -> Convertible:
-    """The network of a plan with random weights and inputs."""
+    """The module of a plan, a whole network or a fragment, with random weights and inputs."""
     if len(plan.nodes) == 1:
         return block_convertible(plan.nodes[0].block, seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = VideoUNet(plan)
+        module = PlanModule(plan)
         disturb(module)
     return Convertible(module, plan_inputs(plan, seed=seed), tuple(spec.name for spec in plan.inputs))
 

@@ -13,6 +13,8 @@ from torch import nn
 
 from nas.errors import RuntimeUnavailableError
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
+from nas.runtimes.memory import memory_errors
+from nas.runtimes.torch_memory import peak_value_bytes, weight_bytes
 
 
 class TorchExecutable(Executable):
@@ -24,7 +26,7 @@ class TorchExecutable(Executable):
 
     def run(self, inputs: Sequence[Array]) -> Array:
         """See `Executable.run`."""
-        with _threads(self._threads), torch.inference_mode():
+        with memory_errors("run the module"), _threads(self._threads), torch.inference_mode():
             output: torch.Tensor = self._module(*map(torch.from_numpy, inputs))
         return output.numpy()
 
@@ -37,6 +39,14 @@ class TorchExecutable(Executable):
                 return self._module(*tensors)
 
         return call
+
+    def peak_memory_bytes(self, inputs: Sequence[Array]) -> int:
+        """See `Executable.peak_memory_bytes`: from torch's profiler, of a second call."""
+        call = self.bind(inputs)
+        with memory_errors("profile the module"):
+            call()  # what only a first call allocates, and keeps, is no part of the figure
+            values = peak_value_bytes(call)
+        return weight_bytes(self._module) + sum(array.nbytes for array in inputs) + values
 
 
 class TorchRuntime(Runtime):
@@ -75,7 +85,8 @@ class TorchRuntime(Runtime):
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], folder: Path
     ) -> Executable:
         """See `Runtime.prepare`; nothing is written."""
-        return TorchExecutable(module, self.threads)
+        with memory_errors(f"copy {type(module).__name__}"):
+            return TorchExecutable(module, self.threads)
 
 
 def _no_files() -> RuntimeUnavailableError:

@@ -28,6 +28,8 @@ def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
     return {
         "space": objective.space.name,
         "space_content": objective.space.fingerprint,
+        # A space with candidates removed has the fingerprint of the whole one: its weights mean the same.
+        "set_of_candidates": {slot.id: list(slot.candidates) for slot in objective.space.slots},
         "latency_table": fingerprint([figure.pipeline_ms for figure in figures]),
         "quality_metric": objective.quality.name,
         "direction": objective.quality.direction,

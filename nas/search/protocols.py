@@ -34,7 +34,7 @@ class Space(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the content; a study is continued only with an equal one."""
+        """Digest of the content; a study is continued only with an equal one, and with equal slots."""
 
     @property
     def slots(self) -> Sequence[Choice]:

@@ -1,6 +1,7 @@
 """Search spaces, architectures, and the plan that an architecture is lowered to."""
 
 from nas.space.architecture import Architecture
+from nas.space.fragments import cells, chain, fragment
 from nas.space.json_schema import json_schema
 from nas.space.layers import NONE, LayerConfig, layer_class, layer_kinds
 from nas.space.plan import Block, Node, PipelinePlan, Plan, TensorSpec
@@ -19,6 +20,9 @@ __all__ = [
     "SearchSpace",
     "Slot",
     "TensorSpec",
+    "cells",
+    "chain",
+    "fragment",
     "json_schema",
     "layer_class",
     "layer_kinds",

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
-from nas.errors import ArchitectureError
+from nas.errors import ArchitectureError, ConfigError
 from nas.space.architecture import Architecture
+from nas.space.encoding import candidate_indices, encode_canonical
 from nas.space.layers import NONE
 from nas.space.resolve import Slot
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class ArchitectureSet:
@@ -26,6 +34,34 @@ class ArchitectureSet:
         self.name = name
         self.slots = slots
         self.where = Path(where)
+        self.removed: dict[str, tuple[str, ...]] = {}
+        """Candidates that `without` took out, by slot."""
+
+    def without(self, removed: Mapping[str, Collection[str]]) -> Self:
+        """A copy whose slots have fewer candidates; everything else is shared with the original.
+
+        Its architectures are architectures of the original, with equal ids; one that holds a removed candidate
+        does not fit it. Counting, sampling and all else here works on what is left. A supernet is trained for
+        the original and then serves both.
+
+        Args:
+            removed: For each slot, by its id, the candidates it loses.
+
+        Raises:
+            ConfigError: There is no such slot, it has no such candidate, or none would be left to it.
+        """
+        known = {slot.id: slot for slot in self.slots}
+        for name, lost in removed.items():
+            if name not in known:
+                raise ConfigError(f"no slot {name!r} (known: {', '.join(known) or 'none'})", where=self.where)
+            self._check_removal(known[name], lost)
+        smaller = copy.copy(self)
+        smaller.slots = tuple(_without(slot, removed.get(slot.id, ())) for slot in self.slots)
+        smaller.removed = dict(self.removed)
+        for name in (name for name, lost in removed.items() if lost):
+            gone = [candidate for candidate in known[name].candidates if candidate in removed[name]]
+            smaller.removed[name] = (*self.removed.get(name, ()), *gone)
+        return smaller
 
     def architecture(self, choices: Sequence[str]) -> Architecture:
         """The architecture with these choices, one per slot in the order of the network.
@@ -38,8 +74,8 @@ class ArchitectureSet:
         layers: dict[str, tuple[str, ...]] = {}
         for slot, choice in zip(self.slots, choices, strict=True):
             if choice not in slot.candidates:
-                known = ", ".join(slot.candidates)
-                raise ArchitectureError(f"slot {slot.id} cannot hold {choice!r} (known: {known})", where=self.where)
+                what = f"slot {slot.id} cannot hold {choice!r} (known: {', '.join(slot.candidates)})"
+                raise ArchitectureError(what, where=self.where, hint=self._hint(slot, choice))
             layers[slot.stage] = (*layers.get(slot.stage, ()), choice)
         return Architecture(self.name, tuple(layers.items()))
 
@@ -64,6 +100,40 @@ class ArchitectureSet:
         for stage, slots in stages.items():
             self._check_stage(stage, slots, given[stage], place)
         return self.architecture([name for stage in stages for name in given[stage]])
+
+    def encode(self, architectures: Sequence[Architecture]) -> NDArray[np.int64]:
+        """Architectures as numbers: for each choice, its place among the candidates of its slot.
+
+        Made for many: equal stages of different architectures are looked up once. The places are those in this
+        set; `without` moves up what stands behind a removed candidate.
+
+        Args:
+            architectures: Any number of them, each checked as by `check`.
+
+        Returns:
+            Array of shape (architectures, slots), slots in the order of the network.
+
+        Raises:
+            ArchitectureError: As `check`, for the first architecture that does not fit.
+        """
+        indices, fits = encode_canonical(self.name, self.slots, architectures)
+        for row in (~fits).nonzero()[0].tolist():
+            indices[row] = candidate_indices(self.slots, self.check(architectures[row]).choices)
+        return indices
+
+    def decode(self, indices: Sequence[int] | NDArray[np.int64]) -> Architecture:
+        """The architecture that `encode` turns into these indices, one per slot.
+
+        Raises:
+            ArchitectureError: The number of indices is wrong, or one is not the place of a candidate.
+        """
+        if len(indices) != len(self.slots):
+            raise ArchitectureError(f"{len(indices)} indices for {len(self.slots)} slots", where=self.where)
+        for slot, index in zip(self.slots, indices, strict=True):
+            if not 0 <= index < len(slot.candidates):
+                what = f"slot {slot.id} has {len(slot.candidates)} candidates, none at index {index}"
+                raise ArchitectureError(what, where=self.where)
+        return self.architecture([slot.candidates[index] for slot, index in zip(self.slots, indices, strict=True)])
 
     def load_architecture(self, path: str | Path) -> Architecture:
         """Read an architecture of this space from YAML; raises as `check` and `Architecture.load` do."""
@@ -142,5 +212,22 @@ class ArchitectureSet:
             )
         for index, (slot, name) in enumerate(zip(slots, names, strict=True)):
             if name not in slot.candidates:
+                what = f"layers.{stage}[{index}]: expected one of {', '.join(slot.candidates)}; got {name!r}"
+                raise ArchitectureError(what, where=where, hint=self._hint(slot, name))
+
+    def _hint(self, slot: Slot, name: str) -> str | None:
+        """What to add where a choice is refused that the space had before `without`."""
+        return f"{name} was removed from {slot.id}" if name in self.removed.get(slot.id, ()) else None
+
+    def _check_removal(self, slot: Slot, lost: Collection[str]) -> None:
+        for name in lost:
+            if name not in slot.candidates:
                 known = ", ".join(slot.candidates)
-                raise ArchitectureError(f"layers.{stage}[{index}]: expected one of {known}; got {name!r}", where=where)
+                raise ConfigError(f"slot {slot.id} has no candidate {name!r} (known: {known})", where=self.where)
+        if not set(slot.candidates) - set(lost):
+            raise ConfigError(f"slot {slot.id} is left without candidates", where=self.where,
+                              hint=f"keep one of {', '.join(slot.candidates)}")  # fmt: skip
+
+
+def _without(slot: Slot, lost: Collection[str]) -> Slot:
+    return dataclasses.replace(slot, candidates=tuple(name for name in slot.candidates if name not in lost))

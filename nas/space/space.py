@@ -57,7 +57,11 @@ class SearchSpace(ArchitectureSet):
         return cls(parse(value, SpaceFile, where=where), where=where)
 
     def to_dict(self) -> dict[str, Any]:
-        """The space as plain data, complete but for the folder that relative paths start from."""
+        """The space as plain data, complete but for the folder that relative paths start from.
+
+        It is the file: what `without` removed is in it again. A removal belongs to a device and not to the
+        space, and a model saved with this stays loadable anywhere, by any copy of the space.
+        """
         return self.file.model_dump(mode="json")
 
     @cached_property
@@ -65,8 +69,10 @@ class SearchSpace(ArchitectureSet):
         """Digest of everything that decides what weights mean: names, shapes, prediction; checkpoints carry it.
 
         Two files that mean the same have the same one; where a file or what it points to lies does not matter.
+        Nor does what `without` removed: weights trained for all candidates are also those of the ones that stay.
         """
-        used = sorted({name for slot in self.slots for name in slot.candidates if name != NONE})
+        slots = resolve_slots(self.file)
+        used = sorted({name for slot in slots for name in slot.candidates if name != NONE})
         parts = (self.file.codec, self.file.text, self.file.backbone)
         return fingerprint(
             {
@@ -75,7 +81,7 @@ class SearchSpace(ArchitectureSet):
                 "frame_embedding": self.file.frame_embedding,
                 "video": self.file.video.model_dump(mode="json"),
                 "parts": [part.model_dump(mode="json", exclude={"path", "pretrained"}) for part in parts],
-                "slots": [[slot.id, *slot.candidates] for slot in self.slots],
+                "slots": [[slot.id, *slot.candidates] for slot in slots],
                 "layers": {name: [self.candidates[name].kind, self.candidates[name].config] for name in used},
             }
         )

@@ -114,6 +114,23 @@ class RuntimeConformance:
             for module, executable in zip(modules, loaded, strict=True):
                 self._assert_close(executable.run(arrays), _reference(module, inputs), "side by side")
 
+    def test_peak_memory_is_reported_or_not_known(self, tmp_path: Path) -> None:
+        """The same number twice, more than the weights take; calls go on as before, bound or not."""
+        if not self._executes():
+            return
+        item_bytes = {"fp32": 4, "fp16": 2}[self.build().settings.precision]
+        for label, (kind, inputs, names) in EXAMPLES.items():
+            module, arrays = _seeded(kind), to_arrays(inputs)
+            executable = self.build().prepare(module, inputs, names, _folder(tmp_path, label))
+            call = executable.bind(arrays)
+            peak = executable.peak_memory_bytes(arrays)
+            assert executable.peak_memory_bytes(arrays) == peak, label
+            if peak is not None:
+                assert isinstance(peak, int), label
+                assert peak > item_bytes * sum(weight.numel() for weight in module.parameters()), label
+            call()
+            self._assert_close(executable.run(arrays), _reference(module, inputs), label)
+
     def test_the_executable_keeps_its_weights(self, tmp_path: Path) -> None:
         """Training the module further does not change what was prepared from it."""
         if not self._executes():

@@ -13,7 +13,7 @@ import yaml
 
 from nas.cli import main
 from nas.data import ClipShape, MovingShapes, write_mp4
-from nas.latency import profile
+from nas.latency import Protocol, profile
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 from nas.training import TrainingConfig, train_supernet
@@ -59,7 +59,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ready")
     (root / "space.yaml").write_text(yaml.safe_dump(TINY))
     space = SearchSpace.load(root / "space.yaml")
-    profile(space, get_runtime("torch", threads=1), root / "table.csv", rounds=2, min_seconds=0.01)
+    profile(space, get_runtime("torch", threads=1), root / "table.csv", protocol=Protocol(rounds=2, max_seconds=0))
     clips = MovingShapes(ClipShape(4, 16, 16, 8), clips=12)
     train_supernet(space, clips, TrainingConfig(steps=2, batch_size=2, image_batch_size=0), root / "run")
     return root

@@ -1,8 +1,9 @@
-"""Profiling: every block once, across interruptions, on one machine and one runtime."""
+"""Profiling: every block once, across kills and among workers, on one machine and one runtime."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,77 +11,206 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from nas.errors import RuntimeUnavailableError, StorageError, TableError
-from nas.latency import LatencyTable, check_networks, measure, measure_plans, profile, space_blocks, table_runtime
+from nas.latency import (
+    LatencyRow,
+    LatencyTable,
+    Protocol,
+    SampleLog,
+    TableMetadata,
+    job_states,
+    measure_plans,
+    profile,
+    reference_block,
+    samples_path,
+    space_blocks,
+    table_runtime,
+    usable_space,
+)
+from nas.latency.measuring import timings
 from nas.runtimes import cpu_model, get_runtime
-from nas.space import SearchSpace
+from nas.space import SearchSpace, cells, chain
+from tests.tiny import TINY
 
-QUICK = {"rounds": 3, "min_seconds": 0.0}
+QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0)
+KILLS = int(os.environ.get("NAS_TEST_KILLS", "5"))
+
+
+def log_of(path: Path) -> SampleLog:
+    return SampleLog(samples_path(path), LatencyTable.load(path).metadata.identity_digest)
 
 
 def test_every_block_of_every_architecture_is_measured(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    table = profile(space, get_runtime("torch"), path, group_size=5, **QUICK)
+    table = profile(space, get_runtime("torch"), path, protocol=QUICK)
     used = {block.key for item in space.enumerate() for block in space.lower_pipeline(item).blocks}
     assert table.rows.keys() == used
     assert LatencyTable.load(path) == table
-    assert table.metadata.complete
-    assert (table.metadata.device, table.metadata.runtime, table.metadata.threads) == (cpu_model(), "torch", 1)
-    assert table.metadata.spaces == ("tiny",)
+    metadata = table.metadata
+    assert metadata.complete
+    assert (metadata.device, metadata.runtime, metadata.threads) == (cpu_model(), "torch", 1)
+    assert metadata.spaces == ("tiny",)
+    assert metadata.reference == reference_block(space).key
+    assert metadata.protocol == QUICK.model_dump()
+    assert metadata.began_at is not None
+    assert metadata.ended_at is not None
+    assert metadata.began_at <= metadata.ended_at
     for row in table.rows.values():
-        assert (row.provenance, row.samples) == ("measured", 3)
-        assert row.measured_at is not None
+        assert (row.status, row.provenance) == ("ok", "measured")
+        assert row.samples >= 3
+        assert row.memory_bytes
+    assert sorted(item.name for item in tmp_path.iterdir()) == [
+        "table.csv", "table.json", "table.samples.jsonl", "tiny.yaml"]  # fmt: skip
+
+
+def test_rows_can_be_computed_again_from_the_raw_samples(space: SearchSpace, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    protocol = Protocol(rounds=30, interval_percent=10, max_seconds=0.05)
+    table = profile(space, get_runtime("torch"), path, protocol=protocol)
+    stretches = [record.stretch for record in log_of(path).read()]
+    again = timings(table.rows, stretches, protocol)
+    for key, row in table.rows.items():
+        found = again[key].summary
+        assert (row.latency_ms, row.ci_low_ms, row.ci_high_ms) == (found.latency_ms, found.ci_low_ms, found.ci_high_ms)
+        assert (row.median_ms, row.p90_ms, row.samples) == (found.median_ms, found.p90_ms, found.samples)
+        assert (row.stopped, row.drift_percent) == (again[key].stopped, again[key].drift_percent)
 
 
 def test_a_second_run_measures_nothing(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    profile(space, get_runtime("torch"), path, **QUICK)
-    before = path.read_bytes(), path.with_suffix(".json").read_bytes()
-    profile(space, get_runtime("torch"), path, rounds=4, min_seconds=0.0)
-    assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == before
+    profile(space, get_runtime("torch"), path, protocol=QUICK)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    profile(space, get_runtime("torch"), path, protocol=Protocol(rounds=99))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_missing_rows_are_added_and_the_others_kept(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    full = profile(space, get_runtime("torch"), path, **QUICK)
+    full = profile(space, get_runtime("torch"), path, protocol=QUICK)
     gone = next(key for key, row in full.rows.items() if row.kind == "conv3d")
     kept = {key: row for key, row in full.rows.items() if key != gone}
     replace(full, rows=kept).save(path)
-    again = profile(space, get_runtime("torch"), path, rounds=4, min_seconds=0.0)
+    samples_path(path).unlink()
+    again = profile(space, get_runtime("torch"), path, protocol=QUICK.model_copy(update={"rounds": 4}))
     assert again.rows.keys() == full.rows.keys()
     assert {key: row for key, row in again.rows.items() if key != gone} == kept
     assert again.rows[gone].samples == 4
 
 
-def test_a_killed_profile_goes_on_where_it_was(space_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    # Rounds go on for a second per block, so that the kill falls between the first group and the last.
+def profiling(space_file: Path, path: Path, runtime: str, max_seconds: float) -> subprocess.Popen[bytes]:
+    """A profile in a process of its own; it takes some seconds, because no interval is narrow enough for it."""
     script = (
-        "from nas.latency import profile; from nas.runtimes import get_runtime; from nas.space import SearchSpace\n"
-        f"profile(SearchSpace.load({str(space_file)!r}), get_runtime('torch'), {str(path)!r}, group_size=2, rounds=3,"
-        " min_seconds=1.0)"
+        "from nas.latency import Protocol, profile; from nas.runtimes import get_runtime\n"
+        "from nas.space import SearchSpace\n"
+        f"protocol = Protocol(rounds=3, interval_percent=0.0001, max_seconds={max_seconds})\n"
+        f"profile(SearchSpace.load({str(space_file)!r}), get_runtime({runtime!r}), {str(path)!r}, protocol=protocol)"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not (path.is_file() and len(path.read_text().splitlines()) > 2):
-            assert process.poll() is None, "the profile ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
+    return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_a_profile_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed_one(
+    space_file: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(1)
+    space, path = SearchSpace.load(space_file), tmp_path / "table.csv"
+    undisturbed = {block.key for block in space_blocks(space)}
+    sampled: dict[str, list[float]] = {}
+    for _ in range(KILLS):
+        process = profiling(space_file, path, "onnxruntime", max_seconds=0.3)
+        # From the first imports into the measuring; the later ones start further on, from what the first ones left.
+        time.sleep(rng.uniform(2, 9))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    space = SearchSpace.load(space_file)
-    partial = LatencyTable.load(path)
-    assert 0 < len(partial) < len(space_blocks(space))
-    assert not partial.metadata.complete
-    finished = profile(space, get_runtime("torch"), path, **QUICK)
+        if not path.is_file():
+            continue
+        partial = LatencyTable.load(path)
+        assert partial.rows.keys() <= undisturbed
+        before, sampled = sampled, {}
+        for record in log_of(path).read():
+            for key, samples in record.samples_ms.items():
+                sampled.setdefault(key, []).extend(samples)
+        assert all(sampled[key][: len(samples)] == samples for key, samples in before.items()), "samples were lost"
+    finished = profile(space, get_runtime("onnxruntime"), path, protocol=QUICK)
     assert finished.metadata.complete
-    assert len(finished) == len(space_blocks(space))
-    assert {key: finished.rows[key] for key in partial.rows} == partial.rows
+    assert finished.rows.keys() == undisturbed
+    assert LatencyTable.load(path) == finished
+    lines = path.read_text().splitlines()
+    assert len(lines) == 1 + len(undisturbed)
+    assert not path.with_suffix(".job").exists()
+
+
+@pytest.mark.slow
+def test_workers_share_one_profile(space_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    space = SearchSpace.load(space_file)
+    workers = [profiling(space_file, path, "onnxruntime", max_seconds=0.05) for _ in range(3)]
+    os.kill(workers[1].pid, signal.SIGKILL)
+    assert [worker.wait() for worker in workers] == [0, -signal.SIGKILL, 0]
+    table = LatencyTable.load(path)
+    assert table.metadata.complete
+    assert table.rows.keys() == {block.key for block in space_blocks(space)}
+    stretches = [record.stretch for record in log_of(path).read()]
+    sampled = {key: sum(len(each.samples_ms.get(key, ())) for each in stretches) for key in table.rows}
+    assert all(row.samples <= sampled[key] for key, row in table.rows.items()), "two have written at once"
+
+
+def test_the_states_of_a_job_tell_how_far_it_is(space: SearchSpace, tmp_path: Path) -> None:
+    path, runtime = tmp_path / "table.csv", get_runtime("torch")
+    assert set(job_states(space, runtime, path).values()) == {"waiting"}
+    full = profile(space, runtime, path, protocol=QUICK)
+    assert set(job_states(space, runtime, path).values()) == {"measured"}
+    first, second, *_ = full.rows
+    replace(full, rows={key: row for key, row in full.rows.items() if key not in (first, second)}).save(path)
+    log_of(path).keep([first], log_of(path).read())
+    states = {block.key: state for block, state in job_states(space, runtime, path).items()}
+    assert (states.pop(first), states.pop(second)) == ("sampled", "waiting")
+    assert set(states.values()) == {"measured"}
+
+
+def test_a_block_over_the_memory_budget_is_recorded_and_not_timed(space: SearchSpace, tmp_path: Path) -> None:
+    path, runtime = tmp_path / "table.csv", get_runtime("torch")
+    free = profile(space, runtime, path, protocol=QUICK)
+    needs = sorted(row.memory_bytes or 0 for row in free.rows.values())
+    budget = needs[len(needs) // 2]
+    held = profile(space, runtime, path, protocol=QUICK, memory_budget_bytes=budget)
+    over = {key for key, row in held.rows.items() if row.status == "over_memory_budget"}
+    assert over == {key for key, row in free.rows.items() if (row.memory_bytes or 0) > budget}
+    assert 0 < len(over) < len(held)
+    assert all(held.rows[key].latency_ms is None for key in over)
+    assert {key: row for key, row in held.rows.items() if key not in over} == {
+        key: row for key, row in free.rows.items() if key not in over}  # fmt: skip
+    again = profile(space, runtime, path, protocol=QUICK)
+    assert all(row.status == "ok" for row in again.rows.values()), "without the budget they are measured after all"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing refuses memory there")
+def test_a_block_that_does_not_fit_into_memory_is_recorded_and_left_out(tmp_path: Path) -> None:
+    """3D attention over 131,072 places: two heads' weights take 137 GB."""
+    tokens = {
+        "video": {"frames": 32, "height": 128, "width": 128, "fps": 8},
+        "codec": {"kind": "space_to_depth", "factor": 2},
+    }
+    large = SearchSpace.from_dict(TINY | tokens | {"backbone": TINY["backbone"] | {"cross_attention_dim": 16}, "slots": [
+        {"stage": "down.0", "candidates": ["none", "self_attention_3d"]}]})  # fmt: skip
+    path, runtime = tmp_path / "table.csv", get_runtime("onnxruntime")
+    full = TableMetadata(device=cpu_model(), runtime="onnxruntime", threads=1, opset="20")
+    others = [
+        LatencyRow(key=block.key, kind=block.kind, latency_ms=1.0, provenance="estimated")
+        for block in space_blocks(large)
+        if block.kind != "self_attention_3d"
+    ]
+    LatencyTable(full).add(others).save(path)
+    table = profile(large, runtime, path, protocol=QUICK)
+    (refused,) = (row for row in table.rows.values() if row.status != "ok")
+    assert (refused.kind, refused.status, refused.latency_ms) == ("self_attention_3d", "out_of_memory", None)
+    usable, (removed,) = usable_space(large, table)
+    assert usable.count() == 1
+    assert "down.0/0 cannot hold self_attention_3d" in str(removed)
+    assert profile(large, runtime, path, protocol=QUICK) == table, "it is not tried again"
 
 
 @pytest.mark.parametrize(
@@ -94,19 +224,19 @@ def test_other_conditions_need_another_file(
     space: SearchSpace, tmp_path: Path, options: dict[str, int], device: str | None, message: str
 ) -> None:
     path = tmp_path / "table.csv"
-    profile(space, get_runtime("torch"), path, **QUICK)
+    profile(space, get_runtime("torch"), path, protocol=QUICK)
     before = path.read_bytes()
     with pytest.raises(TableError, match=message):
-        profile(space, get_runtime("torch", **options), path, device=device, **QUICK)
+        profile(space, get_runtime("torch", **options), path, device=device, protocol=QUICK)
     assert path.read_bytes() == before
 
 
 def test_a_second_space_may_share_the_table(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    first = profile(space, get_runtime("torch"), path, **QUICK)
+    first = profile(space, get_runtime("torch"), path, protocol=QUICK)
     wider = SearchSpace.from_dict(space.to_dict() | {"name": "wider", "slots": [
         {"stage": "mid", "candidates": ["none", "self_attention_3d"]}]})  # fmt: skip
-    both = profile(wider, get_runtime("torch"), path, **QUICK)
+    both = profile(wider, get_runtime("torch"), path, protocol=QUICK)
     assert both.metadata.spaces == ("tiny", "wider")
     added = both.rows.keys() - first.rows.keys()
     assert [both.rows[key].kind for key in added] == ["self_attention_3d"]
@@ -115,7 +245,7 @@ def test_a_second_space_may_share_the_table(space: SearchSpace, tmp_path: Path) 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML measures there")
 def test_a_runtime_that_cannot_measure_here_says_so_and_writes_nothing(space: SearchSpace, tmp_path: Path) -> None:
     with pytest.raises(RuntimeUnavailableError, match="coreml cannot measure here: Core ML executes on macOS only"):
-        profile(space, get_runtime("coreml"), tmp_path / "table.csv", **QUICK)
+        profile(space, get_runtime("coreml"), tmp_path / "table.csv", protocol=QUICK)
     assert [item.name for item in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
@@ -123,82 +253,40 @@ def test_a_runtime_that_cannot_measure_here_says_so_and_writes_nothing(space: Se
 def test_a_folder_that_cannot_be_written_is_found_before_measuring(space: SearchSpace, tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
-    with pytest.raises(StorageError, match=r"table\.csv|table\.json"):
-        profile(space, get_runtime("torch"), folder / "table.csv", **QUICK)
+    with pytest.raises(StorageError, match=r"table"):
+        profile(space, get_runtime("torch"), folder / "table.csv", protocol=QUICK)
 
 
 def test_a_table_path_through_a_file_is_one_clear_error(space: SearchSpace, space_file: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"):
-        profile(space, get_runtime("torch"), space_file / "deeper" / "table.csv", **QUICK)
+        profile(space, get_runtime("torch"), space_file / "deeper" / "table.csv", protocol=QUICK)
 
 
-def test_calls_are_timed_in_turn_and_summed_up_by_percentiles() -> None:
-    order: list[str] = []
-    found = measure([lambda: order.append("a"), lambda: order.append("b")], rounds=10, min_seconds=0)
-    assert order == ["a", "b"] * 13, "three rounds of warm-up, then ten"
-    assert [timing.samples for timing in found.timings] == [10, 10]
-
-
-def test_latency_is_what_the_clock_says() -> None:
-    short, long = measure([lambda: time.sleep(0.002), lambda: time.sleep(0.02)], rounds=10, min_seconds=0).timings
-    assert 2 <= short.latency_ms <= short.median_ms <= short.p90_ms
-    assert 20 <= long.latency_ms < 40
-    assert short.latency_ms < long.latency_ms / 2
-
-
-def test_rounds_go_on_for_the_time_given() -> None:
-    started = time.perf_counter()
-    found = measure([lambda: time.sleep(0.01)], rounds=2, min_seconds=0.3)
-    assert time.perf_counter() - started >= 0.3
-    assert found.timings[0].samples > 2
-
-
-def test_work_done_shows_in_the_processor_share() -> None:
-    busy = measure([lambda: np.sort(np.random.default_rng(0).random(20_000))], rounds=20, min_seconds=0)
-    idle = measure([lambda: time.sleep(0.01)], rounds=20, min_seconds=0)
-    assert idle.processor_share < 0.1 < busy.processor_share
-
-
-def test_whole_networks_are_measured_and_compared(space: SearchSpace, tmp_path: Path) -> None:
-    table = profile(space, get_runtime("torch"), tmp_path / "table.csv", **QUICK)
-    architectures = list(space.enumerate())[:3]
-    report = check_networks(space, table, None, architectures, **QUICK)
-    assert [check.architecture for check in report.checks] == architectures
-    for check in report.checks:
-        assert check.measured_unet_ms > 0
-        assert check.error == pytest.approx((check.predicted_unet_ms - check.measured_unet_ms) / check.measured_unet_ms)
-    errors = [abs(check.error) for check in report.checks]
-    assert report.mape == pytest.approx(sum(errors) / 3)
-    assert report.worst == max(errors)
-    assert report.within_10_percent == sum(error <= 0.1 for error in errors) / 3
-    assert report.spearman is not None
-    assert -1 <= report.spearman <= 1
-
-
-def test_rank_correlation_of_one_network_is_not_defined(space: SearchSpace, tmp_path: Path) -> None:
-    table = profile(space, get_runtime("torch"), tmp_path / "table.csv", **QUICK)
-    assert check_networks(space, table, None, [space.smallest()], **QUICK).spearman is None
-
-
-def test_a_table_of_another_machine_cannot_be_checked_here(space: SearchSpace, table: LatencyTable) -> None:
-    elsewhere = table.add((), cpu="another processor")
-    with pytest.raises(TableError, match=r"measured on a phone \(another processor\), this machine is"):
-        check_networks(space, elsewhere, None, [space.smallest()], **QUICK)
-    with pytest.raises(TableError, match=r"threads=1.*threads=2"):
-        check_networks(space, table, get_runtime("torch", threads=2), [space.smallest()], **QUICK)
-
-
-def test_text_encoder_and_decoder_can_be_measured_too(space: SearchSpace) -> None:
-    pipeline = space.lower_pipeline(space.smallest())
-    found = measure_plans([pipeline.text_encoder, pipeline.decoder], get_runtime("torch"), **QUICK)
-    assert all(timing.latency_ms > 0 for timing in found.timings)
+def test_networks_and_their_parts_are_measured_as_often_as_asked(space: SearchSpace, tmp_path: Path) -> None:
+    architecture = space.architecture([slot.candidates[-1] for slot in space.slots])
+    plan = space.lower(architecture)
+    temporal = next(node.block for node in plan.nodes if node.block.kind == "cross_attention_1d")
+    pipeline = space.lower_pipeline(architecture)
+    plans = {
+        "whole": plan,
+        "text": pipeline.text_encoder,
+        "decoder": pipeline.decoder,
+        "chain": chain(temporal, 3),
+        **{f"cell {number}": cell for number, cell in enumerate(cells(plan))},
+    }
+    first, second = measure_plans(
+        plans, get_runtime("torch"), reference_block(space), protocol=QUICK, times=2, folder=tmp_path
+    )
+    assert first.keys() == second.keys() == plans.keys()
+    assert all(found.latency_ms > 0 for found in (*first.values(), *second.values()))
+    assert first["whole"].latency_ms > max(first[name].latency_ms for name in plans if name.startswith("cell"))
 
 
 def test_blocks_are_measured_in_onnx_runtime(space: SearchSpace, table: LatencyTable, tmp_path: Path) -> None:
     path, gone = tmp_path / "table.csv", {"text_learned", "conv1d"}
     begun = table.add((), device=cpu_model(), runtime="onnxruntime", opset="21")
     replace(begun, rows={key: row for key, row in table.rows.items() if row.kind not in gone}).save(path)
-    finished = profile(space, get_runtime("onnxruntime", opset=21), path, **QUICK)
+    finished = profile(space, get_runtime("onnxruntime", opset=21), path, protocol=QUICK)
     assert {row.kind for row in finished.rows.values() if row.provenance == "measured"} == gone
     assert finished.provenance == "estimated", "a table with estimates in it does not pass for a measured one"
     assert table_runtime(finished).settings == get_runtime("onnxruntime", opset=21).settings

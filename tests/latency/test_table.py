@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -15,36 +17,7 @@ from nas.errors import StorageError, TableError
 from nas.latency import LatencyRow, LatencyTable, TableMetadata
 from nas.latency import table as table_module
 from nas.space import SearchSpace
-
-text = st.text(st.characters(codec="utf-8"), min_size=1)
-line = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
-milliseconds = st.floats(1e-6, 1e9)
-
-
-@st.composite
-def rows(draw: st.DrawFn) -> LatencyRow:
-    low, median, high = sorted(draw(st.tuples(milliseconds, milliseconds, milliseconds)))
-    if not draw(st.booleans()):
-        return LatencyRow(key=draw(line), kind=draw(line), latency_ms=low, provenance=draw(st.sampled_from(
-            ["estimated", "published"])))  # fmt: skip
-    return LatencyRow(
-        key=draw(line), kind=draw(line), latency_ms=low, median_ms=median, p90_ms=high, provenance="measured",
-        samples=draw(st.integers(1, 10**6)), measured_at=draw(st.datetimes(timezones=st.just(UTC))),
-    )  # fmt: skip
-
-
-metadata = st.builds(
-    TableMetadata,
-    device=text,
-    runtime=text,
-    threads=st.none() | st.integers(1, 64),
-    opset=st.none() | text,
-    cpu=text,
-    versions=st.dictionaries(text, text, max_size=3),
-    spaces=st.lists(text, max_size=3).map(tuple),
-    complete=st.booleans(),
-    processor_share=st.none() | st.floats(0, 2),
-)
+from tests.latency.strategies import measured, metadata, rows
 
 
 @given(metadata, st.lists(rows(), unique_by=lambda row: row.key))
@@ -54,6 +27,7 @@ def test_a_table_reads_back_equal(metadata: TableMetadata, rows: list[LatencyRow
         saved = LatencyTable(metadata).add(rows).save(path)
         assert LatencyTable.load(path) == saved
         assert list(saved.rows.values()) == rows
+        assert saved.metadata == metadata.model_copy(update={"rows": len(rows)})
 
 
 @given(st.binary(max_size=400))
@@ -66,62 +40,29 @@ def test_no_file_content_escapes_as_anything_but_a_table_error(content: bytes) -
             LatencyTable.load(path)
 
 
-GOOD = LatencyRow(
-    key="conv()[x]", kind="conv", latency_ms=1.5, median_ms=2, p90_ms=3, samples=25, provenance="measured",
-    measured_at=datetime(2026, 1, 1, tzinfo=UTC),
-)  # fmt: skip
+GOOD = measured("conv()[x]", 1.5, datetime(2026, 1, 1, tzinfo=UTC))
+OTHER = measured("conv(width=2,depth=3)[x]", 2.5, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
-    """A saved table of one row; its CSV's second line is `conv()[x],conv,1.5,2.0,3.0,25,measured,2026-...`."""
+    """A saved table of one row."""
     path = tmp_path / "table.csv"
     LatencyTable(TableMetadata(device="a", runtime="torch", complete=True)).add([GOOD]).save(path)
     return path
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("1.5,", "-1.5,", r"line 2, column latency_ms: .*greater than 0, got '-1.5'"),
-        ("1.5,", "0,", r"line 2, column latency_ms: .*greater than 0"),
-        ("1.5,", "nan,", r"line 2, column latency_ms"),
-        ("1.5,", "inf,", r"line 2, column latency_ms"),
-        ("1.5,", "fast,", r"line 2, column latency_ms: .*number.*got 'fast'"),
-        ("1.5,", ",", r"line 2, column latency_ms: empty"),
-        ("2.0,", "1.0,", r"line 2: .*not in rising order"),
-        ("25,measured", "0,measured", r"line 2: a measured row needs"),
-        ("measured,2026", "guessed,2026", r"line 2, column provenance"),
-        ("2026-01-01T00:00:00+00:00", "yesterday", r"line 2, column measured_at"),
-        ("latency_ms", "ms", r"line 1: not a latency table: unknown column 'ms'"),
-        ("kind,", "", r"line 1: not a latency table: column 'kind' is missing"),
-        ("kind,latency_ms", "latency_ms,kind", r"line 1: .*another order"),
-        (",25,", ",25,7,", r"line 2: 9 values instead of 8"),
-        ("conv()[x],", '"conv()[x],', r"line 2: not CSV"),
-    ],
-)
-def test_an_impossible_value_is_named_with_line_and_column(good: Path, old: str, new: str, message: str) -> None:
-    content = good.read_text()
-    assert old in content
-    good.write_text(content.replace(old, new, 1))
-    with pytest.raises(TableError, match=r"table\.csv: " + message):
-        LatencyTable.load(good)
-
-
-def test_a_key_that_stands_twice_is_refused(good: Path) -> None:
-    header, row = good.read_text().splitlines()
-    good.write_text("\n".join([header, row, row, ""]))
-    with pytest.raises(TableError, match=r"line 3: key 'conv\(\)\[x\]' stands twice"):
-        LatencyTable.load(good)
-
-
-@pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, r"table\.json: schema_version is 2, this version of nas reads 1"),
+        ({"schema_version": 1}, r"table\.json: schema_version is 1, this version of nas reads 2; profile again"),
         ({"schema_version": None}, r"table\.json: schema_version is None"),
         ({"phone": "a"}, r"table\.json: unknown key phone"),
         ({"threads": "many"}, r"table\.json: threads: .*got 'many'"),
+        ({"load_average": float("nan")}, r"table\.json: load_average: .*got nan"),
+        ({"memory_budget_bytes": 0}, r"table\.json: memory_budget_bytes: expected more than 0; got 0"),
+        ({"protocol": {"rounds": [30]}}, r"table\.json: protocol\.rounds: .*got \[30\]"),
+        ({"began_at": "2026-01-01T00:00:00"}, r"table\.json: began_at: .*timezone"),
     ],
 )
 def test_foreign_metadata_are_refused(good: Path, change: dict[str, object], message: str) -> None:
@@ -162,36 +103,133 @@ def test_a_missing_block_names_its_key_and_the_command(space: SearchSpace, table
     assert f"nas profile my.yaml --runtime torch --table {tmp_path / 'table.csv'}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"status": "out_of_memory"}, "ran out of memory when it was measured; take it out of the search space"),
+        (
+            {"status": "over_memory_budget", "memory_bytes": 5000},
+            "needs 5000 bytes, more than the memory budget of 4096; take it out of the search space",
+        ),
+    ],
+)
+def test_a_block_that_cannot_run_says_why(
+    space: SearchSpace, table: LatencyTable, tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    block = space.lower(space.smallest()).blocks[0]
+    row = LatencyRow.model_validate({"key": block.key, "kind": block.kind, "provenance": "measured"} | fields)
+    path = tmp_path / "table.csv"
+    table.add([row], memory_budget_bytes=4096).save(path)
+    saved = LatencyTable.load(path)
+    assert block in saved
+    assert saved.rows[block.key] == row
+    assert not saved.rows[block.key].usable
+    for look_up in (saved.row, saved.latency_ms, saved.latency_ns):
+        with pytest.raises(TableError) as caught:
+            look_up(block)
+        assert str(caught.value).startswith(f"{path}: block {block.key} {message}")
+
+
+def test_the_digest_stands_for_keys_latencies_and_identity() -> None:
+    table = LatencyTable(TableMetadata(device="a", runtime="torch")).add([GOOD, OTHER])
+    same = [
+        LatencyTable(table.metadata).add([OTHER, GOOD]),
+        table.add([GOOD.model_copy(update={"median_ms": 1.6, "memory_bytes": 5})], load_average=3.0, complete=True),
+    ]
+    other = [
+        table.add([GOOD.model_copy(update={"latency_ms": 1.5000001})]),
+        table.add([GOOD.model_copy(update={"key": "conv()[y]"})]),
+        table.add([LatencyRow(key=GOOD.key, kind="conv", status="out_of_memory", provenance="measured")]),
+        table.add((), device="b"),
+        table.add((), threads=2),
+        LatencyTable(table.metadata).add([GOOD]),
+    ]
+    assert {each.digest for each in same} == {table.digest}
+    assert len({each.digest for each in (table, *other)}) == 7
+
+
+def test_the_files_are_what_the_format_says(good: Path) -> None:
+    """The checksum, worked out from the bytes of the two files as another program would."""
+    header, row = good.read_text().splitlines()
+    assert header == (
+        "key,kind,status,latency_ms,ci_low_ms,ci_high_ms,median_ms,p90_ms,samples,stopped,drift_percent,"
+        "memory_bytes,provenance,measured_at,checksum"
+    )
+    *cells, checksum = next(csv.reader([row]))
+    known = json.loads(good.with_suffix(".json").read_text())
+    assert (known["schema_version"], known["rows"]) == (2, 1)
+    names = ("device", "runtime", "precision", "compute_unit", "threads", "opset", "cpu", "statistic")
+    identity = _sha256({name: known[name] for name in names})[:16]
+    assert checksum == _sha256([identity, *cells])[:8]
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def test_times_of_another_zone_read_back_as_the_same_moment(good: Path) -> None:
+    zone = timedelta(hours=5, minutes=30)
+    row = measured("k", 1.0, datetime(2026, 1, 1, 5, 30, tzinfo=timezone(zone)))
+    table = LatencyTable(TableMetadata(device="a", runtime="torch"))
+    assert table.add([row]).save(good).rows == LatencyTable.load(good).rows
+    assert LatencyTable.load(good).rows["k"].measured_at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Cut:
+    """Lets a number of a save's three writes happen, then stops it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+        self.left = writes
+        self.monkeypatch = monkeypatch
+        for name in ("_write_metadata", "write_rows"):
+            self.wrap(name)
+
+    def wrap(self, name: str) -> None:
+        real = getattr(table_module, name)
+
+        def write(*arguments: object) -> None:
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            real(*arguments)
+
+        self.monkeypatch.setattr(table_module, name, write)
+
+
 @pytest.mark.parametrize("writes", [0, 1, 2])
 def test_a_save_cut_short_leaves_no_row_under_foreign_metadata(
     good: Path, writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stop after each of the writes of a save over a table of another device."""
-    other = LatencyTable(TableMetadata(device="b", runtime="torch", complete=True)).add(
-        [GOOD.model_copy(update={"latency_ms": 0.5})]
-    )
-    left = iter([True] * writes)
-
-    def cut(name: str) -> None:
-        real = getattr(table_module, name)
-
-        def write(*arguments: object) -> None:
-            if not next(left, False):
-                raise KeyboardInterrupt
-            real(*arguments)
-
-        monkeypatch.setattr(table_module, name, write)
-
-    cut("_write_metadata")
-    cut("write_rows")
+    other = LatencyTable(TableMetadata(device="b", runtime="torch", complete=True)).add([OTHER])
+    Cut(monkeypatch, writes)
     with pytest.raises(KeyboardInterrupt):
         other.save(good)
     try:
         found = LatencyTable.load(good)
     except TableError:
+        assert writes < 2
         return
     assert (found.metadata.device, found.metadata.complete) == ("b", False)
     assert found.rows == other.rows
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2])
+@pytest.mark.parametrize("more", [True, False])
+def test_a_save_cut_short_over_its_own_table_leaves_a_table(
+    good: Path, writes: int, more: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more rows than before and with fewer: it reads, and claims to be complete only where nothing happened."""
+    old = LatencyTable.load(good)
+    if not more:
+        old = old.add([OTHER]).save(good)
+    new = old.add([OTHER]) if more else LatencyTable(old.metadata).add([OTHER])
+    Cut(monkeypatch, writes)
+    with pytest.raises(KeyboardInterrupt):
+        new.save(good)
+    found = LatencyTable.load(good)
+    assert found.rows == (new.rows if writes == 2 else old.rows)
+    assert found.metadata.complete == (writes == 0)
 
 
 def test_a_first_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

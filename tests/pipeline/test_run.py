@@ -24,17 +24,19 @@ from tests.tiny import TINY
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["data", "profile", "train", "search", "front", "check", "distill", "export", "samples", "summary"]
+STAGES = ["data", "profile", "fit", "train", "search", "front", "check", "distill", "export", "samples", "summary"]
 TRAINING = {"steps": 6, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 2}
+QUICK = {"rounds": 2, "interval_percent": 1000, "max_seconds": 0}
 RUN: dict[str, Any] = {
     "space": "space.yaml",
     "out": "out",
     "data": {"kind": "moving_shapes", "clips": 40},
-    "profile": {"runtime": "torch", "rounds": 2, "min_seconds": 0.01},
+    "profile": {"runtime": "torch", "protocol": QUICK},
+    "fit": {"networks": 3, "protocol": QUICK},
     "train": TRAINING,
     "quality": {"batches": 1},
     "search": {"evaluations": 5, "sampler": "random", "steps": 2},
-    "check": {"networks": 2, "rounds": 2, "min_seconds": 0.01},
+    "check": {"networks": 2, "protocol": QUICK},
     "distill": {
         "finetune": TRAINING,
         "training": TRAINING,

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import random
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
-from nas.errors import ConfigError, StorageError
-from nas.latency import CheckReport, NetworkCheck
-from nas.report import draw_front, latency_caption, layers_text, plot_front, plot_latency_check
+from nas.errors import ConfigError, StorageError, TableError
+from nas.latency import CheckReport, LatencyRow, LatencyTable, NetworkCheck, TableMetadata, space_blocks
+from nas.report import (
+    draw_error_contributions,
+    draw_front,
+    draw_latency_check,
+    draw_latency_heat_map,
+    latency_caption,
+    layers_text,
+    plot_error_contributions,
+    plot_front,
+    plot_latency_check,
+    plot_latency_heat_map,
+)
 from nas.search import Evaluation, StudyRecord
+from nas.space import SearchSpace
+from tests.latency.strategies import measured
 from tests.search.problem import FormulaLatency, formula_loss, small_space
 
 SPACE = small_space()
+QUICKSTART = SearchSpace.load(Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml")
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def record(count, *, direction="minimize", budget_ms=None, provenance="measured"):
@@ -33,10 +49,28 @@ def record(count, *, direction="minimize", budget_ms=None, provenance="measured"
                        tuple(scored), 0)  # fmt: skip
 
 
+def report(space, errors, *, times=1, interval=None, noise=0.0):
+    """Networks of 10, 20, 30, ... ms, predicted with these errors; two measurements are `noise` apart."""
+    chosen = space.sample_distinct(random.Random(1), len(errors))
+    found = []
+    for number, (one, error) in enumerate(zip(chosen, errors, strict=True), start=1):
+        predicted = 10.0 * number * (1 + error)
+        ends = (None, None) if interval is None else (predicted / interval, predicted * interval)
+        measurements = (10.0 * number * (1 - noise / 2), 10.0 * number * (1 + noise / 2))
+        found.append(NetworkCheck(one, predicted, *ends, measurements[:times] if times > 1 else (10.0 * number,)))
+    return CheckReport(tuple(found))
+
+
 @pytest.fixture
 def checks():
-    pairs = [(10.0, 10.5), (20.0, 19.0), (30.0, 24.0)]
-    return CheckReport(tuple(NetworkCheck(SPACE.smallest(), *pair) for pair in pairs), 1.0)
+    return report(SPACE, [-0.05, 0.05, 0.25])
+
+
+@pytest.fixture
+def table():
+    """Every block of the quickstart, all with latencies of their own."""
+    rows = [measured(block.key, 0.0123 * 1.37**index, NOON) for index, block in enumerate(space_blocks(QUICKSTART))]
+    return LatencyTable(TableMetadata(device="test bench", runtime="formula", threads=1)).add(rows)
 
 
 def line(figure):
@@ -121,11 +155,15 @@ def test_a_study_without_results_is_a_figure_that_says_so():
     assert "nothing scored yet" in draw_front(record(0)).axes[0].get_title(loc="left")
 
 
-def test_each_format_is_what_its_suffix_says(tmp_path, checks):
+def test_each_format_is_what_its_suffix_says(tmp_path, checks, table):
     for suffix in ("png", "svg", "pdf", "PNG"):
-        front = plot_front(record(9), tmp_path / "sub" / f"front.{suffix}")
-        check = plot_latency_check(checks, tmp_path / f"check.{suffix}", measured_on="test bench")
-        for path in (front, check):
+        paths = [
+            plot_front(record(9), tmp_path / "sub" / f"front.{suffix}"),
+            plot_latency_check(checks, tmp_path / f"check.{suffix}", measured_on="test bench"),
+            plot_latency_heat_map(QUICKSTART, table, tmp_path / f"heat.{suffix}"),
+            plot_error_contributions(SPACE, checks, tmp_path / f"errors.{suffix}"),
+        ]
+        for path in paths:
             if suffix == "svg":
                 assert ET.parse(path).getroot().tag.endswith("svg")  # noqa: S314 - our own file
             elif suffix == "pdf":
@@ -134,12 +172,16 @@ def test_each_format_is_what_its_suffix_says(tmp_path, checks):
                 assert np.asarray(Image.open(path).convert("L")).std() > 5
 
 
-def test_an_unknown_format_is_refused(tmp_path, checks):
+def test_an_unknown_format_is_refused(tmp_path, checks, table):
     for name in ("front.bmp", "front"):
         with pytest.raises(ConfigError, match=rf"{name}: cannot draw.*\.png, \.svg, \.pdf"):
             plot_front(record(3), tmp_path / name)
         with pytest.raises(ConfigError, match="cannot draw"):
             plot_latency_check(checks, tmp_path / name)
+        with pytest.raises(ConfigError, match="cannot draw"):
+            plot_latency_heat_map(QUICKSTART, table, tmp_path / name)
+        with pytest.raises(ConfigError, match="cannot draw"):
+            plot_error_contributions(SPACE, checks, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -150,15 +192,194 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         plot_front(record(3), tmp_path / "file" / "sub" / "front.png")
 
 
-def test_the_check_counts_who_is_within_ten_percent(tmp_path, checks, monkeypatch):
-    titles = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: titles.append(self.axes[0].get_title(loc="left")))
+def caption(figure):
+    return " ".join(figure.get_supxlabel().split())
 
-    plot_latency_check(checks, tmp_path / "check.png")
 
-    assert titles == ["2 of 3 networks within 10%, mean error 11.7%"]
+def labels(axes):
+    return axes.get_legend_handles_labels()[1]
+
+
+def drawn_ticks(axis):
+    low, high = sorted(axis.get_view_interval())
+    return [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+
+
+def drawn_texts(figure):
+    """Every text that can be seen; tick labels beyond the ends of an axis exist and cannot."""
+    figure.draw_without_rendering()
+    found = [text for text in figure.texts if text.get_text()]
+    for axes in figure.axes:
+        found += [axes.xaxis.label, axes.yaxis.label, axes._left_title, *axes.texts]
+        found += [text for axis in (axes.xaxis, axes.yaxis) for text in drawn_ticks(axis)]
+        found += axes.get_legend().get_texts() if axes.get_legend() else []
+    return [text for text in found if text.get_text()]
+
+
+def assert_readable(figure):
+    texts = drawn_texts(figure)
+    inside = figure.bbox.padded(1)
+    for text in texts:
+        box = text.get_window_extent()
+        assert inside.contains(*box.min), text.get_text()
+        assert inside.contains(*box.max), text.get_text()
+    # The boxes of slanted texts overlap where the texts do not.
+    upright = [text for text in texts if text.get_rotation() % 90 == 0]
+    for first, second in combinations(upright, 2):
+        boxes = [text.get_window_extent().padded(-1) for text in (first, second)]
+        assert not boxes[0].overlaps(boxes[1]), (first.get_text(), second.get_text())
+
+
+def test_the_check_says_how_good_predictions_are(checks):
+    left, right = draw_latency_check(checks).axes
+
+    assert left.get_title(loc="left") == "2 of 3 networks within 10%"
+    assert right.get_title(loc="left") == "mean absolute error (MAPE) 11.7%, worst 25.0%"
+    near, far = (each.get_offsets() for each in left.collections if len(each.get_offsets()))
+    np.testing.assert_allclose(near, [[10, 9.5], [20, 21]])
+    np.testing.assert_allclose(far, [[30, 37.5]])
+    near, far = (each.get_offsets() for each in right.collections if len(each.get_offsets()))
+    np.testing.assert_allclose(near, [[10, -0.05], [20, 0.05]])
+    np.testing.assert_allclose(far, [[30, 0.25]])
+
+
+def test_the_band_of_a_check_is_the_noise_of_measuring_where_that_is_known():
+    figure = draw_latency_check(report(SPACE, [0.01, -0.02], times=2, noise=0.04), measured_on="test bench, formula")
+    (band,) = (each for each in figure.axes[1].collections if each.get_label().startswith("noise"))
+    low, high = band.get_paths()[0].get_extents().intervaly
+    assert (low, high) == pytest.approx((-0.04 / 1.02, 0.04 / 1.02))
+    assert labels(figure.axes[1]) == ["noise: 3.9% between two measurements"]
+    assert "each measured twice on test bench, formula." in caption(figure)
+
+
+def test_the_interval_of_the_fit_is_drawn_as_what_it_is():
+    once = draw_latency_check(report(SPACE, [0.01, -0.2], interval=1.05))
+    assert labels(once.axes[1]) == ["90% interval of the fit"]
+    (lines,) = (each for each in once.axes[1].collections if each.get_label() == "90% interval of the fit")
+    # A network that measures 5% above its prediction makes the prediction 1 / 1.05 of what was measured.
+    assert sorted(path.vertices[0, 1] for path in lines.get_paths()) == pytest.approx([1 / 1.05 - 1, 0.05])
+    assert "50% of the networks lie in the 90% interval of their prediction." in caption(once)
+    assert "was not measured" in caption(once)
+    twice = draw_latency_check(report(SPACE, [0.01, -0.2], interval=1.05, times=2, noise=0.01))
+    assert len(labels(twice.axes[1])) == 2
+
+
+def test_a_check_without_noise_and_fit_says_so():
+    figure = draw_latency_check(report(SPACE, [0.01, -0.02]))
+    assert labels(figure.axes[1]) == []
+    assert "sums of block latencies, without a fit" in caption(figure)
+    assert "was not measured" in caption(figure)
 
 
 def test_a_check_of_nothing_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="no checks"):
-        plot_latency_check(CheckReport((), 1.0), tmp_path / "check.png")
+    for plot in (plot_latency_check, lambda *arguments: plot_error_contributions(SPACE, *arguments)):
+        with pytest.raises(ConfigError, match="no checks"):
+            plot(CheckReport(()), tmp_path / "check.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("count", "times", "interval"), [(1, 1, None), (5, 2, 1.03), (20, 1, 1.2)])
+def test_labels_of_a_check_can_be_read(count, times, interval):
+    errors = np.random.default_rng(0).normal(0, 0.05, count)
+    found = report(SPACE, errors, times=times, interval=interval, noise=0.01)
+    where = "AMD EPYC 7B13 64-Core Processor, onnxruntime, fp32, cpu, 2 threads"
+    assert_readable(draw_latency_check(found, measured_on=where))
+    assert_readable(draw_error_contributions(SPACE, found, measured_on=where))
+
+
+def cells(figure):
+    """Text of the heat map's cells, by slot and layer."""
+    axes = figure.axes[0]
+    slots, layers = ([text.get_text() for text in each] for each in (axes.get_yticklabels(), axes.get_xticklabels()))
+    inside = [text for text in axes.texts if text.get_transform() == axes.transData]
+    return {(slots[int(y)], layers[int(x)]): text.get_text() for text in inside for x, y in [text.get_position()]}
+
+
+def test_the_heat_map_has_the_latency_of_each_candidate_and_no_other(table):
+    found = cells(draw_latency_heat_map(QUICKSTART, table))
+
+    candidates = {(slot.id, name) for slot in QUICKSTART.slots for name in slot.candidates if name != "none"}
+    assert found.keys() == candidates
+    for slot, name in candidates:
+        index = [each.id for each in QUICKSTART.slots].index(slot)
+        choices = list(QUICKSTART.smallest().choices)
+        choices[index] = name
+        (node,) = (each for each in QUICKSTART.lower(QUICKSTART.architecture(choices)).nodes if each.slot == slot)
+        latency_ms = table.rows[node.block.key].latency_ms
+        assert float(found[slot, name].replace(",", "")) == pytest.approx(latency_ms, rel=0.005)
+
+
+def test_darker_is_slower(table):
+    axes = draw_latency_heat_map(QUICKSTART, table).axes[0]
+    shades = [(float(text.get_text()), sum(patch.get_facecolor()[:3]))
+              for text, patch in zip(axes.texts, axes.patches, strict=False)]  # fmt: skip
+    assert len(shades) == len(axes.patches)
+    ordered = sorted(shades)
+    assert [shade for _, shade in ordered] == sorted((shade for _, shade in ordered), reverse=True)
+
+
+def test_the_heat_map_marks_what_cannot_run_and_says_where_figures_come_from(table):
+    blocks = {block.kind: block.key for block in space_blocks(QUICKSTART)}
+    rows = [
+        LatencyRow(key=blocks[kind], kind=kind, status=status, memory_bytes=1, provenance="measured")
+        for kind, status in (("self_attention_3d", "out_of_memory"), ("cross_attention_3d", "over_memory_budget"))
+    ]
+    figure = draw_latency_heat_map(QUICKSTART, table.add(rows))
+    found = cells(figure)
+    assert found["mid/0", "self_attention_3d"] == "out of\nmemory"
+    assert found["mid/0", "cross_attention_3d"] == "over\nbudget"
+    assert sum(patch.get_hatch() is not None for patch in figure.axes[0].patches) == list(found.values()).count(
+        "out of\nmemory"
+    ) + list(found.values()).count("over\nbudget")
+    text = caption(figure)
+    assert text.startswith("Measured latency at batch 1 on test bench, formula, fp32, cpu, 1 thread.")
+    assert "p10" in text
+    assert "Hatched: could not run there." in text
+    assert "Hatched" not in caption(draw_latency_heat_map(QUICKSTART, table))
+
+
+def test_estimated_cells_are_not_passed_off_as_measured(table):
+    rows = [
+        LatencyRow(key=row.key, kind=row.kind, latency_ms=row.latency_ms, provenance="estimated")
+        for row in table.rows.values()
+    ]
+    estimated = draw_latency_heat_map(QUICKSTART, LatencyTable(table.metadata).add(rows))
+    assert caption(estimated).startswith("Estimated latency")
+    assert "measured" not in caption(estimated)
+    key = next(block.key for block in space_blocks(QUICKSTART) if block.kind == "cross_attention_1d")
+    mixed = draw_latency_heat_map(QUICKSTART, table.add(row for row in rows if row.key == key))
+    assert caption(mixed).startswith("Measured and estimated latency")
+    marked = {place for place, text in cells(mixed).items() if text.endswith("estimated")}
+    assert marked == {("mid/0", "cross_attention_1d")}
+
+
+def test_a_layer_that_is_not_in_the_table_is_named_with_the_command(table):
+    key = next(block.key for block in space_blocks(QUICKSTART) if block.kind == "conv3d")
+    rows = {name: row for name, row in table.rows.items() if name != key}
+    with pytest.raises(TableError, match=r"no latency for block conv3d.*nas profile"):
+        draw_latency_heat_map(QUICKSTART, LatencyTable(table.metadata, rows))
+
+
+def test_labels_of_the_heat_map_can_be_read(table):
+    assert_readable(draw_latency_heat_map(QUICKSTART, table))
+
+
+def test_errors_by_layer_are_drawn_where_they_are_and_those_unknown_are_not():
+    found = report(QUICKSTART, [0.02, -0.01, 0.03])
+    figure = draw_error_contributions(QUICKSTART, found, measured_on="test bench, formula")
+    axes = figure.axes[0]
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == [f"{slot.id}  {name}" for slot in QUICKSTART.slots for name in slot.candidates]
+    drawn = {
+        names[list(axes.get_yticks()).index(y)]: x for x, y in zip(*axes.containers[0].lines[0].get_data(), strict=True)
+    }
+    expected = {}
+    for check in found.checks:
+        for slot, name in zip(QUICKSTART.slots, check.architecture.choices, strict=True):
+            expected.setdefault(f"{slot.id}  {name}", []).append(100 * check.error)
+    assert drawn == pytest.approx({name: np.mean(errors) for name, errors in expected.items()})
+    counts = [int(text.get_text()) for text in axes.texts if text.get_text().isdigit()]
+    assert counts == [len(expected.get(name, ())) for name in names]
+    assert "mean over all 3 networks, +1.3%" in labels(axes)
+    assert "Measured on test bench, formula." in caption(figure)
+    assert_readable(figure)

@@ -128,6 +128,29 @@ def test_a_metric_to_maximise(storage):
     assert result.front[-1].quality == max(member.quality for member in result.front)
 
 
+def test_a_space_with_candidates_removed_is_searched_without_them(storage):
+    smaller = SPACE.without({"mid/0": ["conv3d"], "down.1/0": ["none"]})
+    latency, quality = FormulaLatency(smaller), FormulaQuality()
+
+    result = run(storage, quality, space=smaller, latency=latency, evaluations=1000)
+
+    left = {one.id for one in SPACE.enumerate() if one.choices[1] != "none" and one.choices[2] != "conv3d"}
+    assert set(quality.calls) == left
+    assert {member.architecture.id for member in result.front} == true_front(smaller, latency)
+
+
+@pytest.mark.parametrize("first", ["all candidates", "fewer"])
+def test_a_study_goes_on_only_with_the_same_set_of_candidates(storage, first):
+    smaller = SPACE.without({"mid/0": ["conv3d"]})
+    spaces = (SPACE, smaller) if first == "all candidates" else (smaller, SPACE)
+    run(storage, space=spaces[0], latency=FormulaLatency(spaces[0]), evaluations=3)
+
+    with pytest.raises(ConfigError, match="was made with another set of candidates"):
+        run(storage, space=spaces[1], latency=FormulaLatency(spaces[1]), evaluations=6)
+
+    assert run(storage, space=spaces[0], latency=FormulaLatency(spaces[0]), evaluations=6).scored == 3
+
+
 # Ends
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ import pytest
 import yaml
 from diffusers import UNet2DConditionModel
 from hypothesis import given
+from hypothesis import strategies as st
 
 import nas.space.layers
+from nas.errors import ArchitectureError, ConfigError
 from nas.files import write_yaml
 from nas.space import SearchSpace, json_schema, layer_class, layer_kinds
-from tests.space.spaces import QUICKSTART, few, space_values, tiny, tiny_space
+from tests.space.spaces import QUICKSTART, few, space_values, spaces, tiny, tiny_space
 
 ROOT = QUICKSTART.parents[1]
 
@@ -61,6 +64,75 @@ def test_fingerprint_ignores_what_weights_do_not_depend_on() -> None:
     )
     unused = tiny_space(layers=tiny()["layers"] | {"unused": {"kind": "conv3d"}})
     assert tiny_space().fingerprint == explicit.fingerprint == unused.fingerprint
+
+
+@few
+@given(spaces, st.integers(0, 2**32))
+def test_a_smaller_space_holds_just_the_architectures_without_what_was_removed(space: SearchSpace, seed: int) -> None:
+    rng = random.Random(seed)
+    removed = {slot.id: rng.sample(slot.candidates, rng.randrange(len(slot.candidates))) for slot in space.slots}
+    everything = list(space.enumerate())
+    smaller = space.without({name: frozenset(lost) for name, lost in removed.items()})
+    left = [
+        one
+        for one in everything
+        if not any(name in removed[slot.id] for slot, name in zip(space.slots, one.choices, strict=True))
+    ]
+    assert list(smaller.enumerate()) == left
+    assert smaller.count() == len(left)
+    assert {smaller.sample(rng), smaller.smallest(), *smaller.covering()} <= set(left)
+    assert set(smaller.sample_distinct(rng, min(3, len(left)))) <= set(left)
+    assert smaller.mutate(rng.choice(left), rng, slots=2) in left
+    assert [smaller.check(one) for one in left] == left
+    assert [smaller.lower(one) for one in smaller.covering()] == [space.lower(one) for one in smaller.covering()]
+    assert {name: set(lost) for name, lost in smaller.removed.items()} == {
+        name: set(lost) for name, lost in removed.items() if lost
+    }
+    assert list(space.enumerate()) == everything
+    for one in set(everything) - set(left):
+        with pytest.raises(ArchitectureError, match=" was removed from "):
+            smaller.check(one)
+        with pytest.raises(ArchitectureError, match=" was removed from "):
+            smaller.architecture(one.choices)
+
+
+def test_a_smaller_space_is_the_same_space_to_weights_and_files(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    write_yaml(path, tiny())
+    space = SearchSpace.load(path)
+    smaller = space.without({"mid/0": ["none", "conv3d"]}).without({"mid/0": ["self_attention_3d"], "up.1/0": ["none"]})
+    assert [slot.candidates for slot in smaller.slots if slot.stage == "mid"] == [("cross_attention_1d",)]
+    assert smaller.removed == {"mid/0": ("none", "conv3d", "self_attention_3d"), "up.1/0": ("none",)}
+    assert smaller.count() == 4 * 1 * 2 * 1 * 2
+    assert smaller.smallest().choices == (
+        "none", "cross_attention_1d", "separable_conv1d", "self_attention_3d", "none"
+    )  # fmt: skip
+    assert smaller.uniform("none") is None
+    assert (smaller.fingerprint, smaller.name, smaller.where) == (space.fingerprint, "tiny", path)
+    assert (smaller.file, smaller.candidates, smaller.to_dict()) == (space.file, space.candidates, space.to_dict())
+    assert (space.removed, space.count()) == ({}, tiny_space().count())
+    back = SearchSpace.from_dict(smaller.to_dict())
+    assert (back.fingerprint, back.count()) == (space.fingerprint, space.count())
+
+
+@pytest.mark.parametrize(
+    ("removed", "says"),
+    [
+        ({"mid/1": ["conv3d"]}, r"no slot 'mid/1' \(known: down.0/0, mid/0, up.0/1, up.1/0, up.1/1\)"),
+        ({"mid": ["conv3d"]}, "no slot 'mid'"),
+        ({"mid/0": ["conv1d"]}, r"slot mid/0 has no candidate 'conv1d' \(known: none, conv3d, self_attention_3d"),
+        ({"up.0/1": ["separable_conv1d", "cross_attention_3d"]}, "slot up.0/1 is left without candidates; keep one of"),
+    ],
+)
+def test_what_cannot_be_removed_is_refused(removed: dict[str, list[str]], says: str) -> None:
+    with pytest.raises(ConfigError, match=f"^search space: {says}"):
+        tiny_space().without(removed)
+
+
+def test_what_was_removed_once_cannot_be_removed_again() -> None:
+    smaller = tiny_space().without({"mid/0": ["conv3d"]})
+    with pytest.raises(ConfigError, match="slot mid/0 has no candidate 'conv3d'"):
+        smaller.without({"mid/0": ["conv3d"]})
 
 
 def test_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""What the verbs that measure latencies or read tables share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nas.latency import LatencyTable, Protocol, Removed
+    from nas.space import SearchSpace
+
+TableToWrite = Annotated[Path, typer.Option("--table", help="Latency table (CSV) to write, or to go on with.")]
+RuntimeOption = Annotated[
+    str, typer.Option(help="What executes the blocks: onnxruntime, torch, coreml, or one of your own.")
+]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Processor threads (default: the runtime's).")]
+DeviceOption = Annotated[str | None, typer.Option(help="Name to record (default: this machine's processor).")]
+RoundsOption = Annotated[int, typer.Option(help="Timed calls of each, at least.")]
+IntervalOption = Annotated[float, typer.Option(help="Measure until the 95% interval is within +- this many percent.")]
+SecondsOption = Annotated[float, typer.Option(help="Or until the calls of one have taken so many seconds.")]
+DriftOption = Annotated[
+    float, typer.Option(help="Measure again what fell into a time when the machine was so many percent slower.")
+]
+ConversionsOption = Annotated[
+    Path | None, typer.Option(help="Folder that keeps converted networks for another time (default: none kept).")
+]
+
+
+def protocol(rounds: int, interval_percent: float, max_seconds: float, drift_percent: float) -> Protocol:
+    """The protocol of these options; raises `ConfigError` for impossible ones."""
+    from nas.files import parse
+    from nas.latency import Protocol
+
+    options = {
+        "rounds": rounds,
+        "interval_percent": interval_percent,
+        "max_seconds": max_seconds,
+        "drift_percent": drift_percent,
+    }
+    return parse(options, Protocol, where="options")
+
+
+def open_usable(space: Path, table: Path, *, quiet: bool) -> tuple[SearchSpace, LatencyTable, tuple[Removed, ...]]:
+    """What of a space can run where a table was measured; says what was left out, unless it is to be quiet."""
+    from nas.latency import LatencyTable, usable_space
+    from nas.space import SearchSpace
+
+    measured = LatencyTable.load(table)
+    usable, removed = usable_space(SearchSpace.load(space), measured)
+    for each in () if quiet else removed:
+        typer.echo(f"left out: {each}")
+    return usable, measured, removed

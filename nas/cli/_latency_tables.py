@@ -1,0 +1,115 @@
+"""The verbs of `nas latency` that look at tables and change none: `show`, `job`, `diff`, `merge`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
+from nas.cli._latency import DeviceOption, RuntimeOption, TableToWrite, ThreadsOption
+
+TableArgument = Annotated[Path, typer.Argument(metavar="TABLE", help="Latency table (CSV).")]
+
+
+def show(
+    table: TableArgument,
+    space: Annotated[Path | None, typer.Option(help="Search space (YAML): show its blocks only.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the latency of each layer in each slot of --space (.png, .svg, .pdf).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what a table was measured on and its rows, the slowest first."""
+    from nas.errors import ConfigError
+    from nas.latency import LatencyTable, space_blocks
+    from nas.report import plot_latency_heat_map
+    from nas.report.latency_rows import key_cells, table_cells, table_data, table_facts, table_keys
+    from nas.space import SearchSpace
+
+    if figure is not None and space is None:
+        hint = "name the search space with --space SPACE"
+        raise ConfigError("--figure draws the slots of a search space", where="options", hint=hint)
+    found, loaded = LatencyTable.load(table), None if space is None else SearchSpace.load(space)
+    blocks = None if loaded is None else space_blocks(loaded)
+    if figure is not None and loaded is not None:
+        plot_latency_heat_map(loaded, found, figure)
+    if as_json:
+        emit_json(table_data(found, blocks))
+        return
+    emit_table(str(table), [{"": name, " ": fact} for name, fact in table_facts(found).items()])
+    emit_table("Blocks, the slowest first, in ms per call", table_cells(found, blocks))
+    emit_table("Keys", key_cells(table_keys(found, blocks)))
+
+
+def job(
+    space: SpaceArgument,
+    table: TableToWrite,
+    runtime: RuntimeOption = "onnxruntime",
+    threads: ThreadsOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what `nas profile` with the same options would find: how far each block has come."""
+    from nas.latency import job_states
+    from nas.runtimes import get_runtime
+    from nas.space import SearchSpace
+
+    states = job_states(SearchSpace.load(space), get_runtime(runtime, threads=threads), table, device=device)
+    counts = dict(Counter(states.values()))
+    if as_json:
+        blocks = [{"key": block.key, "kind": block.kind, "state": state} for block, state in states.items()]
+        emit_json({"table": str(table), "counts": counts, "blocks": blocks})
+        return
+    emit_table(str(table), [{"state": state, "block": block.key} for block, state in states.items()])
+    typer.echo(", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items()))
+
+
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="FIRST", help="Latency table (CSV).")],
+    second: Annotated[Path, typer.Argument(metavar="SECOND", help="Another, of any device and runtime.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Print two tables side by side, with the ratio of second to first."""
+    from nas.latency import LatencyTable, compare_tables
+    from nas.report.latency_changes import difference_cells, difference_data
+    from nas.report.latency_rows import conditions_text, key_cells
+
+    tables = [LatencyTable.load(path) for path in (first, second)]
+    differences = compare_tables(*tables)
+    found = difference_data(differences)
+    conditions = [conditions_text(each.metadata) for each in tables]
+    if as_json:
+        emit_json({"first": conditions[0], "second": conditions[1], **found})
+        return
+    typer.echo(f"first: {first}, {conditions[0]}\nsecond: {second}, {conditions[1]}")
+    emit_table("Latency, second over first", difference_cells(differences))
+    emit_table("Keys", key_cells(each.key for each in differences))
+    if found["compared"]:
+        typer.echo(
+            f"median ratio {found['median_ratio']:.3g} over {found['compared']} blocks; "
+            f"the 95% intervals of {found['apart']} of them have no point in common"
+        )
+    else:
+        typer.echo("no block has a latency in both")
+
+
+def merge(
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Latency tables (CSV) of one device.")],
+    out: Annotated[Path, typer.Option(help="Latency table (CSV) to write; it must not exist.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Unite tables of one device, runtime and settings; of two rows of one block, the newer one stays."""
+    from nas.latency import merge_files
+    from nas.report.latency_changes import superseded_data, superseded_lines
+
+    merged = merge_files(tables, out)
+    if as_json:
+        data = {"table": str(out), "rows": len(merged.table), "superseded": superseded_data(merged.superseded)}
+        emit_json(data)
+        return
+    for line in superseded_lines(merged.superseded):
+        typer.echo(line)
+    typer.echo(f"{out}: {len(merged.table)} rows; {len(merged.superseded)} older ones dropped")

@@ -1,0 +1,50 @@
+"""The runtime that a table was measured with, and whether this machine may measure what belongs beside it."""
+
+from __future__ import annotations
+
+from nas.errors import TableError
+from nas.latency.profiling import require_available
+from nas.latency.statistics import STATISTIC
+from nas.latency.table import LatencyTable
+from nas.runtimes import Runtime, cpu_model, get_runtime, runtime_options
+
+
+def table_runtime(table: LatencyTable) -> Runtime:
+    """The runtime a table was measured with, with the same settings."""
+    return get_runtime(table.metadata.runtime, **runtime_options(table.metadata.settings))
+
+
+def matching_runtime(table: LatencyTable, runtime: Runtime | None) -> Runtime:
+    """The runtime to measure with what is compared with a table.
+
+    Args:
+        table: The table.
+        runtime: The runtime that was asked for; the table's own when `None`.
+
+    Raises:
+        TableError: The table is of another machine, of other settings, or of another statistic.
+        RuntimeUnavailableError: The runtime cannot measure here.
+    """
+    runtime = runtime or table_runtime(table)
+    require_available(runtime)
+    metadata = table.metadata
+    if runtime.settings != metadata.settings:
+        raise TableError(
+            f"measured with {metadata.settings}, not {runtime.settings}",
+            where=table.where,
+            hint="leave out the runtime to use the table's own",
+        )
+    another = f"nas profile SPACE --runtime {metadata.runtime} --table ANOTHER.csv"
+    if metadata.cpu != cpu_model():
+        raise TableError(
+            f"measured on {metadata.device} ({metadata.cpu}), this machine is {cpu_model()}",
+            where=table.where,
+            hint=f"go to where it was measured, or profile this machine into another table: {another}",
+        )
+    if metadata.statistic != STATISTIC:
+        raise TableError(
+            f"statistic is {metadata.statistic!r}, networks are measured by {STATISTIC!r}",
+            where=table.where,
+            hint=f"measure the blocks the same way: {another}",
+        )
+    return runtime

@@ -1,0 +1,108 @@
+"""Fitting a latency table to whole networks: which ones to take, and measuring them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+
+from nas.files import derive_seed
+from nas.latency.conditions import matching_runtime
+from nas.latency.fit import FittedNetwork, LatencyFit, require_enough
+from nas.latency.loading import reference_block
+from nas.latency.measuring import Protocol
+from nas.latency.networks import measure_plans
+from nas.latency.predictor import LatencyPredictor
+from nas.latency.table import LatencyTable
+from nas.runtimes import Runtime
+from nas.space import Architecture, SearchSpace
+
+POOL = 512
+"""Random architectures among which those to measure are chosen."""
+
+
+def fit_architectures(
+    space: SearchSpace, predictor: LatencyPredictor, count: int, seed: int
+) -> tuple[Architecture, ...]:
+    """Random architectures from fast to slow.
+
+    They stand at equal distances in a larger random sample that is sorted by predicted latency, its fastest and its
+    slowest among them: what is fitted to them holds over all of that range.
+
+    Args:
+        space: The search space.
+        predictor: Predicts its latencies.
+        count: How many; all of the space where it has fewer.
+        seed: Equal seeds give equal architectures.
+
+    Returns:
+        Distinct architectures, the fastest first.
+
+    Raises:
+        TableError: A block of the space is not in the predictor's table.
+    """
+    rng = random.Random(derive_seed(seed, "latency fit"))
+    pool = space.sample_distinct(rng, min(max(POOL, count), space.count()))
+    order = np.argsort(predictor.predict_many(pool), kind="stable")
+    places = np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)
+    return tuple(pool[place] for place in order[places])
+
+
+def fit_networks(
+    space: SearchSpace,
+    table: LatencyTable,
+    runtime: Runtime | None,
+    *,
+    networks: int = 10,
+    seed: int = 0,
+    protocol: Protocol | None = None,
+    folder: str | Path | None = None,
+) -> LatencyFit:
+    """Measure whole denoising networks, in turn, and fit the sum of their blocks to them.
+
+    Args:
+        space: The search space.
+        table: Latencies of its blocks; it must be of this machine.
+        runtime: What executes the networks; the one the table was measured with when `None`.
+        networks: How many, at least 3; all of the space where it has fewer.
+        seed: Equal seeds give equal networks.
+        protocol: How finely to measure; the defaults when left out.
+        folder: Where converted networks are kept for another time; a temporary folder when left out.
+
+    Returns:
+        The fit; `LatencyFit.save` puts it beside the table.
+
+    Raises:
+        ConfigError: There are fewer than 3 networks.
+        TableError: The table is of another machine or runtime, or lacks a block.
+        RuntimeUnavailableError: The runtime cannot measure here.
+        OutOfMemoryError: A network does not fit.
+    """
+    require_enough(min(networks, space.count()))
+    runtime = matching_runtime(table, runtime)
+    predictor = LatencyPredictor(space, table)
+    chosen = fit_architectures(space, predictor, networks, seed)
+    plans = {one.id: space.lower(one) for one in chosen}
+    reference = reference_block(space)
+    (found,) = measure_plans(
+        plans,
+        runtime,
+        reference,
+        protocol=protocol,
+        folder=folder,
+        reference_ms=table.reference_ms(reference.key),
+    )
+    return LatencyFit.of(
+        space,
+        table,
+        [
+            FittedNetwork(
+                architecture=one.id,
+                choices=one.choices,
+                sum_ms=predictor.predict(one).unet_ms,
+                measured_ms=found[one.id].latency_ms,
+            )
+            for one in chosen
+        ],
+    )

@@ -1,0 +1,122 @@
+"""From blocks to calls that can be timed: loaded in groups that fit in memory, beside one reference block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+from nas.errors import OutOfMemoryError, RuntimeUnavailableError
+from nas.latency.conversions import Conversions
+from nas.latency.measuring import Call
+from nas.latency.rows import LatencyRow
+from nas.models import block_cost, example_inputs
+from nas.runtimes import block_convertible, memory_guard, to_arrays
+from nas.space import Block, SearchSpace
+
+GROUP_BYTES = 4 * 2**30
+"""Blocks are loaded at once until they need this much; those that are measured together compare best."""
+
+_BYTES_PER_WEIGHT = 4
+
+
+@dataclass
+class Group:
+    """Blocks that are measured together.
+
+    Args:
+        reference: Name and call of the reference block.
+        calls: The blocks that can be timed, by key.
+        blocks: All blocks of the group, by key.
+        memory_bytes: What the runtime says each of them needs; `None` where it does not say.
+        refused: Why a block cannot be timed: `out_of_memory` or `over_memory_budget`.
+    """
+
+    reference: tuple[str, Call]
+    calls: dict[str, Call] = field(default_factory=dict)
+    blocks: dict[str, Block] = field(default_factory=dict)
+    memory_bytes: dict[str, int | None] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def reference_block(space: SearchSpace) -> Block:
+    """The block that shows drift: the first resnet of the network, common work of a common length."""
+    blocks = space.lower(space.smallest()).blocks
+    return next((block for block in blocks if block.kind == "resnet"), blocks[0])
+
+
+def groups(
+    blocks: Sequence[Block], reference: Block, conversions: Conversions, memory_budget_bytes: int | None
+) -> Iterator[Group]:
+    """Load blocks group by group; a group is released before the next one is loaded.
+
+    Raises:
+        RuntimeUnavailableError: There is a memory budget, and the runtime reports no memory.
+        OutOfMemoryError: Not even the reference block fits.
+    """
+    watch = (reference.key, load_call(reference, conversions)[0])
+    group = Group(watch)
+    loaded_bytes = 0
+    for block in blocks:
+        needed = _add(group, block, conversions, memory_budget_bytes)
+        loaded_bytes += needed
+        if loaded_bytes > GROUP_BYTES:
+            yield group
+            group, loaded_bytes = Group(watch), 0
+    if group.blocks:
+        yield group
+
+
+def load_call(block: Block, conversions: Conversions) -> tuple[Call, int | None]:
+    """A block as a call on example inputs, called once, with the memory that the runtime says it needs.
+
+    Raises:
+        OutOfMemoryError: It does not fit.
+    """
+    executable = conversions.load(block.key, partial(block_convertible, block))
+    inputs = to_arrays(example_inputs(block))
+    with memory_guard():
+        memory_bytes = executable.peak_memory_bytes(inputs)
+        call = executable.bind(inputs)
+        call()
+    return call, memory_bytes
+
+
+def too_large(group: Group) -> Iterable[LatencyRow]:
+    """The rows of the blocks of a group that cannot be timed."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    for key, status in group.refused.items():
+        yield LatencyRow.model_validate(
+            {
+                "key": key,
+                "kind": group.blocks[key].kind,
+                "status": status,
+                "memory_bytes": group.memory_bytes[key],
+                "provenance": "measured",
+                "measured_at": now,
+            }
+        )
+
+
+def _add(group: Group, block: Block, conversions: Conversions, memory_budget_bytes: int | None) -> int:
+    """Load a block into a group; returns the bytes it holds from now on."""
+    group.blocks[block.key] = block
+    group.memory_bytes[block.key] = None
+    try:
+        call, memory_bytes = load_call(block, conversions)
+    except OutOfMemoryError:
+        group.refused[block.key] = "out_of_memory"
+        return 0
+    group.memory_bytes[block.key] = memory_bytes
+    if memory_budget_bytes is not None:
+        if memory_bytes is None:
+            raise RuntimeUnavailableError(
+                f"runtime {conversions.runtime.name} does not report how much memory a block needs",
+                hint="leave out the memory budget",
+            )
+        if memory_bytes > memory_budget_bytes:
+            group.refused[block.key] = "over_memory_budget"
+            return 0
+    group.calls[block.key] = call
+    return memory_bytes or _BYTES_PER_WEIGHT * block_cost(block).parameters

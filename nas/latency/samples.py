@@ -1,0 +1,114 @@
+"""The raw samples beside a table: every timed call, so that statistics can be computed again.
+
+One line of JSON per stretch of rounds, written as soon as it is measured. A killed process leaves at most one
+torn line, at the end; it is dropped, and what came before counts when measuring goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+from pydantic import AwareDatetime, Field
+
+from nas.errors import TableError
+from nas.files import StrictModel, read_text, storage_errors, write_text
+from nas.latency.measuring import Stretch
+
+_Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Samples = Annotated[tuple[_Milliseconds, ...], Field(min_length=1)]
+
+
+class SampleRecord(StrictModel):
+    """One stretch of rounds, as it stands in the file.
+
+    Args:
+        measured_at: When it ended.
+        conditions: Digest of what was measured on; that of the table beside it.
+        reference: Key of the reference block.
+        reference_ms: Its calls.
+        samples_ms: The calls of each block, by key.
+    """
+
+    measured_at: AwareDatetime
+    conditions: str
+    reference: str
+    reference_ms: _Samples
+    samples_ms: dict[str, _Samples]
+
+    @property
+    def stretch(self) -> Stretch:
+        """The stretch."""
+        return Stretch(self.reference, self.reference_ms, self.samples_ms)
+
+
+class SampleLog:
+    """The samples of one table.
+
+    Args:
+        path: The file; see `samples_path`.
+        conditions: Digest of what the table is measured on.
+    """
+
+    def __init__(self, path: str | Path, conditions: str) -> None:
+        self.path, self.conditions = Path(path), conditions
+
+    def append(self, record: SampleRecord) -> None:
+        """Add a stretch at the end; on disk when this returns."""
+        with storage_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(record.model_dump_json() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    def read(self) -> list[SampleRecord]:
+        """All stretches, in the order they were measured; none where there is no file.
+
+        Raises:
+            TableError: A line is damaged, or belongs to a table of other conditions; names the line.
+        """
+        if not self.path.is_file():
+            return []
+        return [self._parse(number, line) for number, line in self._lines()]
+
+    def mend(self) -> None:
+        """Remove the torn line that a killed process may have left at the end."""
+        if self.path.is_file() and (text := read_text(self.path, error=TableError)) and not text.endswith("\n"):
+            write_text(self.path, text[: text.rfind("\n") + 1])
+
+    def keep(self, keys: Iterable[str], others: Iterable[SampleRecord]) -> None:
+        """Write the samples of some blocks, taken from other logs, in place of what is there."""
+        wanted = set(keys)
+        lines = []
+        for record in others:
+            samples = {key: values for key, values in record.samples_ms.items() if key in wanted}
+            if samples:
+                kept = record.model_copy(update={"samples_ms": samples, "conditions": self.conditions})
+                lines.append(kept.model_dump_json() + "\n")
+        write_text(self.path, "".join(lines))
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        text = read_text(self.path, error=TableError)
+        whole = text[: text.rfind("\n") + 1]
+        return ((number, line) for number, line in enumerate(whole.split("\n")[:-1], start=1))
+
+    def _parse(self, number: int, line: str) -> SampleRecord:
+        where = f"{self.path}: line {number}"
+        try:
+            record = SampleRecord.model_validate_json(line)
+        except pydantic.ValidationError as error:
+            hint = "remove the line; what it held will be measured again where it is needed"
+            raise TableError("not a stretch of samples", where=where, hint=hint) from error
+        if record.conditions != self.conditions:
+            hint = "these samples are another table's: restore the file, or remove it"
+            raise TableError("measured under other conditions than the table beside it", where=where, hint=hint)
+        return record
+
+
+def samples_path(table: str | Path) -> Path:
+    """The file of raw samples beside a table's CSV."""
+    return Path(table).with_suffix(".samples.jsonl")

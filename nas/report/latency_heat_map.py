@@ -1,0 +1,121 @@
+"""The heat map of a latency table: what each layer takes in each place of a search space."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from nas.errors import ConfigError
+from nas.latency import LatencyRow, LatencyTable
+from nas.report.latency_rows import conditions_text, provenance_text
+from nas.report.style import FAINT, INK, MUTED, add_title, check_format, new_figure, save_figure
+from nas.space import SearchSpace
+
+CELL_WIDTH_IN, CELL_HEIGHT_IN = 0.95, 0.42
+MARGIN_IN = (2.6, 2.2)
+DARK = 0.65
+"""From this share of the colour scale on, text is white."""
+
+Place = tuple[str, str]
+"""A slot and a candidate of it."""
+
+
+def plot_latency_heat_map(space: SearchSpace, table: LatencyTable, path: str | Path) -> Path:
+    """Draw the latency of each temporal layer in each slot.
+
+    Args:
+        space: The search space.
+        table: A table that has all of its temporal layers.
+        path: Figure to write; its suffix, .png, .svg or .pdf, decides the format.
+
+    Raises:
+        ConfigError: The suffix is unknown, or the space has no temporal layer.
+        TableError: A layer is not in the table.
+    """
+    path = check_format(path)
+    return save_figure(draw_latency_heat_map(space, table), path)
+
+
+def draw_latency_heat_map(space: SearchSpace, table: LatencyTable) -> Figure:
+    """The figure of `plot_latency_heat_map`, to show in a notebook or to draw on."""
+    rows = _placed_rows(space, table)
+    names = list(dict.fromkeys(name for _, name in rows))
+    if not names:
+        raise ConfigError("no slot offers a temporal layer, there is nothing to draw", where=space.where)
+    slots = [slot.id for slot in space.slots]
+    width, height = MARGIN_IN[0] + CELL_WIDTH_IN * len(names), MARGIN_IN[1] + CELL_HEIGHT_IN * len(slots)
+    figure = new_figure(width, height)
+    axes = figure.subplots()
+    _draw_cells(axes, {(slots.index(slot), names.index(name)): row for (slot, name), row in rows.items()})
+    axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(slots) - 0.5, -0.5))
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(slots)), slots)
+    axes.set_ylabel("slot (stage/position)", color=INK)
+    axes.tick_params(colors=MUTED, labelsize=9, length=0)
+    axes.spines[:].set_visible(False)
+    add_title(axes, f"{space.name}: ms per call of each temporal layer")
+    axes.text(0, 1.0, "darker is slower, on a logarithmic scale\n", transform=axes.transAxes, fontsize=8.5, color=MUTED)
+    caption = textwrap.wrap(_caption(table, rows), int(13 * width))
+    figure.supxlabel("\n".join(caption), x=0.02, ha="left", fontsize=8, color=MUTED)
+    return figure
+
+
+def _placed_rows(space: SearchSpace, table: LatencyTable) -> dict[Place, LatencyRow]:
+    """The row of each candidate in each slot, read off plans; `none` places no block."""
+    rows: dict[Place, LatencyRow] = {}
+    for variant in space.covering():
+        chosen = dict(zip((slot.id for slot in space.slots), variant.choices, strict=True))
+        for node in space.lower(variant).nodes:
+            if node.slot is not None:
+                row = table.rows.get(node.block.key)
+                # `row` of the table says what to do about a block that it lacks.
+                rows[node.slot, chosen[node.slot]] = row or table.row(node.block, space=space.where)
+    return rows
+
+
+def _draw_cells(axes: Axes, rows: Mapping[tuple[int, int], LatencyRow]) -> None:
+    latencies_ms = [row.latency_ms for row in rows.values() if row.latency_ms is not None]
+    low_ms, high_ms = (min(latencies_ms), max(latencies_ms)) if latencies_ms else (1.0, 1.0)
+    # Latencies are compared by their ratios; a little room keeps one single value on the scale.
+    norm, colours = LogNorm(0.9 * low_ms, 1.1 * high_ms), mpl.colormaps["Blues"]
+    mixed = len({found.provenance for found in rows.values()}) > 1
+    for (row, column), found in rows.items():
+        if found.latency_ms is None:
+            _draw_refused(axes, row, column, found)
+            continue
+        share = float(norm(found.latency_ms))
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colours(share), edgecolor="white"))
+        colour = "white" if share > DARK else INK
+        text = _number(found.latency_ms) + (f"\n{found.provenance}" if mixed else "")
+        axes.text(column, row, text, ha="center", va="center", fontsize=7.5 if mixed else 9, color=colour)
+
+
+def _draw_refused(axes: Axes, row: int, column: int, found: LatencyRow) -> None:
+    axes.add_patch(
+        Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="white", edgecolor=FAINT, hatch="////", linewidth=0)
+    )
+    text = {"out_of_memory": "out of\nmemory", "over_memory_budget": "over\nbudget"}[found.status]
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=INK, bbox=box)
+
+
+def _number(latency_ms: float) -> str:
+    return f"{latency_ms:,.0f}" if latency_ms >= 100 else f"{latency_ms:#.3g}"
+
+
+def _caption(table: LatencyTable, rows: Mapping[Place, LatencyRow]) -> str:
+    """Where the figures come from, and what cells without a figure mean."""
+    kinds = provenance_text(rows.values()) or "no"
+    sentences = [f"{kinds[0].upper()}{kinds[1:]} latency at batch 1 on {conditions_text(table.metadata)}."]
+    if kinds == "measured":
+        sentences.append(f"Figures are the {table.metadata.statistic} of the timed calls.")
+    if not all(row.usable for row in rows.values()):
+        sentences.append("Hatched: could not run there.")
+    return " ".join([*sentences, "Empty: not a candidate of that slot."])

@@ -1,0 +1,173 @@
+"""Latency tables as cells to read and as plain data for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from nas.formatting import Cell, cell_text
+from nas.latency import LatencyRow, LatencyTable, TableMetadata, samples_path
+from nas.space import Block
+
+_FIGURES = ("ms", "± %", "samples", "stopped", "drift %", "memory")
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def bytes_text(size_bytes: int) -> str:
+    """A number of bytes to read, e.g. `1.5 MiB`."""
+    value, unit = float(size_bytes), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.3g} {_UNITS[unit]}"
+
+
+def moment_text(at: datetime) -> str:
+    """A moment to read, in universal time."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def conditions_text(metadata: TableMetadata) -> str:
+    """What latencies were measured on, in a few words: device, runtime, precision, where it ran, threads."""
+    threads = [] if metadata.threads is None else [f"{metadata.threads} thread{'s' * (metadata.threads != 1)}"]
+    return ", ".join([metadata.device, metadata.runtime, metadata.precision, metadata.compute_unit, *threads])
+
+
+def provenance_text(rows: Iterable[LatencyRow]) -> str:
+    """Where latencies come from: `measured`, `estimated` or `published`, or several of these."""
+    return " and ".join(sorted({row.provenance for row in rows if row.usable}, reverse=True))
+
+
+def interval_percent(row: LatencyRow) -> float | None:
+    """Half the width of the 95% interval of a latency, in percent of it; `None` where the row has none."""
+    if row.latency_ms is None or row.ci_low_ms is None or row.ci_high_ms is None:
+        return None
+    return 50 * (row.ci_high_ms - row.ci_low_ms) / row.latency_ms
+
+
+def refusal_text(row: LatencyRow, metadata: TableMetadata) -> str:
+    """Why a row has no latency, in a few words."""
+    if row.status == "out_of_memory":
+        return "out of memory"
+    budget = "" if metadata.memory_budget_bytes is None else f" of {bytes_text(metadata.memory_budget_bytes)}"
+    return f"over the memory budget{budget}"
+
+
+def table_facts(table: LatencyTable) -> dict[str, str]:
+    """What a table says about itself and how it was made, by name; what it does not know is left out."""
+    metadata = table.metadata
+    facts = {
+        "device": conditions_text(metadata),
+        "processor": metadata.cpu,
+        "converted to opset": metadata.opset,
+        "versions": _pairs(metadata.versions),
+        "search spaces": ", ".join(metadata.spaces),
+        "blocks": _counts(table.rows.values()),
+        "complete": "yes" if metadata.complete else "no; the command that began it goes on with it",
+        "memory budget": metadata.memory_budget_bytes and bytes_text(metadata.memory_budget_bytes),
+        "latency": f"{metadata.statistic} of the timed calls"
+        if any(row.samples for row in table.rows.values())
+        else None,
+        "protocol": _pairs(metadata.protocol),
+        "reference block": metadata.reference,
+        "measured": _period(metadata),
+        "processors allowed": metadata.affinity and ", ".join(map(str, metadata.affinity)),
+        "processor share": metadata.processor_share and f"{metadata.processor_share:.0%} at worst",
+        "load average": metadata.load_average and f"{metadata.load_average:.2f} at most",
+        "raw samples": _samples_file(table) or "none beside the table",
+    }
+    return {name: str(fact) for name, fact in facts.items() if fact}
+
+
+def table_cells(table: LatencyTable, blocks: Collection[Block] | None = None) -> list[dict[str, Cell]]:
+    """The rows of a table to read: the slowest first, then blocks without latency and why they have none.
+
+    Args:
+        table: The table.
+        blocks: These only, also those that are not in the table; all rows when `None`.
+
+    Returns:
+        Cells with a number for each block; `key_cells` says which key it stands for.
+    """
+    found, missing = _chosen(table, blocks)
+    shown = [_cells(row, table.metadata) for row in found]
+    blank = dict.fromkeys(_FIGURES)
+    shown += [{"kind": block.kind, **blank, "stopped": "not in the table"} for block in missing]
+    return [{"#": number, **cells} for number, cells in enumerate(shown, start=1)]
+
+
+def table_keys(table: LatencyTable, blocks: Collection[Block] | None = None) -> list[str]:
+    """The keys of `table_cells`, in its order."""
+    found, missing = _chosen(table, blocks)
+    return [row.key for row in found] + [block.key for block in missing]
+
+
+def key_cells(keys: Iterable[str]) -> list[dict[str, Cell]]:
+    """Keys with the numbers of their blocks; they are long, and would leave no room for figures beside them."""
+    return [{"#": number, "block": key} for number, key in enumerate(keys, start=1)]
+
+
+def table_data(table: LatencyTable, blocks: Collection[Block] | None = None) -> dict[str, Any]:
+    """A table as plain data; `blocks` as for `table_cells`."""
+    found, missing = _chosen(table, blocks)
+    return {
+        "metadata": table.metadata.model_dump(mode="json"),
+        "samples_file": _samples_file(table),
+        "blocks": [row.model_dump(mode="json") | {"interval_percent": interval_percent(row)} for row in found],
+        "missing": [block.key for block in missing],
+    }
+
+
+def outcome_lines(table: LatencyTable, blocks: Collection[Block]) -> list[str]:
+    """What profiling has come to, one line per fact: measured, stopped for time, each block without latency."""
+    found, _ = _chosen(table, blocks)
+    late = sum(row.stopped == "time" for row in found)
+    lines = [f"{conditions_text(table.metadata)}: {_counts(found)}"]
+    lines += [f"{late} of them stopped for time, before they were precise"] if late else []
+    return lines + [_refusal_line(row, table.metadata) for row in found if not row.usable]
+
+
+def _chosen(table: LatencyTable, blocks: Collection[Block] | None) -> tuple[list[LatencyRow], list[Block]]:
+    """Rows, slowest first and those without latency last; and the blocks that have none."""
+    keys = table.rows.keys() if blocks is None else [block.key for block in blocks if block in table]
+    found = sorted((table.rows[key] for key in keys), key=lambda row: (not row.usable, -(row.latency_ms or 0)))
+    return found, [block for block in blocks or () if block not in table]
+
+
+def _cells(row: LatencyRow, metadata: TableMetadata) -> dict[str, Cell]:
+    figures = (
+        row.latency_ms,
+        interval_percent(row),
+        row.samples or None,
+        row.stopped or (row.provenance if row.usable else refusal_text(row, metadata)),
+        row.drift_percent,
+        None if row.memory_bytes is None else bytes_text(row.memory_bytes),
+    )
+    return {"kind": row.kind, **dict(zip(_FIGURES, figures, strict=True))}
+
+
+def _counts(rows: Collection[LatencyRow]) -> str:
+    usable = [row for row in rows if row.usable]
+    counts = f"{len(usable)} block{'s' * (len(usable) != 1)} {provenance_text(usable)}".rstrip()
+    return counts + (f", {len(rows) - len(usable)} refused" if len(usable) < len(rows) else "")
+
+
+def _refusal_line(row: LatencyRow, metadata: TableMetadata) -> str:
+    needed = "" if row.memory_bytes is None else f" (needs {bytes_text(row.memory_bytes)})"
+    return f"{refusal_text(row, metadata)}{needed}: {row.key}"
+
+
+def _samples_file(table: LatencyTable) -> str | None:
+    file = None if table.where is None else samples_path(table.where)
+    return str(file) if file is not None and file.is_file() else None
+
+
+def _period(metadata: TableMetadata) -> str | None:
+    if metadata.began_at is None or metadata.ended_at is None:
+        return None
+    return f"{moment_text(metadata.began_at)} to {moment_text(metadata.ended_at)}"
+
+
+def _pairs(values: Mapping[str, Cell]) -> str:
+    return ", ".join(f"{name} {cell_text(value)}" for name, value in values.items())

@@ -1,0 +1,54 @@
+"""Plans made from parts of plans: what latency can be measured in, beside single blocks and whole networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nas.space.plan import Block, Node, Plan, TensorSpec
+
+_CONTINUES_CELL = frozenset({"spatial_transformer"})
+
+
+def fragment(nodes: Sequence[Node]) -> Plan:
+    """Some nodes of a plan as a plan of their own.
+
+    Args:
+        nodes: The nodes, in their order. What they read from elsewhere becomes an input, and the last one writes
+            the output.
+    """
+    written = {node.name for node in nodes}
+    inputs: dict[str, TensorSpec] = {}
+    for node in nodes:
+        for name, spec in zip(node.inputs, node.block.inputs, strict=True):
+            if name not in written:
+                inputs.setdefault(name, TensorSpec(name, spec.shape, spec.dtype))
+    return Plan(tuple(inputs.values()), tuple(nodes), nodes[-1].name)
+
+
+def cells(plan: Plan) -> tuple[Plan, ...]:
+    """A plan cut into cells: a resnet with the attention and temporal layer behind it, and all else one by one."""
+    parts: list[list[Node]] = []
+    for node in plan.nodes:
+        if parts and (node.slot is not None or node.block.kind in _CONTINUES_CELL):
+            parts[-1].append(node)
+        else:
+            parts.append([node])
+    return tuple(fragment(nodes) for nodes in parts)
+
+
+def chain(block: Block, copies: int) -> Plan:
+    """A block behind itself: copies with weights of their own, each reading what the one before wrote.
+
+    Raises:
+        ValueError: The block's output cannot be its own first input.
+    """
+    first, *others = block.inputs
+    if first.shape != block.output_shape:
+        raise ValueError(f"{block.key} does not keep the shape of {first.name}")
+    names = [f"copy.{number}" for number in range(copies)]
+    sources = [first.name, *names[:-1]]
+    nodes = [
+        Node(name, block, (source, *(spec.name for spec in others)))
+        for name, source in zip(names, sources, strict=True)
+    ]
+    return Plan(block.inputs, tuple(nodes), names[-1])

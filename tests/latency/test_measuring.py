@@ -1,0 +1,194 @@
+"""The measuring protocol: in turn, until precise or out of time, and never while the machine drifts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from nas.latency.measuring import Protocol, Stretch, measure, timings, warn_if_slower
+from nas.latency.statistics import QUANTILE, summarise
+
+QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0)
+
+
+def idle() -> None:
+    """Work that takes no time."""
+
+
+def wait(seconds: float) -> Callable[[], None]:
+    return lambda: time.sleep(seconds)
+
+
+def stretch(reference_ms: float, **samples_ms: float) -> Stretch:
+    """Thirty rounds that are all alike."""
+    return Stretch("reference", (reference_ms,) * 30, {name: (value,) * 30 for name, value in samples_ms.items()})
+
+
+def test_calls_are_timed_in_turn_in_changing_order() -> None:
+    order: list[str] = []
+    names = "abcdef"
+    calls = {name: lambda name=name: order.append(name) for name in names}
+    protocol = Protocol(rounds=20, interval_percent=1000, max_seconds=0)
+    measure(calls, ("reference", idle), protocol)
+    rounds = [tuple(order[start : start + 6]) for start in range(0, len(order), 6)]
+    assert all(sorted(each) == list(names) for each in rounds), "each round calls everything once"
+    assert len(rounds) >= 20
+    assert len(set(rounds[-20:])) > 10, "no block always follows the same one"
+
+
+def test_latency_is_what_the_clock_says() -> None:
+    found = measure({"short": wait(0.002), "long": wait(0.02)}, ("reference", idle), QUICK).timings
+    assert 2 <= found["short"].latency_ms < found["long"].latency_ms / 2
+    assert 20 <= found["long"].latency_ms < 40
+
+
+def test_a_call_stops_when_its_interval_is_narrow_enough() -> None:
+    protocol = Protocol(rounds=30, interval_percent=5, max_seconds=30)
+    found = measure({"even": wait(0.001)}, ("reference", wait(0.001)), protocol).timings["even"]
+    assert found.stopped == "precise"
+    assert found.summary.interval_percent <= 5
+    assert found.summary.samples >= 30
+
+
+def test_a_call_that_never_becomes_precise_stops_when_its_time_is_used_up() -> None:
+    rng = np.random.default_rng(0)
+    protocol = Protocol(rounds=3, interval_percent=0.001, max_seconds=0.05)
+    began = time.perf_counter()
+    found = measure({"uneven": lambda: time.sleep(rng.uniform(0.001, 0.02))}, ("reference", idle), protocol)
+    assert time.perf_counter() - began < 5
+    assert found.timings["uneven"].stopped == "time"
+
+
+def test_a_call_that_is_done_is_not_called_on_with_the_others() -> None:
+    calls = {"quick": 0, "slow": 0}
+    rng = np.random.default_rng(0)
+
+    def quick() -> None:
+        calls["quick"] += 1
+        time.sleep(0.0005)
+
+    def slow() -> None:
+        calls["slow"] += 1
+        time.sleep(0.0005 * 100 ** rng.uniform())
+
+    protocol = Protocol(rounds=5, interval_percent=100, max_seconds=0.1)
+    found = measure({"quick": quick, "slow": slow}, ("reference", idle), protocol).timings
+    assert (found["quick"].stopped, found["slow"].stopped) == ("precise", "time")
+    assert calls["quick"] < calls["slow"]
+
+
+def test_each_stretch_is_recorded_with_what_it_settled() -> None:
+    recorded: list[tuple[Stretch, set[str]]] = []
+    found = measure(
+        {"a": wait(0.001), "b": wait(0.001)}, ("reference", wait(0.001)), QUICK,
+        record=lambda one, done: recorded.append((one, set(done))),
+    )  # fmt: skip
+    assert recorded[-1][1] == {"a", "b"}
+    kept = [value for one, _ in recorded for value in one.samples_ms["a"]]
+    assert found.timings["a"].summary == summarise(kept)
+
+
+def test_what_an_earlier_run_measured_counts_and_is_not_measured_again() -> None:
+    def never() -> None:
+        raise AssertionError("called")
+
+    found = measure({"a": never}, ("reference", never), Protocol(rounds=30), earlier=[stretch(1.0, a=5.0)])
+    assert found.timings["a"].latency_ms == 5.0
+    assert found.timings["a"].stopped == "precise"
+
+
+def test_samples_taken_while_the_reference_is_slow_are_measured_again() -> None:
+    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=60)
+    quiet, busy = stretch(1.0, a=5.0), stretch(1.3, a=6.5, b=13.0)
+    assert timings("ab", [quiet, busy], protocol)["a"].latency_ms == 5.0
+    assert "b" not in timings("ab", [quiet, busy], protocol), "b has been seen on a slow machine only"
+    again = timings("ab", [quiet, busy, stretch(1.05, b=10.0)], protocol)
+    assert again["b"].latency_ms == 10.0
+    assert again["b"].drift_percent == pytest.approx(5)
+
+
+def test_a_call_measured_before_the_machine_showed_what_it_can_is_measured_again() -> None:
+    protocol = Protocol(rounds=20, interval_percent=1000, max_seconds=60, drift_percent=50)
+    slow, calls = [stretch(4.0, a=40.0)], {"a": wait(0.001), "b": wait(0.001)}
+    found = measure({"a": calls["a"]}, ("reference", wait(0.001)), protocol, earlier=slow)
+    assert found.timings["a"].latency_ms == 40.0, "with nothing better to compare with, it counts"
+    found = measure(calls, ("reference", wait(0.001)), protocol, earlier=slow)
+    assert found.timings["a"].latency_ms < 10, "b's stretches have shown a's as slow"
+
+
+def test_a_better_level_found_later_undoes_what_was_measured_before_it() -> None:
+    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=60)
+    slow, fast = stretch(1.3, a=6.5), stretch(1.0, b=5.0)
+    assert timings("a", [slow], protocol)["a"].latency_ms == 6.5
+    assert timings("a", [slow, fast], protocol) == {}
+
+
+def test_when_time_is_used_up_under_drift_the_samples_stand_and_say_so() -> None:
+    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=0.01)
+    found = timings("b", [stretch(1.0, a=5.0), stretch(1.3, b=13.0)], protocol)["b"]
+    assert (found.stopped, found.latency_ms) == ("time", 13.0)
+    assert found.drift_percent == pytest.approx(30)
+
+
+def test_references_are_compared_with_themselves_only() -> None:
+    other = Stretch("another block", (9.0,) * 30, {"b": (4.0,) * 30})
+    found = timings("ab", [stretch(1.0, a=5.0), other], Protocol(rounds=30))
+    assert (found["a"].latency_ms, found["b"].latency_ms) == (5.0, 4.0)
+
+
+def test_the_reference_runs_between_long_calls() -> None:
+    times: list[str] = []
+    calls = {name: lambda name=name: (times.append(name), time.sleep(0.06)) for name in "abc"}
+    measure(calls, ("reference", lambda: times.append("R")), QUICK)
+    assert "".join(times)[-6:-1:2] == "RRR", "before each of the last three calls"
+
+
+def test_a_machine_that_is_not_as_it_was_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    found = measure({"a": wait(0.002)}, ("reference", wait(0.002)), QUICK)
+    assert found.reference_ms is not None
+    assert 2 <= found.reference_ms < 10
+    for before_ms, told in ((found.reference_ms, False), (None, False), (found.reference_ms / 2, True)):
+        caplog.clear()
+        warn_if_slower(found.reference_ms, before_ms, 10)
+        assert ("2.00 x as long" in caplog.text) == told
+
+
+def test_work_done_shows_in_the_processor_share() -> None:
+    busy = measure(
+        {"sort": lambda: np.sort(np.random.default_rng(0).random(20_000))}, ("reference", idle),
+        Protocol(rounds=20, interval_percent=1000, max_seconds=0),
+    )  # fmt: skip
+    asleep = measure({"sleep": wait(0.01)}, ("reference", idle), QUICK)
+    assert asleep.processor_share < 0.1 < busy.processor_share
+
+
+@given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=400))
+def test_a_summary_is_in_order_and_agrees_with_numpy(samples_ms: list[float]) -> None:
+    found = summarise(samples_ms)
+    assert found.samples == len(samples_ms)
+    assert found.latency_ms == pytest.approx(np.quantile(samples_ms, QUANTILE))
+    assert min(samples_ms) <= found.ci_low_ms <= found.latency_ms <= found.ci_high_ms <= max(samples_ms)
+    assert found.latency_ms <= found.median_ms <= found.p90_ms
+    assert found.interval_percent >= 0
+
+
+@pytest.mark.parametrize("number", [60, 200, 600])
+def test_the_interval_holds_the_true_quantile_as_often_as_it_says(number: int) -> None:
+    rng = np.random.default_rng(number)
+    law = stats.gamma(2.0, loc=1.0)
+    true_ms = float(law.ppf(QUANTILE))
+    found = [summarise(law.rvs(number, random_state=rng)) for _ in range(400)]
+    held = np.mean([each.ci_low_ms <= true_ms <= each.ci_high_ms for each in found])
+    assert 0.92 <= held <= 0.995
+
+
+def test_more_samples_narrow_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    few, many = (summarise(rng.gamma(2.0, size=number) + 1) for number in (50, 2000))
+    assert many.interval_percent < few.interval_percent / 3

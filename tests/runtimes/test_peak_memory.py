@@ -1,0 +1,171 @@
+"""Peak memory of a call: against what can be worked out by hand, and against what the system saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nas.errors import CheckpointError
+from nas.runtimes import Executable, get_runtime, to_arrays
+
+RUNTIMES = ("torch", "onnxruntime")
+FLOAT = 4
+
+# How much larger a process is at the height of a call than before it.
+RESIDENT = """
+import json, re, sys, tempfile
+from pathlib import Path
+import numpy, torch
+from torch import nn
+from nas.runtimes import get_runtime
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.query = nn.Linear(64, 64)
+    def forward(self, x):
+        q = self.query(x)
+        return torch.softmax(q @ q.transpose(-1, -2), dim=-1) @ q
+
+class Convolution(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv3d(32, 32, 3, padding=1)
+    def forward(self, x):
+        return nn.functional.silu(self.layer(x)) + x
+
+MODULES = {
+    "attention": (Attention(), (60, 64), (6000, 64)),
+    "convolution": (Convolution(), (1, 32, 4, 32, 32), (1, 32, 16, 96, 96)),
+}
+
+def status(name):
+    return int(re.search(rf"{name}:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+runtime, name = sys.argv[1:]
+module, small, shape = MODULES[name]
+with tempfile.TemporaryDirectory() as folder:
+    prepare = lambda shape: get_runtime(runtime).prepare(module, (torch.zeros(shape),), ("x",), Path(folder))
+    prepare(small).run([numpy.ones(small, "f")])  # code is loaded when it first runs
+    executable, inputs = prepare(shape), [numpy.ones(shape, "f")]
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = status("VmRSS")
+    executable.run(inputs)
+    grown = status("VmHWM") - before
+    reported = executable.peak_memory_bytes(inputs)
+print(json.dumps({
+    "grown": grown, "values": reported - inputs[0].nbytes - sum(p.nbytes for p in module.parameters())}))
+"""
+
+
+class TwoLayers(nn.Module):
+    """Inner values of twice the size of input and output; without bias, so that nothing else is needed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(256, 512, bias=False)
+        self.second = nn.Linear(512, 256, bias=False)
+
+    def forward(self, x_NC: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x_NC))  # type: ignore[no-any-return]
+
+
+class Negated(nn.Module):
+    """No weights at all."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -x
+
+
+def prepared(runtime: str, module: nn.Module, shape: tuple[int, ...], folder: Path) -> tuple[Executable, list[Any]]:
+    inputs = (torch.ones(shape),)
+    return get_runtime(runtime).prepare(module, inputs, ("x",), folder), to_arrays(inputs)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_weights_inputs_and_the_values_alive_together_add_up(runtime: str, tmp_path: Path) -> None:
+    executable, inputs = prepared(runtime, TwoLayers(), (4096, 256), tmp_path)
+    weights, given = 2 * 256 * 512, 4096 * 256
+    values = 4096 * 512 + 4096 * 256  # the inner values are still needed while the output is made
+    assert executable.peak_memory_bytes(inputs) == pytest.approx(FLOAT * (weights + given + values), rel=0.002)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_module_without_weights_needs_its_input_and_output(runtime: str, tmp_path: Path) -> None:
+    executable, inputs = prepared(runtime, Negated(), (1000, 100), tmp_path)
+    assert executable.peak_memory_bytes(inputs) == pytest.approx(2 * 100_000 * FLOAT, rel=0.002)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_values_that_are_done_with_do_not_add_up(runtime: str, tmp_path: Path) -> None:
+    """A hundred in a row need room for two at a time."""
+    layers = [layer for _ in range(50) for layer in (nn.Tanh(), nn.Hardsigmoid())]
+    executable, inputs = prepared(runtime, nn.Sequential(*layers), (1000, 100), tmp_path)
+    peak = executable.peak_memory_bytes(inputs)
+    assert peak is not None
+    assert 2 * 100_000 * FLOAT <= peak <= 3.01 * 100_000 * FLOAT
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("module", ["attention", "convolution"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_system_saw_the_process_grow_by_as_much(runtime: str, module: str) -> None:
+    command = [sys.executable, "-c", RESIDENT, runtime, module]
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is released goes back to the system at once
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = json.loads(done.stdout)
+    assert seen["grown"] > 30_000_000
+    # Factors that a library has packed for itself are in the process but not in the report.
+    assert seen["grown"] == pytest.approx(seen["values"], rel=0.25)
+
+
+def test_shared_weights_count_once_in_torch(tmp_path: Path) -> None:
+    shared = nn.Sequential(nn.Linear(500, 500, bias=False), nn.Linear(500, 500, bias=False))
+    peaks = []
+    for tied in (False, True):
+        if tied:
+            shared[1].weight = shared[0].weight
+        executable, inputs = prepared("torch", shared, (1, 500), tmp_path)
+        peaks.append(executable.peak_memory_bytes(inputs))
+    assert peaks[0] - peaks[1] == 500 * 500 * FLOAT  # type: ignore[operator]
+
+
+def test_weights_in_a_second_file_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = prepared("onnxruntime", TwoLayers(), (4, 256), tmp_path)
+    monkeypatch.setattr("nas.runtimes.onnx_runtime.EMBEDDED_BYTES", 1000)
+    (tmp_path / "apart").mkdir()
+    apart = prepared("onnxruntime", TwoLayers(), (4, 256), tmp_path / "apart")
+    assert (tmp_path / "apart" / "module.onnx.data").is_file()
+    assert apart[0].peak_memory_bytes(apart[1]) == together[0].peak_memory_bytes(together[1])
+
+
+def test_a_model_that_is_gone_still_runs_but_cannot_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    executable, inputs = prepared("onnxruntime", TwoLayers(), (4, 256), Path())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert executable.peak_memory_bytes(inputs)
+    (tmp_path / "module.onnx").unlink()
+    with pytest.raises(CheckpointError, match=r"module\.onnx: no such file"):
+        executable.peak_memory_bytes(inputs)
+    assert executable.run(inputs).shape == (4, 256)
+
+
+def test_asking_leaves_no_files_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.chdir(scratch)
+    for runtime in RUNTIMES:
+        executable, inputs = prepared(runtime, TwoLayers(), (4, 256), tmp_path)
+        assert executable.peak_memory_bytes(inputs)
+    assert not list(scratch.iterdir())
