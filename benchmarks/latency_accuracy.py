@@ -6,7 +6,7 @@ multiply-accumulates and on parameters alone, the predictor, and other ways to b
 compared with the mean of the two measurements; the noise floor is how far these are apart. Run it on an otherwise
 idle machine.
 
-    python benchmarks/latency_accuracy.py --space search_spaces/quickstart.yaml --runtime onnxruntime --networks 60 --seed 0
+    python benchmarks/latency_accuracy.py --space search_spaces/quickstart.yaml --runtime onnxruntime --networks 60
 
 With --work, converted networks are kept there for another run, with more threads for instance; latencies are always
 measured anew. --units measures the space in other units as well: cells, differences, chains.
@@ -15,6 +15,7 @@ measured anew. --units measures the space in other units as well: cells, differe
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,6 @@ from nas.latency import (
     fit_networks,
     fresh_architectures,
     profile,
-    reference_block,
 )
 from nas.report import plot_error_contributions, plot_latency_check, plot_latency_heat_map
 from nas.runtimes import Runtime, get_runtime
@@ -50,12 +50,12 @@ from nas.space import Architecture, SearchSpace
 PREDICTED_AT_ONCE = 100_000
 CONVERT = """
 import sys
-from nas.latency import convert_plans, reference_block
+from nas.latency import convert_plans
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 space, runtime, folder = SearchSpace.load(sys.argv[1]), get_runtime(sys.argv[2]), sys.argv[3]
 plans = [space.lower(space.architecture(choices.split(","))) for choices in sys.argv[4:]]
-convert_plans(reversed(plans), runtime, reference_block(space), folder)
+convert_plans(reversed(plans), runtime, folder)
 """
 
 ResultT = TypeVar("ResultT")
@@ -93,7 +93,7 @@ def run(
     by_id = {item.id: item for item in fitted}
     problem = Problem(
         space, table, [by_id[one.architecture] for one in fit.networks],
-        np.array([one.measured_ms for one in fit.networks]), fresh,
+        np.array([one.measured_ms for one in fit.networks]) * (report.slowdown or 1.0), fresh,
     )  # fmt: skip
     methods = predictions(problem) | measured_units(problem, runtime, options["units"], protocol)
     methods["predictor"] = np.array([check.predicted_unet_ms for check in report.checks])
@@ -110,8 +110,11 @@ def run(
 
 def fresh_path(work: Path) -> Path:
     """Where the table goes, with nothing of an earlier run."""
-    for file in work.glob("table.*"):
-        file.unlink()
+    for left in work.glob("table.*"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
     return work / "table.csv"
 
 
@@ -124,7 +127,7 @@ def convert(
     names = [",".join(item.choices) for item in architectures]
     command = [sys.executable, "-c", CONVERT, str(space.where), runtime.name, str(folder), *names]
     helpers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(workers - 1)]
-    convert_plans([space.lower(item) for item in architectures], runtime, reference_block(space), folder)
+    convert_plans([space.lower(item) for item in architectures], runtime, folder)
     for helper in helpers:
         helper.wait()
 
@@ -159,12 +162,14 @@ def summary(table: LatencyTable, fit: LatencyFit, report: CheckReport, methods: 
         "blocks": len(table),
         "networks": len(report.checks),
         "fitted": len(fit.networks),
-        "scale": fit.scale,
+        "fit": fit.equation,
         "interval_percent": fit.interval_percent,
         "coverage": report.coverage,
+        "slowdown": report.slowdown,
         "measured_ms": [float(measured.min()), float(measured.max())],
         "noise_floor": asdict(accuracy(first, second)),
         "methods": rows,
+        "checks": report.rows(),
         "mape_over_noise_floor": rows["predictor"]["mape"] / accuracy(first, second).mape,
     }
 
@@ -194,6 +199,8 @@ def as_text(report: dict[str, Any]) -> str:
         "",
         f"predictor: {report['mape_over_noise_floor']:.2f} x the noise floor; its 90% interval of +-"
         f"{report['interval_percent']:.1f}% held {report['coverage']:.0%} of the networks",
+        f"the smallest network took {report['slowdown']:.3f} x as long as when the fit was made; predictions are "
+        "multiplied by that",
         f"cost: table {seconds['table']:.0f} s + fit {seconds['fit']:.0f} s, "
         f"against {networks_s:.0f} s to measure the {report['networks']} networks once{before}",
         f"predict: {PREDICTED_AT_ONCE:,} architectures in {seconds[f'predict_{PREDICTED_AT_ONCE}']:.2f} s",

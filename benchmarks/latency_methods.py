@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder
 
-from nas.latency import LatencyTable, Protocol, measure_plans, reference_block
+from nas.latency import LatencyTable, Protocol, measure_plans
 from nas.models import network_cost
 from nas.runtimes import Runtime
 from nas.space import Architecture, Block, Plan, SearchSpace, cells, chain
@@ -26,7 +26,7 @@ CHAIN_COPIES = (2, 6)
 
 @dataclass(frozen=True)
 class Problem:
-    """Networks to fit on, with their latency, and networks to predict."""
+    """Networks to fit on, with their latency at the speed of the check, and networks to predict."""
 
     space: SearchSpace
     table: LatencyTable
@@ -53,6 +53,7 @@ def predictions(problem: Problem) -> dict[str, Values]:
         "MACs regression": _line(problem, macs),
         "parameters regression": _line(problem, parameters),
         "choices regression, no table": _choices(problem),
+        "blocks, scale": _factor(problem, sums),
         "blocks, scale and offset": _line(problem, sums),
         "blocks, scale per kind": _kinds(problem),
     }
@@ -80,6 +81,12 @@ def _line(problem: Problem, figure: Callable[[Architecture], float]) -> Values:
     known = _values(figure, problem.fitted)[:, None]
     line = LinearRegression().fit(known, problem.fitted_ms)
     return np.asarray(line.predict(_values(figure, problem.fresh)[:, None]))
+
+
+def _factor(problem: Problem, figure: Callable[[Architecture], float]) -> Values:
+    """One factor, the geometric mean over the fitted networks."""
+    ratios = problem.fitted_ms / _values(figure, problem.fitted)
+    return _values(figure, problem.fresh) * float(np.exp(np.mean(np.log(ratios))))
 
 
 def _choices(problem: Problem) -> Values:
@@ -113,8 +120,9 @@ def _kinds(problem: Problem) -> Values:
 def _measure(
     plans: dict[str, Plan], problem: Problem, runtime: Runtime, protocol: Protocol, label: str
 ) -> dict[str, float]:
-    (found,) = measure_plans(plans, runtime, reference_block(problem.space), protocol=protocol, label=label)
-    return {name: timing.latency_ms for name, timing in found.items()}
+    reference = problem.space.lower(problem.space.smallest())
+    found = measure_plans(plans, runtime, reference, protocol=protocol, label=label)
+    return {name: timing.latency_ms for name, timing in found.measurements[0].items()}
 
 
 def _key(plan: Plan) -> str:

@@ -19,7 +19,9 @@ ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Processor thread
 DeviceOption = Annotated[str | None, typer.Option(help="Name to record (default: this machine's processor).")]
 RoundsOption = Annotated[int, typer.Option(help="Timed calls of each, at least.")]
 IntervalOption = Annotated[float, typer.Option(help="Measure until the 95% interval is within +- this many percent.")]
-SecondsOption = Annotated[float, typer.Option(help="Or until the calls of one have taken so many seconds.")]
+SecondsOption = Annotated[
+    float, typer.Option(help="Or until the calls of one have taken so many seconds, or are very many.")
+]
 DriftOption = Annotated[
     float, typer.Option(help="Measure again what fell into a time when the machine was so many percent slower.")
 ]

@@ -60,7 +60,7 @@ def fit(
     names = ("architecture", "sum_ms", "measured_ms")
     rows = [{name: getattr(each, name) for name in names} for each in found.networks]
     emit_table("Networks, one call of the denoising network", rows)
-    typer.echo(f"prediction = {found.scale:.4f} x sum of blocks, +- {found.interval_percent:.1f}% (90% interval)")
+    typer.echo(f"prediction = {found.equation} (90% interval)")
     typer.echo(f"written to {file}")
 
 
@@ -107,8 +107,12 @@ def check(
         return
     emit_table(f"One call of the denoising network, ms: {measured_on}", [_check_cells(one) for one in report.checks])
     emit_table("Summary", [{"": name, " ": value} for name, value in report.summary().items()])
-    if fitted is None:
+    if report.slowdown is None:
         typer.echo("predictions are sums of blocks, without a fit")
+    else:
+        typer.echo(
+            f"predictions are those of the fit x {report.slowdown:.3f}, by which the smallest network was slower"
+        )
 
 
 @app.command()

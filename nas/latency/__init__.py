@@ -5,13 +5,14 @@ from nas.latency.checking import CheckReport, NetworkCheck, check_networks, fres
 from nas.latency.comparing import RowDifference, compare_tables
 from nas.latency.conditions import table_runtime
 from nas.latency.contributions import ErrorContribution, error_contributions
-from nas.latency.fit import FittedNetwork, LatencyFit, fit_path, fit_scale
+from nas.latency.fit import FittedNetwork, LatencyFit, fit_path
 from nas.latency.fitting import fit_architectures, fit_networks
+from nas.latency.line import Line, fit_line
 from nas.latency.loading import reference_block
 from nas.latency.measuring import Protocol, Stretch, Timing, Timings, measure
 from nas.latency.merging import MergeResult, Superseded, merge_tables
 from nas.latency.merging_files import merge_files
-from nas.latency.networks import convert_plans, measure_plans
+from nas.latency.networks import PlanTimings, convert_plans, measure_plans
 from nas.latency.predictor import LatencyPredictor, PipelineLatency
 from nas.latency.profiling import JobState, job_states, profile, space_blocks
 from nas.latency.restriction import Removed, usable_space
@@ -30,9 +31,11 @@ __all__ = [
     "LatencyPredictor",
     "LatencyRow",
     "LatencyTable",
+    "Line",
     "MergeResult",
     "NetworkCheck",
     "PipelineLatency",
+    "PlanTimings",
     "Protocol",
     "Provenance",
     "Removed",
@@ -51,9 +54,9 @@ __all__ = [
     "convert_plans",
     "error_contributions",
     "fit_architectures",
+    "fit_line",
     "fit_networks",
     "fit_path",
-    "fit_scale",
     "fresh_architectures",
     "job_states",
     "measure",

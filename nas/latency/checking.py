@@ -16,7 +16,6 @@ from nas.files import derive_seed
 from nas.latency.accuracy import Accuracy, accuracy
 from nas.latency.conditions import matching_runtime
 from nas.latency.fit import LatencyFit
-from nas.latency.loading import reference_block
 from nas.latency.measuring import Protocol
 from nas.latency.networks import measure_plans
 from nas.latency.predictor import LatencyPredictor
@@ -31,7 +30,7 @@ class NetworkCheck:
 
     Args:
         architecture: The architecture.
-        predicted_unet_ms: The prediction.
+        predicted_unet_ms: The prediction, for the machine as fast as it was when networks were measured.
         low_ms: Lower end of its 90% prediction interval; `None` without a fit.
         high_ms: Upper end; likewise.
         measurements_ms: What was measured: at least one measurement, each loaded for itself.
@@ -79,9 +78,13 @@ class CheckReport:
 
     Args:
         checks: One per architecture.
+        slowdown: How much longer the smallest network took than when the fit was made. A machine is a few percent
+            faster in one hour than in the next; predictions are multiplied by this before they are compared.
+            `None` without a fit, when predictions are compared as they are.
     """
 
     checks: tuple[NetworkCheck, ...]
+    slowdown: float | None = None
 
     @cached_property
     def accuracy(self) -> Accuracy:
@@ -128,6 +131,7 @@ class CheckReport:
             "spearman": self.accuracy.spearman,
             "noise_floor_percent": None if self.noise_floor is None else 100 * self.noise_floor,
             "coverage": self.coverage,
+            "slowdown": self.slowdown,
         }
 
 
@@ -188,19 +192,13 @@ def check_networks(
     predictor = LatencyPredictor(space, table, fit=fit)
     predicted = {one: predictor.predict(one).unet_ms for one in architectures}
     plans = {one.id: space.lower(one) for one in architectures}
-    reference = reference_block(space)
-    found = measure_plans(
-        plans,
-        runtime,
-        reference,
-        protocol=protocol,
-        times=times,
-        folder=folder,
-        reference_ms=table.reference_ms(reference.key),
-    )
+    reference = space.lower(space.smallest())
+    found = measure_plans(plans, runtime, reference, protocol=protocol, times=times, folder=folder)
+    slowdown = None if fit is None else found.reference_ms / fit.reference_ms
     checks = []
     for one in architectures:
-        low_ms, high_ms = (None, None) if fit is None else fit.interval_ms(predicted[one])
-        measurements_ms = tuple(timings[one.id].latency_ms for timings in found)
-        checks.append(NetworkCheck(one, predicted[one], low_ms, high_ms, measurements_ms))
-    return CheckReport(tuple(checks))
+        unet_ms = predicted[one] * (slowdown or 1.0)
+        low_ms, high_ms = (None, None) if fit is None else fit.interval_ms(unet_ms)
+        measurements_ms = tuple(timings[one.id].latency_ms for timings in found.measurements)
+        checks.append(NetworkCheck(one, unet_ms, low_ms, high_ms, measurements_ms))
+    return CheckReport(tuple(checks), slowdown)

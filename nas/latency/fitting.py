@@ -9,8 +9,8 @@ import numpy as np
 
 from nas.files import derive_seed
 from nas.latency.conditions import matching_runtime
-from nas.latency.fit import FittedNetwork, LatencyFit, require_enough
-from nas.latency.loading import reference_block
+from nas.latency.fit import FittedNetwork, LatencyFit
+from nas.latency.line import require_enough
 from nas.latency.measuring import Protocol
 from nas.latency.networks import measure_plans
 from nas.latency.predictor import LatencyPredictor
@@ -84,15 +84,8 @@ def fit_networks(
     predictor = LatencyPredictor(space, table)
     chosen = fit_architectures(space, predictor, networks, seed)
     plans = {one.id: space.lower(one) for one in chosen}
-    reference = reference_block(space)
-    (found,) = measure_plans(
-        plans,
-        runtime,
-        reference,
-        protocol=protocol,
-        folder=folder,
-        reference_ms=table.reference_ms(reference.key),
-    )
+    found = measure_plans(plans, runtime, space.lower(space.smallest()), protocol=protocol, folder=folder)
+    (timings,) = found.measurements
     return LatencyFit.of(
         space,
         table,
@@ -101,8 +94,9 @@ def fit_networks(
                 architecture=one.id,
                 choices=one.choices,
                 sum_ms=predictor.predict(one).unet_ms,
-                measured_ms=found[one.id].latency_ms,
+                measured_ms=timings[one.id].latency_ms,
             )
             for one in chosen
         ],
+        found.reference_ms,
     )

@@ -7,7 +7,7 @@ and repeating a call flatters small blocks, which inside a network never find th
 
 Between the calls a reference block runs again and again. It is always the same work, so whatever it takes longer
 is the machine: another program, another clock rate, a processor that has become hot. Rounds are collected in
-stretches of about a second; a stretch in which the reference was slower than in the best one does not count, and
+stretches of up to a second; a stretch in which the reference was slower than in the best one does not count, and
 its calls are measured again.
 """
 
@@ -34,8 +34,10 @@ logger = logging.getLogger("nas")
 Call = Callable[[], object]
 Stopped = Literal["precise", "time"]
 
-STRETCH_S = 1.0
-REFERENCE_EVERY_S = 0.05
+MIN_STRETCH_S = 0.2
+MAX_STRETCH_S = 1.0
+MAX_SAMPLES = 1000
+REFERENCE_EVERY_S = 0.02
 REFERENCE_SHARE = 0.1
 REFERENCE_QUANTILE = 0.25
 WARM_UP_WINDOW = 3
@@ -51,7 +53,8 @@ class Protocol(StrictModel):
         rounds: Timed calls of each block, at least.
         interval_percent: A block is done when half the width of its latency's 95% interval is at most this
             share of it, in percent.
-        max_seconds: A block is also done when its own calls have taken this long, counted or not.
+        max_seconds: A block is also done when its own calls have taken this long, counted or not, or when there
+            have been `MAX_SAMPLES` of them: the shortest blocks would need minutes to fill seconds.
         drift_percent: A stretch of rounds counts while the reference block takes at most this much longer than
             in its best stretch.
     """
@@ -110,8 +113,8 @@ class Timings:
         timings: One per call, by name.
         processor_share: Processor time over wall time; with one thread and nothing else running it is close to
             1, and below it other programs took the rest.
-        reference_ms: How long the reference took in its best stretch of this measurement; `None` where nothing
-            was left to measure.
+        reference_ms: Latency of the reference during this measurement, over the stretches that count; `None`
+            where nothing was left to measure.
     """
 
     timings: Mapping[str, Timing]
@@ -155,18 +158,6 @@ def warn_if_busy(share: float, threads: int | None) -> None:
         )
 
 
-def warn_if_slower(reference_ms: float | None, before_ms: float | None, drift_percent: float) -> None:
-    """Log a warning where the machine is not as fast as when what this is compared with was measured."""
-    if reference_ms is None or before_ms is None:
-        return
-    ratio = reference_ms / before_ms
-    if abs(ratio - 1) > drift_percent / 100:
-        logger.warning(
-            "the reference block takes %.2f x as long as when the table was measured: the machine is not as it was "
-            "then, and latencies differ accordingly", ratio
-        )  # fmt: skip
-
-
 @dataclass
 class _Measurement:
     """State of one measurement."""
@@ -177,6 +168,7 @@ class _Measurement:
     stretches: list[Stretch]
     done: dict[str, Timing] = field(default_factory=dict)
     open: dict[str, Call] = field(default_factory=dict)
+    reference_due: float = 0.0
     # Any order will do as long as it changes; nobody needs the same one twice.
     rng: random.Random = field(default_factory=random.Random)
 
@@ -195,7 +187,14 @@ class _Measurement:
                 if record is not None:
                     record(stretch, self.done)
             share = (time.process_time() - processor) / (time.perf_counter() - wall)
-        return Timings(self.done, share, min(each.level_ms for each in self.stretches[known:]))
+        return Timings(self.done, share, self._reference_ms(self.stretches[known:]))
+
+    def _reference_ms(self, stretches: Sequence[Stretch]) -> float:
+        best_ms = min(each.level_ms for each in stretches)
+        limit_ms = best_ms * (1 + self.protocol.drift_percent / 100)
+        return summarise(
+            np.concatenate([each.reference_ms for each in stretches if each.level_ms <= limit_ms])
+        ).latency_ms
 
     def _settle(self) -> None:
         """Tell what is done from what is open; a stretch that shows all before it as drift opens calls again."""
@@ -214,11 +213,10 @@ class _Measurement:
     def _stretch(self) -> Stretch:
         samples: dict[str, list[float]] = {name: [] for name in self.open}
         reference_ms: list[float] = []
-        began = time.perf_counter()
-        for _ in range(self.protocol.rounds):
+        began, rounds, lasted = time.perf_counter(), 0, 0.0
+        while lasted < MIN_STRETCH_S or (rounds < self.protocol.rounds and lasted < MAX_STRETCH_S):
             self._round(samples, reference_ms)
-            if time.perf_counter() - began >= STRETCH_S:
-                break
+            rounds, lasted = rounds + 1, time.perf_counter() - began
         return Stretch(
             self.reference[0], tuple(reference_ms), {name: tuple(values) for name, values in samples.items()}
         )
@@ -226,13 +224,11 @@ class _Measurement:
     def _round(self, samples: Mapping[str, list[float]], reference_ms: list[float]) -> None:
         order = list(self.open)
         self.rng.shuffle(order)
-        reference = self.reference[1]
-        since = -float("inf")
         for name in order:
-            pause_s = max(REFERENCE_EVERY_S, reference_ms[-1] / 1e3 / REFERENCE_SHARE) if reference_ms else 0.0
-            if time.perf_counter() - since >= pause_s:
-                reference_ms.append(_timed(reference))
-                since = time.perf_counter()
+            if not reference_ms or time.perf_counter() >= self.reference_due:
+                reference_ms.append(_timed(self.reference[1]))
+                pause_s = max(REFERENCE_EVERY_S, reference_ms[-1] / 1e3 / REFERENCE_SHARE)
+                self.reference_due = time.perf_counter() + pause_s
             samples[name].append(_timed(self.open[name]))
 
 
@@ -252,7 +248,8 @@ def _timing(name: str, stretches: Sequence[Stretch], drift: Sequence[float], pro
         if found.summary.interval_percent <= protocol.interval_percent:
             return found
     spent_s = sum(sum(samples) for samples, _ in mine) / 1e3
-    if sum(len(samples) for samples, _ in mine) < protocol.rounds or spent_s < protocol.max_seconds:
+    number = sum(len(samples) for samples, _ in mine)
+    if number < protocol.rounds or (spent_s < protocol.max_seconds and number < MAX_SAMPLES):
         return None
     # All of a call's time may have fallen into drift: then its samples stand, and the drift is told beside them.
     return _found(counting or mine, "time")

@@ -107,7 +107,7 @@ class LatencyPredictor:
         """
         pipeline = self.space.lower_pipeline(architecture)
         text_encoder, decoder = self._as_measured(pipeline.text_encoder), self._as_measured(pipeline.decoder)
-        unet_ms = self._scale * (self._sum_ns(pipeline.unet.nodes) / _NS_PER_MS)
+        unet_ms = self._scale * (self._sum_ns(pipeline.unet.nodes) / _NS_PER_MS) + self._offset_ms
         found = PipelineLatency(
             text_encoder.latency_ms,
             unet_ms,
@@ -154,7 +154,7 @@ class LatencyPredictor:
         unet_ns = np.full(len(indices), fixed.backbone_ns, dtype=np.int64)
         for column, slot_ns in zip(indices.T, fixed.slots_ns, strict=True):
             unet_ns += slot_ns[column]
-        unet_ms = self._scale * (unet_ns / _NS_PER_MS)
+        unet_ms = self._scale * (unet_ns / _NS_PER_MS) + self._offset_ms
         return fixed.text_encoder_ns / _NS_PER_MS + self.steps * unet_ms + fixed.decoder_ns / _NS_PER_MS
 
     def fastest(self) -> Architecture:
@@ -192,6 +192,10 @@ class LatencyPredictor:
     @property
     def _scale(self) -> float:
         return 1.0 if self.fit is None else self.fit.scale
+
+    @property
+    def _offset_ms(self) -> float:
+        return 0.0 if self.fit is None else self.fit.offset_ms
 
     def _sum_ns(self, nodes: Iterable[Node]) -> int:
         counts = Counter(node.block for node in nodes)

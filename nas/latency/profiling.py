@@ -223,6 +223,7 @@ class _Recorder:
 
     def __init__(self, table: LatencyTable, log: SampleLog, group: Group, path: Path, advance: Advance) -> None:
         self.table, self.log, self.group, self.path, self.advance = table, log, group, path, advance
+        self.told: set[str] = set()  # whoever is opened again, after drift, is not announced again
 
     def record(self, stretch: Stretch, done: Mapping[str, Timing]) -> None:
         """Take in a stretch, and the blocks that are done by now."""
@@ -248,8 +249,9 @@ class _Recorder:
                 (), began_at=metadata.began_at or now, ended_at=now, load_average=max(loads, default=None)
             )
             self.table = self.table.save(self.path)
-        for key in rows.keys() - before.keys():
+        for key in rows.keys() - self.told:
             self.advance(self.group.blocks[key].kind)
+            self.told.add(key)
 
     def _row(self, key: str, found: Timing, before: LatencyRow | None, now: datetime) -> LatencyRow:
         row = LatencyRow(

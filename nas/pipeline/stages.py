@@ -101,10 +101,7 @@ class Stages:
         )
         fit.save(self.table_path)
         write_json(folder / "fit.json", fit.model_dump(mode="json"))
-        headline = (
-            f"networks take {fit.scale:.3f} x the sum of their blocks, +-{fit.interval_percent:.1f}%, "
-            f"from {len(fit.networks)} networks"
-        )
+        headline = f"prediction = {fit.equation}, from {len(fit.networks)} networks"
         return StageResult(headline, ("fit.json",), {"scale": fit.scale, "interval_percent": fit.interval_percent})
 
     def train(self, folder: Path) -> StageResult:

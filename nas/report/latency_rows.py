@@ -59,7 +59,7 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
     metadata = table.metadata
     facts = {
         "device": conditions_text(metadata),
-        "processor": metadata.cpu,
+        "processor": metadata.cpu if metadata.cpu != metadata.device else None,
         "converted to opset": metadata.opset,
         "versions": _pairs(metadata.versions),
         "search spaces": ", ".join(metadata.spaces),
@@ -70,7 +70,7 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
         if any(row.samples for row in table.rows.values())
         else None,
         "protocol": _pairs(metadata.protocol),
-        "reference block": metadata.reference,
+        "reference block": _reference(metadata),
         "measured": _period(metadata),
         "processors allowed": metadata.affinity and ", ".join(map(str, metadata.affinity)),
         "processor share": metadata.processor_share and f"{metadata.processor_share:.0%} at worst",
@@ -161,6 +161,11 @@ def _refusal_line(row: LatencyRow, metadata: TableMetadata) -> str:
 def _samples_file(table: LatencyTable) -> str | None:
     file = None if table.where is None else samples_path(table.where)
     return str(file) if file is not None and file.is_file() else None
+
+
+def _reference(metadata: TableMetadata) -> str | None:
+    at_best = "" if metadata.reference_ms is None else f" took {cell_text(metadata.reference_ms)} ms at best"
+    return metadata.reference and f"{metadata.reference}{at_best}"
 
 
 def _period(metadata: TableMetadata) -> str | None:

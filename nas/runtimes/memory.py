@@ -28,7 +28,8 @@ def memory_guard(task: str = "execute the module", *, limit_bytes: int | None = 
 
     The limit (`RLIMIT_DATA`) holds for the whole process and its new children: enter guards from one thread at a
     time; one within another is fine. It covers memory of the processor, not of a graphics card, whose own
-    failures are translated all the same.
+    failures are translated all the same. An import that fails halfway can leave a library unusable: where only
+    some hundred megabytes are left, import, or convert something small, before entering.
 
     Args:
         task: What is being done, for the message: `not enough memory to {task}`.

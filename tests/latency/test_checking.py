@@ -38,7 +38,7 @@ def fitted(space: SearchSpace, table: LatencyTable) -> LatencyFit:
         FittedNetwork(architecture=one.id, choices=one.choices, sum_ms=1.0, measured_ms=ratio)
         for one, ratio in zip(space.enumerate(), (0.9, 1.0, 1.3), strict=False)
     ]
-    return LatencyFit.of(space, table, networks)
+    return LatencyFit.of(space, table, networks, 1.0)
 
 
 @pytest.fixture
@@ -97,6 +97,7 @@ def test_a_report_tells_error_noise_and_coverage_apart(space: SearchSpace) -> No
         "spearman": pytest.approx(np.corrcoef([2, 1, 3], [1.5, 1.5, 3])[0, 1]),
         "noise_floor_percent": pytest.approx(100 * (2 / 101 + 4 / 98) / 3),
         "coverage": pytest.approx(1 / 3),
+        "slowdown": None,
     }
 
 
@@ -115,10 +116,13 @@ def test_whole_networks_are_measured_and_compared(space: SearchSpace, table: Lat
     report = check_networks(space, table, None, architectures, fit=fit, protocol=QUICK, times=2)
     predictor = LatencyPredictor(space, table, fit=fit)
     assert [check.architecture for check in report.checks] == architectures
+    assert report.slowdown is not None
+    smallest = report.checks[architectures.index(space.smallest())]
+    assert report.slowdown * fit.reference_ms == pytest.approx(smallest.measured_unet_ms, rel=0.5)
     for check in report.checks:
         first, second = check.measurements_ms
         assert 0 < min(first, second) <= check.measured_unet_ms <= max(first, second)
-        assert check.predicted_unet_ms == predictor.predict(check.architecture).unet_ms
+        assert check.predicted_unet_ms == predictor.predict(check.architecture).unet_ms * report.slowdown
         assert (check.low_ms, check.high_ms) == fit.interval_ms(check.predicted_unet_ms)
     # Tiny networks take milliseconds, where the table says seconds.
     assert report.coverage == 0

@@ -280,7 +280,7 @@ def test_a_fit_is_used_by_predict_and_check(nas: Nas, here: Path) -> None:
     printed = nas("latency", "fit", space, "--table", table, "--networks", 4, "--seed", 1, *QUICK).text
 
     fit = LatencyFit.load(table, "tiny")
-    assert f"prediction = {fit.scale:.4f} x sum of blocks" in printed
+    assert f"prediction = {fit.equation}" in printed
     assert all(each.architecture in printed for each in fit.networks)
     assert len(fit.networks) == 4
 
@@ -305,13 +305,18 @@ def test_a_fit_is_used_by_predict_and_check(nas: Nas, here: Path) -> None:
     assert report["mape_percent"] == pytest.approx(100 * sum(errors) / 3)
     assert 0 <= report["coverage"] <= 1
     assert report["noise_floor_percent"] >= 0
+    assert report["slowdown"] > 0
     assert all(figure.stat().st_size > 5000 for figure in figures)
 
 
-def test_a_check_without_a_fit_says_so(nas: Nas, here: Path) -> None:
+def test_a_check_says_what_predictions_are_made_of(nas: Nas, here: Path) -> None:
     shown = nas("latency", "check", here / "tiny.yaml", "--table", here / "here.csv", "--networks", 1, *QUICK)
     assert "without a fit" in shown.text
     assert "mape_percent" in shown.text
+    nas("latency", "fit", here / "tiny.yaml", "--table", here / "here.csv", "--networks", 3, *QUICK)
+    shown = nas("latency", "check", here / "tiny.yaml", "--table", here / "here.csv", "--networks", 1, *QUICK)
+    assert "without a fit" not in shown.text
+    assert "those of the fit x" in shown.text
 
 
 def test_a_given_architecture_is_predicted(nas: Nas, here: Path) -> None:

@@ -20,9 +20,9 @@ from nas.latency import (
     LatencyTable,
     Protocol,
     fit_architectures,
+    fit_line,
     fit_networks,
     fit_path,
-    fit_scale,
 )
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
@@ -40,26 +40,50 @@ def fit(space: SearchSpace, table: LatencyTable) -> LatencyFit:
         FittedNetwork(architecture=one.id, choices=one.choices, sum_ms=2.0, measured_ms=2.0 * ratio)
         for one, ratio in zip(space.enumerate(), ratios, strict=False)
     ]
-    return LatencyFit.of(space, table, networks)
+    return LatencyFit.of(space, table, networks, 1.0)
 
 
 def test_a_factor_without_scatter_is_found_exactly() -> None:
     sums_ms = [1.0, 2.0, 4.0, 8.0, 16.0]
-    assert fit_scale(sums_ms, [1.3 * each for each in sums_ms]) == pytest.approx((1.3, 0.0), rel=1e-14, abs=1e-9)
+    found = fit_line(sums_ms, [1.3 * each for each in sums_ms])
+    assert found == pytest.approx((1.3, 0.0, 0.0), rel=1e-12, abs=1e-9)
+
+
+def test_an_offset_without_scatter_is_found_exactly() -> None:
+    sums_ms = [10.0, 11.0, 12.0, 14.0, 16.0]
+    found = fit_line(sums_ms, [1.1 * each - 2.5 for each in sums_ms])
+    assert found == pytest.approx((1.1, -2.5, 0.0), rel=1e-9, abs=1e-9)
+
+
+def test_an_offset_that_does_not_help_with_networks_left_out_is_not_taken() -> None:
+    rng = np.random.default_rng(0)
+    taken = []
+    for _ in range(200):
+        sums_ms = rng.uniform(10, 11, 10)
+        taken.append(fit_line(sums_ms, 1.2 * sums_ms * np.exp(0.02 * rng.standard_normal(10))).offset_ms != 0)
+    assert np.mean(taken) < 0.4
+
+
+def test_a_line_that_falls_or_ends_below_zero_is_never_taken() -> None:
+    falling = fit_line([1.0, 2.0, 3.0, 4.0, 5.0], [5.0, 4.0, 3.0, 2.0, 1.0])
+    assert falling.scale > 0
+    assert falling.offset_ms == 0
+    below = fit_line([10.0, 11.0, 12.0, 14.0, 16.0], [2.0 * each - 18 for each in (10, 11, 12, 14, 16)])
+    assert below.offset_ms == 0, "an architecture of half the sum would take less than no time"
 
 
 def test_three_networks_give_the_closed_form() -> None:
     scatter = 0.02
     measured_ms = [1.2 * 5 * math.exp(-scatter), 1.2 * 7, 1.2 * 11 * math.exp(scatter)]
-    scale, interval_percent = fit_scale([5, 7, 11], measured_ms)
-    assert scale == pytest.approx(1.2)
+    scale, offset_ms, interval_percent = fit_line([5, 7, 11], measured_ms)
+    assert (scale, offset_ms) == (pytest.approx(1.2), 0)
     assert interval_percent == pytest.approx(100 * (math.exp(T_95_2 * scatter * math.sqrt(4 / 3)) - 1), rel=1e-5)
 
 
 def test_every_network_counts_by_its_relative_error() -> None:
     rng = np.random.default_rng(0)
     sums_ms, ratios = rng.uniform(1, 1000, 20), rng.uniform(0.5, 2, 20)
-    assert fit_scale(sums_ms, sums_ms * ratios)[0] == pytest.approx(stats.gmean(ratios))
+    assert fit_line(sums_ms[:4], sums_ms[:4] * ratios[:4]).scale == pytest.approx(stats.gmean(ratios[:4]))
 
 
 @pytest.mark.parametrize("number", [3, 10])
@@ -69,9 +93,9 @@ def test_nine_in_ten_of_further_networks_fall_into_the_interval(fit: LatencyFit,
     for _ in range(4000):
         sums_ms = rng.uniform(10, 100, number + 1)
         measured_ms = 1.1 * sums_ms * np.exp(0.03 * rng.standard_normal(number + 1))
-        scale, interval_percent = fit_scale(sums_ms[:-1], measured_ms[:-1])
-        found = fit.model_copy(update={"scale": scale, "interval_percent": interval_percent})
-        low_ms, high_ms = found.interval_ms(scale * sums_ms[-1])
+        line = fit_line(sums_ms[:-1], measured_ms[:-1])
+        found = fit.model_copy(update=line._asdict())
+        low_ms, high_ms = found.interval_ms(line.scale * sums_ms[-1] + line.offset_ms)
         held.append(low_ms <= measured_ms[-1] <= high_ms)
     assert np.mean(held) == pytest.approx(0.9, abs=0.02)  # four standard errors
 
@@ -79,7 +103,7 @@ def test_nine_in_ten_of_further_networks_fall_into_the_interval(fit: LatencyFit,
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_two_networks_say_nothing_of_scatter(number: int) -> None:
     with pytest.raises(ConfigError, match=f"a fit needs at least 3 networks, got {number}; ask for more"):
-        fit_scale([1.0] * number, [1.0] * number)
+        fit_line([1.0] * number, [1.0] * number)
 
 
 def test_networks_to_fit_stand_evenly_between_the_fastest_and_the_slowest(
@@ -113,7 +137,8 @@ def test_a_fit_to_measured_networks_corrects_their_sums(space: SearchSpace, tabl
         assert space.architecture(network.choices).id == network.architecture
         # Tiny networks take milliseconds, where the table says seconds.
         assert 0 < network.measured_ms < network.sum_ms
-    assert fit.scale == pytest.approx(stats.gmean([one.measured_ms / one.sum_ms for one in fit.networks]))
+    sums_ms, measured_ms = zip(*((one.sum_ms, one.measured_ms) for one in fit.networks), strict=True)
+    assert (fit.scale, fit.offset_ms, fit.interval_percent) == fit_line(sums_ms, measured_ms)
     corrected = LatencyPredictor(space, table, fit=fit)
     errors = [corrected.predict(space.architecture(one.choices)).unet_ms / one.measured_ms for one in fit.networks]
     assert stats.gmean(errors) == pytest.approx(1)
@@ -175,7 +200,10 @@ def without(key: str) -> Callable[[dict[str, Any]], Any]:
         (changed(scale=math.nan), "scale: expected .*; got nan"),
         (changed(interval_percent=math.inf), "interval_percent: expected .*; got inf"),
         (changed(interval_percent=-3.0), r"interval_percent: expected at least 0(\.0)?; got -3\.0"),
-        (changed(scale=1.07), "scale and interval_percent do not follow from the networks: the file was edited"),
+        (
+            changed(scale=1.07),
+            "scale, offset_ms and interval_percent do not follow from the networks: the file was edited",
+        ),
         (changed(networks=[]), "networks: expected at least 3 entries"),
         (changed(measured_at="2026-01-01T00:00:00"), "measured_at: "),
         (changed(schema_version=2), "schema_version is 2, this version of nas reads 1"),

@@ -35,7 +35,7 @@ def fitted(space: SearchSpace, table: LatencyTable, *ratios: float) -> LatencyFi
                 measured_ms=ratio * sum_ms,
             )
         )
-    return LatencyFit.of(space, table, networks)
+    return LatencyFit.of(space, table, networks, 1.0)
 
 
 def test_the_pipeline_is_text_encoder_and_steps_and_decoder(space: SearchSpace, table: LatencyTable) -> None:

@@ -96,7 +96,7 @@ def test_missing_rows_are_added_and_the_others_kept(space: SearchSpace, tmp_path
     again = profile(space, get_runtime("torch"), path, protocol=QUICK.model_copy(update={"rounds": 4}))
     assert again.rows.keys() == full.rows.keys()
     assert {key: row for key, row in again.rows.items() if key != gone} == kept
-    assert again.rows[gone].samples == 4
+    assert again.rows[gone].samples >= 4
 
 
 def profiling(space_file: Path, path: Path, runtime: str, max_seconds: float) -> subprocess.Popen[bytes]:
@@ -190,12 +190,14 @@ def test_a_block_over_the_memory_budget_is_recorded_and_not_timed(space: SearchS
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing refuses memory there")
 def test_a_block_that_does_not_fit_into_memory_is_recorded_and_left_out(tmp_path: Path) -> None:
     """3D attention over 131,072 places: two heads' weights take 137 GB."""
-    tokens = {
-        "video": {"frames": 32, "height": 128, "width": 128, "fps": 8},
-        "codec": {"kind": "space_to_depth", "factor": 2},
-    }
-    large = SearchSpace.from_dict(TINY | tokens | {"backbone": TINY["backbone"] | {"cross_attention_dim": 16}, "slots": [
-        {"stage": "down.0", "candidates": ["none", "self_attention_3d"]}]})  # fmt: skip
+    large = SearchSpace.from_dict(
+        TINY
+        | {
+            "video": {"frames": 32, "height": 128, "width": 128, "fps": 8},
+            "codec": {"kind": "space_to_depth", "factor": 2},
+            "slots": [{"stage": "down.0", "candidates": ["none", "self_attention_3d"]}],
+        }
+    )
     path, runtime = tmp_path / "table.csv", get_runtime("onnxruntime")
     full = TableMetadata(device=cpu_model(), runtime="onnxruntime", threads=1, opset="20")
     others = [
@@ -274,9 +276,9 @@ def test_networks_and_their_parts_are_measured_as_often_as_asked(space: SearchSp
         "chain": chain(temporal, 3),
         **{f"cell {number}": cell for number, cell in enumerate(cells(plan))},
     }
-    first, second = measure_plans(
-        plans, get_runtime("torch"), reference_block(space), protocol=QUICK, times=2, folder=tmp_path
-    )
+    found = measure_plans(plans, get_runtime("torch"), plan, protocol=QUICK, times=2, folder=tmp_path)
+    first, second = found.measurements
+    assert first["whole"].latency_ms / 3 < found.reference_ms < first["whole"].latency_ms * 3
     assert first.keys() == second.keys() == plans.keys()
     assert all(found.latency_ms > 0 for found in (*first.values(), *second.values()))
     assert first["whole"].latency_ms > max(first[name].latency_ms for name in plans if name.startswith("cell"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from PIL import Image
 
 from nas.errors import ConfigError, StorageError, TableError
@@ -49,7 +50,7 @@ def record(count, *, direction="minimize", budget_ms=None, provenance="measured"
                        tuple(scored), 0)  # fmt: skip
 
 
-def report(space, errors, *, times=1, interval=None, noise=0.0):
+def report(space, errors, *, times=1, interval=None, noise=0.0, slowdown=None):
     """Networks of 10, 20, 30, ... ms, predicted with these errors; two measurements are `noise` apart."""
     chosen = space.sample_distinct(random.Random(1), len(errors))
     found = []
@@ -58,7 +59,7 @@ def report(space, errors, *, times=1, interval=None, noise=0.0):
         ends = (None, None) if interval is None else (predicted / interval, predicted * interval)
         measurements = (10.0 * number * (1 - noise / 2), 10.0 * number * (1 + noise / 2))
         found.append(NetworkCheck(one, predicted, *ends, measurements[:times] if times > 1 else (10.0 * number,)))
-    return CheckReport(tuple(found))
+    return CheckReport(tuple(found), slowdown)
 
 
 @pytest.fixture
@@ -235,10 +236,10 @@ def test_the_check_says_how_good_predictions_are(checks):
 
     assert left.get_title(loc="left") == "2 of 3 networks within 10%"
     assert right.get_title(loc="left") == "mean absolute error (MAPE) 11.7%, worst 25.0%"
-    near, far = (each.get_offsets() for each in left.collections if len(each.get_offsets()))
+    near, far = (each.get_offsets() for each in left.collections if isinstance(each, PathCollection))
     np.testing.assert_allclose(near, [[10, 9.5], [20, 21]])
     np.testing.assert_allclose(far, [[30, 37.5]])
-    near, far = (each.get_offsets() for each in right.collections if len(each.get_offsets()))
+    near, far = (each.get_offsets() for each in right.collections if isinstance(each, PathCollection))
     np.testing.assert_allclose(near, [[10, -0.05], [20, 0.05]])
     np.testing.assert_allclose(far, [[30, 0.25]])
 
@@ -262,6 +263,11 @@ def test_the_interval_of_the_fit_is_drawn_as_what_it_is():
     assert "was not measured" in caption(once)
     twice = draw_latency_check(report(SPACE, [0.01, -0.2], interval=1.05, times=2, noise=0.01))
     assert len(labels(twice.axes[1])) == 2
+
+
+def test_predictions_that_follow_the_speed_of_the_machine_are_said_to():
+    assert "x 1.070" in caption(draw_latency_check(report(SPACE, [0.01], interval=1.05, slowdown=1.07)))
+    assert "those of the fit" not in caption(draw_latency_check(report(SPACE, [0.01])))
 
 
 def test_a_check_without_noise_and_fit_says_so():

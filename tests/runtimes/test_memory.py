@@ -34,7 +34,7 @@ class Wide(nn.Module):
 
 class Constant(nn.Module):
     def forward(self, x):
-        return x + torch.from_numpy(numpy.ones(30_000_000, "f")).sum()
+        return x + len(bytearray(100_000_000))
 
 folder = Path(sys.argv[1])
 onnxruntime, eager = get_runtime("onnxruntime"), get_runtime("torch")
@@ -55,11 +55,11 @@ onnx.save(helper.make_model(product, opset_imports=opset, ir_version=9), folder 
 small, bound = (onnxruntime.load(folder / "expand.onnx") for _ in range(2))
 wide = eager.prepare(Wide(), (torch.zeros(6000),), ("x",), folder)
 one, many = [numpy.ones(1, "f")], [numpy.ones(6000, "f")]
+# Converters import most of what they need on first use: not within the guard, it is large values that are to fail.
+onnxruntime.convert(nn.Linear(2, 2), (torch.zeros(1, 2),), ("x",), folder / "first.onnx")
 (folder / "made").mkdir()
 
 TASKS = {
-    "onnxruntime trace": lambda: onnxruntime.convert(
-        Constant(), (torch.zeros(1),), ("x",), folder / "made" / "constant.onnx"),
     "python": lambda: bytearray(100_000_000),
     "numpy": lambda: numpy.empty(30_000_000, "f"),
     "torch": lambda: torch.empty(30_000_000),
@@ -69,6 +69,8 @@ TASKS = {
     "torch peak memory": lambda: wide.peak_memory_bytes(many),
     "onnxruntime convert": lambda: onnxruntime.convert(
         weights, (torch.zeros(1, 5000),), ("x",), folder / "made" / "weights.onnx"),
+    "onnxruntime trace": lambda: onnxruntime.convert(
+        Constant(), (torch.zeros(1),), ("x",), folder / "made" / "constant.onnx"),
     "onnxruntime load": lambda: onnxruntime.load(folder / "weights.onnx"),
     "onnxruntime run": lambda: small.run(one),
     "onnxruntime bound": bound.bind(one),
@@ -153,8 +155,8 @@ def test_the_error_says_what_was_tried_and_how_much_it_took(found: Any) -> None:
 
 @LINUX
 def test_a_conversion_without_memory_leaves_nothing(found: Any) -> None:
-    assert found["tasks"]["onnxruntime trace"]["left"] == []
-    assert found["tasks"]["onnxruntime convert"]["left"] == ["constant.onnx"], "from before, without the guard"
+    assert found["tasks"]["onnxruntime convert"]["left"] == []
+    assert found["tasks"]["onnxruntime trace"]["left"] == ["weights.onnx"], "from before, without the guard"
 
 
 @LINUX

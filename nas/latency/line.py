@@ -1,0 +1,101 @@
+"""The line between sums of blocks and whole networks, and how far networks scatter about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from nas.errors import ConfigError
+
+COVERAGE = 0.9
+MIN_NETWORKS = 3
+MIN_NETWORKS_FOR_OFFSET = 5
+CLEARLY = 0.8
+"""Share of the squared error to which an offset must bring networks left out, to be taken."""
+
+_Values = NDArray[np.float64]
+_Estimate = Callable[[_Values, _Values], tuple[float, float]]
+
+
+class Line(NamedTuple):
+    """A line, and the scatter about it.
+
+    Args:
+        scale: What a sum is multiplied by.
+        offset_ms: What is added then.
+        interval_percent: What a prediction has to be multiplied or divided by to come to the ends of its 90%
+            interval, less 1, in percent.
+    """
+
+    scale: float
+    offset_ms: float
+    interval_percent: float
+
+
+def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | _Values) -> Line:
+    """Fit whole networks to the sums of their blocks.
+
+    There are two candidates: a factor, which is the geometric mean of measured over sum; and a factor with an offset,
+    by least squares of relative errors. What a runtime does to a network as a whole, such as to move data from one
+    layout to another between blocks that all architectures have, is an offset. The offset is taken where it
+    predicts each network clearly better from the others (leave-one-out), and never for fewer than 5 networks, nor
+    where the line does not rise.
+
+    The interval is the usual one for a further observation from a normal distribution whose mean and deviation are
+    estimated (Hahn and Meeker, Statistical Intervals, 4.7), on logarithms: t * s * sqrt(1 + p/n) for n networks and
+    p estimates, with Student's t of n - p degrees of freedom.
+
+    Args:
+        sums_ms: Sums over the blocks of at least 3 networks, all above 0.
+        measured_ms: What the whole networks took, all above 0.
+
+    Raises:
+        ConfigError: There are fewer than 3 networks.
+    """
+    require_enough(len(sums_ms))
+    sums, measured = np.asarray(sums_ms, np.float64), np.asarray(measured_ms, np.float64)
+    number = len(sums)
+    offered = number >= MIN_NETWORKS_FOR_OFFSET
+    affine = offered and _left_out(_affine, sums, measured) < CLEARLY * _left_out(_factor, sums, measured)
+    scale, offset_ms = (_affine if affine else _factor)(sums, measured)
+    residuals = np.log(measured / (scale * sums + offset_ms))
+    # Where an offset was on offer it counts as estimated, taken or not: to choose is to look at the data, too.
+    estimates = 2 if offered else 1
+    deviation = math.sqrt(float(np.sum(residuals**2)) / (number - estimates))
+    quantile = float(stats.t.ppf((1 + COVERAGE) / 2, number - estimates))
+    return Line(scale, offset_ms, 100 * math.expm1(quantile * deviation * math.sqrt(1 + estimates / number)))
+
+
+def require_enough(networks: int) -> None:
+    """Raise `ConfigError` where there are too few networks to say anything of their scatter."""
+    if networks < MIN_NETWORKS:
+        hint = "ask for more; a search space that has fewer needs no fit"
+        raise ConfigError(f"a fit needs at least {MIN_NETWORKS} networks, got {networks}", hint=hint)
+
+
+def _factor(sums: _Values, measured: _Values) -> tuple[float, float]:
+    return float(np.exp(np.mean(np.log(measured / sums)))), 0.0
+
+
+def _affine(sums: _Values, measured: _Values) -> tuple[float, float]:
+    relative = np.stack([sums, np.ones_like(sums)], axis=1) / measured[:, None]
+    scale, offset_ms = np.linalg.lstsq(relative, np.ones_like(sums))[0]
+    return float(scale), float(offset_ms)
+
+
+def _left_out(estimate: _Estimate, sums: _Values, measured: _Values) -> float:
+    """Mean square of the relative errors of networks that were left out one by one; infinite for an absurd line."""
+    errors = []
+    for place in range(len(sums)):
+        others = np.arange(len(sums)) != place
+        scale, offset_ms = estimate(sums[others], measured[others])
+        # Half of the least sum: other architectures of the space may be smaller than those that were measured.
+        if scale <= 0 or scale * sums.min() / 2 + offset_ms <= 0:
+            return math.inf
+        errors.append((scale * sums[place] + offset_ms) / measured[place] - 1)
+    return float(np.mean(np.square(errors)))
