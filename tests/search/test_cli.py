@@ -10,7 +10,7 @@ import pytest
 from nas.cli import main
 from nas.data import ClipShape, MovingShapesConfig, open_data
 from nas.files import write_yaml
-from nas.latency import LatencyPredictor, LatencyTable, profile
+from nas.latency import LatencyPredictor, LatencyTable, Protocol, profile
 from nas.runtimes import get_runtime
 from nas.search import SearchConfig, run_search
 from nas.space import Architecture, SearchSpace
@@ -47,7 +47,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     write_yaml(folder / "space.yaml", small_space().to_dict())
     space = SearchSpace.load(folder / "space.yaml")
-    profile(space, get_runtime("torch", threads=1), folder / "table.csv", rounds=2, min_seconds=0.01)
+    profile(space, get_runtime("torch", threads=1), folder / "table.csv", protocol=Protocol(rounds=2, max_seconds=0))
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
     clips = open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=".")
