@@ -17,7 +17,7 @@ from sklearn.preprocessing import OneHotEncoder
 from nas.latency import LatencyTable, Protocol, measure_plans
 from nas.models import network_cost
 from nas.runtimes import Runtime
-from nas.space import Architecture, Block, Plan, SearchSpace, cells, chain
+from nas.space import Architecture, Plan, SearchSpace, cells, chain
 
 Values = NDArray[np.float64]
 
@@ -66,9 +66,7 @@ def measured_units(problem: Problem, runtime: Runtime, units: Sequence[str], pro
     for unit in units:
         sums = makers[unit](problem, runtime, protocol)
         found[f"{unit}, sum"] = _values(sums, problem.fresh)
-        found[f"{unit}, scale"] = found[f"{unit}, sum"] * float(
-            np.exp(np.mean(np.log(problem.fitted_ms / _values(sums, problem.fitted))))
-        )
+        found[f"{unit}, scale"] = _factor(problem, sums)
     return found
 
 
@@ -154,12 +152,7 @@ def _difference_sums(problem: Problem, runtime: Runtime, protocol: Protocol) -> 
 def _chain_sums(problem: Problem, runtime: Runtime, protocol: Protocol) -> Callable[[Architecture], float]:
     """Temporal layers by the slope over two lengths of chains of them, everything else by itself."""
     few, many = CHAIN_COPIES
-    blocks: dict[str, Block] = {
-        node.block.key: node.block
-        for item in problem.space.covering()
-        for node in problem.space.lower(item).nodes
-        if node.slot is not None
-    }
+    blocks = {block.key: block for block in problem.space.placed_blocks().values()}
     plans = {f"{key} x {copies}": chain(block, copies) for key, block in blocks.items() for copies in CHAIN_COPIES}
     found_ms = _measure(plans, problem, runtime, protocol, "chains")
     slope_ms = {key: (found_ms[f"{key} x {many}"] - found_ms[f"{key} x {few}"]) / (many - few) for key in blocks}

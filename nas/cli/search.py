@@ -10,6 +10,7 @@ import typer
 
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, TableOption, emit_json
 from nas.cli._data import DataOption, open_clips
+from nas.cli._latency import open_usable
 from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption, show_front
 
 
@@ -37,7 +38,7 @@ def search(
     Candidates whose blocks ran out of memory, or over the memory budget, when the table was measured are left out.
     """
     from nas.files import parse
-    from nas.latency import LatencyPredictor, LatencyTable, usable_space
+    from nas.latency import LatencyPredictor
     from nas.models import network_cost
     from nas.search import SearchConfig, empty_front, run_search
     from nas.space import SearchSpace
@@ -55,10 +56,7 @@ def search(
     }
     config = parse(options, SearchConfig, where="options")
     loaded = SearchSpace.load(space)
-    usable, removed = usable_space(loaded, LatencyTable.load(table))
-    if not as_json:
-        for each in removed:
-            typer.echo(f"left out: {each}")
+    usable, _, removed = open_usable(space, table, quiet=as_json)
     latency = LatencyPredictor.open(usable, table, config.steps)
     clips = open_clips(data, loaded).validation
     quality = supernet_quality(loaded, supernet, clips, seed=seed, batches=batches)

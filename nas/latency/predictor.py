@@ -17,7 +17,7 @@ from nas.errors import ArchitectureError
 from nas.latency.fit import LatencyFit, fit_path
 from nas.latency.rows import Provenance, weakest
 from nas.latency.table import LatencyTable
-from nas.space import Architecture, Node, Plan, SearchSpace
+from nas.space import NONE, Architecture, Node, Plan, SearchSpace
 
 _NS_PER_MS = 1e6
 
@@ -212,22 +212,20 @@ class LatencyPredictor:
 
     @cached_property
     def _contributions(self) -> _Contributions:
-        """What each part adds, read off the plans of architectures that hold every candidate of every slot.
-
-        A temporal layer keeps the shape of what passes it, so a slot's choice changes no other node.
-        """
+        """What each part adds: a temporal layer keeps the shape of what passes it, so it changes no other node."""
         pipeline = self.space.lower_pipeline(self.space.smallest())
-        nodes = {node.name: node for variant in self.space.covering() for node in self.space.lower(variant).nodes}
-        placed: dict[tuple[str, str], int] = {}
-        for variant in self.space.covering():
-            plan = self.space.lower(variant)
-            for slot, name in zip(self.space.slots, variant.choices, strict=True):
-                placed[slot.id, name] = self._sum_ns(node for node in plan.nodes if node.slot == slot.id)
+        placed = {
+            place: self.table.latency_ns(block, space=self.space.where)
+            for place, block in self.space.placed_blocks().items()
+        }
         return _Contributions(
             self._sum_ns(pipeline.text_encoder.nodes),
-            self._sum_ns(node for node in nodes.values() if node.slot is None),
+            self._sum_ns(node for node in pipeline.unet.nodes if node.slot is None),
             self._sum_ns(pipeline.decoder.nodes),
-            tuple(np.array([placed[slot.id, name] for name in slot.candidates]) for slot in self.space.slots),
+            tuple(
+                np.array([0 if name == NONE else placed[slot.id, name] for name in slot.candidates])
+                for slot in self.space.slots
+            ),
         )
 
 

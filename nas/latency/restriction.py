@@ -68,23 +68,13 @@ def _check_common_blocks(space: SearchSpace, table: LatencyTable) -> None:
 
 
 def _removed(space: SearchSpace, table: LatencyTable) -> Iterator[Removed]:
-    blocks = _placed_blocks(space)
+    blocks = space.placed_blocks()
     for slot in space.slots:
         for candidate in slot.candidates:
             block = blocks.get((slot.id, candidate))
             reason = None if block is None else _obstacle(block, table)
             if block is not None and reason is not None:
                 yield Removed(slot.id, candidate, block.key, reason)
-
-
-def _placed_blocks(space: SearchSpace) -> dict[tuple[str, str], Block]:
-    """The block of every candidate in every slot; `none` places none."""
-    placed: dict[tuple[str, str], Block] = {}
-    for variant in space.covering():
-        chosen = dict(zip((slot.id for slot in space.slots), variant.choices, strict=True))
-        nodes = space.lower(variant).nodes
-        placed |= {(node.slot, chosen[node.slot]): node.block for node in nodes if node.slot is not None}
-    return placed
 
 
 def _obstacle(block: Block, table: LatencyTable) -> str | None:

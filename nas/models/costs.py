@@ -63,10 +63,8 @@ def network_cost(plan: Plan) -> NetworkCost:
 def slot_parameters(space: SearchSpace) -> dict[str, dict[str, int]]:
     """Parameters of every candidate, by slot identifier and candidate name."""
     parameters = {slot.id: dict.fromkeys(slot.candidates, 0) for slot in space.slots}
-    for architecture in space.covering():
-        for node in space.lower(architecture).nodes:
-            if node.slot is not None:
-                parameters[node.slot][node.name.rpartition(".")[2]] = block_cost(node.block).parameters
+    for (slot, candidate), block in space.placed_blocks().items():
+        parameters[slot][candidate] = block_cost(block).parameters
     return parameters
 
 

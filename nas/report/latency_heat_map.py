@@ -69,15 +69,11 @@ def draw_latency_heat_map(space: SearchSpace, table: LatencyTable) -> Figure:
 
 def _placed_rows(space: SearchSpace, table: LatencyTable) -> dict[Place, LatencyRow]:
     """The row of each candidate in each slot, read off plans; `none` places no block."""
-    rows: dict[Place, LatencyRow] = {}
-    for variant in space.covering():
-        chosen = dict(zip((slot.id for slot in space.slots), variant.choices, strict=True))
-        for node in space.lower(variant).nodes:
-            if node.slot is not None:
-                row = table.rows.get(node.block.key)
-                # `row` of the table says what to do about a block that it lacks.
-                rows[node.slot, chosen[node.slot]] = row or table.row(node.block, space=space.where)
-    return rows
+    # `row` of the table says what to do about a block that it lacks; a block that cannot run is drawn as such.
+    return {
+        place: table.rows.get(block.key) or table.row(block, space=space.where)
+        for place, block in space.placed_blocks().items()
+    }
 
 
 def _draw_cells(axes: Axes, rows: Mapping[tuple[int, int], LatencyRow]) -> None:

@@ -15,7 +15,7 @@ from nas.space.architecture import Architecture
 from nas.space.choices import ArchitectureSet
 from nas.space.layers import NONE, layer_class
 from nas.space.lowering import Placement, lower_unet
-from nas.space.plan import Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
+from nas.space.plan import Block, Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
 from nas.space.resolve import Slot, check_parts, key_of, resolve_candidates, resolve_slots
 from nas.space.schema import SpaceFile
 
@@ -135,6 +135,18 @@ class SearchSpace(ArchitectureSet):
             _single("decoder", f"decode_{codec.kind}", self._part(codec), latent, frames),
         )
 
+    def placed_blocks(self) -> dict[tuple[str, str], Block]:
+        """The block of every candidate in every slot, by slot identifier and candidate; `none` places none.
+
+        A temporal layer keeps the shape of what passes it, so the block does not depend on the other slots.
+        """
+        placed: dict[tuple[str, str], Block] = {}
+        for variant in self.covering():
+            chosen = dict(zip((slot.id for slot in self.slots), variant.choices, strict=True))
+            nodes = self.lower(variant).nodes
+            placed |= {(node.slot, chosen[node.slot]): node.block for node in nodes if node.slot is not None}
+        return placed
+
     def placement(self, slot: Slot, name: str) -> Placement | None:
         """What a candidate's name means in a slot; `None` for `none`."""
         if name == NONE:
@@ -153,15 +165,13 @@ class SearchSpace(ArchitectureSet):
     def _check_placements(self) -> None:
         """Let every candidate of every slot judge the width it would stand at, read off the plans."""
         self.lower(self.smallest())
-        nodes = {node.name: node for variant in self.covering() for node in self.lower(variant).nodes if node.slot}
-        for node in nodes.values():
-            layer, channels = layer_class(node.block.kind), node.block.inputs[0].shape[2]
+        for (slot, name), block in self.placed_blocks().items():
+            layer, channels = layer_class(block.kind), block.inputs[0].shape[2]
             try:
-                layer.check(layer.Config(**node.block.settings), channels)
+                layer.check(layer.Config(**block.settings), channels)
             except ValueError as error:
-                name = node.name.rpartition(".")[2]
-                key = key_of(self.file, str(node.slot), name)
-                raise ConfigError(f"{key}: {name} cannot stand in {node.slot}: {error}") from error
+                key = key_of(self.file, slot, name)
+                raise ConfigError(f"{key}: {name} cannot stand in {slot}: {error}") from error
 
 
 def lower(space: SearchSpace, architecture: Architecture) -> Plan:

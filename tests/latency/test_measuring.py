@@ -81,7 +81,7 @@ def test_a_call_that_is_done_is_not_called_on_with_the_others() -> None:
 def test_the_shortest_block_ends_with_enough_samples_whatever_its_time() -> None:
     protocol = Protocol(rounds=30, interval_percent=1e-9, max_seconds=1e6)
     rng = random.Random(0)
-    calls = {"little": lambda: sum(range(rng.randrange(300)))}
+    calls = {"little": lambda: sum(range(rng.randrange(2_000, 20_000)))}
     found = measure(calls, ("reference", wait(0.001)), protocol).timings["little"]
     assert found.stopped == "time"
     assert found.summary.samples >= MAX_SAMPLES
