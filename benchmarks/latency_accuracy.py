@@ -3,8 +3,9 @@
 Measures the latency table of a space, fits the predictor on a few whole networks, then measures fresh random networks
 twice, in turn, and compares. All methods see the same measurements: the sum of blocks, regressions on
 multiply-accumulates and on parameters alone, the predictor, and other ways to build a prediction. Predictions are
-compared with the mean of the two measurements; the noise floor is how far these are apart. Run it on an otherwise
-idle machine.
+compared with the mean of the two measurements; the noise floor is how far these are apart. Everything is measured by
+the protocol that the commands follow when they are told nothing else; --interval-percent 0.2 measures networks until
+little noise is left, and shows what the predictor itself is off by. Run it on an otherwise idle machine.
 
     python benchmarks/latency_accuracy.py --space search_spaces/quickstart.yaml --runtime onnxruntime --networks 60
 
@@ -80,8 +81,8 @@ def run(
 ) -> dict[str, Any]:
     """Measure everything; returns what is printed."""
     timed, folder, seed = Stopwatch(), work / "converted", options["seed"]
-    protocol = Protocol(rounds=50, interval_percent=options["interval_percent"], max_seconds=options["seconds"])
-    table = timed("table", lambda: profile(space, runtime, fresh_path(work), protocol=options["table_protocol"]))
+    protocol = options["protocol"]
+    table = timed("table", lambda: profile(space, runtime, fresh_path(work), protocol=protocol))
     fitted = fit_architectures(space, LatencyPredictor(space, table), options["fitted"], seed)
     fresh = fresh_architectures(space, options["networks"], seed, exclude=fitted)
     converted_before = folder.exists()
@@ -170,6 +171,7 @@ def summary(table: LatencyTable, fit: LatencyFit, report: CheckReport, methods: 
         "noise_floor": asdict(accuracy(first, second)),
         "methods": rows,
         "checks": report.rows(),
+        "fit_networks": [one.model_dump() for one in fit.networks],
         "mape_over_noise_floor": rows["predictor"]["mape"] / accuracy(first, second).mape,
     }
 
@@ -214,9 +216,9 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
     networks: Annotated[int, typer.Option(min=3, help="Fresh networks to measure.")] = 60,
     fitted: Annotated[int, typer.Option(min=3, help="Networks to fit on.")] = 10,
-    seconds: Annotated[float, typer.Option(help="Calls of each network and measurement, in all.")] = 3.0,
-    interval_percent: Annotated[float, typer.Option(help="End earlier at this interval.")] = 0.2,
-    table_seconds: Annotated[float, typer.Option(help="Calls of each block, in all.")] = 3.0,
+    interval_percent: Annotated[float, typer.Option(help="As of nas profile and nas latency check.")] = 1.0,
+    max_seconds: Annotated[float, typer.Option(help="Likewise.")] = 3.0,
+    min_seconds: Annotated[float, typer.Option(help="Likewise.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Seed of the networks.")] = 0,
     units: Annotated[str, typer.Option(help="Other units to measure: cells,differences,chains.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes that convert networks.")] = 1,
@@ -228,9 +230,7 @@ def main(
     options = {
         "networks": networks,
         "fitted": fitted,
-        "seconds": seconds,
-        "interval_percent": interval_percent,
-        "table_protocol": Protocol(interval_percent=interval_percent, max_seconds=table_seconds),
+        "protocol": Protocol(interval_percent=interval_percent, max_seconds=max_seconds, min_seconds=min_seconds),
         "seed": seed,
         "units": [unit for unit in units.split(",") if unit],
         "workers": workers,

@@ -22,6 +22,7 @@ IntervalOption = Annotated[float, typer.Option(help="Measure until the 95% inter
 SecondsOption = Annotated[
     float, typer.Option(help="Or until the calls of one have taken so many seconds, or are very many.")
 ]
+SpanOption = Annotated[float, typer.Option(help="But never before the rounds have lasted so many seconds.")]
 DriftOption = Annotated[
     float, typer.Option(help="Measure again what fell into a time when the machine was so many percent slower.")
 ]
@@ -30,7 +31,9 @@ ConversionsOption = Annotated[
 ]
 
 
-def protocol(rounds: int, interval_percent: float, max_seconds: float, drift_percent: float) -> Protocol:
+def protocol(
+    rounds: int, interval_percent: float, max_seconds: float, min_seconds: float, drift_percent: float
+) -> Protocol:
     """The protocol of these options; raises `ConfigError` for impossible ones."""
     from nas.files import parse
     from nas.latency import Protocol
@@ -39,6 +42,7 @@ def protocol(rounds: int, interval_percent: float, max_seconds: float, drift_per
         "rounds": rounds,
         "interval_percent": interval_percent,
         "max_seconds": max_seconds,
+        "min_seconds": min_seconds,
         "drift_percent": drift_percent,
     }
     return parse(options, Protocol, where="options")

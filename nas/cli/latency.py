@@ -16,6 +16,7 @@ from nas.cli._latency import (
     IntervalOption,
     RoundsOption,
     SecondsOption,
+    SpanOption,
     open_usable,
     protocol,
 )
@@ -43,6 +44,7 @@ def fit(
     rounds: RoundsOption = 30,
     interval_percent: IntervalOption = 1.0,
     max_seconds: SecondsOption = 3.0,
+    min_seconds: SpanOption = 20.0,
     drift_percent: DriftOption = 10.0,
     conversions: ConversionsOption = None,
     as_json: JsonOption = False,
@@ -50,7 +52,7 @@ def fit(
     """Measure a few whole networks and fit the sums of their blocks to them; predictions use it from then on."""
     from nas.latency import fit_networks
 
-    how = protocol(rounds, interval_percent, max_seconds, drift_percent)
+    how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
     usable, measured, removed = open_usable(space, table, quiet=as_json)
     found = fit_networks(usable, measured, None, networks=networks, seed=seed, protocol=how, folder=conversions)
     file = found.save(table)
@@ -76,6 +78,7 @@ def check(
     rounds: RoundsOption = 30,
     interval_percent: IntervalOption = 1.0,
     max_seconds: SecondsOption = 3.0,
+    min_seconds: SpanOption = 20.0,
     drift_percent: DriftOption = 10.0,
     conversions: ConversionsOption = None,
     figure: Annotated[Path | None, typer.Option(help="Draw predicted against measured (.png, .svg, .pdf).")] = None,
@@ -88,7 +91,7 @@ def check(
     from nas.report.latency_rows import conditions_text
     from nas.report.style import check_format
 
-    how = protocol(rounds, interval_percent, max_seconds, drift_percent)
+    how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
     for path in filter(None, (figure, errors_figure)):
         check_format(path)
     usable, measured, removed = open_usable(space, table, quiet=as_json)

@@ -15,6 +15,7 @@ from nas.cli._latency import (
     RoundsOption,
     RuntimeOption,
     SecondsOption,
+    SpanOption,
     TableToWrite,
     ThreadsOption,
     protocol,
@@ -30,6 +31,7 @@ def profile(
     rounds: RoundsOption = 30,
     interval_percent: IntervalOption = 1.0,
     max_seconds: SecondsOption = 3.0,
+    min_seconds: SpanOption = 20.0,
     drift_percent: DriftOption = 10.0,
     memory_budget_bytes: Annotated[
         int | None, typer.Option(min=1, help="Do not measure blocks that need more memory than this.")
@@ -46,7 +48,7 @@ def profile(
     from nas.runtimes import get_runtime
     from nas.space import SearchSpace
 
-    how = protocol(rounds, interval_percent, max_seconds, drift_percent)
+    how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
     loaded, chosen = SearchSpace.load(space), get_runtime(runtime, threads=threads)
     began = time.perf_counter()
     found = profile_blocks(loaded, chosen, table, device=device, protocol=how, memory_budget_bytes=memory_budget_bytes)

@@ -15,8 +15,6 @@ from nas.errors import ConfigError
 COVERAGE = 0.9
 MIN_NETWORKS = 3
 MIN_NETWORKS_FOR_OFFSET = 5
-CLEARLY = 0.8
-"""Share of the squared error to which an offset must bring networks left out, to be taken."""
 
 _Values = NDArray[np.float64]
 _Estimate = Callable[[_Values, _Values], tuple[float, float]]
@@ -43,8 +41,8 @@ def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | 
     There are two candidates: a factor, which is the geometric mean of measured over sum; and a factor with an offset,
     by least squares of relative errors. What a runtime does to a network as a whole, such as to move data from one
     layout to another between blocks that all architectures have, is an offset. The offset is taken where it
-    predicts each network clearly better from the others (leave-one-out), and never for fewer than 5 networks, nor
-    where the line does not rise.
+    predicts each network better from the others (leave-one-out), and never for fewer than 5 networks, nor where the
+    line does not rise.
 
     The interval is the usual one for a further observation from a normal distribution whose mean and deviation are
     estimated (Hahn and Meeker, Statistical Intervals, 4.7), on logarithms: t * s * sqrt(1 + p/n) for n networks and
@@ -61,7 +59,7 @@ def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | 
     sums, measured = np.asarray(sums_ms, np.float64), np.asarray(measured_ms, np.float64)
     number = len(sums)
     offered = number >= MIN_NETWORKS_FOR_OFFSET
-    affine = offered and _left_out(_affine, sums, measured) < CLEARLY * _left_out(_factor, sums, measured)
+    affine = offered and _left_out(_affine, sums, measured) < _left_out(_factor, sums, measured)
     scale, offset_ms = (_affine if affine else _factor)(sums, measured)
     residuals = np.log(measured / (scale * sums + offset_ms))
     # Where an offset was on offer it counts as estimated, taken or not: to choose is to look at the data, too.

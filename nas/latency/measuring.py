@@ -21,10 +21,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from nas.files import StrictModel
 from nas.latency.statistics import Summary, summarise
@@ -55,13 +55,17 @@ class Protocol(StrictModel):
             share of it, in percent.
         max_seconds: A block is also done when its own calls have taken this long, counted or not, or when there
             have been `MAX_SAMPLES` of them: the shortest blocks would need minutes to fill seconds.
+        min_seconds: But never before the rounds it took part in have lasted this long. A machine is a few percent
+            faster for some seconds and slower for the next, without anything that would show as drift; what is to
+            be compared has to meet both.
         drift_percent: A stretch of rounds counts while the reference block takes at most this much longer than
             in its best stretch.
     """
 
     rounds: PositiveInt = 30
     interval_percent: PositiveFloat = 1.0
-    max_seconds: Annotated[float, Field(ge=0)] = 3.0
+    max_seconds: NonNegativeFloat = 3.0
+    min_seconds: NonNegativeFloat = 20.0
     drift_percent: NonNegativeFloat = 10.0
 
 
@@ -83,6 +87,11 @@ class Stretch:
     def level_ms(self) -> float:
         """How long the reference took: the lower quartile, high enough that a lucky moment does not hide drift."""
         return float(np.quantile(self.reference_ms, REFERENCE_QUANTILE))
+
+    @cached_property
+    def seconds(self) -> float:
+        """How long it lasted: its calls filled it."""
+        return (sum(self.reference_ms) + sum(map(sum, self.samples_ms.values()))) / 1e3
 
 
 @dataclass(frozen=True)
@@ -242,6 +251,8 @@ def _timing(name: str, stretches: Sequence[Stretch], drift: Sequence[float], pro
     mine = [
         (each.samples_ms[name], moved) for each, moved in zip(stretches, drift, strict=True) if name in each.samples_ms
     ]
+    if sum(each.seconds for each in stretches if name in each.samples_ms) < protocol.min_seconds:
+        return None
     counting = [(samples, moved) for samples, moved in mine if moved <= protocol.drift_percent / 100]
     if sum(len(samples) for samples, _ in counting) >= protocol.rounds:
         found = _found(counting, "precise")

@@ -59,7 +59,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ready")
     (root / "space.yaml").write_text(yaml.safe_dump(TINY))
     space = SearchSpace.load(root / "space.yaml")
-    profile(space, get_runtime("torch", threads=1), root / "table.csv", protocol=Protocol(rounds=2, max_seconds=0))
+    quick = Protocol(rounds=2, max_seconds=0, min_seconds=0)
+    profile(space, get_runtime("torch", threads=1), root / "table.csv", protocol=quick)
     clips = MovingShapes(ClipShape(4, 16, 16, 8), clips=12)
     train_supernet(space, clips, TrainingConfig(steps=2, batch_size=2, image_batch_size=0), root / "run")
     return root

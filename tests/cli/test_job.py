@@ -31,7 +31,7 @@ def test_the_commands_of_the_readme_in_their_order(
         return captured.out
 
     assert json.loads(nas("space show space.yaml --json"))["architectures"] == 6
-    nas("profile space.yaml --runtime torch --table table.csv --rounds 2 --max-seconds 0")
+    nas("profile space.yaml --runtime torch --table table.csv --rounds 2 --max-seconds 0 --min-seconds 0")
     assert "measured" in nas("latency predict space.yaml --table table.csv")
     nas("latency check space.yaml --table table.csv --networks 2")
     data = "--data moving_shapes --config training.yaml"

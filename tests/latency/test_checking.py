@@ -30,7 +30,7 @@ from nas.latency import (
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 
-QUICK = Protocol(rounds=3, max_seconds=0, interval_percent=100)
+QUICK = Protocol(rounds=3, max_seconds=0, min_seconds=0, interval_percent=100)
 
 
 def fitted(space: SearchSpace, table: LatencyTable) -> LatencyFit:

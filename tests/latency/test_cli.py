@@ -23,7 +23,7 @@ from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 from tests.latency.conftest import TINY
 
-QUICK = ("--rounds", 3, "--interval-percent", 1000, "--max-seconds", 0)
+QUICK = ("--rounds", 3, "--interval-percent", 1000, "--max-seconds", 0, "--min-seconds", 0)
 
 
 class Result(NamedTuple):
@@ -75,7 +75,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a space and a table of it, measured here; tests do not write into it."""
     root = tmp_path_factory.mktemp("ready")
     (root / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
-    quick = Protocol(rounds=3, interval_percent=1000, max_seconds=0)
+    quick = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
     profile(SearchSpace.load(root / "tiny.yaml"), get_runtime("torch"), root / "here.csv", protocol=quick)
     return root
 
@@ -144,7 +144,7 @@ def test_blocks_over_the_memory_budget_are_named(nas: Nas, here: Path) -> None:
 
 
 def test_blocks_stopped_for_time_are_counted(nas: Nas, ready: Path, tmp_path: Path) -> None:
-    options = ("--rounds", 2, "--interval-percent", 1e-9, "--max-seconds", 0)
+    options = ("--rounds", 2, "--interval-percent", 1e-9, "--max-seconds", 0, "--min-seconds", 0)
     arguments = ("--runtime", "torch", "--table", tmp_path / "new.csv", *options)
     lines = nas("profile", ready / "tiny.yaml", *arguments).out.splitlines()
     rows = LatencyTable.load(tmp_path / "new.csv").rows.values()

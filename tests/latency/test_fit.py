@@ -27,7 +27,7 @@ from nas.latency import (
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 
-QUICK = Protocol(rounds=3, max_seconds=0, interval_percent=100)
+QUICK = Protocol(rounds=3, max_seconds=0, min_seconds=0, interval_percent=100)
 
 T_95_2 = 2.919986
 """Student's t: 95th percentile, two degrees of freedom, from a printed table."""

@@ -15,7 +15,7 @@ from scipy import stats
 from nas.latency.measuring import MAX_SAMPLES, Protocol, Stretch, measure, timings
 from nas.latency.statistics import QUANTILE, summarise
 
-QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0)
+QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
 
 
 def idle() -> None:
@@ -35,7 +35,7 @@ def test_calls_are_timed_in_turn_in_changing_order() -> None:
     order: list[str] = []
     names = "abcdef"
     calls = {name: lambda name=name: order.append(name) for name in names}
-    protocol = Protocol(rounds=20, interval_percent=1000, max_seconds=0)
+    protocol = Protocol(rounds=20, interval_percent=1000, max_seconds=0, min_seconds=0)
     measure(calls, ("reference", idle), protocol)
     rounds = [tuple(order[start : start + 6]) for start in range(0, len(order), 6)]
     assert all(sorted(each) == list(names) for each in rounds), "each round calls everything once"
@@ -50,7 +50,7 @@ def test_latency_is_what_the_clock_says() -> None:
 
 
 def test_a_call_stops_when_its_interval_is_narrow_enough() -> None:
-    protocol = Protocol(rounds=30, interval_percent=5, max_seconds=30)
+    protocol = Protocol(rounds=30, interval_percent=5, max_seconds=30, min_seconds=0)
     found = measure({"even": wait(0.001)}, ("reference", wait(0.001)), protocol).timings["even"]
     assert found.stopped == "precise"
     assert found.summary.interval_percent <= 5
@@ -59,7 +59,7 @@ def test_a_call_stops_when_its_interval_is_narrow_enough() -> None:
 
 def test_a_call_that_never_becomes_precise_stops_when_its_time_is_used_up() -> None:
     rng = np.random.default_rng(0)
-    protocol = Protocol(rounds=3, interval_percent=0.001, max_seconds=0.05)
+    protocol = Protocol(rounds=3, interval_percent=0.001, max_seconds=0.05, min_seconds=0)
     began = time.perf_counter()
     found = measure({"uneven": lambda: time.sleep(rng.uniform(0.001, 0.02))}, ("reference", idle), protocol)
     assert time.perf_counter() - began < 5
@@ -74,17 +74,26 @@ def test_a_call_that_is_done_is_not_called_on_with_the_others() -> None:
         time.sleep(seconds)
 
     calls = {"short": lambda: call("short", 0.002), "long": lambda: call("long", 0.02)}
-    measure(calls, ("reference", idle), Protocol(rounds=5, interval_percent=1e-9, max_seconds=0.5))
+    measure(calls, ("reference", idle), Protocol(rounds=5, interval_percent=1e-9, max_seconds=0.5, min_seconds=0))
     assert counts["long"] < 100 < counts["short"], "the long call has used up its half second in 25 calls"
 
 
 def test_the_shortest_block_ends_with_enough_samples_whatever_its_time() -> None:
-    protocol = Protocol(rounds=30, interval_percent=1e-9, max_seconds=1e6)
+    protocol = Protocol(rounds=30, interval_percent=1e-9, max_seconds=1e6, min_seconds=0)
     rng = random.Random(0)
     calls = {"little": lambda: sum(range(rng.randrange(2_000, 20_000)))}
     found = measure(calls, ("reference", wait(0.001)), protocol).timings["little"]
     assert found.stopped == "time"
     assert found.summary.samples >= MAX_SAMPLES
+
+
+def test_a_call_is_not_done_before_its_rounds_have_lasted_long_enough() -> None:
+    protocol = Protocol(rounds=30, interval_percent=1000, max_seconds=0, min_seconds=0.8)
+    lasting = stretch(1.0, a=9.0)  # 30 rounds of 10 ms
+    without = stretch(1.0, b=9.0)
+    assert timings(["a"], [lasting] * 2 + [without] * 5, protocol) == {}
+    found = timings(["a"], [lasting] * 3, protocol)["a"]
+    assert (found.stopped, found.summary.samples) == ("precise", 90)
 
 
 def test_each_stretch_is_recorded_with_what_it_settled() -> None:
@@ -102,13 +111,13 @@ def test_what_an_earlier_run_measured_counts_and_is_not_measured_again() -> None
     def never() -> None:
         raise AssertionError("called")
 
-    found = measure({"a": never}, ("reference", never), Protocol(rounds=30), earlier=[stretch(1.0, a=5.0)])
+    found = measure({"a": never}, ("reference", never), Protocol(rounds=30, min_seconds=0), earlier=[stretch(1.0, a=5.0)])
     assert found.timings["a"].latency_ms == 5.0
     assert found.timings["a"].stopped == "precise"
 
 
 def test_samples_taken_while_the_reference_is_slow_are_measured_again() -> None:
-    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=60)
+    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=60, min_seconds=0)
     quiet, busy = stretch(1.0, a=5.0), stretch(1.3, a=6.5, b=13.0)
     assert timings("ab", [quiet, busy], protocol)["a"].latency_ms == 5.0
     assert "b" not in timings("ab", [quiet, busy], protocol), "b has been seen on a slow machine only"
@@ -118,7 +127,7 @@ def test_samples_taken_while_the_reference_is_slow_are_measured_again() -> None:
 
 
 def test_a_call_measured_before_the_machine_showed_what_it_can_is_measured_again() -> None:
-    protocol = Protocol(rounds=20, interval_percent=1000, max_seconds=60, drift_percent=50)
+    protocol = Protocol(rounds=20, interval_percent=1000, max_seconds=60, min_seconds=0, drift_percent=50)
     slow, calls = [stretch(4.0, a=40.0)], {"a": wait(0.001), "b": wait(0.001)}
     found = measure({"a": calls["a"]}, ("reference", wait(0.001)), protocol, earlier=slow)
     assert found.timings["a"].latency_ms == 40.0, "with nothing better to compare with, it counts"
@@ -127,14 +136,14 @@ def test_a_call_measured_before_the_machine_showed_what_it_can_is_measured_again
 
 
 def test_a_better_level_found_later_undoes_what_was_measured_before_it() -> None:
-    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=60)
+    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=60, min_seconds=0)
     slow, fast = stretch(1.3, a=6.5), stretch(1.0, b=5.0)
     assert timings("a", [slow], protocol)["a"].latency_ms == 6.5
     assert timings("a", [slow, fast], protocol) == {}
 
 
 def test_when_time_is_used_up_under_drift_the_samples_stand_and_say_so() -> None:
-    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=0.01)
+    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=0.01, min_seconds=0)
     found = timings("b", [stretch(1.0, a=5.0), stretch(1.3, b=13.0)], protocol)["b"]
     assert (found.stopped, found.latency_ms) == ("time", 13.0)
     assert found.drift_percent == pytest.approx(30)
@@ -142,7 +151,7 @@ def test_when_time_is_used_up_under_drift_the_samples_stand_and_say_so() -> None
 
 def test_references_are_compared_with_themselves_only() -> None:
     other = Stretch("another block", (9.0,) * 30, {"b": (4.0,) * 30})
-    found = timings("ab", [stretch(1.0, a=5.0), other], Protocol(rounds=30))
+    found = timings("ab", [stretch(1.0, a=5.0), other], Protocol(rounds=30, min_seconds=0))
     assert (found["a"].latency_ms, found["b"].latency_ms) == (5.0, 4.0)
 
 
@@ -163,7 +172,7 @@ def test_the_reference_is_measured_as_everything_else_is() -> None:
 def test_work_done_shows_in_the_processor_share() -> None:
     busy = measure(
         {"sort": lambda: np.sort(np.random.default_rng(0).random(20_000))}, ("reference", idle),
-        Protocol(rounds=20, interval_percent=1000, max_seconds=0),
+        Protocol(rounds=20, interval_percent=1000, max_seconds=0, min_seconds=0),
     )  # fmt: skip
     asleep = measure({"sleep": wait(0.01)}, ("reference", idle), QUICK)
     assert asleep.processor_share < 0.1 < busy.processor_share

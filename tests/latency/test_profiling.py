@@ -34,7 +34,7 @@ from nas.runtimes import cpu_model, get_runtime
 from nas.space import SearchSpace, cells, chain
 from tests.tiny import TINY
 
-QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0)
+QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
 KILLS = int(os.environ.get("NAS_TEST_KILLS", "5"))
 
 
@@ -67,7 +67,7 @@ def test_every_block_of_every_architecture_is_measured(space: SearchSpace, tmp_p
 
 def test_rows_can_be_computed_again_from_the_raw_samples(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    protocol = Protocol(rounds=30, interval_percent=10, max_seconds=0.05)
+    protocol = Protocol(rounds=30, interval_percent=10, max_seconds=0.05, min_seconds=0)
     table = profile(space, get_runtime("torch"), path, protocol=protocol)
     stretches = [record.stretch for record in log_of(path).read()]
     again = timings(table.rows, stretches, protocol)
@@ -104,7 +104,7 @@ def profiling(space_file: Path, path: Path, runtime: str, max_seconds: float) ->
     script = (
         "from nas.latency import Protocol, profile; from nas.runtimes import get_runtime\n"
         "from nas.space import SearchSpace\n"
-        f"protocol = Protocol(rounds=3, interval_percent=0.0001, max_seconds={max_seconds})\n"
+        f"protocol = Protocol(rounds=3, interval_percent=0.0001, max_seconds={max_seconds}, min_seconds=0)\n"
         f"profile(SearchSpace.load({str(space_file)!r}), get_runtime({runtime!r}), {str(path)!r}, protocol=protocol)"
     )
     return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 STAGES = ["data", "profile", "fit", "train", "search", "front", "check", "distill", "export", "samples", "summary"]
 TRAINING = {"steps": 6, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 2}
-QUICK = {"rounds": 2, "interval_percent": 1000, "max_seconds": 0}
+QUICK = {"rounds": 2, "interval_percent": 1000, "max_seconds": 0, "min_seconds": 0}
 RUN: dict[str, Any] = {
     "space": "space.yaml",
     "out": "out",

@@ -47,7 +47,8 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     write_yaml(folder / "space.yaml", small_space().to_dict())
     space = SearchSpace.load(folder / "space.yaml")
-    profile(space, get_runtime("torch", threads=1), folder / "table.csv", protocol=Protocol(rounds=2, max_seconds=0))
+    quick = Protocol(rounds=2, max_seconds=0, min_seconds=0)
+    profile(space, get_runtime("torch", threads=1), folder / "table.csv", protocol=quick)
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
     clips = open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=".")
