@@ -9,7 +9,7 @@ from nas.latency.fit import FittedNetwork, LatencyFit, fit_path
 from nas.latency.fitting import fit_architectures, fit_networks
 from nas.latency.line import Line, fit_line
 from nas.latency.loading import reference_block
-from nas.latency.measuring import Protocol, Stretch, Timing, Timings, measure
+from nas.latency.measuring import Protocol, Timing, Timings, measure
 from nas.latency.merging import MergeResult, Superseded, merge_tables
 from nas.latency.merging_files import merge_files
 from nas.latency.networks import PlanTimings, convert_plans, measure_plans
@@ -19,6 +19,7 @@ from nas.latency.restriction import Removed, usable_space
 from nas.latency.rows import LatencyRow, Provenance
 from nas.latency.samples import SampleLog, SampleRecord, samples_path
 from nas.latency.statistics import Summary, summarise
+from nas.latency.stretches import Stretch
 from nas.latency.table import LatencyTable, TableMetadata, metadata_path
 
 __all__ = [

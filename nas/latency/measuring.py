@@ -8,7 +8,8 @@ and repeating a call flatters small blocks, which inside a network never find th
 Between the calls a reference block runs again and again. It is always the same work, so whatever it takes longer
 is the machine: another program, another clock rate, a processor that has become hot. Rounds are collected in
 stretches of up to a second; a stretch in which the reference was slower than in the best one does not count, and
-its calls are measured again.
+its calls are measured again. What the pace of the machine still does to those that count is taken out of them, see
+`nas.latency.stretches`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from nas.files import StrictModel
 from nas.latency.statistics import Summary, summarise
+from nas.latency.stretches import Evened, Stretch, best_levels, evened
 
 logger = logging.getLogger("nas")
 
@@ -39,7 +40,6 @@ MAX_STRETCH_S = 1.0
 MAX_SAMPLES = 1000
 REFERENCE_EVERY_S = 0.02
 REFERENCE_SHARE = 0.1
-REFERENCE_QUANTILE = 0.25
 WARM_UP_WINDOW = 3
 WARM_UP_CHANGE = 0.05
 MAX_WARM_UP_ROUNDS = 15
@@ -67,31 +67,6 @@ class Protocol(StrictModel):
     max_seconds: NonNegativeFloat = 3.0
     min_seconds: NonNegativeFloat = 20.0
     drift_percent: NonNegativeFloat = 10.0
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Samples of a few rounds in a row.
-
-    Args:
-        reference: Name of the reference.
-        reference_ms: Its calls.
-        samples_ms: The calls of each name.
-    """
-
-    reference: str
-    reference_ms: tuple[float, ...]
-    samples_ms: Mapping[str, tuple[float, ...]]
-
-    @cached_property
-    def level_ms(self) -> float:
-        """How long the reference took: the lower quartile, high enough that a lucky moment does not hide drift."""
-        return float(np.quantile(self.reference_ms, REFERENCE_QUANTILE))
-
-    @cached_property
-    def seconds(self) -> float:
-        """How long it lasted: its calls filled it."""
-        return (sum(self.reference_ms) + sum(map(sum, self.samples_ms.values()))) / 1e3
 
 
 @dataclass(frozen=True)
@@ -153,9 +128,13 @@ def measure(
 
 def timings(names: Iterable[str], stretches: Sequence[Stretch], protocol: Protocol) -> dict[str, Timing]:
     """What the stretches tell of those calls that need no more measuring."""
-    best_ms = _best_levels(stretches)
-    drift = [each.level_ms / best_ms[each.reference] - 1 for each in stretches]
-    found = {name: _timing(name, stretches, drift, protocol) for name in names}
+    names, best_ms = list(names), best_levels(stretches)
+    theirs = [each for each in stretches if not each.samples_ms.keys().isdisjoint(names)]
+    drift = [each.level_ms / best_ms[each.reference] - 1 for each in theirs]
+    parts = [_Part(*each) for each in zip(theirs, evened(theirs), drift, strict=True)]
+    found = {
+        name: _timing(name, [each for each in parts if name in each.evened.samples_ms], protocol) for name in names
+    }
     return {name: result for name, result in found.items() if result is not None}
 
 
@@ -201,9 +180,8 @@ class _Measurement:
     def _reference_ms(self, stretches: Sequence[Stretch]) -> float:
         best_ms = min(each.level_ms for each in stretches)
         limit_ms = best_ms * (1 + self.protocol.drift_percent / 100)
-        return summarise(
-            np.concatenate([each.reference_ms for each in stretches if each.level_ms <= limit_ms])
-        ).latency_ms
+        counting = [each for each in stretches if each.level_ms <= limit_ms]
+        return summarise(np.concatenate([each.reference_ms for each in evened(counting)])).latency_ms
 
     def _settle(self) -> None:
         """Tell what is done from what is open; a stretch that shows all before it as drift opens calls again."""
@@ -220,62 +198,68 @@ class _Measurement:
                 return
 
     def _stretch(self) -> Stretch:
-        samples: dict[str, list[float]] = {name: [] for name in self.open}
-        reference_ms: list[float] = []
+        turns = [self.reference[1], *self.open.values()]
+        made: list[tuple[int, float]] = []
         began, rounds, lasted = time.perf_counter(), 0, 0.0
         while lasted < MIN_STRETCH_S or (rounds < self.protocol.rounds and lasted < MAX_STRETCH_S):
-            self._round(samples, reference_ms)
+            self._round(turns, made)
             rounds, lasted = rounds + 1, time.perf_counter() - began
+        samples: list[list[float]] = [[] for _ in turns]
+        for turn, sample_ms in made:
+            samples[turn].append(sample_ms)
+        reference_ms, *others_ms = map(tuple, samples)
         return Stretch(
-            self.reference[0], tuple(reference_ms), {name: tuple(values) for name, values in samples.items()}
+            self.reference[0],
+            reference_ms,
+            dict(zip(self.open, others_ms, strict=True)),
+            tuple(turn for turn, _ in made),
         )
 
-    def _round(self, samples: Mapping[str, list[float]], reference_ms: list[float]) -> None:
-        order = list(self.open)
+    def _round(self, turns: Sequence[Call], made: list[tuple[int, float]]) -> None:
+        order = list(range(1, len(turns)))
         self.rng.shuffle(order)
-        for name in order:
-            if not reference_ms or time.perf_counter() >= self.reference_due:
-                reference_ms.append(_timed(self.reference[1]))
-                pause_s = max(REFERENCE_EVERY_S, reference_ms[-1] / 1e3 / REFERENCE_SHARE)
+        for turn in order:
+            if not made or time.perf_counter() >= self.reference_due:
+                made.append((0, _timed(turns[0])))
+                pause_s = max(REFERENCE_EVERY_S, made[-1][1] / 1e3 / REFERENCE_SHARE)
                 self.reference_due = time.perf_counter() + pause_s
-            samples[name].append(_timed(self.open[name]))
+            made.append((turn, _timed(turns[turn])))
 
 
 def _timed(call: Call) -> float:
     start = time.perf_counter_ns()
     call()
-    return (time.perf_counter_ns() - start) / 1e6
+    # The shortest calls may end within one tick of a coarse clock, and no call takes no time.
+    return max(time.perf_counter_ns() - start, 1) / 1e6
 
 
-def _timing(name: str, stretches: Sequence[Stretch], drift: Sequence[float], protocol: Protocol) -> Timing | None:
-    mine = [
-        (each.samples_ms[name], moved) for each, moved in zip(stretches, drift, strict=True) if name in each.samples_ms
-    ]
-    if sum(each.seconds for each in stretches if name in each.samples_ms) < protocol.min_seconds:
+class _Part(NamedTuple):
+    """A stretch that a call took part in."""
+
+    stretch: Stretch
+    evened: Evened
+    drift: float
+
+
+def _timing(name: str, parts: Sequence[_Part], protocol: Protocol) -> Timing | None:
+    if not parts or sum(each.stretch.seconds for each in parts) < protocol.min_seconds:
         return None
-    counting = [(samples, moved) for samples, moved in mine if moved <= protocol.drift_percent / 100]
-    if sum(len(samples) for samples, _ in counting) >= protocol.rounds:
-        found = _found(counting, "precise")
+    counting = [each for each in parts if each.drift <= protocol.drift_percent / 100]
+    if sum(len(each.stretch.samples_ms[name]) for each in counting) >= protocol.rounds:
+        found = _found(name, counting, "precise")
         if found.summary.interval_percent <= protocol.interval_percent:
             return found
-    spent_s = sum(sum(samples) for samples, _ in mine) / 1e3
-    number = sum(len(samples) for samples, _ in mine)
+    spent_s = sum(sum(each.stretch.samples_ms[name]) for each in parts) / 1e3
+    number = sum(len(each.stretch.samples_ms[name]) for each in parts)
     if number < protocol.rounds or (spent_s < protocol.max_seconds and number < MAX_SAMPLES):
         return None
     # All of a call's time may have fallen into drift: then its samples stand, and the drift is told beside them.
-    return _found(counting or mine, "time")
+    return _found(name, counting or parts, "time")
 
 
-def _found(counting: Sequence[tuple[Sequence[float], float]], stopped: Stopped) -> Timing:
-    samples_ms = np.concatenate([samples for samples, _ in counting])
-    return Timing(summarise(samples_ms), stopped, 100 * float(np.median([moved for _, moved in counting])))
-
-
-def _best_levels(stretches: Iterable[Stretch]) -> dict[str, float]:
-    best_ms: dict[str, float] = {}
-    for each in stretches:
-        best_ms[each.reference] = min(best_ms.get(each.reference, each.level_ms), each.level_ms)
-    return best_ms
+def _found(name: str, parts: Sequence[_Part], stopped: Stopped) -> Timing:
+    samples_ms = np.concatenate([each.evened.samples_ms[name] for each in parts])
+    return Timing(summarise(samples_ms), stopped, 100 * float(np.median([each.drift for each in parts])))
 
 
 @contextlib.contextmanager

@@ -50,9 +50,9 @@ def _kept(logs: _Logs, merged: LatencyTable) -> Iterator[SampleRecord]:
     sources = _sources(logs, merged)
     for index, (_, records) in enumerate(logs):
         for record in records:
-            samples = {key: values for key, values in record.samples_ms.items() if sources.get(key) == index}
-            if samples:
-                yield record.model_copy(update={"samples_ms": samples})
+            kept = record.only([key for key in record.samples_ms if sources.get(key) == index])
+            if kept.samples_ms:
+                yield kept
 
 
 def _sources(logs: _Logs, merged: LatencyTable) -> Mapping[str, int]:

@@ -20,9 +20,10 @@ from nas.errors import RuntimeUnavailableError, TableError
 from nas.files import lock
 from nas.latency.conversions import Conversions, Make
 from nas.latency.loading import Group, groups, reference_block, too_large
-from nas.latency.measuring import Protocol, Stretch, Timing, measure, warn_if_busy
+from nas.latency.measuring import Protocol, Timing, measure, warn_if_busy
 from nas.latency.rows import LatencyRow
 from nas.latency.samples import SampleLog, SampleRecord, samples_path
+from nas.latency.stretches import Stretch
 from nas.latency.table import LatencyTable, TableMetadata, metadata_path
 from nas.progress import Advance, progress_bar
 from nas.runtimes import Runtime, affinity, block_convertible, cpu_model, load_average, versions
@@ -234,6 +235,7 @@ class _Recorder:
                 reference=stretch.reference,
                 reference_ms=stretch.reference_ms,
                 samples_ms=dict(stretch.samples_ms),
+                order=stretch.order,
             )
         )
         self.save(done)

@@ -7,16 +7,17 @@ torn line, at the end; it is dropped, and what came before counts when measuring
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import pydantic
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, NonNegativeInt, model_validator
 
 from nas.errors import TableError
 from nas.files import StrictModel, read_text, storage_errors, write_text
-from nas.latency.measuring import Stretch
+from nas.latency.stretches import Stretch
 
 _Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Samples = Annotated[tuple[_Milliseconds, ...], Field(min_length=1)]
@@ -31,6 +32,7 @@ class SampleRecord(StrictModel):
         reference: Key of the reference block.
         reference_ms: Its calls.
         samples_ms: The calls of each block, by key.
+        order: See `Stretch`.
     """
 
     measured_at: AwareDatetime
@@ -38,11 +40,30 @@ class SampleRecord(StrictModel):
     reference: str
     reference_ms: _Samples
     samples_ms: dict[str, _Samples]
+    order: tuple[NonNegativeInt, ...]
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        turns = Counter(self.order)
+        expected = [len(self.reference_ms), *map(len, self.samples_ms.values())]
+        if [turns[turn] for turn in range(len(expected))] != expected or len(self.order) != sum(expected):
+            raise ValueError("order: does not list the calls that there are samples of")
+        return self
 
     @property
     def stretch(self) -> Stretch:
         """The stretch."""
-        return Stretch(self.reference, self.reference_ms, self.samples_ms)
+        return Stretch(self.reference, self.reference_ms, self.samples_ms, self.order)
+
+    def only(self, keys: Collection[str]) -> SampleRecord:
+        """The same stretch without the calls of other blocks."""
+        kept = [key for key in self.samples_ms if key in keys]
+        turns = {0: 0} | {1 + place: 1 + kept.index(key) for place, key in enumerate(self.samples_ms) if key in keys}
+        update = {
+            "samples_ms": {key: self.samples_ms[key] for key in kept},
+            "order": tuple(turns[turn] for turn in self.order if turn in turns),
+        }
+        return self.model_copy(update=update)
 
 
 class SampleLog:
@@ -85,10 +106,9 @@ class SampleLog:
         wanted = set(keys)
         lines = []
         for record in others:
-            samples = {key: values for key, values in record.samples_ms.items() if key in wanted}
-            if samples:
-                kept = record.model_copy(update={"samples_ms": samples, "conditions": self.conditions})
-                lines.append(kept.model_dump_json() + "\n")
+            kept = record.only(wanted)
+            if kept.samples_ms:
+                lines.append(kept.model_copy(update={"conditions": self.conditions}).model_dump_json() + "\n")
         write_text(self.path, "".join(lines))
 
     def _lines(self) -> Iterator[tuple[int, str]]:

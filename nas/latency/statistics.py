@@ -1,8 +1,8 @@
 """From raw samples to figures: what a latency table keeps of the times that were measured.
 
-The latency is the 10th percentile. On a machine that other programs share, most of what varies is added by them:
-samples fall into a narrow mode of undisturbed calls and a long tail. A low percentile stays inside the mode as
-long as a tenth of the calls are undisturbed, whereas the median moves with how busy the neighbours are.
+The latency is the 25th percentile of samples that have been freed of what the machine's pace did to all of them, see
+`nas.latency.stretches`. What is left is disturbance of single calls: a narrow mode and a long tail above it, whatever
+the machine. A low percentile stays inside the mode as long as a quarter of the calls are undisturbed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-STATISTIC = "p10"
+STATISTIC = "evened p25"
 """Name of the statistic that stands for a latency, as tables record it."""
 
-QUANTILE = 0.1
+QUANTILE = 0.25
 CONFIDENCE = 0.95
 
 
@@ -26,7 +26,7 @@ class Summary:
     """What is known of one call's latency, in milliseconds.
 
     Args:
-        latency_ms: 10th percentile.
+        latency_ms: 25th percentile.
         ci_low_ms: Lower end of its 95% confidence interval.
         ci_high_ms: Upper end.
         median_ms: Median.

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from nas.latency.rows import LatencyRow
+from nas.latency.stretches import Stretch
 from nas.latency.table import TableMetadata
 
 text = st.text(st.characters(codec="utf-8"), min_size=1)
@@ -83,3 +84,19 @@ metadata = st.builds(
     began_at=st.none() | moments,
     ended_at=st.none() | moments,
 )
+
+
+@st.composite
+def stretches(draw: st.DrawFn) -> list[Stretch]:
+    """Up to three stretches of the same few blocks, called in any order."""
+    latency = st.floats(1e-3, 1e3)
+    made = []
+    for _ in range(draw(st.integers(1, 3))):
+        lengths = draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
+        order = draw(st.permutations([turn for turn, length in enumerate(lengths) for _ in range(length)]))
+        reference_ms, *others_ms = (
+            tuple(draw(st.lists(latency, min_size=length, max_size=length))) for length in lengths
+        )
+        samples_ms = {f"block {place}": values for place, values in enumerate(others_ms)}
+        made.append(Stretch("reference", reference_ms, samples_ms, tuple(order)))
+    return made

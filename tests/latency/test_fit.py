@@ -159,7 +159,7 @@ def test_networks_are_fitted_where_their_blocks_were_measured(space: SearchSpace
         fit_networks(space, table.add((), cpu="another processor"), None, protocol=QUICK)
     with pytest.raises(TableError, match=r"threads=1.*threads=2"):
         fit_networks(space, table, get_runtime("torch", threads=2), protocol=QUICK)
-    with pytest.raises(TableError, match=r"statistic is 'mean', networks are measured by 'p10'"):
+    with pytest.raises(TableError, match=r"statistic is 'mean', networks are measured by 'evened p25'"):
         fit_networks(space, table.add((), statistic="mean"), None, protocol=QUICK)
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nas.latency.measuring import MAX_SAMPLES, Protocol, Stretch, measure, timings
+from nas.latency.measuring import MAX_SAMPLES, Protocol, measure, timings
 from nas.latency.statistics import QUANTILE, summarise
+from nas.latency.stretches import Stretch, evened
 
 QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
 
@@ -28,7 +29,12 @@ def wait(seconds: float) -> Callable[[], None]:
 
 def stretch(reference_ms: float, **samples_ms: float) -> Stretch:
     """Thirty rounds that are all alike."""
-    return Stretch("reference", (reference_ms,) * 30, {name: (value,) * 30 for name, value in samples_ms.items()})
+    return alike("reference", reference_ms, samples_ms)
+
+
+def alike(reference: str, reference_ms: float, samples_ms: dict[str, float]) -> Stretch:
+    samples = {name: (value,) * 30 for name, value in samples_ms.items()}
+    return Stretch(reference, (reference_ms,) * 30, samples, tuple(range(1 + len(samples))) * 30)
 
 
 def test_calls_are_timed_in_turn_in_changing_order() -> None:
@@ -103,7 +109,7 @@ def test_each_stretch_is_recorded_with_what_it_settled() -> None:
         record=lambda one, done: recorded.append((one, set(done))),
     )  # fmt: skip
     assert recorded[-1][1] == {"a", "b"}
-    kept = [value for one, _ in recorded for value in one.samples_ms["a"]]
+    kept = [value for one in evened([one for one, _ in recorded]) for value in one.samples_ms["a"]]
     assert found.timings["a"].summary == summarise(kept)
 
 
@@ -111,7 +117,9 @@ def test_what_an_earlier_run_measured_counts_and_is_not_measured_again() -> None
     def never() -> None:
         raise AssertionError("called")
 
-    found = measure({"a": never}, ("reference", never), Protocol(rounds=30, min_seconds=0), earlier=[stretch(1.0, a=5.0)])
+    found = measure(
+        {"a": never}, ("reference", never), Protocol(rounds=30, min_seconds=0), earlier=[stretch(1.0, a=5.0)]
+    )
     assert found.timings["a"].latency_ms == 5.0
     assert found.timings["a"].stopped == "precise"
 
@@ -150,7 +158,7 @@ def test_when_time_is_used_up_under_drift_the_samples_stand_and_say_so() -> None
 
 
 def test_references_are_compared_with_themselves_only() -> None:
-    other = Stretch("another block", (9.0,) * 30, {"b": (4.0,) * 30})
+    other = alike("another block", 9.0, {"b": 4.0})
     found = timings("ab", [stretch(1.0, a=5.0), other], Protocol(rounds=30, min_seconds=0))
     assert (found["a"].latency_ms, found["b"].latency_ms) == (5.0, 4.0)
 

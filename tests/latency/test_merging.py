@@ -101,7 +101,7 @@ def test_a_merged_table_is_saved_and_read_like_any_other(tmp_path: Path) -> None
         ("threads", 2, "threads is 2, one.csv has 1"),
         ("opset", "17", "opset is '17', one.csv has None"),
         ("cpu", "Z80", "cpu is 'Z80', one.csv has "),
-        ("statistic", "median", "statistic is 'median', one.csv has 'p10'"),
+        ("statistic", "median", "statistic is 'median', one.csv has 'evened p25'"),
     ],
 )
 def test_tables_of_other_conditions_are_refused(field: str, value: object, said: str) -> None:

@@ -30,6 +30,7 @@ def write(path: Path, days: Mapping[str, int], samples: Sequence[Samples] = (), 
                 reference="reference",
                 reference_ms=(0.5, 0.6),
                 samples_ms={key: tuple(values) for key, values in stretch.items()},
+                order=(0, 0, *(1 + turn for turn, values in enumerate(stretch.values()) for _ in values)),
             )
         )
     return path

@@ -14,8 +14,12 @@ from nas.latency.samples import SampleLog, SampleRecord, samples_path
 def record(conditions: str = "here", **samples_ms: tuple[float, ...]) -> SampleRecord:
     return SampleRecord(
         measured_at=datetime(2026, 1, 1, tzinfo=UTC), conditions=conditions, reference="r", reference_ms=(0.1, 0.3),
-        samples_ms=samples_ms,
+        samples_ms=samples_ms, order=in_blocks(2, *map(len, samples_ms.values())),
     )  # fmt: skip
+
+
+def in_blocks(*lengths: int) -> tuple[int, ...]:
+    return tuple(turn for turn, length in enumerate(lengths) for _ in range(length))
 
 
 @pytest.fixture
@@ -57,6 +61,9 @@ def test_a_log_cut_anywhere_gives_the_whole_lines_before_the_cut(log: SampleLog)
         ("1.1", "NaN", "not a stretch"),
         ("1.1", '"1.1 ms"', "not a stretch"),
         ("[1.0,1.1]", "[]", "not a stretch"),
+        ("[1.0,1.1]", "[1.0]", "not a stretch"),
+        ("[0,0,1,1,2]", "[0,0,1,1,3]", "not a stretch"),
+        ("[0,0,1,1,2]", "[0,0,1,1,2,3]", "not a stretch"),
         ("reference_ms", "reference_us", "not a stretch"),
         ('"here"', '"there"', "other conditions"),
         ("{", "", "not a stretch"),
@@ -74,6 +81,13 @@ def test_kept_samples_are_those_of_the_keys_wanted(log: SampleLog, tmp_path: Pat
     out = SampleLog(tmp_path / "merged.samples.jsonl", "merged")
     out.keep(["b", "z"], [*log.read(), record("elsewhere", z=(7.0,))])
     assert [each.samples_ms for each in out.read()] == [{"b": (2.0,)}, {"z": (7.0,)}]
+
+
+def test_a_stretch_with_fewer_blocks_keeps_the_order_of_the_rest() -> None:
+    whole = record(a=(1.0, 1.1), b=(2.0, 2.1), c=(3.0,)).model_copy(update={"order": (0, 3, 2, 1, 0, 1, 2)})
+    part = whole.only(["c", "b"])
+    assert (part.samples_ms, part.order) == ({"b": (2.0, 2.1), "c": (3.0,)}, (0, 2, 1, 0, 1))
+    assert list(part.stretch.sequence_ms) == [0.1, 3.0, 2.0, 0.3, 2.1]
 
 
 def test_the_file_stands_beside_the_table() -> None:

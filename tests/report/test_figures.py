@@ -339,7 +339,7 @@ def test_the_heat_map_marks_what_cannot_run_and_says_where_figures_come_from(tab
     ) + list(found.values()).count("over\nbudget")
     text = caption(figure)
     assert text.startswith("Measured latency at batch 1 on test bench, formula, fp32, cpu, 1 thread.")
-    assert "p10" in text
+    assert "evened p25" in text
     assert "Hatched: could not run there." in text
     assert "Hatched" not in caption(draw_latency_heat_map(QUICKSTART, table))
 
