@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nas.latency import Protocol, profile
+from nas.runtimes import get_runtime
+from nas.space import SearchSpace
 from tests.tiny import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,3 +40,17 @@ def test_latency_accuracy_compares_every_method_on_the_same_networks(tmp_path: P
     pairs = [check["measurements_ms"] for check in report["checks"]]
     assert report["noise_floor"]["mape"] == pytest.approx(sum(abs(one / two - 1) for one, two in pairs) / 6)
     assert len(list((tmp_path / "figures").iterdir())) == 3
+
+
+def test_latency_statistics_reads_the_samples_beside_a_table(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    protocol = Protocol(rounds=2, interval_percent=1000, max_seconds=0, min_seconds=1.5)
+    space = SearchSpace.load(tmp_path / "tiny.yaml")
+    profile(space, get_runtime("torch", threads=1), tmp_path / "table.csv", protocol=protocol)
+    command = [sys.executable, str(ROOT / "benchmarks" / "latency_statistics.py"), str(tmp_path / "table.csv")]
+    done = subprocess.run([*command, "--seconds", "0.3", "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["windows"] >= 3
+    assert {"10th percentile", "evened, 25th percentile"} <= report["scatter"].keys()
+    assert all(0 < row["median_percent"] <= row["largest_percent"] for row in report["scatter"].values())

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from nas.errors import TableError
 from nas.latency import LatencyRow, LatencyTable, TableMetadata
-from nas.latency.rows import COLUMNS
+from nas.latency.tables.rows import COLUMNS
 from tests.latency.strategies import measured, rows
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)

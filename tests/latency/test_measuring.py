@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nas.latency.measuring import MAX_SAMPLES, Protocol, measure, timings
-from nas.latency.statistics import QUANTILE, summarise
-from nas.latency.stretches import Stretch, evened
+from nas.latency.measuring.rounds import MAX_SAMPLES, Protocol, measure, timings
+from nas.latency.measuring.statistics import QUANTILE, summarise
+from nas.latency.measuring.stretches import Stretch, evened
 
 QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from nas.errors import TableError
 from nas.latency import LatencyRow, LatencyTable, TableMetadata
-from nas.latency.comparing import RowDifference, compare_tables
-from nas.latency.merging import Superseded, merge_tables
+from nas.latency.tables.comparing import RowDifference, compare_tables
+from nas.latency.tables.merging import Superseded, merge_tables
 from tests.latency.strategies import measured, rows
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)

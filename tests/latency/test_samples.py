@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.errors import TableError
-from nas.latency.samples import SampleLog, SampleRecord, samples_path
+from nas.latency.tables.samples import SampleLog, SampleRecord, samples_path
 
 
 def record(conditions: str = "here", **samples_ms: tuple[float, ...]) -> SampleRecord:

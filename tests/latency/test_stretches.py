@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.latency.stretches import Stretch, evened
+from nas.latency.measuring.stretches import Stretch, evened
 from tests.latency.strategies import stretches as any_stretches
 
 LATENCIES_MS = (1.0, 0.02, 0.3, 4.0, 1.1)  # of the reference and of four blocks

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nas.errors import StorageError, TableError
 from nas.latency import LatencyRow, LatencyTable, TableMetadata
-from nas.latency import table as table_module
+from nas.latency.tables import table as table_module
 from nas.space import SearchSpace
 from tests.latency.strategies import measured, metadata, rows
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from functools import partial
 
 from nas.errors import OutOfMemoryError, RuntimeUnavailableError
-from nas.latency.conversions import Conversions
-from nas.latency.measuring import Call
-from nas.latency.rows import LatencyRow
+from nas.latency.measuring.rounds import Call
+from nas.latency.profiling.conversions import Conversions
+from nas.latency.tables.rows import LatencyRow
 from nas.models import block_cost, example_inputs
 from nas.runtimes import block_convertible, memory_guard, to_arrays
 from nas.space import Block, SearchSpace

@@ -9,7 +9,7 @@ Between the calls a reference block runs again and again. It is always the same 
 is the machine: another program, another clock rate, a processor that has become hot. Rounds are collected in
 stretches of up to a second; a stretch in which the reference was slower than in the best one does not count, and
 its calls are measured again. What the pace of the machine still does to those that count is taken out of them, see
-`nas.latency.stretches`.
+`nas.latency.measuring.stretches`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import gc
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -27,8 +27,8 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from nas.files import StrictModel
-from nas.latency.statistics import Summary, summarise
-from nas.latency.stretches import Evened, Stretch, best_levels, evened
+from nas.latency.measuring.statistics import Summary, summarise
+from nas.latency.measuring.stretches import Evened, Stretch, best_levels, evened
 
 logger = logging.getLogger("nas")
 
@@ -128,10 +128,8 @@ def measure(
 
 def timings(names: Iterable[str], stretches: Sequence[Stretch], protocol: Protocol) -> dict[str, Timing]:
     """What the stretches tell of those calls that need no more measuring."""
-    names, best_ms = list(names), best_levels(stretches)
-    theirs = [each for each in stretches if not each.samples_ms.keys().isdisjoint(names)]
-    drift = [each.level_ms / best_ms[each.reference] - 1 for each in theirs]
-    parts = [_Part(*each) for each in zip(theirs, evened(theirs), drift, strict=True)]
+    names = list(names)
+    parts = _parts(names, stretches)
     found = {
         name: _timing(name, [each for each in parts if name in each.evened.samples_ms], protocol) for name in names
     }
@@ -175,13 +173,13 @@ class _Measurement:
                 if record is not None:
                     record(stretch, self.done)
             share = (time.process_time() - processor) / (time.perf_counter() - wall)
-        return Timings(self.done, share, self._reference_ms(self.stretches[known:]))
+        return Timings(self.done, share, self._reference_ms(len(self.stretches) - known))
 
-    def _reference_ms(self, stretches: Sequence[Stretch]) -> float:
-        best_ms = min(each.level_ms for each in stretches)
-        limit_ms = best_ms * (1 + self.protocol.drift_percent / 100)
-        counting = [each for each in stretches if each.level_ms <= limit_ms]
-        return summarise(np.concatenate([each.reference_ms for each in evened(counting)])).latency_ms
+    def _reference_ms(self, last: int) -> float:
+        """The reference in the last stretches: evened with all the others, at the same pace as what was timed."""
+        parts = _parts(self.calls, self.stretches)[-last:]
+        counting = [each for each in parts if each.drift <= self.protocol.drift_percent / 100] or parts
+        return summarise(np.concatenate([each.evened.reference_ms for each in counting])).latency_ms
 
     def _settle(self) -> None:
         """Tell what is done from what is open; a stretch that shows all before it as drift opens calls again."""
@@ -239,6 +237,14 @@ class _Part(NamedTuple):
     stretch: Stretch
     evened: Evened
     drift: float
+
+
+def _parts(names: Collection[str], stretches: Sequence[Stretch]) -> list[_Part]:
+    """The stretches that any of these calls took part in; all are compared with each other."""
+    best_ms = best_levels(stretches)
+    theirs = [each for each in stretches if not each.samples_ms.keys().isdisjoint(names)]
+    drift = [each.level_ms / best_ms[each.reference] - 1 for each in theirs]
+    return [_Part(*each) for each in zip(theirs, evened(theirs), drift, strict=True)]
 
 
 def _timing(name: str, parts: Sequence[_Part], protocol: Protocol) -> Timing | None:

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, Field, NonNegativeInt
 
 from nas.errors import TableError
 from nas.files import StrictModel, fingerprint, read_text, write_text
-from nas.latency.measuring import Stopped
+from nas.latency.measuring.rounds import Stopped
 
 Provenance = Literal["measured", "estimated", "published"]
 
@@ -52,7 +52,7 @@ class LatencyRow(StrictModel):
         median_ms: Median over the samples, when measured.
         p90_ms: 90th percentile over the samples, when measured.
         samples: Number of timed calls; 0 when not measured.
-        stopped: Why measuring ended, see `nas.latency.measuring.Timing`.
+        stopped: Why measuring ended, see `nas.latency.measuring.rounds.Timing`.
         drift_percent: How far the machine had slowed down meanwhile, see there.
         memory_bytes: Peak memory of one call, weights included, where the runtime reports it.
         provenance: Where the figures come from.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nas.errors import TableError
-from nas.latency.table import LatencyTable
+from nas.latency.tables.table import LatencyTable
 from nas.space import NONE, Block, SearchSpace
 
 

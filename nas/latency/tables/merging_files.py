@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.errors import TableError
-from nas.latency.merging import MergeResult, merge_tables
-from nas.latency.samples import SampleLog, SampleRecord, samples_path
-from nas.latency.table import LatencyTable
+from nas.latency.tables.merging import MergeResult, merge_tables
+from nas.latency.tables.samples import SampleLog, SampleRecord, samples_path
+from nas.latency.tables.table import LatencyTable
 
 _Logs = Sequence[tuple[LatencyTable, Sequence[SampleRecord]]]
 

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, Field, NonNegativeInt, model_validator
 
 from nas.errors import TableError
 from nas.files import StrictModel, read_text, storage_errors, write_text
-from nas.latency.stretches import Stretch
+from nas.latency.measuring.stretches import Stretch
 
 _Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Samples = Annotated[tuple[_Milliseconds, ...], Field(min_length=1)]

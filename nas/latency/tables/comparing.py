@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.latency.rows import LatencyRow
-from nas.latency.table import LatencyTable
+from nas.latency.tables.rows import LatencyRow
+from nas.latency.tables.table import LatencyTable
 
 
 @dataclass(frozen=True)

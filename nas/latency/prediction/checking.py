@@ -13,13 +13,13 @@ import numpy as np
 
 from nas.errors import ConfigError
 from nas.files import derive_seed
-from nas.latency.accuracy import Accuracy, accuracy
-from nas.latency.conditions import matching_runtime
-from nas.latency.fit import LatencyFit
-from nas.latency.measuring import Protocol
-from nas.latency.networks import measure_plans
-from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import LatencyTable
+from nas.latency.measuring.rounds import Protocol
+from nas.latency.prediction.accuracy import Accuracy, accuracy
+from nas.latency.prediction.conditions import matching_runtime
+from nas.latency.prediction.fit import LatencyFit
+from nas.latency.prediction.predictor import LatencyPredictor
+from nas.latency.profiling.networks import measure_plans
+from nas.latency.tables.table import LatencyTable
 from nas.runtimes import Runtime
 from nas.space import Architecture, SearchSpace
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from nas.files import derive_seed
-from nas.latency.conditions import matching_runtime
-from nas.latency.fit import FittedNetwork, LatencyFit
-from nas.latency.line import require_enough
-from nas.latency.measuring import Protocol
-from nas.latency.networks import measure_plans
-from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import LatencyTable
+from nas.latency.measuring.rounds import Protocol
+from nas.latency.prediction.conditions import matching_runtime
+from nas.latency.prediction.fit import FittedNetwork, LatencyFit
+from nas.latency.prediction.line import require_enough
+from nas.latency.prediction.predictor import LatencyPredictor
+from nas.latency.profiling.networks import measure_plans
+from nas.latency.tables.table import LatencyTable
 from nas.runtimes import Runtime
 from nas.space import Architecture, SearchSpace
 

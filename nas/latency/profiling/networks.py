@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from nas.files import fingerprint
-from nas.latency.conversions import Conversions, Make
-from nas.latency.measuring import Call, Protocol, Timing, measure, warn_if_busy
-from nas.latency.profiling import require_available
-from nas.latency.stretches import Stretch
+from nas.latency.measuring.rounds import Call, Protocol, Timing, measure, warn_if_busy
+from nas.latency.measuring.stretches import Stretch
+from nas.latency.profiling.conversions import Conversions, Make
+from nas.latency.profiling.job import require_available
 from nas.progress import Advance, progress_bar
 from nas.runtimes import Runtime, memory_guard, plan_convertible, plan_inputs, to_arrays
 from nas.space import Plan

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nas.errors import TableError
-from nas.latency.rows import LatencyRow
-from nas.latency.table import LatencyTable, TableMetadata
+from nas.latency.tables.rows import LatencyRow
+from nas.latency.tables.table import LatencyTable, TableMetadata
 
 logger = logging.getLogger("nas")
 

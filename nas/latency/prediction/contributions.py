@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.latency.checking import CheckReport
+from nas.latency.prediction.checking import CheckReport
 from nas.space import SearchSpace
 
 

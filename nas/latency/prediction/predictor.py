@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import ArchitectureError
-from nas.latency.fit import LatencyFit, fit_path
-from nas.latency.rows import Provenance, weakest
-from nas.latency.table import LatencyTable
+from nas.latency.prediction.fit import LatencyFit, fit_path
+from nas.latency.tables.rows import Provenance, weakest
+from nas.latency.tables.table import LatencyTable
 from nas.space import NONE, Architecture, Node, Plan, SearchSpace
 
 _NS_PER_MS = 1e6

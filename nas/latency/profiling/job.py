@@ -9,24 +9,22 @@ conversions, then one measures, because two that measure at once measure each ot
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from nas.errors import RuntimeUnavailableError, TableError
 from nas.files import lock
-from nas.latency.conversions import Conversions, Make
-from nas.latency.loading import Group, groups, reference_block, too_large
-from nas.latency.measuring import Protocol, Timing, measure, warn_if_busy
-from nas.latency.rows import LatencyRow
-from nas.latency.samples import SampleLog, SampleRecord, samples_path
-from nas.latency.stretches import Stretch
-from nas.latency.table import LatencyTable, TableMetadata, metadata_path
+from nas.latency.measuring.rounds import Protocol, measure, warn_if_busy
+from nas.latency.profiling.conversions import Conversions, Make
+from nas.latency.profiling.loading import Group, groups, reference_block, too_large
+from nas.latency.profiling.recorder import Recorder
+from nas.latency.tables.rows import LatencyRow
+from nas.latency.tables.samples import SampleLog, samples_path
+from nas.latency.tables.table import LatencyTable, TableMetadata, metadata_path
 from nas.progress import Advance, progress_bar
-from nas.runtimes import Runtime, affinity, block_convertible, cpu_model, load_average, versions
+from nas.runtimes import Runtime, affinity, block_convertible, cpu_model, versions
 from nas.space import Block, SearchSpace
 
 logger = logging.getLogger("nas")
@@ -182,7 +180,7 @@ class _Job:
         return table.add((), complete=True).save(self.path)
 
     def _measure_group(self, table: LatencyTable, group: Group, advance: Advance) -> LatencyTable:
-        recorder = _Recorder(table.add(too_large(group)), self.log(table), group, self.path, advance)
+        recorder = Recorder(table.add(too_large(group)), self.log(table), group, self.path, advance)
         recorder.save({})
         for key in group.refused:
             advance(group.blocks[key].kind)
@@ -217,63 +215,3 @@ class _Job:
             opset=settings.opset,
             affinity=affinity(),
         )
-
-
-class _Recorder:
-    """Writes what a measurement finds as soon as it finds it: first the samples, then the rows they settle."""
-
-    def __init__(self, table: LatencyTable, log: SampleLog, group: Group, path: Path, advance: Advance) -> None:
-        self.table, self.log, self.group, self.path, self.advance = table, log, group, path, advance
-        self.told: set[str] = set()  # whoever is opened again, after drift, is not announced again
-
-    def record(self, stretch: Stretch, done: Mapping[str, Timing]) -> None:
-        """Take in a stretch, and the blocks that are done by now."""
-        self.log.append(
-            SampleRecord(
-                measured_at=_now(),
-                conditions=self.log.conditions,
-                reference=stretch.reference,
-                reference_ms=stretch.reference_ms,
-                samples_ms=dict(stretch.samples_ms),
-                order=stretch.order,
-            )
-        )
-        self.save(done)
-
-    def save(self, done: Mapping[str, Timing]) -> None:
-        """Write the rows of the group's blocks that are done, and of no other of them."""
-        before, metadata, now = self.table.rows, self.table.metadata, _now()
-        others = {key: row for key, row in before.items() if key not in self.group.calls}
-        rows = {key: self._row(key, found, before.get(key), now) for key, found in done.items()}
-        if before != others | rows or metadata.began_at is None:
-            loads = [load for load in (metadata.load_average, load_average()) if load is not None]
-            self.table = replace(self.table, rows=others | rows).add(
-                (), began_at=metadata.began_at or now, ended_at=now, load_average=max(loads, default=None)
-            )
-            self.table = self.table.save(self.path)
-        for key in rows.keys() - self.told:
-            self.advance(self.group.blocks[key].kind)
-            self.told.add(key)
-
-    def _row(self, key: str, found: Timing, before: LatencyRow | None, now: datetime) -> LatencyRow:
-        row = LatencyRow(
-            key=key,
-            kind=self.group.blocks[key].kind,
-            latency_ms=found.latency_ms,
-            ci_low_ms=found.summary.ci_low_ms,
-            ci_high_ms=found.summary.ci_high_ms,
-            median_ms=found.summary.median_ms,
-            p90_ms=found.summary.p90_ms,
-            samples=found.summary.samples,
-            stopped=found.stopped,
-            drift_percent=found.drift_percent,
-            memory_bytes=self.group.memory_bytes[key],
-            provenance="measured",
-            measured_at=now,
-        )
-        same = before is not None and row == before.model_copy(update={"measured_at": now})
-        return before if same and before is not None else row
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

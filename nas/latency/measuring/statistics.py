@@ -1,8 +1,8 @@
 """From raw samples to figures: what a latency table keeps of the times that were measured.
 
 The latency is the 25th percentile of samples that have been freed of what the machine's pace did to all of them, see
-`nas.latency.stretches`. What is left is disturbance of single calls: a narrow mode and a long tail above it, whatever
-the machine. A low percentile stays inside the mode as long as a quarter of the calls are undisturbed.
+`nas.latency.measuring.stretches`. What is left is disturbance of single calls: a narrow mode and a long tail above
+it, whatever the machine. A low percentile stays inside the mode as long as a quarter of the calls are undisturbed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A network is not quite the sum of its blocks: what one block leaves in the caches is warm for the next, what a runtime
 does once per call is counted once per block, and some of what it does between blocks goes away where both are one
-network. On one device with one runtime a line takes this up, see `nas.latency.line`. It is found from a few whole
-networks, and what it leaves unexplained says how far a prediction may be off.
+network. On one device with one runtime a line takes this up, see `nas.latency.prediction.line`. It is found from a few
+whole networks, and what it leaves unexplained says how far a prediction may be off.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pydantic import AwareDatetime, Field
 
 from nas.errors import ConfigError, TableError
 from nas.files import StrictModel, parse, read_json, write_json
-from nas.latency.line import MIN_NETWORKS, Line, fit_line
-from nas.latency.profiling import space_blocks
-from nas.latency.rows import Milliseconds, Percent
-from nas.latency.table import LatencyTable
+from nas.latency.prediction.line import MIN_NETWORKS, Line, fit_line
+from nas.latency.profiling.job import space_blocks
+from nas.latency.tables.rows import Milliseconds, Percent
+from nas.latency.tables.table import LatencyTable
 from nas.space import SearchSpace
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -55,7 +55,7 @@ class LatencyFit(StrictModel):
         table: Digest of the rows that the sums were made of, see `rows_digest`.
         scale: What a sum is multiplied by.
         offset_ms: What is added then.
-        interval_percent: See `nas.latency.line.Line`: half the width of a prediction's 90% interval.
+        interval_percent: See `nas.latency.prediction.line.Line`: half the width of a prediction's 90% interval.
         networks: What it was fitted to.
         reference_ms: What the smallest network of the space took meanwhile: how fast the machine was.
         measured_at: When they were measured.
@@ -76,7 +76,7 @@ class LatencyFit(StrictModel):
     def of(
         cls, space: SearchSpace, table: LatencyTable, networks: Sequence[FittedNetwork], reference_ms: float
     ) -> LatencyFit:
-        """The fit to networks that were measured now; raises as `nas.latency.line.fit_line`."""
+        """The fit to networks that were measured now; raises as `nas.latency.prediction.line.fit_line`."""
         line = _line(networks)
         return cls(
             space=space.name,

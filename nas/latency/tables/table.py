@@ -11,8 +11,8 @@ from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, Positive
 
 from nas.errors import ConfigError, NasError, TableError
 from nas.files import StrictModel, fingerprint, parse, read_json, write_json
-from nas.latency.rows import LatencyRow, Provenance, read_rows, weakest, write_rows
-from nas.latency.statistics import STATISTIC
+from nas.latency.measuring.statistics import STATISTIC
+from nas.latency.tables.rows import LatencyRow, Provenance, read_rows, weakest, write_rows
 from nas.runtimes import RuntimeSettings, cpu_model, versions
 from nas.space import Block
 
@@ -45,7 +45,7 @@ class TableMetadata(StrictModel):
         memory_budget_bytes: Blocks that need more are not measured; `None` without a budget.
         reference: Key of the block that was measured again and again to watch the machine.
         reference_ms: What it took when the machine was at its best; compare it to see how the machine is now.
-        protocol: How finely it was measured: the fields of `nas.latency.measuring.Protocol`.
+        protocol: How finely it was measured: the fields of `nas.latency.measuring.rounds.Protocol`.
         began_at: When measuring began.
         ended_at: When it ended, or was last interrupted.
         rows: Number of rows; `LatencyTable.save` writes it.

@@ -1,0 +1,108 @@
+"""Which statistic of the same samples scatters least?
+
+Reads the raw samples beside a table that `nas profile` has measured, cuts them into windows of a few seconds, and
+computes each block's latency in each window by several statistics. What a window has in common is taken out (a common
+factor changes no comparison); the scatter that remains is what a short measurement would be off by. Measure the table
+long enough to have some windows.
+
+    nas profile search_spaces/quickstart.yaml --table long.csv --min-seconds 120
+    python benchmarks/latency_statistics.py long.csv --seconds 5
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from nas.errors import ConfigError
+from nas.latency import LatencyTable, Stretch
+from nas.latency.measuring.stretches import evened
+from nas.latency.tables.samples import SampleLog, samples_path
+
+Values = NDArray[np.float64]
+Samples = dict[str, Values]
+MIN_WINDOWS = 3
+
+
+def raw(window: Sequence[Stretch]) -> Samples:
+    """Samples as they were measured, by block."""
+    names = window[0].samples_ms
+    return {name: np.concatenate([each.samples_ms[name] for each in window]) for name in names}
+
+
+def at_one_pace(window: Sequence[Stretch]) -> Samples:
+    """Samples freed of the machine's pace, by block."""
+    parts = evened(window)
+    return {name: np.concatenate([each.samples_ms[name] for each in parts]) for name in window[0].samples_ms}
+
+
+def quantile(share: float) -> Callable[[Values], float]:
+    """The quantile as a function of samples."""
+    return lambda samples_ms: float(np.quantile(samples_ms, share))
+
+
+STATISTICS: dict[str, tuple[Callable[[Sequence[Stretch]], Samples], Callable[[Values], float]]] = {
+    "minimum": (raw, quantile(0.0)),
+    "10th percentile": (raw, quantile(0.1)),
+    "25th percentile": (raw, quantile(0.25)),
+    "median": (raw, quantile(0.5)),
+    "mean": (raw, lambda samples_ms: float(np.mean(samples_ms))),
+    "evened, 10th percentile": (at_one_pace, quantile(0.1)),
+    "evened, 25th percentile": (at_one_pace, quantile(0.25)),
+    "evened, median": (at_one_pace, quantile(0.5)),
+}
+
+
+def windows(stretches: Sequence[Stretch], seconds: float) -> list[list[Stretch]]:
+    """Stretches in a row that last so long together and hold the same blocks as the first one."""
+    found: list[list[Stretch]] = [[]]
+    for each in stretches:
+        if each.samples_ms.keys() != stretches[0].samples_ms.keys():
+            continue
+        found[-1].append(each)
+        if sum(one.seconds for one in found[-1]) >= seconds:
+            found.append([])
+    return found[:-1]
+
+
+def scatter(found: Sequence[Sequence[Stretch]], statistic: str) -> dict[str, float]:
+    """Deviation between windows in percent: the median over the blocks, and the largest."""
+    samples_of, figure = STATISTICS[statistic]
+    logs = np.log([[figure(samples_ms) for samples_ms in samples_of(window).values()] for window in found])
+    logs -= np.median(logs, axis=1, keepdims=True)
+    deviations = 100 * logs.std(axis=0, ddof=1)
+    return {"median_percent": float(np.median(deviations)), "largest_percent": float(deviations.max())}
+
+
+def main(
+    table: Annotated[Path, typer.Argument(help="A table with its samples beside it.")],
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a window.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print how far blocks scatter between windows, statistic by statistic."""
+    loaded = LatencyTable.load(table)
+    log = SampleLog(samples_path(table), loaded.metadata.identity_digest)
+    found = windows([record.stretch for record in log.read()], seconds)
+    if len(found) < MIN_WINDOWS:
+        hint = "measure longer (nas profile --min-seconds), or take shorter windows"
+        raise ConfigError(f"{len(found)} windows of {seconds:g} s", where=log.path, hint=hint)
+    rows = {statistic: scatter(found, statistic) for statistic in STATISTICS}
+    if as_json:
+        sys.stdout.write(json.dumps({"windows": len(found), "seconds": seconds, "scatter": rows}, indent=2) + "\n")
+        return
+    blocks = len(found[0][0].samples_ms)
+    sys.stdout.write(f"{blocks} blocks in {len(found)} windows of {seconds:g} s, deviation between windows\n\n")
+    sys.stdout.write(f"{'':<26}{'median block':>14}{'worst block':>14}\n")
+    for statistic, row in rows.items():
+        sys.stdout.write(f"{statistic:<26}{row['median_percent']:>13.2f}%{row['largest_percent']:>13.2f}%\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

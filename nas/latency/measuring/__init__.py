@@ -1,0 +1,1 @@
+"""Timing calls against each other on a machine that changes its speed."""

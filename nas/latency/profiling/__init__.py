@@ -1,0 +1,1 @@
+"""Measuring the blocks of a space, and whole networks, with a runtime."""

@@ -1,0 +1,77 @@
+"""What a profiling job writes while it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nas.latency.measuring.rounds import Timing
+from nas.latency.measuring.stretches import Stretch
+from nas.latency.profiling.loading import Group
+from nas.latency.tables.rows import LatencyRow
+from nas.latency.tables.samples import SampleLog, SampleRecord
+from nas.latency.tables.table import LatencyTable
+from nas.progress import Advance
+from nas.runtimes import load_average
+
+
+class Recorder:
+    """Writes what a measurement finds as soon as it finds it: first the samples, then the rows they settle."""
+
+    def __init__(self, table: LatencyTable, log: SampleLog, group: Group, path: Path, advance: Advance) -> None:
+        self.table, self.log, self.group, self.path, self.advance = table, log, group, path, advance
+        self.told: set[str] = set()  # whoever is opened again, after drift, is not announced again
+
+    def record(self, stretch: Stretch, done: Mapping[str, Timing]) -> None:
+        """Take in a stretch, and the blocks that are done by now."""
+        self.log.append(
+            SampleRecord(
+                measured_at=_now(),
+                conditions=self.log.conditions,
+                reference=stretch.reference,
+                reference_ms=stretch.reference_ms,
+                samples_ms=dict(stretch.samples_ms),
+                order=stretch.order,
+            )
+        )
+        self.save(done)
+
+    def save(self, done: Mapping[str, Timing]) -> None:
+        """Write the rows of the group's blocks that are done, and of no other of them."""
+        before, metadata, now = self.table.rows, self.table.metadata, _now()
+        others = {key: row for key, row in before.items() if key not in self.group.calls}
+        rows = {key: self._row(key, found, before.get(key), now) for key, found in done.items()}
+        if before != others | rows or metadata.began_at is None:
+            loads = [load for load in (metadata.load_average, load_average()) if load is not None]
+            self.table = replace(self.table, rows=others | rows).add(
+                (), began_at=metadata.began_at or now, ended_at=now, load_average=max(loads, default=None)
+            )
+            self.table = self.table.save(self.path)
+        for key in rows.keys() - self.told:
+            self.advance(self.group.blocks[key].kind)
+            self.told.add(key)
+
+    def _row(self, key: str, found: Timing, before: LatencyRow | None, now: datetime) -> LatencyRow:
+        row = LatencyRow(
+            key=key,
+            kind=self.group.blocks[key].kind,
+            latency_ms=found.latency_ms,
+            ci_low_ms=found.summary.ci_low_ms,
+            ci_high_ms=found.summary.ci_high_ms,
+            median_ms=found.summary.median_ms,
+            p90_ms=found.summary.p90_ms,
+            samples=found.summary.samples,
+            stopped=found.stopped,
+            drift_percent=found.drift_percent,
+            memory_bytes=self.group.memory_bytes[key],
+            provenance="measured",
+            measured_at=now,
+        )
+        same = before is not None and row == before.model_copy(update={"measured_at": now})
+        return before if same and before is not None else row
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)

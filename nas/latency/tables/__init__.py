@@ -1,0 +1,1 @@
+"""Latency tables on disk: rows, metadata, raw samples, merging and comparing."""
