@@ -32,6 +32,7 @@ from latency_methods import Problem, measured_units, predictions
 
 from nas.latency import (
     CheckReport,
+    FitProtocol,
     LatencyFit,
     LatencyPredictor,
     LatencyTable,
@@ -88,7 +89,8 @@ def run(
     converted_before = folder.exists()
     timed("conversion", lambda: convert(space, runtime, [*fresh, *fitted], folder, options["workers"]))
     fit = timed("fit", lambda: fit_networks(
-        space, table, runtime, networks=options["fitted"], seed=seed, protocol=protocol, folder=folder))  # fmt: skip
+        space, table, runtime, networks=options["fitted"], seed=seed, protocol=options["fit_protocol"],
+        folder=folder))  # fmt: skip
     report = timed("measured_twice", lambda: check_networks(
         space, table, runtime, fresh, fit=fit, protocol=protocol, times=2, folder=folder))  # fmt: skip
     by_id = {item.id: item for item in fitted}
@@ -219,6 +221,8 @@ def main(
     interval_percent: Annotated[float, typer.Option(help="As of nas profile and nas latency check.")] = 1.0,
     max_seconds: Annotated[float, typer.Option(help="Likewise.")] = 3.0,
     min_seconds: Annotated[float, typer.Option(help="Likewise.")] = 20.0,
+    fit_max_seconds: Annotated[float, typer.Option(help="As of nas latency fit.")] = 10.0,
+    fit_min_seconds: Annotated[float, typer.Option(help="Likewise.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Seed of the networks.")] = 0,
     units: Annotated[str, typer.Option(help="Other units to measure: cells,differences,chains.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes that convert networks.")] = 1,
@@ -231,6 +235,9 @@ def main(
         "networks": networks,
         "fitted": fitted,
         "protocol": Protocol(interval_percent=interval_percent, max_seconds=max_seconds, min_seconds=min_seconds),
+        "fit_protocol": FitProtocol(
+            interval_percent=interval_percent, max_seconds=fit_max_seconds, min_seconds=fit_min_seconds
+        ),
         "seed": seed,
         "units": [unit for unit in units.split(",") if unit],
         "workers": workers,

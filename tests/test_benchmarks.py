@@ -25,6 +25,7 @@ def test_latency_accuracy_compares_every_method_on_the_same_networks(tmp_path: P
     space.write_text(yaml.safe_dump(TINY | {"slots": slots}), encoding="utf-8")
     options = {
         "space": space, "runtime": "torch", "networks": 6, "fitted": 5, "max-seconds": 0.01, "min-seconds": 0,
+        "fit-max-seconds": 0.01, "fit-min-seconds": 0,
         "units": "cells,differences,chains", "figures": tmp_path / "figures",
     }  # fmt: skip
     command = [sys.executable, str(ROOT / "benchmarks" / "latency_accuracy.py"), "--json"]

@@ -8,7 +8,7 @@ from nas.latency.prediction.checking import CheckReport, NetworkCheck, check_net
 from nas.latency.prediction.conditions import table_runtime
 from nas.latency.prediction.contributions import ErrorContribution, error_contributions
 from nas.latency.prediction.fit import FittedNetwork, LatencyFit, fit_path
-from nas.latency.prediction.fitting import fit_architectures, fit_networks
+from nas.latency.prediction.fitting import FitProtocol, fit_architectures, fit_networks
 from nas.latency.prediction.line import Line, fit_line
 from nas.latency.prediction.predictor import LatencyPredictor, PipelineLatency
 from nas.latency.prediction.restriction import Removed, usable_space
@@ -26,6 +26,7 @@ __all__ = [
     "Accuracy",
     "CheckReport",
     "ErrorContribution",
+    "FitProtocol",
     "FittedNetwork",
     "JobState",
     "LatencyFit",

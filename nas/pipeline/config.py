@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from nas.data import ClipShape, DataConfig, DataSplit, open_data
 from nas.files import StrictModel, load_yaml
-from nas.latency import Protocol
+from nas.latency import FitProtocol, Protocol
 from nas.search import SearchConfig
 from nas.space import SearchSpace
 from nas.training import DistillationConfig, LoopConfig, TrainingConfig
@@ -40,7 +40,7 @@ class FitStage(StrictModel):
     """
 
     networks: NonNegativeInt = 10
-    protocol: Protocol = Protocol()
+    protocol: FitProtocol = FitProtocol()
 
 
 class CheckStage(StrictModel):

@@ -18,7 +18,16 @@ from PIL import Image
 from nas.cli import latency as latency_verbs
 from nas.cli import main
 from nas.cli import profile as profile_verb
-from nas.latency import LatencyFit, LatencyPredictor, LatencyRow, LatencyTable, Protocol, profile, space_blocks
+from nas.latency import (
+    FitProtocol,
+    LatencyFit,
+    LatencyPredictor,
+    LatencyRow,
+    LatencyTable,
+    Protocol,
+    profile,
+    space_blocks,
+)
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 from tests.latency.conftest import TINY
@@ -154,9 +163,10 @@ def test_blocks_stopped_for_time_are_counted(nas: Nas, ready: Path, tmp_path: Pa
 
 
 def test_defaults_of_the_protocol_are_those_of_the_library() -> None:
-    for verb in (profile_verb.profile, latency_verbs.fit, latency_verbs.check):
+    verbs = {profile_verb.profile: Protocol(), latency_verbs.fit: FitProtocol(), latency_verbs.check: Protocol()}
+    for verb, expected in verbs.items():
         defaults = {name: each.default for name, each in inspect.signature(verb).parameters.items()}
-        assert {name: defaults[name] for name in Protocol.model_fields} == Protocol().model_dump()
+        assert {name: defaults[name] for name in Protocol.model_fields} == expected.model_dump()
 
 
 def test_a_job_shows_how_far_each_block_has_come(nas: Nas, here: Path) -> None:

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+from pydantic import NonNegativeFloat
 
 from nas.files import derive_seed
 from nas.latency.measuring.rounds import Protocol
@@ -20,6 +21,13 @@ from nas.space import Architecture, SearchSpace
 
 POOL = 512
 """Random architectures among which those to measure are chosen."""
+
+
+class FitProtocol(Protocol):
+    """How finely to measure the networks of a fit: longer than others, since every prediction will rest on them."""
+
+    max_seconds: NonNegativeFloat = 10.0
+    min_seconds: NonNegativeFloat = 60.0
 
 
 def fit_architectures(
@@ -67,7 +75,7 @@ def fit_networks(
         runtime: What executes the networks; the one the table was measured with when `None`.
         networks: How many, at least 3; all of the space where it has fewer.
         seed: Equal seeds give equal networks.
-        protocol: How finely to measure; the defaults when left out.
+        protocol: How finely to measure; those of `FitProtocol` when left out.
         folder: Where converted networks are kept for another time; a temporary folder when left out.
 
     Returns:
@@ -83,7 +91,7 @@ def fit_networks(
     runtime = matching_runtime(table, runtime)
     predictor = LatencyPredictor(space, table)
     chosen = fit_architectures(space, predictor, networks, seed)
-    plans = {one.id: space.lower(one) for one in chosen}
+    plans, protocol = {one.id: space.lower(one) for one in chosen}, protocol or FitProtocol()
     found = measure_plans(plans, runtime, space.lower(space.smallest()), protocol=protocol, folder=folder)
     (timings,) = found.measurements
     return LatencyFit.of(
