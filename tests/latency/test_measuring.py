@@ -51,8 +51,8 @@ def test_calls_are_timed_in_turn_in_changing_order() -> None:
 
 def test_latency_is_what_the_clock_says() -> None:
     found = measure({"short": wait(0.002), "long": wait(0.02)}, ("reference", idle), QUICK).timings
-    assert 2 <= found["short"].latency_ms < found["long"].latency_ms / 2
-    assert 20 <= found["long"].latency_ms < 40
+    assert 1.9 <= found["short"].latency_ms < found["long"].latency_ms / 2
+    assert 19 <= found["long"].latency_ms < 40, "at the pace of the quietest tenth, which may be a little below all"
 
 
 def test_a_call_stops_when_its_interval_is_narrow_enough() -> None:

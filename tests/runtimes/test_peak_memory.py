@@ -56,13 +56,15 @@ with tempfile.TemporaryDirectory() as folder:
     prepare = lambda shape: get_runtime(runtime).prepare(module, (torch.zeros(shape),), ("x",), Path(folder))
     prepare(small).run([numpy.ones(small, "f")])  # code is loaded when it first runs
     executable, inputs = prepare(shape), [numpy.ones(shape, "f")]
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = status("VmRSS")
-    executable.run(inputs)
-    grown = status("VmHWM") - before
+    grown = []
+    for _ in range(3):  # what an allocator keeps for itself differs from call to call, and only ever adds
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        before = status("VmRSS")
+        executable.run(inputs)
+        grown.append(status("VmHWM") - before)
     reported = executable.peak_memory_bytes(inputs)
 print(json.dumps({
-    "grown": grown, "values": reported - inputs[0].nbytes - sum(p.nbytes for p in module.parameters())}))
+    "grown": min(grown), "values": reported - inputs[0].nbytes - sum(p.nbytes for p in module.parameters())}))
 """
 
 
