@@ -56,15 +56,13 @@ with tempfile.TemporaryDirectory() as folder:
     prepare = lambda shape: get_runtime(runtime).prepare(module, (torch.zeros(shape),), ("x",), Path(folder))
     prepare(small).run([numpy.ones(small, "f")])  # code is loaded when it first runs
     executable, inputs = prepare(shape), [numpy.ones(shape, "f")]
-    grown = []
-    for _ in range(3):  # what an allocator keeps for itself differs from call to call, and only ever adds
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        before = status("VmRSS")
-        executable.run(inputs)
-        grown.append(status("VmHWM") - before)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = status("VmRSS")
+    executable.run(inputs)
+    grown = status("VmHWM") - before
     reported = executable.peak_memory_bytes(inputs)
 print(json.dumps({
-    "grown": min(grown), "values": reported - inputs[0].nbytes - sum(p.nbytes for p in module.parameters())}))
+    "grown": grown, "values": reported - inputs[0].nbytes - sum(p.nbytes for p in module.parameters())}))
 """
 
 
@@ -122,9 +120,10 @@ def test_values_that_are_done_with_do_not_add_up(runtime: str, tmp_path: Path) -
 def test_the_system_saw_the_process_grow_by_as_much(runtime: str, module: str) -> None:
     command = [sys.executable, "-c", RESIDENT, runtime, module]
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is released goes back to the system at once
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    seen = json.loads(done.stdout)
+    runs = [subprocess.run(command, env=environment, capture_output=True, text=True, check=False) for _ in range(2)]
+    assert [(done.returncode, done.stderr) for done in runs] == [(0, "")] * 2
+    # What an allocator keeps for itself differs from process to process, and only ever adds.
+    seen = min((json.loads(done.stdout) for done in runs), key=lambda each: each["grown"])
     assert seen["grown"] > 30_000_000
     # Factors that a library has packed for itself are in the process but not in the report.
     assert seen["grown"] == pytest.approx(seen["values"], rel=0.25)

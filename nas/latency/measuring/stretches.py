@@ -30,6 +30,8 @@ PACE_ROUNDS = 2
 FIRST_QUANTILE = 0.1
 CALL_QUANTILE = 0.25
 QUIET_QUANTILE = 0.1
+STEADY = 2.0
+"""A call tells the pace while its samples spread at most this many times as far as the typical call's."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,20 @@ def _numbered(stretches: Sequence[Stretch]) -> NDArray[np.intp]:
 def _pace(logs: _Values, calls: NDArray[np.intp]) -> _Values:
     """How slow the machine was at each call, as a logarithm: what the calls about it have in common."""
     latencies = _quantiles(logs, calls, FIRST_QUANTILE)
+    steady = np.flatnonzero(_steady(logs, calls)[calls])
     pace = np.zeros_like(logs)
     for _ in range(PACE_ROUNDS):
-        pace = percentile_filter(logs - latencies[calls], PACE_PERCENT, size=PACE_CALLS, mode="nearest")
+        slower = (logs - latencies[calls])[steady]
+        common = percentile_filter(slower, PACE_PERCENT, size=PACE_CALLS, mode="nearest")
+        pace = np.interp(np.arange(len(logs)), steady, common)
         latencies = _quantiles(logs - pace, calls, CALL_QUANTILE)
     return pace
+
+
+def _steady(logs: _Values, calls: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which calls tell the pace: the shortest ones jitter by more than the machine's pace ever changes."""
+    spreads = _quantiles(logs, calls, 0.75) - _quantiles(logs, calls, 0.25)
+    return spreads <= STEADY * np.quantile(spreads, 0.5, method="lower")
 
 
 def _quantiles(values: _Values, calls: NDArray[np.intp], quantile: float) -> _Values:
