@@ -22,9 +22,7 @@ import typer
 from numpy.typing import NDArray
 
 from nas.errors import ConfigError
-from nas.latency import LatencyTable, Stretch
-from nas.latency.measuring.stretches import evened
-from nas.latency.tables.samples import SampleLog, samples_path
+from nas.latency import LatencyTable, SampleLog, Stretch, evened, samples_path
 
 Values = NDArray[np.float64]
 Samples = dict[str, Values]

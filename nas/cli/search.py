@@ -41,7 +41,6 @@ def search(
     from nas.latency import LatencyPredictor
     from nas.models import network_cost
     from nas.search import SearchConfig, empty_front, run_search
-    from nas.space import SearchSpace
     from nas.training import supernet_quality
 
     budgets = {"latency_ms": latency_budget_ms, "parameters": max_parameters, "memory_bytes": max_memory_bytes}
@@ -55,11 +54,10 @@ def search(
         "patience": patience,
     }
     config = parse(options, SearchConfig, where="options")
-    loaded = SearchSpace.load(space)
     usable, _, removed = open_usable(space, table, quiet=as_json)
     latency = LatencyPredictor.open(usable, table, config.steps)
-    clips = open_clips(data, loaded).validation
-    quality = supernet_quality(loaded, supernet, clips, seed=seed, batches=batches)
+    clips = open_clips(data, usable).validation
+    quality = supernet_quality(usable.whole, supernet, clips, seed=seed, batches=batches)
     result = run_search(
         usable, latency, quality, config, storage, study, cost=lambda one: network_cost(usable.lower(one))
     )

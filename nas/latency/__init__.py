@@ -2,7 +2,7 @@
 
 from nas.latency.measuring.rounds import Protocol, Timing, Timings, measure
 from nas.latency.measuring.statistics import Summary, summarise
-from nas.latency.measuring.stretches import Stretch
+from nas.latency.measuring.stretches import Stretch, evened
 from nas.latency.prediction.accuracy import Accuracy, accuracy
 from nas.latency.prediction.checking import CheckReport, NetworkCheck, check_networks, fresh_architectures
 from nas.latency.prediction.conditions import table_runtime
@@ -55,6 +55,7 @@ __all__ = [
     "compare_tables",
     "convert_plans",
     "error_contributions",
+    "evened",
     "fit_architectures",
     "fit_line",
     "fit_networks",

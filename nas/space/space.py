@@ -135,6 +135,11 @@ class SearchSpace(ArchitectureSet):
             _single("decoder", f"decode_{codec.kind}", self._part(codec), latent, frames),
         )
 
+    @property
+    def whole(self) -> SearchSpace:
+        """The space with all that `without` has removed."""
+        return SearchSpace(self.file, where=self.where) if self.removed else self
+
     def placed_blocks(self) -> dict[tuple[str, str], Block]:
         """The block of every candidate in every slot, by slot identifier and candidate; `none` places none.
 

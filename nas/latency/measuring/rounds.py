@@ -129,11 +129,7 @@ def measure(
 def timings(names: Iterable[str], stretches: Sequence[Stretch], protocol: Protocol) -> dict[str, Timing]:
     """What the stretches tell of those calls that need no more measuring."""
     names = list(names)
-    parts = _parts(names, stretches)
-    found = {
-        name: _timing(name, [each for each in parts if name in each.evened.samples_ms], protocol) for name in names
-    }
-    return {name: result for name, result in found.items() if result is not None}
+    return _settled(names, _parts(names, stretches), protocol)
 
 
 def warn_if_busy(share: float, threads: int | None) -> None:
@@ -152,6 +148,7 @@ class _Measurement:
     reference: tuple[str, Call]
     protocol: Protocol
     stretches: list[Stretch]
+    parts: list[_Part] = field(default_factory=list)
     done: dict[str, Timing] = field(default_factory=dict)
     open: dict[str, Call] = field(default_factory=dict)
     reference_due: float = 0.0
@@ -177,13 +174,14 @@ class _Measurement:
 
     def _reference_ms(self, last: int) -> float:
         """The reference in the last stretches: evened with all the others, at the same pace as what was timed."""
-        parts = _parts(self.calls, self.stretches)[-last:]
+        parts = self.parts[-last:]
         counting = [each for each in parts if each.drift <= self.protocol.drift_percent / 100] or parts
         return summarise(np.concatenate([each.evened.reference_ms for each in counting])).latency_ms
 
     def _settle(self) -> None:
         """Tell what is done from what is open; a stretch that shows all before it as drift opens calls again."""
-        self.done = timings(self.calls, self.stretches, self.protocol)
+        self.parts = _parts(self.calls, self.stretches)
+        self.done = _settled(self.calls, self.parts, self.protocol)
         self.open = {name: call for name, call in self.calls.items() if name not in self.done}
 
     def _warm_up(self) -> None:
@@ -245,6 +243,13 @@ def _parts(names: Collection[str], stretches: Sequence[Stretch]) -> list[_Part]:
     theirs = [each for each in stretches if not each.samples_ms.keys().isdisjoint(names)]
     drift = [each.level_ms / best_ms[each.reference] - 1 for each in theirs]
     return [_Part(*each) for each in zip(theirs, evened(theirs), drift, strict=True)]
+
+
+def _settled(names: Iterable[str], parts: Sequence[_Part], protocol: Protocol) -> dict[str, Timing]:
+    found = {
+        name: _timing(name, [each for each in parts if name in each.evened.samples_ms], protocol) for name in names
+    }
+    return {name: result for name, result in found.items() if result is not None}
 
 
 def _timing(name: str, parts: Sequence[_Part], protocol: Protocol) -> Timing | None:

@@ -162,8 +162,7 @@ def rows_digest(space: SearchSpace, table: LatencyTable) -> str:
 
     Nor does what `SearchSpace.without` removed.
     """
-    whole = SearchSpace(space.file, where=space.where) if space.removed else space
-    keys = {block.key for block in space_blocks(whole)}
+    keys = {block.key for block in space_blocks(space.whole)}
     return replace(table, rows={key: row for key, row in table.rows.items() if key in keys}).digest
 
 
