@@ -203,7 +203,7 @@ def as_text(report: dict[str, Any]) -> str:
         "",
         f"predictor: {report['mape_over_noise_floor']:.2f} x the noise floor; its 90% interval of +-"
         f"{report['interval_percent']:.1f}% held {report['coverage']:.0%} of the networks",
-        f"the smallest network took {report['slowdown']:.3f} x as long as when the fit was made; predictions are "
+        f"networks of the fit took {report['slowdown']:.3f} x as long as when it was made; predictions are "
         "multiplied by that",
         f"cost: table {seconds['table']:.0f} s + fit {seconds['fit']:.0f} s, "
         f"against {networks_s:.0f} s to measure the {report['networks']} networks once{before}",

@@ -114,7 +114,7 @@ def check(
         typer.echo("predictions are sums of blocks, without a fit")
     else:
         typer.echo(
-            f"predictions are those of the fit x {report.slowdown:.3f}: what the smallest network took, now over then"
+            f"predictions are those of the fit x {report.slowdown:.3f}: what networks of the fit took, now over then"
         )
 
 

@@ -1,6 +1,7 @@
 """Latency: measuring blocks into a table, predicting architectures from it, checking the predictions."""
 
-from nas.latency.measuring.rounds import Protocol, Timing, Timings, measure
+from nas.latency.measuring.protocol import Protocol, Timing
+from nas.latency.measuring.rounds import Timings, measure
 from nas.latency.measuring.statistics import Summary, summarise
 from nas.latency.measuring.stretches import Stretch, evened
 from nas.latency.prediction.accuracy import Accuracy, accuracy
@@ -18,9 +19,10 @@ from nas.latency.profiling.networks import PlanTimings, convert_plans, measure_p
 from nas.latency.tables.comparing import RowDifference, compare_tables
 from nas.latency.tables.merging import MergeResult, Superseded, merge_tables
 from nas.latency.tables.merging_files import merge_files
+from nas.latency.tables.metadata import TableMetadata, metadata_path
 from nas.latency.tables.rows import LatencyRow, Provenance
 from nas.latency.tables.samples import SampleLog, SampleRecord, samples_path
-from nas.latency.tables.table import LatencyTable, TableMetadata, metadata_path
+from nas.latency.tables.table import LatencyTable
 
 __all__ = [
     "Accuracy",

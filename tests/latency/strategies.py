@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from nas.latency.measuring.stretches import Stretch
+from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.rows import LatencyRow
-from nas.latency.tables.table import TableMetadata
 
 text = st.text(st.characters(codec="utf-8"), min_size=1)
 line = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nas.latency.measuring.rounds import MAX_SAMPLES, Protocol, measure, timings
+from nas.latency.measuring.protocol import MAX_SAMPLES, Protocol, timings
+from nas.latency.measuring.rounds import measure
 from nas.latency.measuring.statistics import QUANTILE, summarise
 from nas.latency.measuring.stretches import Stretch, evened
 

@@ -29,7 +29,7 @@ from nas.latency import (
     table_runtime,
     usable_space,
 )
-from nas.latency.measuring.rounds import timings
+from nas.latency.measuring.protocol import timings
 from nas.runtimes import cpu_model, get_runtime
 from nas.space import SearchSpace, cells, chain
 from tests.tiny import TINY

@@ -181,7 +181,7 @@ class Cut:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
         self.left = writes
         self.monkeypatch = monkeypatch
-        for name in ("_write_metadata", "write_rows"):
+        for name in ("write_metadata", "write_rows"):
             self.wrap(name)
 
     def wrap(self, name: str) -> None:

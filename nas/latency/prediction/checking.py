@@ -13,15 +13,18 @@ import numpy as np
 
 from nas.errors import ConfigError
 from nas.files import derive_seed
-from nas.latency.measuring.rounds import Protocol
+from nas.latency.measuring.protocol import Protocol
 from nas.latency.prediction.accuracy import Accuracy, accuracy
 from nas.latency.prediction.conditions import matching_runtime
-from nas.latency.prediction.fit import LatencyFit
+from nas.latency.prediction.fit import FittedNetwork, LatencyFit
 from nas.latency.prediction.predictor import LatencyPredictor
-from nas.latency.profiling.networks import measure_plans
+from nas.latency.profiling.networks import PlanTimings, measure_plans
 from nas.latency.tables.table import LatencyTable
 from nas.runtimes import Runtime
 from nas.space import Architecture, SearchSpace
+
+MEASURED_AGAIN = 5
+"""Networks of the fit that a check measures again, at most."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class CheckReport:
 
     Args:
         checks: One per architecture.
-        slowdown: How much longer the smallest network took than when the fit was made. A machine is a few percent
+        slowdown: How much longer networks of the fit took than when it was made. A machine is a few percent
             faster in one hour than in the next; predictions are multiplied by this before they are compared.
             `None` without a fit, when predictions are compared as they are.
     """
@@ -168,6 +171,8 @@ def check_networks(
 ) -> CheckReport:
     """Measure whole denoising networks, in turn, and compare with their predictions.
 
+    A few networks of the fit, from fast to slow, are measured along with them, to tell how fast the machine is now.
+
     Args:
         space: The search space.
         table: The table to check; it must be of this machine.
@@ -191,10 +196,11 @@ def check_networks(
     runtime = matching_runtime(table, runtime)
     predictor = LatencyPredictor(space, table, fit=fit)
     predicted = {one: predictor.predict(one).unet_ms for one in architectures}
-    plans = {one.id: space.lower(one) for one in architectures}
+    again = {} if fit is None else {one.architecture: space.architecture(one.choices) for one in _spread(fit.networks)}
+    plans = {one.id: space.lower(one) for one in (*architectures, *again.values())}
     reference = space.lower(space.smallest())
     found = measure_plans(plans, runtime, reference, protocol=protocol, times=times, folder=folder)
-    slowdown = None if fit is None else found.reference_ms / fit.reference_ms
+    slowdown = None if fit is None else _slowdown(fit, found)
     checks = []
     for one in architectures:
         unet_ms = predicted[one] * (slowdown or 1.0)
@@ -202,3 +208,22 @@ def check_networks(
         measurements_ms = tuple(timings[one.id].latency_ms for timings in found.measurements)
         checks.append(NetworkCheck(one, unet_ms, low_ms, high_ms, measurements_ms))
     return CheckReport(tuple(checks), slowdown)
+
+
+def _spread(networks: Sequence[FittedNetwork]) -> list[FittedNetwork]:
+    """Some of the networks, from the fastest to the slowest."""
+    ordered = sorted(networks, key=lambda one: one.measured_ms)
+    places = np.linspace(0, len(ordered) - 1, min(MEASURED_AGAIN, len(ordered))).round().astype(int)
+    return [ordered[place] for place in places]
+
+
+def _slowdown(fit: LatencyFit, found: PlanTimings) -> float:
+    """What networks of the fit take now over what they took then: the geometric mean, the reference's included.
+
+    One network would not do: where its values come to lie in memory makes a percent of difference each time it is
+    loaded, and all predictions would be off by that.
+    """
+    ratios = [found.reference_ms / fit.reference_ms]
+    for one in _spread(fit.networks):
+        ratios += [timings[one.architecture].latency_ms / one.measured_ms for timings in found.measurements]
+    return float(np.exp(np.mean(np.log(ratios))))

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import NonNegativeFloat
 
 from nas.files import derive_seed
-from nas.latency.measuring.rounds import Protocol
+from nas.latency.measuring.protocol import Protocol
 from nas.latency.prediction.conditions import matching_runtime
 from nas.latency.prediction.fit import FittedNetwork, LatencyFit
 from nas.latency.prediction.line import require_enough

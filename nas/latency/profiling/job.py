@@ -16,13 +16,15 @@ from typing import Literal
 
 from nas.errors import RuntimeUnavailableError, TableError
 from nas.files import lock
-from nas.latency.measuring.rounds import Protocol, measure, warn_if_busy
+from nas.latency.measuring.protocol import Protocol
+from nas.latency.measuring.rounds import measure, warn_if_busy
 from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.loading import Group, groups, reference_block, too_large
 from nas.latency.profiling.recorder import Recorder
+from nas.latency.tables.metadata import TableMetadata, metadata_path
 from nas.latency.tables.rows import LatencyRow
 from nas.latency.tables.samples import SampleLog, samples_path
-from nas.latency.tables.table import LatencyTable, TableMetadata, metadata_path
+from nas.latency.tables.table import LatencyTable
 from nas.progress import Advance, progress_bar
 from nas.runtimes import Runtime, affinity, block_convertible, cpu_model, versions
 from nas.space import Block, SearchSpace

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from nas.files import fingerprint
-from nas.latency.measuring.rounds import Call, Protocol, Timing, measure, warn_if_busy
+from nas.latency.measuring.protocol import Protocol, Timing
+from nas.latency.measuring.rounds import Call, measure, warn_if_busy
 from nas.latency.measuring.stretches import Stretch
 from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.job import require_available

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nas.latency.measuring.rounds import Timing
+from nas.latency.measuring.protocol import Timing
 from nas.latency.measuring.stretches import Stretch
 from nas.latency.profiling.loading import Group
 from nas.latency.tables.rows import LatencyRow

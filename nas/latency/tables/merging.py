@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nas.errors import TableError
+from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.rows import LatencyRow
-from nas.latency.tables.table import LatencyTable, TableMetadata
+from nas.latency.tables.table import LatencyTable
 
 logger = logging.getLogger("nas")
 

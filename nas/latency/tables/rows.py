@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, Field, NonNegativeInt
 
 from nas.errors import TableError
 from nas.files import StrictModel, fingerprint, read_text, write_text
-from nas.latency.measuring.rounds import Stopped
+from nas.latency.measuring.protocol import Stopped
 
 Provenance = Literal["measured", "estimated", "published"]
 
@@ -46,13 +46,13 @@ class LatencyRow(StrictModel):
         kind: The block's kind.
         status: `ok`; `out_of_memory` where the block did not fit into memory; `over_memory_budget` where it was
             left out because it needs more than the budget.
-        latency_ms: The figure predictions are made of; when measured, the 10th percentile.
+        latency_ms: The figure predictions are made of; when measured, the statistic that the metadata names.
         ci_low_ms: Lower end of its 95% confidence interval, when measured.
         ci_high_ms: Upper end.
         median_ms: Median over the samples, when measured.
         p90_ms: 90th percentile over the samples, when measured.
         samples: Number of timed calls; 0 when not measured.
-        stopped: Why measuring ended, see `nas.latency.measuring.rounds.Timing`.
+        stopped: Why measuring ended, see `nas.latency.measuring.protocol.Timing`.
         drift_percent: How far the machine had slowed down meanwhile, see there.
         memory_bytes: Peak memory of one call, weights included, where the runtime reports it.
         provenance: Where the figures come from.

@@ -1,0 +1,122 @@
+"""What a latency table was measured on, and how: the JSON file beside its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, PositiveInt
+
+from nas.errors import ConfigError, TableError
+from nas.files import StrictModel, fingerprint, parse, read_json, write_json
+from nas.latency.measuring.statistics import STATISTIC
+from nas.runtimes import RuntimeSettings, cpu_model, versions
+
+SCHEMA_VERSION: Literal[2] = 2
+
+Load = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class TableMetadata(StrictModel):
+    """What a table's latencies were measured on, and how.
+
+    Args:
+        schema_version: Version of this format.
+        device: Name of the device.
+        runtime: Name of the runtime; the next four are its settings, see `nas.runtimes.RuntimeSettings`.
+        precision: Type the arithmetic is done in.
+        compute_unit: Where it runs.
+        threads: Processor threads.
+        opset: Set of operations converted to.
+        cpu: The machine's processor, as the system names it.
+        versions: Versions of the system and the libraries.
+        statistic: What `latency_ms` is of the samples.
+        spaces: Names of the search spaces profiled into the table.
+        complete: Whether every block of those spaces is in it.
+        processor_share: Lowest share of the processor the measurement had; `None` when nothing was measured.
+        affinity: Processors the measuring process was allowed to use; `None` where the system does not say.
+        load_average: Highest load of the machine, over one minute, before a stretch of measuring; likewise.
+        memory_budget_bytes: Blocks that need more are not measured; `None` without a budget.
+        reference: Key of the block that was measured again and again to watch the machine.
+        reference_ms: What it took when the machine was at its best; compare it to see how the machine is now.
+        protocol: How finely it was measured: the fields of `nas.latency.measuring.protocol.Protocol`.
+        began_at: When measuring began.
+        ended_at: When it ended, or was last interrupted.
+        rows: Number of rows; `LatencyTable.save` writes it.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    device: str
+    runtime: str
+    precision: str = "fp32"
+    compute_unit: str = "cpu"
+    threads: int | None = None
+    opset: str | None = None
+    cpu: str = Field(default_factory=cpu_model)
+    versions: dict[str, str] = Field(default_factory=versions)
+    statistic: str = STATISTIC
+    spaces: tuple[str, ...] = ()
+    complete: bool = False
+    processor_share: Load | None = None
+    affinity: tuple[int, ...] | None = None
+    load_average: Load | None = None
+    memory_budget_bytes: PositiveInt | None = None
+    reference: str | None = None
+    reference_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    protocol: dict[str, bool | int | FiniteFloat | str | None] = {}
+    began_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    rows: NonNegativeInt = 0
+
+    @property
+    def settings(self) -> RuntimeSettings:
+        """The runtime and its settings."""
+        return RuntimeSettings(self.runtime, self.precision, self.compute_unit, self.threads, self.opset)
+
+    def identity(self) -> dict[str, Any]:
+        """What must agree for latencies to stand in one table."""
+        names = ("device", "runtime", "precision", "compute_unit", "threads", "opset", "cpu", "statistic")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def identity_digest(self) -> str:
+        """The identity in 16 hexadecimal digits; it enters the checksum of every row."""
+        return fingerprint(self.identity())
+
+
+def metadata_path(path: str | Path) -> Path:
+    """The JSON file beside a table's CSV."""
+    return Path(path).with_suffix(".json")
+
+
+def write_metadata(path: Path, metadata: TableMetadata) -> None:
+    """Write the file beside the table at `path`, unless it says the same already."""
+    file, value = metadata_path(path), metadata.model_dump(mode="json")
+    try:
+        unchanged = read_json(file, error=TableError) == value
+    except TableError:
+        unchanged = False
+    if not unchanged:
+        write_json(file, value)
+
+
+def read_metadata(path: Path) -> TableMetadata:
+    """Read the file beside the table at `path`.
+
+    Raises:
+        TableError: It is missing, corrupt or of another schema version, or a value is impossible.
+    """
+    file = metadata_path(path)
+    if not file.is_file():
+        hint = "without it nobody knows what the latencies were measured on: restore it, or profile into a new file"
+        raise TableError(f"{file.name} is missing", where=path, hint=hint)
+    value = read_json(file, error=TableError)
+    version = value.get("schema_version") if isinstance(value, Mapping) else None
+    if version != SCHEMA_VERSION:
+        what = f"schema_version is {version!r}, this version of nas reads {SCHEMA_VERSION}"
+        raise TableError(what, where=file, hint="profile again into a new file")
+    try:
+        return parse(value, TableMetadata, where=file)
+    except ConfigError as error:
+        raise TableError(error.what, where=file, hint=error.hint) from error
