@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-quickstart: $(STAMP) ## the whole job on a small scale, about 10 minutes on 2 cores; run again to resume
+quickstart: $(STAMP) ## the whole job on a small scale, about 9 minutes on 2 cores; run again to resume
 	$(BIN)/nas run examples/quickstart.yaml
 
 test: $(STAMP) ## run the tests with coverage (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)

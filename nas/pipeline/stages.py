@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import cached_property
 from pathlib import Path
 
@@ -48,6 +49,11 @@ class Stages:
     def clips(self) -> DataSplit:
         """The run's clips, decoded once and kept in the run's folder."""
         return open_clips(self.config, self.space, self.base, self.root / "data")
+
+    @property
+    def converted_networks(self) -> Path:
+        """Where networks of the fit wait for the check, which measures some of them again and removes the folder."""
+        return self.root / "fit" / "converted"
 
     def all(self) -> list[Stage]:
         """The stages in order, each with the settings that decide its result."""
@@ -97,7 +103,12 @@ class Stages:
         if not settings.networks:
             return StageResult("no networks measured: predictions are sums of blocks, how far off is not known")
         fit = fit_networks(
-            self.usable, self.table, self.runtime, networks=settings.networks, protocol=settings.protocol
+            self.usable,
+            self.table,
+            self.runtime,
+            networks=settings.networks,
+            protocol=settings.protocol,
+            folder=self.converted_networks,
         )
         fit.save(self.table_path)
         write_json(folder / "fit.json", fit.model_dump(mode="json"))
@@ -137,9 +148,10 @@ class Stages:
         write_json(folder / "front.json", [member.to_dict() for member in record.front])
         for suffix in ("png", "svg"):
             plot_front(record, folder / f"front.{suffix}", latency_budget_ms=budget_ms, chosen=chosen.architecture)
+        how = "summed" if self.predictor.fit is None else "summed and fitted"
         headline = (
             f"{len(record.front)} architectures on the front; picked {chosen.architecture.id}, "
-            f"{chosen.latency_ms:.1f} ms per clip ({chosen.provenance} blocks, summed)"
+            f"{chosen.latency_ms:.1f} ms per clip ({chosen.provenance} blocks, {how})"
         )
         values = {
             "members": [member.to_dict() for member in record.front],
@@ -160,7 +172,9 @@ class Stages:
             chosen,
             fit=self.predictor.fit,
             protocol=settings.protocol,
+            folder=self.converted_networks,
         )
+        shutil.rmtree(self.converted_networks, ignore_errors=True)
         values = {"networks": report.rows(), **report.summary()}
         write_json(folder / "check.json", values)
         measured_on = f"{self.table.metadata.device}, {self.table.metadata.runtime}"
