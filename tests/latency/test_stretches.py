@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.latency.measuring.statistics import summarise
 from nas.latency.measuring.stretches import Stretch, evened
 from tests.latency.strategies import stretches as any_stretches
 
@@ -67,6 +68,15 @@ def test_blocks_compare_better_than_by_their_own_quantiles() -> None:
     all_ms = [each.reference_ms for each in made], *([each.samples_ms[name] for each in made] for name in BLOCKS)
     own_ms = np.array([np.quantile(np.concatenate(samples_ms), 0.1) for samples_ms in all_ms])
     assert spread(found_ms(made, 0.25)) < 0.3 * spread(own_ms)
+
+
+def test_nothing_is_known_better_for_being_evened_on_a_steady_machine() -> None:
+    made = simulated(lambda s: 0.0, noise=0.03, seconds=3)
+    for name in BLOCKS:
+        own = summarise(np.concatenate([each.samples_ms[name] for each in made]))
+        found = summarise(np.concatenate([each.samples_ms[name] for each in evened(made)]))
+        assert found.interval_percent > 0.7 * own.interval_percent
+        assert found.latency_ms == pytest.approx(own.latency_ms, rel=0.01)
 
 
 @given(any_stretches())
