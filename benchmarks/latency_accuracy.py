@@ -31,6 +31,7 @@ import typer
 from latency_methods import Problem, measured_units, predictions
 
 from nas.latency import (
+    MEASURED_AGAIN,
     CheckReport,
     FitProtocol,
     LatencyFit,
@@ -165,6 +166,7 @@ def summary(table: LatencyTable, fit: LatencyFit, report: CheckReport, methods: 
         "blocks": len(table),
         "networks": len(report.checks),
         "fitted": len(fit.networks),
+        "measured_again": min(MEASURED_AGAIN, len(fit.networks)),
         "fit": fit.equation,
         "interval_percent": fit.interval_percent,
         "coverage": report.coverage,
@@ -196,7 +198,7 @@ def as_text(report: dict[str, Any]) -> str:
         )
     seconds = report["seconds"]
     networks_s = seconds["conversion"] * report["networks"] / (report["networks"] + report["fitted"]) + (
-        seconds["measured_twice"] / 2
+        seconds["measured_twice"] / 2 * report["networks"] / (report["networks"] + report["measured_again"])
     )
     before = " (networks had been converted before)" if report["converted_before"] else ""
     lines += [

@@ -5,7 +5,13 @@ from nas.latency.measuring.rounds import Timings, measure
 from nas.latency.measuring.statistics import Summary, summarise
 from nas.latency.measuring.stretches import Stretch, evened
 from nas.latency.prediction.accuracy import Accuracy, accuracy
-from nas.latency.prediction.checking import CheckReport, NetworkCheck, check_networks, fresh_architectures
+from nas.latency.prediction.checking import (
+    MEASURED_AGAIN,
+    CheckReport,
+    NetworkCheck,
+    check_networks,
+    fresh_architectures,
+)
 from nas.latency.prediction.conditions import table_runtime
 from nas.latency.prediction.contributions import ErrorContribution, error_contributions
 from nas.latency.prediction.fit import FittedNetwork, LatencyFit, fit_path
@@ -25,6 +31,7 @@ from nas.latency.tables.samples import SampleLog, SampleRecord, samples_path
 from nas.latency.tables.table import LatencyTable
 
 __all__ = [
+    "MEASURED_AGAIN",
     "Accuracy",
     "CheckReport",
     "ErrorContribution",

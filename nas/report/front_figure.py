@@ -211,7 +211,9 @@ def _write_below(
     for row, (line, colour) in enumerate(lines):
         weight = "bold" if colour == GREEN else "normal"
         axes.text(0, 1 - row / total, line, fontsize=7.6, family="monospace", va="top", color=colour, fontweight=weight)
-    caption = "\n".join(textwrap.wrap(latency_caption(record), 130))
+    shown, all_members = len(entries), len(record.front)
+    remark = f" Listed are {shown} of the {all_members} on the front." if shown < all_members else ""
+    caption = "\n".join(textwrap.wrap(latency_caption(record) + remark, 130))
     axes.text(0, 1 - (len(lines) + 0.7) / total, caption, fontsize=8, color=MUTED, va="top")
 
 

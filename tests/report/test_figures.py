@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -139,6 +140,18 @@ def test_each_numbered_member_is_described_below():
         assert f"{latency_ms:.2f}" in entry
         assert f"{quality:.4g}" in entry
     assert any(latency_caption(study)[:60] in text for text in below)
+
+
+@pytest.mark.parametrize(("second_ms", "said"), [(10.001, True), (15, False)])
+def test_members_that_no_number_fits_are_counted(second_ms, said):
+    study = record(3)
+    places = [(10, 1.0), (second_ms, 0.999 if said else 0.7), (20, 0.5)]
+    pairs = zip(study.evaluations, places, strict=True)
+    scored = tuple(replace(one, latency_ms=ms, quality=loss) for one, (ms, loss) in pairs)
+
+    below = draw_front(replace(study, evaluations=scored)).axes[1].texts[-1].get_text()
+
+    assert ("Listed are 2 of the 3 on the front." in " ".join(below.split())) == said
 
 
 def test_the_caption_says_where_latencies_come_from():

@@ -196,11 +196,12 @@ def check_networks(
     runtime = matching_runtime(table, runtime)
     predictor = LatencyPredictor(space, table, fit=fit)
     predicted = {one: predictor.predict(one).unet_ms for one in architectures}
-    again = {} if fit is None else {one.architecture: space.architecture(one.choices) for one in _spread(fit.networks)}
-    plans = {one.id: space.lower(one) for one in (*architectures, *again.values())}
+    again = [] if fit is None else _spread(fit.networks)
+    measured = (*architectures, *(space.architecture(one.choices) for one in again))
+    plans = {one.id: space.lower(one) for one in measured}
     reference = space.lower(space.smallest())
     found = measure_plans(plans, runtime, reference, protocol=protocol, times=times, folder=folder)
-    slowdown = None if fit is None else _slowdown(fit, found)
+    slowdown = None if fit is None else _slowdown(fit, again, found)
     checks = []
     for one in architectures:
         unet_ms = predicted[one] * (slowdown or 1.0)
@@ -217,13 +218,13 @@ def _spread(networks: Sequence[FittedNetwork]) -> list[FittedNetwork]:
     return [ordered[place] for place in places]
 
 
-def _slowdown(fit: LatencyFit, found: PlanTimings) -> float:
+def _slowdown(fit: LatencyFit, again: Sequence[FittedNetwork], found: PlanTimings) -> float:
     """What networks of the fit take now over what they took then: the geometric mean, the reference's included.
 
     One network would not do: where its values come to lie in memory makes a percent of difference each time it is
     loaded, and all predictions would be off by that.
     """
     ratios = [found.reference_ms / fit.reference_ms]
-    for one in _spread(fit.networks):
+    for one in again:
         ratios += [timings[one.architecture].latency_ms / one.measured_ms for timings in found.measurements]
     return float(np.exp(np.mean(np.log(ratios))))
