@@ -100,6 +100,8 @@ class _App:
             end = time.monotonic() + fault.options["delay_s"]
             while time.monotonic() < end and self.alive():
                 time.sleep(_TICK_S)
+            if not self.alive():
+                raise _AppDiedError
 
     def _answer(self, ask: Callable[[], Answer]) -> tuple[Record, bytes | None]:
         try:

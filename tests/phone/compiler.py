@@ -25,22 +25,17 @@ _ITEM_BYTES = {_MIL.FLOAT16: 2, _MIL.FLOAT32: 4, _MIL.FLOAT64: 8, _MIL.INT32: 4,
 _CONSTANT = "const"
 
 
-def compile_model(model: Any, destination_path: str | None = None) -> str:
-    """Take the place of `coremltools.models.utils.compile_model`.
+def compile_model(model: str) -> str:
+    """Compile a model; `coremltools.models.utils.compile_model` calls this in macOS' place.
 
     Args:
-        model: Path of a package, or a specification.
-        destination_path: Where to write; None for a new temporary folder.
+        model: Path of a package.
 
     Returns:
-        The folder of the compiled model.
+        The folder of the compiled model, a temporary one.
     """
-    if isinstance(model, str) and not model.rstrip("/").endswith((".mlpackage", ".mlmodel")):
-        raise ValueError(f"Invalid model file path: '{model}'.")
-    spec = load_spec(model) if isinstance(model, str) else model
-    folder = Path(destination_path or Path(tempfile.mkdtemp()) / "model.mlmodelc")
-    folder.mkdir(parents=True)
-    (folder / PROGRAM).write_text(json.dumps(program(spec)))
+    folder = Path(tempfile.mkdtemp(suffix=".mlmodelc"))  # `compile_model` moves it to where it is wanted
+    (folder / PROGRAM).write_text(json.dumps(program(load_spec(model))))
     return str(folder)
 
 
@@ -67,7 +62,7 @@ def program(spec: Any) -> Record:
 
 
 def load_structure(compiled_model_path: str) -> compute_plan.MLModelStructure:
-    """Take the place of `MLModelStructure.load_from_path`.
+    """What `MLModelStructure.load_from_path` gets from macOS.
 
     Args:
         compiled_model_path: Folder of a compiled model.

@@ -7,15 +7,13 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class PhoneFolder:
+class PhoneFolder(NamedTuple):
     """The state of one phone on disk.
 
     Args:
@@ -61,8 +59,7 @@ class PhoneFolder:
             yield
 
 
-@dataclass(frozen=True)
-class Desk:
+class Desk(NamedTuple):
     """All phones, and the log of what was done with them.
 
     Args:

@@ -7,12 +7,11 @@ import os
 import shutil
 import sys
 import time
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.phone import app, failures
+from tests.phone import failures
 from tests.phone.desk import Desk, PhoneFolder, Record, read_json, write_json
 from tests.phone.failures import CommandFailedError
 from tests.phone.faults import Fault, take_fault
@@ -21,8 +20,7 @@ _FLAGS = frozenset({"--console", "--terminate-existing", "--quiet", "-q", "--ver
 _LONG_NAMES = {"-d": "--device", "-j": "--json-output", "-t": "--timeout"}
 
 
-@dataclass(frozen=True)
-class _Command:
+class _Command(NamedTuple):
     words: tuple[str, ...]
     options: dict[str, str]
 
@@ -88,10 +86,16 @@ def _device(desk: Desk, command: _Command) -> int:
     result = run(phone, command)
     _report(command, {"result": result})
     if kind == "launch":
-        if fault.name == "app_dies":
-            return 1
-        return app.run(desk, phone, command.words[3]) if "--console" in command.options else 0
+        return 1 if fault.name == "app_dies" else _stay(desk, phone, command)
     return 0
+
+
+def _stay(desk: Desk, phone: PhoneFolder, command: _Command) -> int:
+    if "--console" not in command.options:
+        raise CommandFailedError("the simulated phone launches with --console only", 64)
+    from tests.phone import app  # not for every copy: half of a copy's time is imports
+
+    return app.run(desk, phone, command.words[3])
 
 
 def _reach(phone: PhoneFolder, needs_developer_mode: bool) -> None:
@@ -115,6 +119,7 @@ def _happen(fault: Fault, phone: PhoneFolder) -> None:
 
 def _install(phone: PhoneFolder, command: _Command) -> Record:
     import plistlib
+    import uuid
 
     source = Path(command.words[3])
     bundle = plistlib.loads((source / "Info.plist").read_bytes())["CFBundleIdentifier"]

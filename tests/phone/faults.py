@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.phone.desk import PhoneFolder, Record, read_json, write_json
 
@@ -27,8 +26,7 @@ FAULTS: dict[str, frozenset[str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """What happens to one call.
 
     Args:
@@ -39,11 +37,10 @@ class Fault:
 
     name: str = "none"
     call: int = 0
-    options: Record = field(default_factory=dict)
+    options: Record = {}
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """Says which calls a fault happens to.
 
     Args:
@@ -109,7 +106,7 @@ class Faults:
         rule = Rule(kind, fault, first, times, options.pop("operation", None), options)
         with self._phone.locked():
             record = _read(self._phone)
-            record["rules"].append(asdict(rule))
+            record["rules"].append(rule._asdict())
             write_json(self._phone.path / "faults.json", record)
 
 

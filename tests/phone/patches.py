@@ -1,9 +1,10 @@
 """What has to be replaced in coremltools on Linux, and nothing else. All of it is put back at the end.
 
-- `compile_model`, in `utils` and where the client has imported it: Apple's compiler is macOS-only.
-- `MLModelStructure.load_from_path`: reads a compiled model with macOS' Core ML.
-- Four base classes out of `libcoremlpython`, empty here, and on top of them the client's own classes for a
-  remote compute plan, made by running its own module once more: without the binary it leaves them out.
+- The module `libcoremlpython`, a binary for macOS: here it has a compiler, a reader of compiled models, and four
+  empty base classes. `compile_model` and `MLModelStructure.load_from_path` are coremltools' own and call these.
+- `utils._macos_version`, or `compile_model` refuses to try.
+- `_MLComputePlanRemoteProxy`: the client's own class, made by running its own module once more with the binary
+  there; without, the module leaves it out.
 - `_ModelRunnerAppBuilder._get_project_path`: the Xcode project is in the macOS wheel only.
 - `_DeviceCtl._validation_done`: the client looks for `devicectl` once per process; with a new PATH it looks again.
 - `PATH`: the programs of the desk come first.
@@ -24,7 +25,7 @@ from typing import Any
 from unittest import mock
 
 from coremltools.models import compute_device, compute_plan, utils
-from coremltools.models.ml_program.experimental import async_wrapper, compute_plan_utils, remote_device
+from coremltools.models.ml_program.experimental import compute_plan_utils, remote_device
 
 from tests.phone.compiler import compile_model, load_structure
 
@@ -48,13 +49,10 @@ def patched_client(programs: Path, project: Path, time_scale: float) -> Iterator
     path = os.pathsep.join([str(programs), os.environ.get("PATH", "")])
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, {"PATH": path}))
-        _replace(stack, utils, compile_model=compile_model)
-        _replace(stack, async_wrapper, compile_model=compile_model)
-        _replace(stack, compute_plan.MLModelStructure, load_from_path=staticmethod(load_structure))
         _replace(stack, remote_device._ModelRunnerAppBuilder, _get_project_path=staticmethod(lambda: project))
         _replace(stack, remote_device._DeviceCtl, _validation_done=False)
         _replace(stack, remote_device, _asyncio=_ScaledAsyncio(time_scale))
-        _add_remote_plans(stack)
+        _add_binary(stack)
         yield
 
 
@@ -76,26 +74,39 @@ def _replace(stack: ExitStack, target: Any, **values: Any) -> None:
         stack.enter_context(mock.patch.object(target, name, value))
 
 
-def _add_remote_plans(stack: ExitStack) -> None:
-    if compute_plan_utils._MLComputePlanRemoteProxy is not None:
-        return  # on macOS the client has them
-    binary = ModuleType("coremltools.libcoremlpython")
+class _MLModelProxy:
+    """What coremltools asks macOS about models."""
+
+    compileModel = staticmethod(compile_model)
+    get_model_structure = staticmethod(load_structure)
+
+
+def _add_binary(stack: ExitStack) -> None:
+    binary: Any = ModuleType("coremltools.libcoremlpython")
+    binary._MLModelProxy = _MLModelProxy
     for name in _PROXIES:
         setattr(binary, name, type(name, (), {}))
+    stack.enter_context(mock.patch.dict(sys.modules, {binary.__name__: binary}))
+    _replace(stack, utils, _macos_version=lambda: (15, 0))
+    _replace(stack, compute_plan, _MLModelProxy=_MLModelProxy)
+    if compute_plan_utils._MLComputePlanRemoteProxy is None:  # so it is on Linux
+        _add_remote_plans(stack, binary)
+
+
+def _add_remote_plans(stack: ExitStack, binary: Any) -> None:
     _replace(stack, compute_plan, _MLComputePlanProxy=binary._MLComputePlanProxy)
     _replace(stack, compute_device, **{name: getattr(binary, name) for name in _PROXIES[1:]})
     # The module also hangs a function on a class, which has to be as before at the end.
     loader = "load_from_path_on_device"
     _replace(stack, compute_plan.MLComputePlan, **{loader: getattr(compute_plan.MLComputePlan, loader)})
-    again = _run_again(compute_plan_utils, binary)
+    again = _run_again(compute_plan_utils)
     _replace(stack, compute_plan_utils, _MLComputePlanRemoteProxy=again._MLComputePlanRemoteProxy)
 
 
-def _run_again(module: ModuleType, binary: ModuleType) -> Any:
+def _run_again(module: ModuleType) -> Any:
     spec = importlib.util.spec_from_file_location(f"{module.__name__}_with_binary", module.__file__)
     assert spec is not None
     assert spec.loader is not None
     result = importlib.util.module_from_spec(spec)
-    with mock.patch.dict(sys.modules, {binary.__name__: binary}):
-        spec.loader.exec_module(result)
+    spec.loader.exec_module(result)
     return result

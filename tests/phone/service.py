@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.phone import latency
 from tests.phone.desk import PhoneFolder, Record, read_json
@@ -29,20 +29,19 @@ class RequestError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """An answer, and the file that comes with it."""
 
     result: Record
     data: bytes | None = None
 
 
-@dataclass
 class _Loaded:
-    program: Record
-    units: str
-    factor: float
-    calls: int = 0
+    def __init__(self, program: Record, units: str, factor: float) -> None:
+        self.program = program
+        self.units = units
+        self.factor = factor
+        self.calls = 0
 
 
 class ModelService:
