@@ -56,11 +56,12 @@ class _App:
         self._desk = desk
         self._phone = phone
         self._folder = folder
-        self._launch = phone.read()["launch"]
+        self._launch: int = phone.read()["launch"]
         self._service = ModelService(phone)
 
     def alive(self) -> bool:
-        return self._state().get("launch") == self._launch
+        launch: int | None = self._state().get("launch")
+        return launch == self._launch
 
     def tick(self) -> None:
         if self._state().get("locked", True):
@@ -77,11 +78,11 @@ class _App:
             return {}  # the test is over and has taken the phone away
 
     def _handle(self, request: Record) -> None:
-        method = request["method"]
+        method: str = request["method"]
+        kind = _KINDS.get(method, method)
         resource = self._resource(request)
         operations = self._service.operations(request["params"], resource)
-        fault = take_fault(self._phone, _KINDS.get(method, method), "rpc", operations=operations)
-        kind = _KINDS.get(method, method)
+        fault = take_fault(self._phone, kind, "rpc", operations=operations)
         self._desk.log(kind, self._phone, method=method, params=request["params"], fault=fault.name)
         self._before(fault)
         if fault.name == "no_answer":

@@ -46,7 +46,7 @@ def supported(operation: Record, units: str) -> list[str]:
 def operation_ms(operation: Record, units: str) -> float:
     """Time that one operation takes, without the fixed time of a call."""
     engine = _ENGINES[supported(operation, units)[0]]
-    work_ms = operation["products"] / engine.products_per_ms + operation["bytes"] / engine.bytes_per_ms
+    work_ms: float = operation["products"] / engine.products_per_ms + operation["bytes"] / engine.bytes_per_ms
     return engine.operation_ms + work_ms
 
 
@@ -54,12 +54,14 @@ def latency_ms(operations: list[Record], units: str) -> float:
     """Time of one call, without noise."""
     engines = {supported(operation, units)[0] for operation in operations}
     dispatch_ms = sum(_ENGINES[engine].dispatch_ms for engine in engines)
-    return dispatch_ms + sum(operation_ms(operation, units) for operation in operations)
+    total_ms: float = dispatch_ms + sum(operation_ms(operation, units) for operation in operations)
+    return total_ms
 
 
 def load_ms(program: Record) -> float:
     """Time to load a model, without noise."""
-    return 40 + 0.2 * len(program["operations"]) + program["weight_bytes"] / 1e6
+    weight_bytes: int = program["weight_bytes"]
+    return 40 + 0.2 * len(program["operations"]) + weight_bytes / 1e6
 
 
 def noise(seed: int, what: str, spread: float) -> float:

@@ -118,7 +118,7 @@ class ModelService:
 
     def _duration_ms(self, model: _Loaded, call: int) -> float:
         state = self._phone.read()
-        factor = model.factor * state["throttle"] * latency.noise(state["seed"], f"call {call}", state["noise"])
+        factor: float = model.factor * state["throttle"] * latency.noise(state["seed"], f"call {call}", state["noise"])
         if model.calls == 0:
             factor *= state["cold_factor"]
         model.calls += 1

@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 POLLS = 20
-Model = _RemoteMLModelService
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def plugged(phone: SimulatedPhone) -> Iterator[SimulatedPhone]:
 
 
 @asynccontextmanager
-async def running(work: Path, package: Path) -> AsyncIterator[tuple[Device, Model]]:
+async def running(work: Path, package: Path) -> AsyncIterator[tuple[Device, _RemoteMLModelService]]:
     device = await client.prepared(work)
     yield device, await client.loaded(package, device)
     device.session.stop()
