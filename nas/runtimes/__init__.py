@@ -2,6 +2,7 @@
 
 from nas.runtimes.available import available_memory_bytes
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, to_arrays
+from nas.runtimes.conversion import exported
 from nas.runtimes.environment import affinity, cpu_model, load_average, versions
 from nas.runtimes.memory import memory_errors, memory_guard
 from nas.runtimes.networks import Convertible, block_convertible, plan_convertible, plan_inputs
@@ -20,6 +21,7 @@ __all__ = [
     "block_convertible",
     "compare",
     "cpu_model",
+    "exported",
     "get_runtime",
     "load_average",
     "memory_errors",
