@@ -23,4 +23,4 @@ class TestCoreML(RuntimeConformance):
 
 class TestCoreMLFullPrecision(RuntimeConformance):
     name = "coreml"
-    options: dict[str, Any] = {"precision": "fp32", "deployment_target": "iOS17", "compute_unit": "cpu"}
+    options: dict[str, Any] = {"precision": "fp32", "deployment_target": "iOS17", "compute_unit": "cpu_only"}

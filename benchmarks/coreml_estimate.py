@@ -1,0 +1,326 @@
+"""How far estimates without a device are off, on latencies that others measured on real phones.
+
+    python benchmarks/coreml_estimate.py --measured CSV [--holdout CSV] [--json]
+
+The constants of the roofline are calibrated on one CSV. With `--holdout` they are tested on another; in any case on
+the families, and on the devices, that are left out of the first one in turn. Beside it stand the two figures that are
+usually taken instead, multiply-accumulates and parameters, each with one factor that is fitted to the same rows.
+
+The CSV needs the columns device, os, compute_unit, model, variant and latency_ms. Rows whose model or device is not
+known are listed and left out. `--write` keeps the constants for `nas latency estimate`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+
+import coreml_models  # isort: skip  # before anything that imports diffusers
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import spearmanr
+
+from nas.errors import ConfigError, NasError
+from nas.latency.estimating.calibration import Observation, calibrate
+from nas.latency.estimating.chips import get_phone
+from nas.latency.estimating.constants import CONSTANTS_FILE, Calibration
+from nas.latency.estimating.operations import AttentionLowering, operations
+from nas.latency.estimating.placement import COMPUTE_UNITS
+from nas.latency.estimating.roofline import Workload
+
+NEWEST_IOS = 18
+COLUMNS = ("device", "os", "compute_unit", "model", "variant", "latency_ms")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A published latency with what was counted of its network.
+
+    Args:
+        model: Name of the network.
+        device: Name of the device.
+        unit: Where it was allowed to run.
+        family: Family of the network.
+        kind: `classification`, `diffusion` or `synthetic`.
+        observation: What the calibration sees.
+        gmacs: Multiply-accumulates, in 10^9.
+        parameters_m: Weights, in 10^6.
+    """
+
+    model: str
+    device: str
+    unit: str
+    family: str
+    kind: str
+    observation: Observation
+    gmacs: float
+    parameters_m: float
+
+
+Predict = Callable[[Row], float]
+Method = Callable[[Sequence[Row]], Predict]
+
+
+def read(path: Path) -> tuple[list[Row], list[dict[str, str]]]:
+    """The rows of a CSV, and those left out with the reason."""
+    if not path.is_file():
+        raise ConfigError("no such file", where=path)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise ConfigError(f"column {missing[0]!r} is missing", where=path, hint=f"needed are {', '.join(COLUMNS)}")
+    rows: list[Row] = []
+    skipped: list[dict[str, str]] = []
+    for line, record in enumerate(table.to_dict("records"), start=2):
+        found = row_of(record, f"{path}: line {line}")
+        if isinstance(found, str):
+            skipped.append({"model": record["model"], "device": record["device"], "reason": found})
+        else:
+            rows.append(found)
+    if not rows:
+        raise ConfigError("no row has a model and a device that are known", where=path)
+    return rows, skipped
+
+
+def row_of(record: dict[str, str], where: str) -> Row | str:
+    """A row of the CSV; the reason where it has to be left out."""
+    unit = re.sub(r"\(.*", "", record["compute_unit"]).strip().lower() or "all"
+    if unit not in COMPUTE_UNITS:
+        return f"compute unit {record['compute_unit']!r} is not known"
+    try:
+        chip = get_phone(record["device"]).chip
+    except ConfigError:
+        return "nothing is known of its chip"
+    network = counted(record["model"], lowering(record["variant"]))
+    if network is None:
+        return "the model is not known"
+    try:
+        latency_ms = float(record["latency_ms"])
+    except ValueError:
+        raise ConfigError(f"latency_ms is {record['latency_ms']!r}, expected a number", where=where) from None
+    found, family, kind, gmacs, parameters_m = network
+    workload = Workload(found, unit, weight_bits(record["variant"]))
+    observation = Observation(workload, chip, ios(record["os"]), latency_ms, spread_ms(record))
+    return Row(record["model"], record["device"], unit, family, kind, observation, gmacs, parameters_m)
+
+
+@cache
+def counted(name: str, attention: AttentionLowering) -> tuple[Any, str, str, float, float] | None:
+    """The operations of a network, its family and kind, its GMACs and millions of parameters."""
+    network = coreml_models.build(name)
+    if network is None:
+        return None
+    found = operations(network.module, network.inputs, attention)
+    parameters = sum(each.numel() for each in network.module.parameters())
+    return found, network.family, network.kind, sum(each.macs for each in found) / 1e9, parameters / 1e6
+
+
+def lowering(variant: str) -> AttentionLowering:
+    """How a variant writes attention: Apple's SPLIT_EINSUM and its second version, or as one operation."""
+    if "SPLIT_EINSUM_V2" in variant.upper():
+        return AttentionLowering(heads_apart=True, queries_at_once=512)
+    return AttentionLowering(heads_apart="SPLIT_EINSUM" in variant.upper())
+
+
+def weight_bits(variant: str) -> float:
+    """Bits of a weight: those the variant names, else 16."""
+    match = re.search(r"(\d+(?:\.\d+)?)[- ]?bit", variant, re.IGNORECASE)
+    return float(match[1]) if match else 16
+
+
+def spread_ms(record: dict[str, str]) -> float:
+    """The published standard deviation; half of the last digit of the latency where there is none."""
+    given, digits = record.get("std_ms", ""), record["latency_ms"].partition(".")[2]
+    return float(given) if given else 0.5 * 10 ** -len(digits)
+
+
+def ios(text: str) -> int:
+    """The first number of a system's version; the newest where none is given."""
+    match = re.search(r"\d+", text)
+    return int(match[0]) if match else NEWEST_IOS
+
+
+def roofline(rows: Sequence[Row]) -> Predict:
+    """The estimator, calibrated on these rows."""
+    constants = calibrate([row.observation for row in rows])
+    return lambda row: row.observation.latency_ms * (1 + row.observation.error(constants))
+
+
+def proportional(figure: Callable[[Row], float]) -> Method:
+    """One factor on one figure, the median of the rows it is fitted to."""
+
+    def fit(rows: Sequence[Row]) -> Predict:
+        factor = float(np.median([row.observation.latency_ms / figure(row) for row in rows]))
+        return lambda row: factor * figure(row)
+
+    return fit
+
+
+METHODS: dict[str, Method] = {
+    "roofline": roofline,
+    "macs": proportional(lambda row: row.gmacs),
+    "parameters": proportional(lambda row: row.parameters_m),
+}
+
+
+def on_holdout(rows: Sequence[Row], held_out: Sequence[Row], method: Method) -> list[float]:
+    """Predictions for rows that were not seen."""
+    predict = method(rows)
+    return [predict(row) for row in held_out]
+
+
+def left_out(rows: Sequence[Row], method: Method, group: Callable[[Row], str], only: Callable[[Row], bool]) -> Any:
+    """Predictions for each group from all others: the rows that `only` picks, and their predictions."""
+    wanted = [row for row in rows if only(row)]
+    found: dict[int, float] = {}
+    for name in dict.fromkeys(map(group, wanted)):
+        rest = [row for row in rows if group(row) != name]
+        if not rest:
+            continue
+        predict = method(rest)
+        found |= {id(row): predict(row) for row in wanted if group(row) == name}
+    chosen = [row for row in wanted if id(row) in found]
+    return chosen, [found[id(row)] for row in chosen]
+
+
+def figures(rows: Sequence[Row], predicted_ms: Sequence[float]) -> dict[str, Any]:
+    """Mean absolute percentage error, Spearman's rank correlation, share within 20%."""
+    measured = np.array([row.observation.latency_ms for row in rows])
+    errors = np.abs(np.array(predicted_ms) / measured - 1)
+    rank = float(spearmanr(predicted_ms, measured)[0]) if len(rows) > 2 else None
+    return {
+        "models": len(rows),
+        "mape_percent": 100 * float(errors.mean()),
+        "spearman": rank,
+        "within_20_percent": float((errors <= 0.2).mean()),
+        "worst_percent": 100 * float(errors.max()),
+    }
+
+
+def section(rows: Sequence[Row], predicted: dict[str, Sequence[float]]) -> dict[str, Any]:
+    """What is reported of one set of rows: each method's figures, by family too, and each model."""
+    families = dict.fromkeys(row.family for row in rows)
+    chosen = {family: [index for index, row in enumerate(rows) if row.family == family] for family in families}
+    return {
+        "methods": {name: figures(rows, values) for name, values in predicted.items()},
+        "families": {
+            family: figures([rows[index] for index in places], [predicted["roofline"][index] for index in places])
+            for family, places in chosen.items()
+        },
+        "rows": [
+            {
+                "model": row.model,
+                "device": row.device,
+                "compute_unit": row.unit,
+                "family": row.family,
+                "measured_ms": row.observation.latency_ms,
+                **{f"{name}_ms": values[index] for name, values in predicted.items()},
+            }
+            for index, row in enumerate(rows)
+        ],
+    }
+
+
+def left_out_section(
+    rows: Sequence[Row], group: Callable[[Row], str], only: Callable[[Row], bool]
+) -> dict[str, Any] | None:
+    """`section` of `left_out`; `None` where there is nothing to leave out."""
+    results = {name: left_out(rows, method, group, only) for name, method in METHODS.items()}
+    chosen = results["roofline"][0]
+    return section(chosen, {name: values for name, (_, values) in results.items()}) if chosen else None
+
+
+def report(rows: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
+    """Everything that is printed."""
+    constants = calibrate([row.observation for row in rows])
+    units = ("all", "cpu_and_ne")
+    sections = {
+        "calibrated on": section(rows, {name: on_holdout(rows, rows, method) for name, method in METHODS.items()}),
+        "families left out, classification": left_out_section(
+            rows, lambda row: row.family, lambda row: row.kind == "classification"
+        ),
+        "devices left out, diffusion": left_out_section(
+            rows, lambda row: row.observation.chip.name, lambda row: row.kind == "diffusion" and row.unit in units
+        ),
+    }
+    if held_out:
+        predicted = {name: on_holdout(rows, held_out, method) for name, method in METHODS.items()}
+        sections["holdout"] = section(held_out, predicted)
+    return {"constants": constants.model_dump(), "sections": {k: v for k, v in sections.items() if v is not None}}
+
+
+def as_tables(found: dict[str, Any]) -> Iterable[Table]:
+    """The report for people."""
+    for title, part in found["sections"].items():
+        methods = {name: part["methods"][name] for name in part["methods"]}
+        summary = Table(title=f"{title}: {methods['roofline']['models']} latencies", title_justify="left")
+        for head in ("", "MAPE %", "Spearman", "within 20%", "worst %"):
+            summary.add_column(head, justify="left" if not head else "right")
+        for name, each in [*methods.items(), *((f"roofline, {k}", v) for k, v in part["families"].items())]:
+            rank = "" if each["spearman"] is None else f"{each['spearman']:.3f}"
+            cells = (f"{each['mape_percent']:.1f}", rank, f"{each['within_20_percent']:.0%}")
+            summary.add_row(name, *cells, f"{each['worst_percent']:.0f}")
+        yield summary
+        models = Table(title=f"{title}, by model: ms", title_justify="left")
+        for head in ("model", "device", "unit", "measured", "estimated", "error %"):
+            models.add_column(head, justify="right" if head in ("measured", "estimated", "error %") else "left")
+        for row in part["rows"]:
+            error = 100 * (row["roofline_ms"] / row["measured_ms"] - 1)
+            cells = (f"{row['measured_ms']:.3g}", f"{row['roofline_ms']:.3g}", f"{error:+.0f}")
+            models.add_row(row["model"], row["device"], row["compute_unit"], *cells)
+        yield models
+
+
+def main(
+    measured: Annotated[Path, typer.Option(help="Published latencies (CSV) to calibrate on.")],
+    holdout: Annotated[Path | None, typer.Option(help="Others to test on.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Keep the constants for `nas latency estimate`.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Calibrate on published latencies, and print how far estimates are off."""
+    try:
+        rows, skipped = read(measured)
+        held_out, skipped_too = read(holdout) if holdout else ([], [])
+    except NasError as error:
+        sys.exit(f"error: {error}")
+    found = report(rows, held_out) | {"skipped": [*skipped, *skipped_too]}
+    if write:
+        keep(rows, found)
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        return
+    console = Console(width=120)
+    for table in as_tables(found):
+        console.print(table)
+    for each in found["skipped"]:
+        console.print(f"left out: {each['model']} on {each['device']}: {each['reason']}")
+    console.print(json.dumps(found["constants"]))
+
+
+def keep(rows: Sequence[Row], found: dict[str, Any]) -> None:
+    """Write the constants beside the estimator, with how far they are off and on how many latencies they rest."""
+    chips = [row.observation.chip.name for row in rows if row.kind != "synthetic"]
+    sections = found["sections"]
+    Calibration(
+        constants=found["constants"],
+        latencies=len(rows),
+        chips={name: chips.count(name) for name in sorted(set(chips))},
+        left_out_family_mape_percent=sections["families left out, classification"]["methods"]["roofline"][
+            "mape_percent"
+        ],
+        left_out_device_mape_percent=sections["devices left out, diffusion"]["methods"]["roofline"]["mape_percent"],
+    ).save(CONSTANTS_FILE)
+
+
+if __name__ == "__main__":
+    typer.run(main)

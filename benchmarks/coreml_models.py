@@ -1,0 +1,126 @@
+"""The networks whose Core ML latencies others published, rebuilt with random weights on the meta device.
+
+Importing this module imports timm (extra `bench`), and with it torchvision, whose wheel may carry native code for
+another build of torch ("operator torchvision::nms does not exist"). Nothing of that code is needed, so the
+registration that fails is passed over; import this module before anything that imports diffusers, which would
+otherwise try torchvision by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@contextlib.contextmanager
+def _no_fake_operators() -> Iterator[None]:
+    """Let `torch.library.register_fake` do nothing meanwhile."""
+    before = torch.library.register_fake
+
+    def passed_over(_name: object, function: Any = None, /, **_: object) -> Any:
+        return (lambda given: given) if function is None else function
+
+    torch.library.register_fake = passed_over  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.library.register_fake = before
+
+
+with _no_fake_operators():
+    import timm
+    from timm.utils.model import reparameterize_model
+
+from coreml_networks import diffusion_unet, synthetic  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that was measured somewhere.
+
+    Args:
+        family: What is left out together when the model is tested on what it has not seen.
+        kind: `classification`, `diffusion` or `synthetic`.
+        module: The network, on the meta device.
+        inputs: Its arguments.
+    """
+
+    family: str
+    kind: str
+    module: nn.Module
+    inputs: tuple[torch.Tensor, ...]
+
+
+_SIZES = {"s": "small", "m": "medium", "l": "large"}
+_NUMBER = r"(?P<a>\d+(?:\.\d+)?)"
+
+
+def _percent(match: re.Match[str]) -> str:
+    return f"{round(100 * float(match['a'])):03d}"
+
+
+def _v4(match: re.Match[str]) -> str:
+    return f"mobilenetv4_{match['a'].lower()}_{_SIZES[match['b'][0].lower()]}"
+
+
+# Family, name, timm's name, pixels of a side; names as they are written where latencies are published.
+_TIMM: tuple[tuple[str, str, Callable[[re.Match[str]], str], int], ...] = (
+    ("MobileNetV2", rf"mobilenet-?v2[-_ x]*{_NUMBER}", lambda m: f"mobilenetv2_{_percent(m)}", 224),
+    ("MobileNetV3", r"mobilenet-?v3[-_ ](?P<a>small|large)(?:[-_ ]1\.0)?", lambda m: f"mobilenetv3_{m['a']}_100", 224),
+    ("MobileNetV4", r"(?:mobilenet-?v4|mnv4)[-_ ](?P<a>conv|hybrid)[-_ ](?P<b>s|m|l|small|medium|large)", _v4, 0),
+    ("ResNet", r"resnet-?(?P<a>18|26|34|50|101|152)", lambda m: f"resnet{m['a']}", 224),
+    ("EfficientFormerV2", r"efficientformer-?v2[-_ ](?P<a>s0|s1|s2|l)", lambda m: f"efficientformerv2_{m['a']}", 224),
+    ("EfficientFormer", r"efficientformer[-_ ](?P<a>l1|l3|l7)", lambda m: f"efficientformer_{m['a']}", 224),
+    ("FastViT", r"fastvit[-_ ](?P<a>t8|t12|s12|sa12|sa24|sa36|ma36)", lambda m: f"fastvit_{m['a']}", 256),
+    ("RepViT", rf"repvit[-_ ]m{_NUMBER}", lambda m: f"repvit_m{m['a'].replace('.', '_')}", 224),
+    ("MobileViTv2", rf"mobilevit-?v2[-_ x]*{_NUMBER}", lambda m: f"mobilevitv2_{_percent(m)}", 256),
+    ("MobileOne", r"mobileone[-_ ](?P<a>s[0-4])", lambda m: f"mobileone_{m['a']}", 224),
+)
+_PIXELS_V4 = {"small": 224, "medium": 256, "large": 384}
+
+
+def build(name: str) -> Network | None:
+    """The network of that name; `None` where it is not known. A name may end in pixels, such as `384px`."""
+    text = name.strip().lower()
+    sized = re.fullmatch(r"(?P<name>.*?)[-_ @]+(?P<pixels>\d{3})(?:px)?", text)
+    return (
+        _classifier(text, None)
+        or (_classifier(sized["name"], int(sized["pixels"])) if sized else None)
+        or (_diffusion(text) or _synthetic(name))
+    )
+
+
+def _classifier(text: str, pixels: int | None) -> Network | None:
+    for family, pattern, timm_name, usual in _TIMM:
+        match = re.fullmatch(pattern, text)
+        if match is None:
+            continue
+        known = timm_name(match)
+        if not timm.is_model(known):
+            return None
+        side = pixels or usual or _PIXELS_V4[known.rpartition("_")[2]]
+        # What is branches in training is one convolution on the phone.
+        module = reparameterize_model(timm.create_model(known).eval()).to("meta")
+        return Network(family, "classification", module, (torch.zeros(1, 3, side, side, device="meta"),))
+    return None
+
+
+def _diffusion(text: str) -> Network | None:
+    match = re.fullmatch(r"(?P<a>sd1\.5|sd2\.1(?:-base)?|sdxl)(?:-base)? unet(?: step)?(?: (?P<b>\d+)px)?", text)
+    if match is None:
+        return None
+    name = match["a"].removesuffix("-base")
+    usual = 1024 if name == "sdxl" else 512
+    module, inputs = diffusion_unet(name, int(match["b"] or usual))
+    return Network("Stable Diffusion XL" if name == "sdxl" else "Stable Diffusion", "diffusion", module, inputs)
+
+
+def _synthetic(name: str) -> Network | None:
+    found = synthetic(name)
+    return None if found is None else Network("synthetic", "synthetic", *found)

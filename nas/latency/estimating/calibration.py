@@ -1,0 +1,95 @@
+"""Calibrating the roofline model: least squares of relative errors over latencies that others published.
+
+Few latencies are published, and most of one chip, so each constant comes with what is plausible before any latency is
+seen, and a spread; the fit weighs both (a maximum a posteriori estimate with log-normal priors). A
+latency that the model cannot explain pulls linearly, not quadratically.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from nas.latency.estimating.chips import Chip
+from nas.latency.estimating.roofline import Constants, Workload
+
+NOISE = 0.07
+"""Relative error of the model."""
+
+_OUTLIER = 2.0
+"""Errors beyond this many times `NOISE` count linearly."""
+
+# What is plausible, and the spread of its logarithm.
+_PRIORS: dict[str, tuple[float, float]] = {
+    "neural_engine_efficiency": (0.5, 0.4),
+    "gpu_efficiency": (0.3, 0.7),
+    "cpu_efficiency": (0.5, 0.7),
+    "memory_efficiency": (0.8, 0.1),
+    "on_chip_bytes_per_operation": (0.015, 0.3),
+    "dispatch_ms": (0.1, 1.0),
+    "old_dispatch_ms": (0.38, 0.5),
+    "gpu_operation_ms": (0.05, 2.0),
+    "cpu_operation_ms": (0.005, 2.0),
+}
+
+_Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A latency that somebody measured and published.
+
+    Args:
+        workload: What was run.
+        chip: What it ran on.
+        ios: Version of the system, its first number.
+        latency_ms: What one call took.
+        spread_ms: Standard deviation of the calls, or half of the last digit that was published.
+    """
+
+    workload: Workload
+    chip: Chip
+    ios: int
+    latency_ms: float
+    spread_ms: float = 0.0
+
+    @property
+    def noise(self) -> float:
+        """Relative error that is to be expected of the model."""
+        return math.hypot(NOISE, self.spread_ms / self.latency_ms)
+
+    def error(self, constants: Constants) -> float:
+        """Relative error of the model: 0.1 where it says 10% too much."""
+        return self.workload.call_ms(self.chip, constants, self.ios) / self.latency_ms - 1
+
+
+def calibrate(observations: Sequence[Observation]) -> Constants:
+    """The constants that explain published latencies best; what is plausible where there are none.
+
+    Args:
+        observations: Published latencies, of any chips and compute units.
+    """
+    centre = np.log([plausible for plausible, _ in _PRIORS.values()])
+    spread = np.array([deviation for _, deviation in _PRIORS.values()])
+    noise = np.array([each.noise for each in observations])
+
+    def residuals(logs: _Values) -> _Values:
+        errors = np.log1p([each.error(_constants(logs)) for each in observations]) / noise
+        return np.concatenate([_damped(errors), (logs - centre) / spread])
+
+    return _constants(least_squares(residuals, centre).x)
+
+
+def _constants(logs: _Values) -> Constants:
+    return Constants(**{name: float(value) for name, value in zip(_PRIORS, np.exp(logs), strict=True)})
+
+
+def _damped(errors: _Values) -> _Values:
+    """Errors whose squares are Cauchy's loss: what the model cannot explain has no more say the farther off it is."""
+    found: _Values = np.sign(errors) * _OUTLIER * np.sqrt(np.log1p((errors / _OUTLIER) ** 2))
+    return found

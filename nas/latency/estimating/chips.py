@@ -1,0 +1,101 @@
+"""What is published of the chips in Apple's phones, and which phone has which.
+
+Neural Engine: Apple's own figures ("trillion operations per second"), a multiply-accumulate being two operations.
+From the A17 Pro on they are for 8-bit integers and count twice what fp16 does, so half of them stands here. Memory
+bandwidth follows from the type of memory (LPDDR4X-4266, LPDDR5-6400, LPDDR5X-7500, 64 bit wide in a phone). System
+caches, GPU arithmetic (fp32) and clocks are from chip analyses that others published, not from Apple.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nas.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Published figures of a chip.
+
+    Args:
+        name: Apple's name of it.
+        neural_engine_tops: Operations of its Neural Engine in fp16, 10^12 per second.
+        gpu_tflops: Operations of its GPU, 10^12 per second.
+        cpu_ghz: Highest clock of its fast cores.
+        memory_gb_s: Bandwidth of its memory.
+        system_cache_mb: Last cache before the memory, which all processors share.
+    """
+
+    name: str
+    neural_engine_tops: float
+    gpu_tflops: float
+    cpu_ghz: float
+    memory_gb_s: float
+    system_cache_mb: float
+
+
+@dataclass(frozen=True)
+class Phone:
+    """A device that latencies are estimated for.
+
+    Args:
+        name: Apple's name of it.
+        chip: Its chip.
+    """
+
+    name: str
+    chip: Chip
+
+    @property
+    def slug(self) -> str:
+        """The name on the command line, such as `iphone-15-pro`."""
+        return _slug(self.name)
+
+
+_CHIPS = {
+    chip.name: chip
+    for chip in (
+        Chip("A14", 11, 1.5, 3.0, 34.1, 16),
+        Chip("A15", 15.8, 1.7, 3.23, 34.1, 32),
+        Chip("A16", 17, 1.8, 3.46, 51.2, 24),
+        Chip("A17 Pro", 17.5, 2.15, 3.78, 51.2, 24),
+        Chip("A18", 17.5, 1.9, 4.04, 60, 12),
+        Chip("A18 Pro", 17.5, 2.3, 4.04, 60, 24),
+        Chip("M1", 11, 2.6, 3.2, 68.2, 8),
+        Chip("M2", 15.8, 3.6, 3.49, 102.4, 8),
+    )
+}
+
+_PHONES = {
+    "A14": "iPhone 12 mini, iPhone 12, iPhone 12 Pro, iPhone 12 Pro Max",
+    "A15": "iPhone 13 mini, iPhone 13, iPhone 13 Pro, iPhone 13 Pro Max, iPhone 14, iPhone 14 Plus",
+    "A16": "iPhone 14 Pro, iPhone 14 Pro Max, iPhone 15, iPhone 15 Plus",
+    "A17 Pro": "iPhone 15 Pro, iPhone 15 Pro Max",
+    "A18": "iPhone 16e, iPhone 16, iPhone 16 Plus",
+    "A18 Pro": "iPhone 16 Pro, iPhone 16 Pro Max",
+    "M1": "iPad Pro (M1)",
+    "M2": "iPad Pro (M2)",
+}
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+PHONES: dict[str, Phone] = {
+    _slug(name): Phone(name, _CHIPS[chip]) for chip, names in _PHONES.items() for name in names.split(", ")
+}
+"""The devices by the name that stands on the command line."""
+
+
+def get_phone(name: str) -> Phone:
+    """The device of that name, in Apple's spelling or as on the command line.
+
+    Raises:
+        ConfigError: There is none; the message lists those there are.
+    """
+    found = PHONES.get(_slug(name))
+    if found is None:
+        raise ConfigError(f"no chip is known of device {name!r} (known: {', '.join(PHONES)})", where="option --device")
+    return found

@@ -1,0 +1,200 @@
+"""The operations of a module, counted: what a roofline model reads.
+
+They are read off the graph that `torch.export` makes, which is also what is converted to Core ML, so any torch module
+will do, on the meta device too. What a compiler fuses is counted as fused: an elementwise operation moves nothing but
+its further operands, a batch norm in evaluation mode is part of the convolution before it, and a view moves nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Node
+
+from nas.errors import RuntimeUnavailableError
+from nas.runtimes import exported
+
+Kind = Literal[
+    "convolution", "convolution_3d", "depthwise", "matmul", "reduction", "elementwise", "sinusoid", "layout", "lookup"
+]
+"""What an operation is to a processor."""
+
+_CONVOLUTIONS = ("convolution", "conv1d", "conv2d", "conv3d")
+_ATTENTION = "scaled_dot_product_attention"
+_NAMES: dict[Kind | None, str] = {
+    "matmul": "linear addmm mm bmm baddbmm matmul",
+    "reduction": "layer_norm group_norm native_layer_norm native_group_norm instance_norm rms_norm softmax _softmax "
+    "log_softmax _log_softmax mean sum amax amin max_pool2d max_pool2d_with_indices avg_pool2d avg_pool3d "
+    "adaptive_avg_pool2d linalg_vector_norm var var_mean norm argmax cumsum",
+    # What torch does not tag as pointwise although it is.
+    "elementwise": "hardswish hardsigmoid hardtanh relu6 prelu glu",
+    "sinusoid": "sin cos",
+    "layout": "permute transpose t movedim cat concat concatenate stack pad constant_pad_nd reflection_pad2d roll flip "
+    "pixel_shuffle pixel_unshuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d "
+    "upsample_bicubic2d repeat repeat_interleave im2col slice_scatter tril triu",
+    "lookup": "embedding index index_select gather",
+    # What costs nothing: views, what is known beforehand, and what is folded into the operation before.
+    None: "view _unsafe_view reshape unsqueeze squeeze expand expand_as flatten unflatten detach alias clone "
+    "contiguous _to_copy to type_as slice select split chunk unbind split_with_sizes dropout feature_dropout "
+    "lift_fresh_copy _assert_tensor_metadata _assert_scalar full arange zeros ones empty zeros_like ones_like "
+    "full_like new_zeros new_ones new_full scalar_tensor sym_size batch_norm _native_batch_norm_legit_no_training",
+}
+_KINDS: dict[str, Kind | None] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a graph.
+
+    Args:
+        name: ATen's name of it, such as `conv2d`.
+        kind: What it is to a processor.
+        macs: Multiply-accumulates.
+        weight_values: Values of weights that it reads.
+        tensor_values: Values of each activation that it reads or writes; none for what it changes on the way from
+            the operation before.
+    """
+
+    name: str
+    kind: Kind
+    macs: int
+    weight_values: int
+    tensor_values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class AttentionLowering:
+    """How a converter writes attention that the graph has as one operation.
+
+    Args:
+        heads_apart: Whether each head has operations of its own, as in Apple's `SPLIT_EINSUM`.
+        queries_at_once: Longest piece that queries are cut into, as in `SPLIT_EINSUM_V2`; `None` for no cutting.
+    """
+
+    heads_apart: bool = False
+    queries_at_once: int | None = None
+
+
+WHOLE = AttentionLowering()
+
+
+def operations(
+    module: nn.Module, inputs: Sequence[torch.Tensor], attention: AttentionLowering = WHOLE
+) -> tuple[Operation, ...]:
+    """The operations of one call in their order, without those that cost nothing.
+
+    Args:
+        module: Any module that `torch.export` takes, on any device; `meta` spares the memory.
+        inputs: Its arguments, on the same device.
+        attention: How attention is written. Its scores are written and read again in any case.
+
+    Raises:
+        RuntimeUnavailableError: The module cannot be exported, or has an operation of a kind that is not known.
+    """
+    return tuple(_operations(exported(module, inputs, "a graph"), attention))
+
+
+def _operations(program: ExportedProgram, attention: AttentionLowering) -> Iterator[Operation]:
+    weights = _weights(program)
+    for node in program.graph.nodes:
+        if node.op != "call_function" or node.name in weights:
+            continue
+        if _name(node) == _ATTENTION:
+            yield from _attention(node, attention)
+        else:
+            kind = _kind(node)
+            if kind is not None:
+                yield _operation(node, kind, weights)
+
+
+def _weights(program: ExportedProgram) -> set[str]:
+    """Names of what is known before the first call: weights, and what is computed of weights alone."""
+    kinds = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+    known = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind in kinds}
+    for node in program.graph.nodes:
+        if node.op == "call_function" and all(read.name in known for read in node.all_input_nodes):
+            known.add(node.name)
+    return known
+
+
+def _kind(node: Node) -> Kind | None:
+    """`None` for what costs nothing."""
+    name = _name(node)
+    if node.target is operator.getitem:
+        return None
+    if name in _CONVOLUTIONS:
+        return _convolution_kind(node)
+    if name in _KINDS:
+        return _KINDS[name]
+    if torch.Tag.pointwise in getattr(node.target, "tags", ()):
+        return "elementwise"
+    hint = "write the module with other operations, or name its kind in nas/latency/estimating/operations.py"
+    raise RuntimeUnavailableError(f"nothing is known of the cost of operation {node.target}", hint=hint)
+
+
+def _convolution_kind(node: Node) -> Kind:
+    weight = _values(node.all_input_nodes[1])[0]
+    if weight.dim() == 5:
+        # One that is no longer than a frame, or no larger than a pixel, is still a `conv3d` to the converter.
+        return "convolution_3d"
+    return "depthwise" if weight.shape[1] == 1 and weight.shape[0] > 1 else "convolution"
+
+
+def _operation(node: Node, kind: Kind, weights: set[str]) -> Operation:
+    read = sorted(_numel(one) for one in node.all_input_nodes if one.name not in weights)
+    weight_values = sum(_numel(one) for one in node.all_input_nodes if one.name in weights)
+    written = tuple(value.numel() for value in _values(node))
+    found = Operation(_name(node), kind, _macs(node, kind), weight_values, (*read, *written))
+    if kind in ("elementwise", "sinusoid"):
+        return replace(found, tensor_values=tuple(read[:-1]))
+    if kind == "lookup":
+        return replace(found, weight_values=min(weight_values, sum(written)))
+    return found
+
+
+def _attention(node: Node, lowering: AttentionLowering) -> Iterator[Operation]:
+    """Scores, softmax and mix of queries (..., H, N, E) with keys (..., H, M, E) and values (..., H, M, F)."""
+    query, key, value = (list(_values(one)[0].shape) for one in node.all_input_nodes[:3])
+    times = 1
+    if lowering.heads_apart:
+        times, query[-3], key[-3], value[-3] = query[-3], 1, 1, 1
+    if lowering.queries_at_once is not None and query[-2] > lowering.queries_at_once:
+        times *= math.ceil(query[-2] / lowering.queries_at_once)
+        query[-2] = lowering.queries_at_once
+    scores, mixed = math.prod(query[:-1]) * key[-2], math.prod(query[:-1]) * value[-1]
+    for _ in range(times):
+        reads = (math.prod(query), math.prod(key))
+        yield Operation("scores", "matmul", reads[0] * key[-2], 0, (*reads, scores))
+        yield Operation("softmax", "reduction", 0, 0, (scores, scores))
+        yield Operation("mix", "matmul", scores * value[-1], 0, (scores, math.prod(value), mixed))
+
+
+def _macs(node: Node, kind: Kind) -> int:
+    name, shapes = _name(node), [value.shape for one in node.all_input_nodes for value in _values(one)]
+    if name in _CONVOLUTIONS:
+        return _numel(node) * math.prod(shapes[1][1:])
+    if kind == "matmul":
+        left = shapes[1] if name in {"addmm", "baddbmm"} else shapes[0]
+        return _numel(node) * left[-1]
+    return 0
+
+
+def _numel(node: Node) -> int:
+    return sum(value.numel() for value in _values(node))
+
+
+def _values(node: Node) -> list[torch.Tensor]:
+    found = node.meta["val"]
+    return [found] if isinstance(found, torch.Tensor) else [one for one in found if isinstance(one, torch.Tensor)]
+
+
+def _name(node: Node) -> str:
+    return str(getattr(node.target, "overloadpacket", node.target)).rpartition(".")[2]

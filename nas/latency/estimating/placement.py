@@ -1,0 +1,38 @@
+"""Which processor executes an operation: the rules that are known of Core ML, applied without a device."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from nas.latency.estimating.operations import Kind
+
+Processor = Literal["neural_engine", "gpu", "cpu"]
+ComputeUnit = Literal["all", "cpu_and_ne", "cpu_and_gpu", "cpu_only"]
+"""Where a model may run, by coremltools' names."""
+
+COMPUTE_UNITS: tuple[ComputeUnit, ...] = get_args(ComputeUnit)
+
+_ALLOWED: dict[ComputeUnit, tuple[Processor, ...]] = {
+    "all": ("neural_engine", "gpu", "cpu"),
+    "cpu_and_ne": ("neural_engine", "cpu"),
+    "cpu_and_gpu": ("gpu", "cpu"),
+    "cpu_only": ("cpu",),
+}
+
+_REFUSED: dict[Processor, frozenset[Kind]] = {
+    # Convolutions over three dimensions run on the GPU, since iOS 17 (reported). Sinusoids of timesteps stay in fp32,
+    # which the Neural Engine does not compute in. Looking up rows by their numbers is work for the processor.
+    "neural_engine": frozenset({"convolution_3d", "sinusoid", "lookup"}),
+    "gpu": frozenset({"lookup"}),
+    "cpu": frozenset(),
+}
+
+
+def home(unit: ComputeUnit) -> Processor:
+    """The processor that gets all that it can execute."""
+    return _ALLOWED[unit][0]
+
+
+def place(kind: Kind, unit: ComputeUnit) -> Processor:
+    """The processor for an operation of that kind: the first that is allowed and does not refuse it."""
+    return next(each for each in _ALLOWED[unit] if kind not in _REFUSED[each])
