@@ -18,6 +18,7 @@ split einsum in ml-stable-diffusion; there, tokens stand last besides.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -51,13 +52,15 @@ def _native(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor,
 
 def _matmul(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
     """Multi-head attention by products of matrices, all heads at once."""
-    q_BHNE, key_BHME, value_BHME = (_by_head(x_BNC, heads) for x_BNC in (q_BNC, key_BMC, value_BMC))
+    sources = (_scaled(q_BNC, heads), key_BMC, value_BMC)
+    q_BHNE, key_BHME, value_BHME = (_by_head(x_BNC, heads) for x_BNC in sources)
     return _weighted(q_BHNE, key_BHME, value_BHME).transpose(1, 2).flatten(2)
 
 
 def _split_heads(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
     """Multi-head attention by products of matrices, head by head."""
-    parts = (x_BNC.chunk(heads, dim=-1) for x_BNC in (q_BNC, key_BMC, value_BMC))
+    sources = (_scaled(q_BNC, heads), key_BMC, value_BMC)
+    parts = (x_BNC.chunk(heads, dim=-1) for x_BNC in sources)
     return torch.cat([_weighted(*head) for head in zip(*parts, strict=True)], dim=-1)
 
 
@@ -73,11 +76,15 @@ def _by_head(x_BNC: torch.Tensor, heads: int) -> torch.Tensor:
     return x_BNC.reshape(batch, tokens, heads, channels // heads).transpose(1, 2)
 
 
+def _scaled(q_BNC: torch.Tensor, heads: int) -> torch.Tensor:
+    """The query, scaled for its product with the key; in fp16, the product itself could already have overflowed."""
+    return q_BNC / math.sqrt(q_BNC.shape[2] // heads)
+
+
 def _weighted(q: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Scaled dot-product attention over the last two dimensions, tokens and channels."""
-    # The query is scaled and not the product, which in fp16 could already have overflowed.
-    scores: torch.Tensor = (q * q.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-    return scores.softmax(dim=-1) @ value
+    """Attention of a scaled query over the last two dimensions, tokens and channels."""
+    weighted: torch.Tensor = (q @ key.transpose(-2, -1)).softmax(dim=-1) @ value
+    return weighted
 
 
 class _Attention(TemporalLayer):
