@@ -35,7 +35,7 @@ _GROUPS: Mapping[str, frozenset[str]] = {
     ),
     "layout": frozenset(
         {"reshape", "transpose", "expand_dims", "squeeze", "split", "concat", "stack", "slice_by_index",
-         "slice_by_size", "pad", "tile", "pixel_shuffle", "space_to_depth", "depth_to_space", "flatten2d"}
+         "slice_by_size", "pad", "tile", "pixel_shuffle", "space_to_depth", "depth_to_space", "identity"}
     ),
     "resample": frozenset(
         {"upsample_nearest_neighbor", "upsample_bilinear", "resize_bilinear", "avg_pool", "max_pool"}
