@@ -51,7 +51,7 @@ def forms_of(config: LayerConfig) -> tuple[LayerConfig, ...]:
     """The same hyper-parameters in every form, the default one first.
 
     Raises:
-        TypeError: A form field is no `Literal`, so its values are not known.
+        TypeError: A form field does not exist, or is no `Literal`, so that its values are not known.
     """
     values = [_values(type(config), name) for name in config.form_fields]
     return tuple(
@@ -76,7 +76,7 @@ def _function(candidate: Candidate) -> dict[str, Scalar]:
 
 def _values(config: type[LayerConfig], name: str) -> list[Any]:
     """The values that a form field may have, its default first."""
-    field = config.model_fields[name]
-    if typing.get_origin(field.annotation) is not typing.Literal:
-        raise TypeError(f"{config.__name__}.{name} is a form field, so its type must be a Literal")
+    field = config.model_fields.get(name)
+    if field is None or typing.get_origin(field.annotation) is not typing.Literal:
+        raise TypeError(f"{config.__name__}.{name} is a form field, so it must be a field whose type is a Literal")
     return sorted(typing.get_args(field.annotation), key=lambda value: value != field.default)

@@ -135,6 +135,10 @@ class _Open(LayerConfig):
     form_fields = ("layout",)
 
 
+class _Absent(LayerConfig):
+    form_fields = ("layout",)
+
+
 class _Plain(LayerConfig):
     form: Literal["round", "square"] = "round"
 
@@ -148,8 +152,9 @@ def test_a_layer_of_ones_own_says_which_fields_are_form() -> None:
     assert settings_of(_TwoFields(fused=False)) == {"width": 3, "fused": False}
     assert settings_of(_Plain()) == {"form": "round"}
     assert forms_of(_Plain(form="square")) == (_Plain(form="square"),)
-    with pytest.raises(TypeError, match=r"_Open\.layout is a form field, so its type must be a Literal"):
-        forms_of(_Open())
+    for config, field in ((_Open(), r"_Open\.layout"), (_Absent(), r"_Absent\.layout")):
+        with pytest.raises(TypeError, match=f"{field} is a form field, so it must be a field whose type is a Literal"):
+            forms_of(config)
 
 
 def test_a_form_in_a_file(tmp_path: Path) -> None:
