@@ -2,6 +2,7 @@
 
 from nas.runtimes.available import available_memory_bytes
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, to_arrays
+from nas.runtimes.conversion import exported
 from nas.runtimes.core_ml_program import OPERATION_GROUPS, CoreMLProgram, operation_group, read_program
 from nas.runtimes.environment import affinity, cpu_model, load_average, versions
 from nas.runtimes.memory import memory_errors, memory_guard
@@ -23,6 +24,7 @@ __all__ = [
     "block_convertible",
     "compare",
     "cpu_model",
+    "exported",
     "get_runtime",
     "load_average",
     "memory_errors",

@@ -8,11 +8,12 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
 from nas.errors import RuntimeUnavailableError, StorageError
 from nas.files import TEMPORARY_PREFIX, storage_errors
@@ -59,6 +60,22 @@ def conversion_errors(target: str, module: nn.Module) -> Iterator[None]:
         raise RuntimeUnavailableError(
             f"{type(module).__name__} cannot be converted to {target}: {text or type(error).__name__}"
         ) from error
+
+
+def exported(module: nn.Module, inputs: Sequence[torch.Tensor], target: str) -> ExportedProgram:
+    """The graph of one call of a module in evaluation mode, in the operations that converters know.
+
+    Args:
+        module: Any module that `torch.export` takes.
+        inputs: Example arguments; they fix shapes and types.
+        target: What it is wanted for, for messages.
+
+    Raises:
+        RuntimeUnavailableError: It cannot be exported.
+        OutOfMemoryError: There is too little memory for it.
+    """
+    with evaluating(module), quiet("torch.export"), conversion_errors(target, module):
+        return torch.export.export(module, tuple(inputs)).run_decompositions({})
 
 
 @contextlib.contextmanager

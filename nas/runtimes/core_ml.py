@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,17 +14,14 @@ from torch import nn
 
 from nas.errors import CheckpointError, ConfigError, RuntimeUnavailableError
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
-from nas.runtimes.conversion import conversion_errors, evaluating, quiet, staged
+from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
 
-ComputeUnit = Literal["all", "cpu", "cpu_and_gpu", "cpu_and_neural_engine"]
+ComputeUnit = Literal["all", "cpu_and_ne", "cpu_and_gpu", "cpu_only"]
 Precision = Literal["fp16", "fp32"]
 
-_COMPUTE_UNITS = {
-    "all": "ALL",
-    "cpu": "CPU_ONLY",
-    "cpu_and_gpu": "CPU_AND_GPU",
-    "cpu_and_neural_engine": "CPU_AND_NE",
-}
+COMPUTE_UNITS: tuple[ComputeUnit, ...] = get_args(ComputeUnit)
+"""Where a model may run; the names are those of coremltools' `ComputeUnit`."""
+
 _TARGETS = ("iOS17", "iOS18")
 _LOGGERS = ("coremltools", "torch.export")
 
@@ -64,7 +61,7 @@ class CoreMLRuntime(Runtime):
         self, deployment_target: str = "iOS18", compute_unit: ComputeUnit = "all", precision: Precision = "fp16"
     ) -> None:
         _one_of("deployment_target", deployment_target, _TARGETS)
-        _one_of("compute_unit", compute_unit, tuple(_COMPUTE_UNITS))
+        _one_of("compute_unit", compute_unit, COMPUTE_UNITS)
         _one_of("precision", precision, ("fp16", "fp32"))
         self.deployment_target = deployment_target
         self.compute_unit = compute_unit
@@ -87,11 +84,11 @@ class CoreMLRuntime(Runtime):
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
     ) -> None:
         """See `Runtime.convert`; int64 inputs become int32, and float inputs are fp16 where the model is."""
-        with evaluating(module), quiet(*_LOGGERS), conversion_errors("Core ML", module):
+        program = exported(module, inputs, "Core ML")
+        with quiet(*_LOGGERS), conversion_errors("Core ML", module):
             tools = import_coremltools()
-            exported = torch.export.export(module, tuple(inputs)).run_decompositions({})
             model = tools.convert(
-                exported,
+                program,
                 inputs=[self._input_type(*pair) for pair in zip(input_names, inputs, strict=True)],
                 outputs=[tools.TensorType(name="output")],
                 minimum_deployment_target=getattr(tools.target, self.deployment_target),
@@ -112,7 +109,7 @@ class CoreMLRuntime(Runtime):
         if not path.is_dir():
             raise CheckpointError("no such model package", where=path)
         tools = import_coremltools()
-        units = getattr(tools.ComputeUnit, _COMPUTE_UNITS[self.compute_unit])
+        units = getattr(tools.ComputeUnit, self.compute_unit.upper())
         try:
             return CoreMLExecutable(tools.models.MLModel(str(path), compute_units=units))
         except RuntimeError as error:

@@ -296,7 +296,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "of more rows": (metadata(rows=6), "table.csv: 5 rows where table.json says 6"),
     "of no number of rows": (metadata(rows=None), "table.json: rows: expected a whole number; got None"),
     "of the first version": (metadata(schema_version=1), "table.json: schema_version is 1, this version of nas"),
-    "of a later version": (metadata(schema_version=3), "table.json: schema_version is 3, this version of nas"),
+    "of a later version": (metadata(schema_version=4), "table.json: schema_version is 4, this version of nas"),
     "gone": (lambda path: path.with_suffix(".json").unlink(), "table.csv: table.json is missing"),
     "cut short": (lambda path: path.with_suffix(".json").write_text('{"device": '), "table.json: not JSON"),
 }  # fmt: skip

@@ -50,6 +50,23 @@ def test_the_pipeline_is_text_encoder_and_steps_and_decoder(space: SearchSpace, 
     assert (found.provenance, found.device, found.runtime) == ("estimated", "a phone", "torch")
 
 
+def test_each_call_of_a_network_costs_what_the_table_says_beside_its_blocks(
+    space: SearchSpace, table: LatencyTable
+) -> None:
+    dearer = replace(table, metadata=table.metadata.model_copy(update={"call_overhead_ms": 0.25}))
+    before, after = (LatencyPredictor(space, each, steps=3) for each in (table, dearer))
+    everything = list(space.enumerate())
+    assert after.predict(everything[0]).pipeline_ms == pytest.approx(
+        before.predict(everything[0]).pipeline_ms + 5 * 0.25
+    )
+    assert after.predict_many(everything).tolist() == [after.predict(item).pipeline_ms for item in everything]
+    # A fit that found the networks to be what was predicted changes nothing.
+    fit = fitted(space, dearer, 1.0, 1.0, 1.0)
+    assert LatencyPredictor(space, dearer, steps=3, fit=fit).predict(everything[0]).pipeline_ms == pytest.approx(
+        after.predict(everything[0]).pipeline_ms
+    )
+
+
 def test_many_at_once_equal_one_by_one_to_the_last_bit(space: SearchSpace, table: LatencyTable) -> None:
     predictor = LatencyPredictor(space, table)
     everything = list(space.enumerate())

@@ -55,7 +55,7 @@ def good(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 1}, r"table\.json: schema_version is 1, this version of nas reads 2; profile again"),
+        ({"schema_version": 1}, r"table\.json: schema_version is 1, this version of nas reads 3; profile again"),
         ({"schema_version": None}, r"table\.json: schema_version is None"),
         ({"phone": "a"}, r"table\.json: unknown key phone"),
         ({"threads": "many"}, r"table\.json: threads: .*got 'many'"),
@@ -157,7 +157,7 @@ def test_the_files_are_what_the_format_says(good: Path) -> None:
     )
     *cells, checksum = next(csv.reader([row]))
     known = json.loads(good.with_suffix(".json").read_text())
-    assert (known["schema_version"], known["rows"]) == (2, 1)
+    assert (known["schema_version"], known["rows"]) == (3, 1)
     names = ("device", "runtime", "precision", "compute_unit", "threads", "opset", "cpu", "statistic")
     identity = _sha256({name: known[name] for name in names})[:16]
     assert checksum == _sha256([identity, *cells])[:8]

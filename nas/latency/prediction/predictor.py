@@ -67,7 +67,8 @@ class PipelineLatency:
 class LatencyPredictor:
     """Sums the blocks of a plan, and corrects the sum of the denoising network by what a fit has found.
 
-    Text encoder and decoder are single blocks, measured as they run: nothing is corrected there.
+    Text encoder and decoder are single blocks, measured as they run: nothing is corrected there. A table whose
+    latencies leave out what a call takes by itself says how much that is, and each network is called by itself.
 
     Args:
         space: The search space.
@@ -107,7 +108,7 @@ class LatencyPredictor:
         """
         pipeline = self.space.lower_pipeline(architecture)
         text_encoder, decoder = self._as_measured(pipeline.text_encoder), self._as_measured(pipeline.decoder)
-        unet_ms = self._scale * (self._sum_ns(pipeline.unet.nodes) / _NS_PER_MS) + self._offset_ms
+        unet_ms = self._scale * (self._sum_ns(pipeline.unet.nodes) / _NS_PER_MS + self._overhead_ms) + self._offset_ms
         found = PipelineLatency(
             text_encoder.latency_ms,
             unet_ms,
@@ -154,8 +155,9 @@ class LatencyPredictor:
         unet_ns = np.full(len(indices), fixed.backbone_ns, dtype=np.int64)
         for column, slot_ns in zip(indices.T, fixed.slots_ns, strict=True):
             unet_ns += slot_ns[column]
-        unet_ms = self._scale * (unet_ns / _NS_PER_MS) + self._offset_ms
-        return fixed.text_encoder_ns / _NS_PER_MS + self.steps * unet_ms + fixed.decoder_ns / _NS_PER_MS
+        unet_ms = self._scale * (unet_ns / _NS_PER_MS + self._overhead_ms) + self._offset_ms
+        text_encoder_ms = fixed.text_encoder_ns / _NS_PER_MS + self._overhead_ms
+        return text_encoder_ms + self.steps * unet_ms + (fixed.decoder_ns / _NS_PER_MS + self._overhead_ms)
 
     def fastest(self) -> Architecture:
         """The architecture of least predicted latency: slots add up, so it is the fastest choice of each.
@@ -197,12 +199,17 @@ class LatencyPredictor:
     def _offset_ms(self) -> float:
         return 0.0 if self.fit is None else self.fit.offset_ms
 
+    @property
+    def _overhead_ms(self) -> float:
+        """What each call of a network takes beside its blocks."""
+        return self.table.metadata.call_overhead_ms or 0.0
+
     def _sum_ns(self, nodes: Iterable[Node]) -> int:
         counts = Counter(node.block for node in nodes)
         return sum(count * self.table.latency_ns(block, space=self.space.where) for block, count in counts.items())
 
     def _as_measured(self, plan: Plan) -> _Part:
-        sum_ms = self._sum_ns(plan.nodes) / _NS_PER_MS
+        sum_ms = self._sum_ns(plan.nodes) / _NS_PER_MS + self._overhead_ms
         below_ms = above_ms = 0.0
         for node in plan.nodes:
             row, latency_ms = self.table.row(node.block), self.table.latency_ms(node.block)

@@ -13,7 +13,7 @@ from nas.files import StrictModel, fingerprint, parse, read_json, write_json
 from nas.latency.measuring.statistics import STATISTIC
 from nas.runtimes import RuntimeSettings, cpu_model, versions
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 
 Load = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -40,13 +40,15 @@ class TableMetadata(StrictModel):
         memory_budget_bytes: Blocks that need more are not measured; `None` without a budget.
         reference: Key of the block that was measured again and again to watch the machine.
         reference_ms: What it took when the machine was at its best; compare it to see how the machine is now.
+        call_overhead_ms: What one call of a whole network takes beside its blocks, where the blocks' latencies leave
+            that out; `None` where each of them holds what a call of its own takes.
         protocol: How finely it was measured: the fields of `nas.latency.measuring.protocol.Protocol`.
         began_at: When measuring began.
         ended_at: When it ended, or was last interrupted.
         rows: Number of rows; `LatencyTable.save` writes it.
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     device: str
     runtime: str
     precision: str = "fp32"
@@ -64,6 +66,7 @@ class TableMetadata(StrictModel):
     memory_budget_bytes: PositiveInt | None = None
     reference: str | None = None
     reference_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    call_overhead_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     protocol: dict[str, bool | int | FiniteFloat | str | None] = {}
     began_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
