@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+import typer
 import yaml
+from torch import nn
 
 from nas.latency import Protocol, profile
-from nas.runtimes import get_runtime
+from nas.runtimes import Convertible, get_runtime
 from nas.space import SearchSpace
 from tests.tiny import TINY
 
@@ -41,6 +45,63 @@ def test_latency_accuracy_compares_every_method_on_the_same_networks(tmp_path: P
     pairs = [check["measurements_ms"] for check in report["checks"]]
     assert report["noise_floor"]["mape"] == pytest.approx(sum(abs(one / two - 1) for one, two in pairs) / 6)
     assert len(list((tmp_path / "figures").iterdir())) == 3
+
+
+@pytest.mark.slow
+def test_coreml_conversion_reads_every_block_in_every_form(tmp_path: Path) -> None:
+    slots = [{"stage": "mid", "candidates": ["none", "conv1d", "self_attention_1d"]}]
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"slots": slots}), encoding="utf-8")
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "coreml_conversion.py"),
+        "--space",
+        str(tmp_path / "tiny.yaml"),
+    ]
+    done = subprocess.run([*command, "--targets", "iOS18", "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    found = {row["key"].partition("[")[0]: row for row in report["blocks"]}
+    facts = report["summary"]["iOS18"]
+    assert facts["blocks"] == facts["converted"] == len(report["blocks"])
+    assert facts["highest_rank"] == 5
+    assert facts["above_rank_5"] == []
+    assert {"text_learned", "resnet", "decode_space_to_depth"} < {row["kind"] for row in report["blocks"]}
+    assert found["conv1d(form=conv3d,kernel_size=3)"]["groups"]["conv"] == 1
+    assert found["self_attention_1d(heads=4)"]["groups"]["attention"] == 1
+    split = found["self_attention_1d(form=split_heads,heads=4)"]
+    assert (split["groups"]["matmul"], split["groups"]["softmax"], split["groups"]["attention"]) == (8, 4, 0)
+    assert sum(split["operations"].values()) == sum(split["groups"].values())
+    (timestep,) = (row for row in report["blocks"] if row["fp32_operations"])
+    assert timestep["kind"] == "time_embedding"
+    assert facts["with_fp32"] == [timestep["key"]]
+    assert facts["size_bytes"] == sum(row["size_bytes"] for row in report["blocks"])
+
+
+class _Refused(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(*x.shape[:2], 2, -1, *x.shape[3:]).flip(2).flatten(2, 3)
+
+
+def test_coreml_conversion_says_what_failed_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slots = [{"stage": "mid", "candidates": ["none", "conv3d"]}]
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"slots": slots}), encoding="utf-8")
+    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "coreml_conversion.py"))
+    (block,) = SearchSpace.load(tmp_path / "tiny.yaml").placed_blocks().values()
+    sixth = Convertible(_Refused(), (torch.randn(1, 4, 16, 2, 2),), ("x",))
+    monkeypatch.setitem(benchmark["convert"].__globals__, "block_convertible", lambda _: sixth)
+    result = benchmark["convert"](benchmark["Task"](block, "iOS18", ("tiny",)))
+    assert (result.converted, result.sound, result.size_bytes) == (False, False, None)
+    assert "rank" in result.reason
+    text = benchmark["as_text"]([result])
+    assert "iOS18: 0 of 1 blocks converted" in text
+    assert f"not converted: {block.key}: {result.reason}" in text
+    monkeypatch.setitem(benchmark["main"].__globals__, "convert_all", lambda *_: [result])
+    with pytest.raises(typer.Exit) as ended:
+        benchmark["main"]([tmp_path / "tiny.yaml"], "iOS18", 1, False)
+    assert ended.value.exit_code == 1
+    assert "0 of 1" in capsys.readouterr().out
 
 
 def test_latency_statistics_reads_the_samples_beside_a_table(tmp_path: Path) -> None:

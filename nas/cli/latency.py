@@ -130,8 +130,11 @@ def predict(
     from nas.latency import LatencyPredictor
 
     usable, measured, removed = open_usable(space, table, quiet=as_json)
-    predictor = LatencyPredictor.open(usable, table, steps)
-    given = {"given": usable.load_architecture(architecture)} if architecture else _references(usable, predictor)
+    # What is given may hold a form that is not the fastest here: its latency is known all the same.
+    predictor = LatencyPredictor.open(usable.whole if architecture else usable, table, steps)
+    given = (
+        {"given": predictor.space.load_architecture(architecture)} if architecture else _references(usable, predictor)
+    )
     rows = [_prediction(name, item, predictor) for name, item in given.items()]
     metadata, fitted = measured.metadata, predictor.fit
     if as_json:

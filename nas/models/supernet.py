@@ -12,14 +12,15 @@ from torch import nn
 
 from nas.models.blocks import build_module
 from nas.models.network import VideoUNet, execute, load_pretrained, mount
-from nas.space import Architecture, Plan, SearchSpace
+from nas.space import Architecture, Node, Plan, SearchSpace
 
 
 class SuperNet(nn.Module):
     """A network with all candidates, of which one architecture runs at a time.
 
     Modules stand at the names their nodes have in any plan, so running an architecture is executing its plan,
-    and extracting one is building its plan's network and copying the weights of the same names.
+    and extracting one is building its plan's network and copying the weights of the same names. Candidates of a
+    slot that compute the same share one module, in the form of the first of them.
 
     Args:
         space: The search space. Its `backbone.pretrained` is loaded where given.
@@ -31,10 +32,15 @@ class SuperNet(nn.Module):
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
         self.space = space
-        nodes = {node.name: node for variant in space.covering() for node in space.lower(variant).nodes}
+        nodes: dict[str, Node] = {}
+        for variant in space.covering():
+            for node in space.lower(variant).nodes:
+                nodes.setdefault(node.name, node)
         for node in nodes.values():
             mount(self, node.name, build_module(node.block))
         self._temporal = tuple(name for name, node in nodes.items() if node.slot is not None)
+        self.distinct_space = space.distinct()
+        """The space with one form of each layer, which are all the functions that the supernet has."""
         self._plan = lru_cache(maxsize=4096)(space.lower)
         if space.file.backbone.pretrained is not None:
             load_pretrained(self, self.plan(space.smallest()), space.resolve_path(space.file.backbone.pretrained))
@@ -60,7 +66,11 @@ class SuperNet(nn.Module):
         return execute(plan, self, dict(zip(names, (sample_BTCHW, timestep_B, context_BLD), strict=True)))
 
     def extract(self, architecture: Architecture) -> VideoUNet:
-        """A stand-alone copy of one architecture with the supernet's weights; its output is bit-identical."""
+        """A stand-alone copy of one architecture with the supernet's weights.
+
+        Its output is bit-identical, or equal to float rounding where the architecture names another form of a layer
+        than the supernet runs it in.
+        """
         network = VideoUNet(self.plan(architecture)).to(next(self.parameters()).device)
         weights = self.state_dict()
         network.load_state_dict({name: weights[name] for name in network.state_dict()})

@@ -86,7 +86,7 @@ class CoreMLRuntime(Runtime):
         """See `Runtime.convert`; int64 inputs become int32, and float inputs are fp16 where the model is."""
         program = exported(module, inputs, "Core ML")
         with quiet(*_LOGGERS), conversion_errors("Core ML", module):
-            tools = _coremltools()
+            tools = import_coremltools()
             model = tools.convert(
                 program,
                 inputs=[self._input_type(*pair) for pair in zip(input_names, inputs, strict=True)],
@@ -108,7 +108,7 @@ class CoreMLRuntime(Runtime):
     def _load(self, path: Path) -> Executable:  # pragma: no cover - macOS only
         if not path.is_dir():
             raise CheckpointError("no such model package", where=path)
-        tools = _coremltools()
+        tools = import_coremltools()
         units = getattr(tools.ComputeUnit, self.compute_unit.upper())
         try:
             return CoreMLExecutable(tools.models.MLModel(str(path), compute_units=units))
@@ -119,10 +119,10 @@ class CoreMLRuntime(Runtime):
         # A number per clip, such as the timestep, costs nothing in fp32 and does not fit into fp16.
         narrow = self.precision == "fp16" and tensor.dim() > 1
         dtype = (np.float16 if narrow else np.float32) if tensor.is_floating_point() else np.int32
-        return _coremltools().TensorType(name=name, shape=tuple(tensor.shape), dtype=dtype)
+        return import_coremltools().TensorType(name=name, shape=tuple(tensor.shape), dtype=dtype)
 
     def _compute_precision(self) -> Any:
-        tools = _coremltools()
+        tools = import_coremltools()
         if self.precision == "fp32":
             return tools.precision.FLOAT32
         return tools.transform.FP16ComputePrecision(op_selector=lambda operation: not _feeds_sinusoid(operation))
@@ -138,8 +138,12 @@ def _feeds_sinusoid(operation: Any) -> bool:
     return any(_feeds_sinusoid(child) for output in operation.outputs for child in output.child_ops)
 
 
-def _coremltools() -> Any:
-    """Import coremltools without the remarks it makes about other libraries' versions."""
+def import_coremltools() -> Any:
+    """Import coremltools without the remarks it makes about other libraries' versions.
+
+    Raises:
+        RuntimeUnavailableError: It is not installed.
+    """
     with quiet(*_LOGGERS):
         try:
             import coremltools

@@ -1,6 +1,7 @@
 """Search spaces, architectures, and the plan that an architecture is lowered to."""
 
 from nas.space.architecture import Architecture
+from nas.space.forms import block_forms, forms_of, same_function
 from nas.space.fragments import cells, chain, fragment
 from nas.space.json_schema import json_schema
 from nas.space.layers import NONE, LayerConfig, layer_class, layer_kinds
@@ -20,11 +21,14 @@ __all__ = [
     "SearchSpace",
     "Slot",
     "TensorSpec",
+    "block_forms",
     "cells",
     "chain",
+    "forms_of",
     "fragment",
     "json_schema",
     "layer_class",
     "layer_kinds",
     "lower",
+    "same_function",
 ]

@@ -36,7 +36,14 @@ ENTRY_POINT_GROUP = "nas.temporal_layers"
 
 
 class LayerConfig(StrictModel):
-    """Base of a temporal layer's hyper-parameters; every field needs a default."""
+    """Base of a temporal layer's hyper-parameters; every field needs a default.
+
+    Attributes:
+        form_fields: Names of the fields that change how the layer is written for a device, and neither what it
+            computes nor its weights; each a `Literal`. See `nas.space.forms`.
+    """
+
+    form_fields: ClassVar[tuple[str, ...]] = ()
 
 
 class TemporalLayerClass(Protocol):

@@ -28,13 +28,13 @@ class Placement:
 
     Args:
         slot: Identifier of the slot, e.g. `down.0/1`.
-        candidate: The candidate's name in the search space.
+        module: Name of its module in the slot: that of the first candidate which computes the same.
         kind: Its registered kind.
         config: Its hyper-parameters.
     """
 
     slot: str
-    candidate: str
+    module: str
     kind: str
     config: Mapping[str, Scalar]
 
@@ -231,7 +231,7 @@ class _Wiring:
         reads = {"x": self.x}
         if layer_class(placement.kind).uses_context:
             reads[CONTEXT] = CONTEXT
-        name = f"{path}.temporal.{position}.{placement.candidate}"
+        name = f"{path}.temporal.{position}.{placement.module}"
         shape = self.shapes[self.x]
         self.x = self.add(
             name, placement.kind, reads, shape, slot=placement.slot, in_backbone=False, **placement.config

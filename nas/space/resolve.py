@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from nas.errors import ConfigError
 from nas.files import parse
+from nas.space.forms import settings_of
 from nas.space.layers import NONE, layer_class, layer_kinds
 from nas.space.lowering import stage_positions
 from nas.space.plan import Scalar
@@ -38,7 +39,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A named temporal layer with its hyper-parameters."""
+    """A named temporal layer with its hyper-parameters, as `nas.space.forms.settings_of` gives them."""
 
     name: str
     kind: str
@@ -84,7 +85,7 @@ def resolve_candidates(file: SpaceFile) -> dict[str, Candidate]:
                 if name not in layer_kinds():
                     known = ", ".join(dict.fromkeys([NONE, *file.layers, *layer_kinds()]))
                     raise ConfigError(f"slots[{index}].candidates[{place}]: unknown layer {name!r} (known: {known})")
-                candidates[name] = Candidate(name, name, layer_class(name).Config().model_dump())
+                candidates[name] = Candidate(name, name, settings_of(layer_class(name).Config()))
     return candidates
 
 
@@ -137,4 +138,4 @@ def _defined(name: str, entry: LayerEntry) -> Candidate:
     if entry.kind not in layer_kinds():
         raise ConfigError(f"layers.{name}.kind: unknown layer {entry.kind!r} (known: {', '.join(layer_kinds())})")
     config = parse(dict(entry.model_extra or {}), layer_class(entry.kind).Config, where=None, within=f"layers.{name}")
-    return Candidate(name, entry.kind, config.model_dump())
+    return Candidate(name, entry.kind, settings_of(config))

@@ -13,6 +13,7 @@ from nas.errors import ConfigError, NasError
 from nas.files import fingerprint, load_yaml, parse
 from nas.space.architecture import Architecture
 from nas.space.choices import ArchitectureSet
+from nas.space.forms import module_names
 from nas.space.layers import NONE, layer_class
 from nas.space.lowering import Placement, lower_unet
 from nas.space.plan import Block, Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
@@ -37,6 +38,8 @@ class SearchSpace(ArchitectureSet):
             check_parts(file)
             self.candidates = resolve_candidates(file)
             super().__init__(file.name, resolve_slots(file), where)
+            # Of the whole space: what `without` removes changes no module's name, and so no weight's.
+            self._modules = module_names(self.slots, self.candidates)
             self._check_placements()
         except NasError as error:
             inner = error.what if error.where is None else f"{error.where}: {error.what}"
@@ -157,7 +160,17 @@ class SearchSpace(ArchitectureSet):
         if name == NONE:
             return None
         candidate = self.candidates[name]
-        return Placement(slot.id, candidate.name, candidate.kind, candidate.config)
+        return Placement(slot.id, self._modules[slot.id, name], candidate.kind, candidate.config)
+
+    def distinct(self) -> SearchSpace:
+        """The space with one candidate, the first, of those of a slot that compute the same."""
+        repeated: dict[str, list[str]] = {}
+        for slot in self.slots:
+            modules = [self._modules.get((slot.id, name), NONE) for name in slot.candidates]
+            repeated[slot.id] = [
+                name for place, name in enumerate(slot.candidates) if modules[place] in modules[:place]
+            ]
+        return self.without(repeated)
 
     def resolve_path(self, path: str) -> str:
         """A path of the file, made absolute from the file's folder."""

@@ -9,7 +9,7 @@ Shape suffixes as in `nas.models.temporal`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
 import torch
@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nas.models.temporal import TemporalLayer
-from nas.space import layer_class
+from nas.space import LayerConfig, forms_of, layer_class
 
 MAX_RANK = 5
 """Core ML refuses tensors of more dimensions."""
@@ -154,6 +154,19 @@ class TemporalLayerConformance:
         inputs = self.inputs()
         assert torch.equal(_call(copy, *inputs), _call(module, *inputs))
 
+    def test_every_form_computes_the_same(self) -> None:
+        """Fields that `Config.form_fields` names change neither the weights nor what is computed."""
+        reference = self.build(perturbed=True)
+        kind = type(reference)
+        for config in forms_of(kind.Config(**self.config)):
+            module = kind(config, self.shape, self.context_shape[1] if kind.uses_context else None).eval()
+            module.load_state_dict(reference.state_dict())
+            for frames in (1, self.shape[1]):
+                inputs = self.inputs(2, frames)
+                torch.testing.assert_close(
+                    _call(module, *inputs), _call(reference, *inputs), rtol=1e-4, atol=1e-4, msg=_about(config)
+                )
+
     def _reads_text(self) -> bool:
         return (layer_class(self.layer) if isinstance(self.layer, str) else self.layer).uses_context
 
@@ -183,3 +196,7 @@ def _call(module: torch.nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
         output = module(*inputs)
     assert isinstance(output, torch.Tensor)
     return output
+
+
+def _about(config: LayerConfig) -> Callable[[str], str]:
+    return lambda message: f"{config}: {message}"

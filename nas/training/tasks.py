@@ -100,7 +100,8 @@ class FlowTask(JointTask):
 class SuperNetTask(FlowTask):
     """Single-path training of a supernet: every step trains one uniformly drawn architecture.
 
-    Uniform sampling is Single Path One-Shot (Guo et al. 2020, arXiv 1904.00420).
+    Uniform sampling is Single Path One-Shot (Guo et al. 2020, arXiv 1904.00420). It is uniform over what layers
+    compute: a layer that a slot offers in several forms is not drawn more often than another.
     """
 
     unet: SuperNet
@@ -108,7 +109,7 @@ class SuperNetTask(FlowTask):
     def architecture(self, step: int) -> Architecture:
         """The architecture of a step, the same on every process."""
         rng = random.Random(derive_seed(self.config.seed, "architecture", step))
-        return self.unet.space.sample(rng)
+        return self.unet.distinct_space.sample(rng)
 
     def velocity(
         self, sample_BTCHW: torch.Tensor, timestep_B: torch.Tensor, context_BLD: torch.Tensor, step: int

@@ -359,6 +359,31 @@ def test_layers_that_could_not_run_are_left_out_and_named(nas: Nas, here: Path) 
     assert [each["candidate"] for each in report.json["removed"]] == ["conv3d"]
 
 
+def test_only_the_fastest_form_of_a_layer_is_fitted_and_checked(nas: Nas, tmp_path: Path) -> None:
+    layers = {"as_conv3d": {"kind": "conv1d", "form": "conv3d"}}
+    slots = [{"stage": stage, "candidates": ["none", "conv1d", "as_conv3d"]} for stage in ("down.0", "mid", "up.1")]
+    file, table = tmp_path / "formed.yaml", tmp_path / "here.csv"
+    file.write_text(yaml.safe_dump(TINY | {"name": "formed", "layers": layers, "slots": slots}), encoding="utf-8")
+    nas("profile", file, "--runtime", "torch", "--table", table, *QUICK)
+    for key, row in LatencyTable.load(table).rows.items():
+        saved(table, scaled(row, 0.01 if "form=conv3d" in key else 1))
+
+    command = (file, "--table", table)
+    fitted = nas("latency", "fit", *command, "--networks", 3, *QUICK, "--json").json
+    assert [each["candidate"] for each in fitted["removed"]] == ["conv1d"] * 4
+    assert {each["instead"] for each in fitted["removed"]} == {"as_conv3d"}
+    checked = nas("latency", "check", *command, "--networks", 2, *QUICK, "--json").json
+    assert checked["removed"] == fitted["removed"]
+    space = SearchSpace.load(file)
+    left = {one.id for one in space.enumerate() if "conv1d" not in one.choices}
+    found = {row["architecture"] for row in (*fitted["networks"], *checked["networks"])}
+    assert found <= left
+    assert len(found) == 5
+    predicted = nas("latency", "predict", *command, "--json").json
+    assert predicted["fitted_networks"] == 3
+    assert {"all none", "all as_conv3d"} < {row["name"] for row in predicted["architectures"]}
+
+
 WRONG = {
     "unknown runtime": (("profile", "{space}", "--runtime", "tvm", "--table", "{new}"), "unknown runtime 'tvm'"),
     "no rounds": (("profile", "{space}", "--runtime", "torch", "--table", "{new}", "--rounds", "0"), "rounds"),

@@ -10,13 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nas.cli import main
 from nas.data import ClipShape, MovingShapesConfig, open_data
 from nas.errors import ArchitectureError, TableError
-from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, usable_space
-from nas.space import Architecture, SearchSpace
+from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, space_blocks, usable_space
+from nas.space import NONE, Architecture, SearchSpace, same_function
 from nas.training import TrainingConfig, train_supernet
+from tests.latency.conftest import TINY
 
 
 def blocked(table: LatencyTable, keys: Iterable[str]) -> LatencyTable:
@@ -147,13 +151,128 @@ def test_a_search_says_what_it_leaves_out_and_keeps_to_the_rest(
     code, out, err = nas(*command, "--table", less.where, "--json")
     assert code == 0, err
     found = json.loads(out)
-    assert found["removed"] == [{"slot": "mid/0", "candidate": "conv3d", "key": key, "reason": reason}]
+    assert found["removed"] == [{"slot": "mid/0", "candidate": "conv3d", "key": key, "reason": reason, "instead": None}]
     assert found["reason"] == "all 24 architectures of the space are scored"
     assert "conv3d" not in json.dumps(found["front"])
 
     code, out, err = nas(*command, "--table", full.where, "--json")
     assert (code, out) == (2, "")
     assert "another set of candidates" in err
+
+
+FORMED = TINY | {
+    "layers": {
+        "as_conv3d": {"kind": "conv1d", "form": "conv3d"},
+        "wide": {"kind": "conv1d", "kernel_size": 5},
+        "split": {"kind": "self_attention_1d", "form": "split_heads"},
+        "matmul": {"kind": "self_attention_1d", "form": "matmul"},
+    },
+    "slots": [
+        {"stage": "down.0", "candidates": ["none", "conv1d", "wide", "as_conv3d"]},
+        {"stage": "mid", "candidates": ["self_attention_1d", "split", "matmul"]},
+    ],
+}
+
+
+@pytest.fixture
+def formed() -> SearchSpace:
+    return SearchSpace.from_dict(FORMED, where="formed.yaml")
+
+
+def timed(space: SearchSpace, **latencies_ms: float) -> LatencyTable:
+    """A table in which these candidates take so long, all else a millisecond; 0 leaves a block out of it."""
+    placed = {block: name for (_, name), block in space.placed_blocks().items()}
+    given = {block: latencies_ms.get(placed.get(block, ""), 1.0) for block in space_blocks(space)}
+    rows = [
+        LatencyRow(key=block.key, kind=block.kind, latency_ms=latency_ms, provenance="estimated")
+        for block, latency_ms in given.items()
+        if latency_ms
+    ]
+    return LatencyTable(TableMetadata(device="a phone", runtime="coreml")).add(rows)
+
+
+def left(space: SearchSpace, table: LatencyTable) -> list[tuple[str, ...]]:
+    return [slot.candidates for slot in usable_space(space, table)[0].slots]
+
+
+def test_of_the_forms_of_a_layer_the_fastest_stays(formed: SearchSpace) -> None:
+    table = timed(formed, conv1d=1.24, as_conv3d=0.812, wide=0.5, self_attention_1d=3, split=2, matmul=2.5)
+    usable, removed = usable_space(formed, table)
+    assert [slot.candidates for slot in usable.slots] == [("none", "wide", "as_conv3d"), ("split",)]
+    assert [str(each) for each in removed] == [
+        "down.0/0 does without conv1d: as_conv3d computes the same in 0.812 ms, this takes 1.24 ms",
+        "mid/0 does without self_attention_1d: split computes the same in 2 ms, this takes 3 ms",
+        "mid/0 does without matmul: split computes the same in 2 ms, this takes 2.5 ms",
+    ]
+    assert [each.instead for each in removed] == ["as_conv3d", "split", "split"]
+    assert usable.fingerprint == formed.fingerprint
+    assert usable_space(usable, table)[1] == ()
+
+
+@given(st.lists(st.sampled_from([0, 0.5, 1.0, 1.5]), min_size=6, max_size=6))
+@settings(max_examples=40)
+def test_no_latency_is_lost_and_no_function(times: list[float]) -> None:
+    """Every architecture has one of the same function left, which is as fast or faster."""
+    space = SearchSpace.from_dict(FORMED)
+    names = ("conv1d", "wide", "as_conv3d", "self_attention_1d", "split", "matmul")
+    table = timed(space, **dict(zip(names, times, strict=True)))
+    usable, removed = usable_space(space, table)
+    known = {name for name, latency_ms in zip(names, times, strict=True) if latency_ms}
+    assert {each.candidate for each in removed} <= known
+    if known < set(names):
+        assert set(names) - known <= {name for slot in usable.slots for name in slot.candidates}
+        return
+    before, after = LatencyPredictor(space, table), LatencyPredictor(usable, table)
+    assert after.bounds()[0] == before.bounds()[0]
+    assert usable.count() == 3
+    for architecture in space.enumerate():
+        same = [one for one in usable.enumerate() if _same(space, one, architecture)]
+        assert len(same) == 1
+        assert after.predict(same[0]).pipeline_ms <= before.predict(architecture).pipeline_ms
+
+
+def _same(space: SearchSpace, one: Architecture, other: Architecture) -> bool:
+    return all(
+        a == b or (NONE not in (a, b) and same_function(space.candidates[a], space.candidates[b]))
+        for a, b in zip(one.choices, other.choices, strict=True)
+    )
+
+
+def test_equally_fast_forms_leave_the_first(formed: SearchSpace) -> None:
+    assert left(formed, timed(formed)) == [("none", "conv1d", "wide"), ("self_attention_1d",)]
+
+
+def test_a_form_of_unknown_latency_stays_beside_the_fastest_known_one(formed: SearchSpace) -> None:
+    table = timed(formed, conv1d=9, as_conv3d=0, self_attention_1d=0, split=2, matmul=1)
+    assert left(formed, table) == [("none", "conv1d", "wide", "as_conv3d"), ("self_attention_1d", "matmul")]
+
+
+def test_a_form_that_cannot_run_competes_with_none(formed: SearchSpace) -> None:
+    keys = {name: block.key for (_, name), block in formed.placed_blocks().items()}
+    table = blocked(timed(formed, split=0.5, as_conv3d=2), [keys["split"], keys["conv1d"]])
+    usable, removed = usable_space(formed, table)
+    assert [slot.candidates for slot in usable.slots] == [("none", "wide", "as_conv3d"), ("self_attention_1d",)]
+    assert {each.candidate: each.instead for each in removed} == {
+        "conv1d": None, "split": None, "matmul": "self_attention_1d",
+    }  # fmt: skip
+
+
+def test_a_given_architecture_is_predicted_in_its_own_form(formed: SearchSpace, tmp_path: Path, nas: Nas) -> None:
+    space_file, table = tmp_path / "formed.yaml", timed(formed, conv1d=1.25, as_conv3d=5.25, split=2)
+    space_file.write_text(yaml.safe_dump(FORMED), encoding="utf-8")
+    table.save(tmp_path / "phone.csv")
+    formed.architecture(["as_conv3d", "split"]).save(tmp_path / "slow.yaml")
+    formed.architecture(["conv1d", "self_attention_1d"]).save(tmp_path / "fast.yaml")
+    command = ("latency", "predict", space_file, "--table", tmp_path / "phone.csv", "--steps", 1, "--json")
+    found = {}
+    for name in ("slow", "fast"):
+        code, out, err = nas(*command, "--architecture", tmp_path / f"{name}.yaml")
+        assert code == 0, err
+        (found[name],) = json.loads(out)["architectures"]
+    assert found["slow"]["unet_ms"] - found["fast"]["unet_ms"] == pytest.approx(5.25 - 1.25 + 2 - 1)
+    code, out, err = nas(*command[:-1])
+    assert code == 0, err
+    assert "left out: down.0/0 does without as_conv3d: conv1d computes the same in 1.25 ms, this takes 5.25 ms" in out
 
 
 class Nas:

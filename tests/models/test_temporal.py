@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
 
 from nas.models.temporal import LayerConfig, TemporalLayer, zero_init
-from nas.space import layer_class, layer_kinds
+from nas.space import forms_of, layer_class, layer_kinds
 from nas.testing import TemporalLayerConformance
 
 
@@ -54,10 +56,72 @@ class TestCrossAttention3D(TemporalLayerConformance):
     links_frames = False
 
 
-def test_every_registered_layer_is_checked_above() -> None:
+class TestConv1DAsConv3D(TemporalLayerConformance):
+    layer = "conv1d"
+    config = {"kernel_size": 5, "form": "conv3d"}
+
+
+class TestSeparableConv1DAsConv3D(TemporalLayerConformance):
+    layer = "separable_conv1d"
+    config = {"form": "conv3d"}
+
+
+class TestSelfAttention1DAsMatmul(TemporalLayerConformance):
+    layer = "self_attention_1d"
+    config = {"form": "matmul"}
+
+
+class TestSelfAttention1DByHead(TemporalLayerConformance):
+    layer = "self_attention_1d"
+    config = {"form": "split_heads"}
+
+
+class TestSelfAttention3DAsMatmul(TemporalLayerConformance):
+    layer = "self_attention_3d"
+    config = {"form": "matmul", "heads": 8}
+
+
+class TestSelfAttention3DByHead(TemporalLayerConformance):
+    layer = "self_attention_3d"
+    config = {"form": "split_heads", "heads": 1}
+
+
+class TestCrossAttention1DAsMatmul(TemporalLayerConformance):
+    layer = "cross_attention_1d"
+    config = {"form": "matmul"}
+    links_frames = False
+
+
+class TestCrossAttention1DByHead(TemporalLayerConformance):
+    layer = "cross_attention_1d"
+    config = {"form": "split_heads"}
+    links_frames = False
+
+
+class TestCrossAttention3DAsMatmul(TemporalLayerConformance):
+    layer = "cross_attention_3d"
+    config = {"form": "matmul"}
+    links_frames = False
+
+
+class TestCrossAttention3DByHead(TemporalLayerConformance):
+    layer = "cross_attention_3d"
+    config = {"form": "split_heads"}
+    links_frames = False
+
+
+def test_every_registered_layer_is_checked_above_in_every_form() -> None:
     classes = [value for value in globals().values() if isinstance(value, type)]
-    checked = {cls.layer for cls in classes if issubclass(cls, TemporalLayerConformance) and hasattr(cls, "layer")}
-    assert checked >= set(layer_kinds())
+    conformances = [cls for cls in classes if issubclass(cls, TemporalLayerConformance) and hasattr(cls, "layer")]
+    checked = {(cls.layer, tuple(_form(layer_class(cls.layer).Config(**cls.config)))) for cls in conformances
+               if isinstance(cls.layer, str)}  # fmt: skip
+    every = {(kind, tuple(_form(config))) for kind in layer_kinds() for config in forms_of(layer_class(kind).Config())}
+    assert checked == every
+    assert len(every) == 2 + 2 + 1 + 4 * 3
+
+
+def _form(config: LayerConfig) -> list[str]:
+    return [getattr(config, name) for name in config.form_fields]
 
 
 class _Mixer(TemporalLayer):
@@ -137,6 +201,22 @@ class _Alone(_Mixer):
         return self.mix.weight.sum() * x_BTCHW
 
 
+class _FormedConfig(LayerConfig):
+    form: Literal["plain", "scaled"] = "plain"
+    form_fields = ("form",)
+
+
+class _FormsDiffer(_Mixer):
+    Config = _FormedConfig
+
+    def __init__(self, config: _FormedConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
+        super().__init__(config, shape, context_width)
+        self.scale = 1.01 if config.form == "scaled" else 1.0
+
+    def residual(self, x_BTCHW: torch.Tensor) -> torch.Tensor:
+        return self.scale * super().residual(x_BTCHW)
+
+
 @pytest.mark.parametrize(
     ("broken", "test"),
     [
@@ -148,6 +228,7 @@ class _Alone(_Mixer):
         (_Remembers, "test_is_deterministic_and_keeps_no_state"),
         (_SixDimensions, "test_no_tensor_has_more_than_five_dimensions"),
         (_HidesWeights, "test_weights_have_names"),
+        (_FormsDiffer, "test_every_form_computes_the_same"),
     ],
 )
 def test_conformance_notices(broken: type[TemporalLayer], test: str) -> None:
@@ -171,9 +252,10 @@ def test_separable_convolution_is_cheaper() -> None:
     assert sizes == {"conv1d": 64 + 3 * 32 * 32 + 32, "separable_conv1d": 64 + 3 * 32 + 32 + 32 * 32 + 32}
 
 
-def test_conv1d_is_conv1d_at_every_pixel() -> None:
+@pytest.mark.parametrize("form", ["conv2d", "conv3d"])
+def test_conv1d_is_conv1d_at_every_pixel(form: str) -> None:
     layer = layer_class("conv1d")
-    module = layer(layer.Config(), (1, 4, 8, 3, 2), None)
+    module = layer(layer.Config(form=form), (1, 4, 8, 3, 2), None)
     nn.init.normal_(module.convolution.weight)
     x = torch.randn(2, 4, 8, 3, 2)
     h = nn.functional.silu(module.norm(x.flatten(0, 1)).reshape(x.shape))
@@ -183,9 +265,10 @@ def test_conv1d_is_conv1d_at_every_pixel() -> None:
     torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_self_attention_1d_is_tokens_plus_softmax_attention_along_time() -> None:
+@pytest.mark.parametrize("form", ["native", "matmul", "split_heads"])
+def test_self_attention_1d_is_tokens_plus_softmax_attention_along_time(form: str) -> None:
     layer = layer_class("self_attention_1d")
-    module = layer(layer.Config(heads=2), (1, 4, 8, 2, 2), None)
+    module = layer(layer.Config(heads=2, form=form), (1, 4, 8, 2, 2), None)
     nn.init.normal_(module.to_out.weight)
     x = torch.randn(1, 4, 8, 2, 2)
     h = module.norm(x[0])[:, :, 1, 0] + module.positions

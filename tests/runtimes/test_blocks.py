@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nas.runtimes import block_convertible, compare, get_runtime, to_arrays
-from nas.space import Block, SearchSpace, layer_kinds
+from nas.space import Block, SearchSpace, block_forms, layer_kinds
 
 KINDS = layer_kinds()
 SPACE = {
@@ -45,20 +45,30 @@ def blocks() -> dict[str, Block]:
         for block in space().lower_pipeline(architecture).blocks:
             label = "resnet_skip" if block.kind == "resnet" and len(block.inputs) == 3 else block.kind
             found.setdefault(label, block)
-    return found
+    return found | {f"{kind}_{form}": block for kind in KINDS for form, block in other_forms(found[kind]).items()}
+
+
+def other_forms(block: Block) -> dict[str, Block]:
+    """A block in the forms that are not its layer's default one."""
+    return {each.text("form"): each for each in block_forms(block)[1:]}
 
 
 SPATIAL = (
     "conv", "norm_act", "time_embedding", "resnet", "resnet_skip", "spatial_transformer", "downsample", "upsample",
     "text_learned", "decode_space_to_depth",
 )  # fmt: skip
+ATTENTIONS = ("self_attention_1d", "self_attention_3d", "cross_attention_1d", "cross_attention_3d")
+FORMS = (
+    "conv1d_conv3d", "separable_conv1d_conv3d",
+    *(f"{kind}_{form}" for kind in ATTENTIONS for form in ("matmul", "split_heads")),
+)  # fmt: skip
 
 
 def test_the_kinds_below_are_all_there_are() -> None:
-    assert blocks().keys() == {*SPATIAL, *KINDS}
+    assert blocks().keys() == {*SPATIAL, *KINDS, *FORMS}
 
 
-@pytest.mark.parametrize("label", [*SPATIAL, *KINDS])
+@pytest.mark.parametrize("label", [*SPATIAL, *KINDS, *FORMS])
 def test_onnx_equals_torch(label: str, tmp_path: Path) -> None:
     item = block_convertible(blocks()[label])
     executable = get_runtime("onnxruntime").prepare(item.module, item.inputs, item.names, tmp_path)
@@ -67,11 +77,11 @@ def test_onnx_equals_torch(label: str, tmp_path: Path) -> None:
     parity = compare(executable.run(to_arrays(item.inputs)), reference)
     assert parity.psnr_db > 110
     residual = to_arrays([item.inputs[0]])[0]
-    if label in KINDS:
+    if label not in SPATIAL:
         assert compare(reference, residual).psnr_db < 60, "the layer does nothing, so nothing was compared"
 
 
-@pytest.mark.parametrize("label", [*KINDS, "time_embedding", "text_learned"])
+@pytest.mark.parametrize("label", [*KINDS, *FORMS, "time_embedding", "text_learned"])
 def test_core_ml_package_has_the_blocks_interface(label: str, tmp_path: Path) -> None:
     block, path = blocks()[label], tmp_path / "block.mlpackage"
     item = block_convertible(block)
@@ -117,6 +127,24 @@ def test_core_ml_target_decides_whether_attention_stays_one_operation(target: st
     item, path = block_convertible(blocks()["self_attention_1d"]), tmp_path / "block.mlpackage"
     get_runtime("coreml", deployment_target=target).convert(item.module, item.inputs, item.names, path)
     assert ("scaled_dot_product_attention" in {operation.type for operation in operations(path)}) == whole
+
+
+@pytest.mark.parametrize("target", ["iOS17", "iOS18"])
+def test_core_ml_keeps_the_form_that_was_asked_for(target: str, tmp_path: Path) -> None:
+    found = {}
+    for label in ("conv1d", "conv1d_conv3d", "self_attention_3d_matmul", "self_attention_3d_split_heads"):
+        item, path = block_convertible(blocks()[label]), tmp_path / f"{label}.mlpackage"
+        get_runtime("coreml", deployment_target=target).convert(item.module, item.inputs, item.names, path)
+        found[label] = operations(path)
+    ranks = {label: _ranks(found[label], "conv") for label in ("conv1d", "conv1d_conv3d")}
+    assert ranks == {"conv1d": [4], "conv1d_conv3d": [5]}
+    assert _ranks(found["self_attention_3d_matmul"], "matmul") == [4, 4]
+    assert _ranks(found["self_attention_3d_split_heads"], "matmul") == [3] * 8
+
+
+def _ranks(found: list[Any], kind: str) -> list[int]:
+    """Ranks of what the operations of a kind make."""
+    return [operation.outputs[0].type.tensorType.rank for operation in found if operation.type == kind]
 
 
 def test_large_weights_go_into_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

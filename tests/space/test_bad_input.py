@@ -46,7 +46,7 @@ CASES: list[tuple[str, Any, str]] = [
     ("codec/fctor", 2, "unknown key codec.fctor (did you mean factor? known: kind, factor)"),
     ("text/size", 2, "unknown key text.size (known: kind, tokens, width, layers, heads, vocabulary)"),
     ("backbone/block_channels", 1, "unknown key backbone.block_channels (did you mean block_out_channels? known: in_"),
-    ("layers/wide/kernel", 3, "unknown key layers.wide.kernel (did you mean kernel_size? known: kernel_size)"),
+    ("layers/wide/kernel", 3, "unknown key layers.wide.kernel (did you mean kernel_size? known: kernel_size, form)"),
     ("slots/1/candidate", [], "unknown key slots[1].candidate (did you mean candidates? known: stage, positions, cand"),
     # missing keys
     ("video/frames", DELETE, "key video.frames is missing"),
@@ -124,6 +124,17 @@ CASES: list[tuple[str, Any, str]] = [
     ("layers/wide/kernel_size", 4, "layers.wide.kernel_size: must be odd to keep the number of frames, got 4"),
     ("layers/wide/kernel_size", -1, "layers.wide.kernel_size: expected at least 1; got -1"),
     ("layers/wide/kernel_size", "big", "layers.wide.kernel_size: expected a whole number; got 'big'"),
+    ("layers/wide/form", "conv1d", "layers.wide.form: expected 'conv2d' or 'conv3d'; got 'conv1d'"),
+    (
+        "layers/wide",
+        {"kind": "self_attention_1d", "form": "split"},
+        "layers.wide.form: expected 'native', 'matmul' or 'split_heads'; got 'split'",
+    ),
+    (
+        "layers/wide",
+        {"kind": "conv3d", "form": "conv2d"},
+        "unknown key layers.wide.form (known: kernel_size)",
+    ),
     (
         "layers/wide",
         {"kind": "self_attention_1d", "heads": 3},

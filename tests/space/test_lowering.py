@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import ConfigError
-from nas.space import NONE, Block, Plan, SearchSpace, TensorSpec, lower
+from nas.space import NONE, Block, Plan, SearchSpace, TensorSpec, lower, same_function
 from nas.space.lowering import lower_unet
 from nas.space.plan import Scalar, make_block
 from tests.space.spaces import QUICKSTART, few, spaces, tiny_space
@@ -41,8 +41,10 @@ def test_slots_hold_what_the_architecture_says(space: SearchSpace, seed: int) ->
     architecture = space.sample(random.Random(seed))
     placed = {node.slot: node for node in space.lower(architecture).nodes if node.slot is not None}
     chosen = {slot.id: name for slot, name in zip(space.slots, architecture.choices, strict=True) if name != NONE}
-    assert {slot: node.name.rpartition(".")[2] for slot, node in placed.items()} == chosen
+    assert placed.keys() == chosen.keys()
     for slot, name in chosen.items():
+        module = space.candidates[placed[slot].name.rpartition(".")[2]]
+        assert same_function(module, space.candidates[name])
         candidate = space.candidates[name]
         assert (placed[slot].block.kind, placed[slot].block.settings) == (candidate.kind, dict(candidate.config))
         assert placed[slot].block.output_shape == placed[slot].block.inputs[0].shape

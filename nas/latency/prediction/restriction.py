@@ -1,13 +1,18 @@
-"""What of a search space can run on a device: candidates whose blocks could not be measured there are left out."""
+"""What of a search space is worth choosing on a device.
+
+Candidates whose blocks could not be measured there are left out. So are slower ones that compute the same as another:
+no trained weight is needed to know which of two forms of a layer is the better one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nas.errors import TableError
+from nas.formatting import cell_text
 from nas.latency.tables.table import LatencyTable
-from nas.space import NONE, Block, SearchSpace
+from nas.space import NONE, Block, SearchSpace, same_function
 
 
 @dataclass(frozen=True)
@@ -18,31 +23,37 @@ class Removed:
         slot: Identifier of the slot.
         candidate: The candidate's name.
         key: Key of the block it would place there.
-        reason: What the table says of that block, which it names by its key.
+        reason: What the table says of that block, which it names by its key; or what it says of the one that is
+            faster.
+        instead: The candidate that computes the same faster; `None` where the block cannot run.
     """
 
     slot: str
     candidate: str
     key: str
     reason: str
+    instead: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.slot} cannot hold {self.candidate}: {self.reason}"
+        verb = "cannot hold" if self.instead is None else "does without"
+        return f"{self.slot} {verb} {self.candidate}: {self.reason}"
 
 
 def usable_space(space: SearchSpace, table: LatencyTable) -> tuple[SearchSpace, tuple[Removed, ...]]:
-    """The architectures of a space that can run where a table was measured.
+    """The architectures of a space that can run where a table was measured, each in its fastest form.
 
-    A block that is not in the table stays: whether it can run is not known, and `LatencyTable.row` says how to
-    find out.
+    Of several candidates of a slot that compute the same, the fastest stays, the first of equally fast ones. A
+    block that is not in the table stays: whether it can run, and how fast, is not known, and `LatencyTable.row` says
+    how to find out.
 
     Args:
         space: The search space.
         table: What is known of its blocks on the device.
 
     Returns:
-        The space without the candidates whose block ran out of memory or was over the memory budget, and those
-        candidates in the order of the network. The space's fingerprint is that of the whole one.
+        The space without the candidates whose block ran out of memory or was over the memory budget, or that
+        compute the same as a faster one, and those candidates in the order of the network. The space's fingerprint
+        is that of the whole one.
 
     Raises:
         TableError: No architecture can run: a block that all have in common cannot, or no candidate of a slot can.
@@ -70,11 +81,25 @@ def _check_common_blocks(space: SearchSpace, table: LatencyTable) -> None:
 def _removed(space: SearchSpace, table: LatencyTable) -> Iterator[Removed]:
     blocks = space.placed_blocks()
     for slot in space.slots:
-        for candidate in slot.candidates:
-            block = blocks.get((slot.id, candidate))
-            reason = None if block is None else _obstacle(block, table)
-            if block is not None and reason is not None:
-                yield Removed(slot.id, candidate, block.key, reason)
+        placed = {name: blocks[slot.id, name] for name in slot.candidates if name != NONE}
+        known = {name: block for name, block in placed.items() if block in table and _obstacle(block, table) is None}
+        latencies_ns = {name: table.latency_ns(block) for name, block in known.items()}
+        for name, block in placed.items():
+            reason, fastest = _obstacle(block, table), _fastest_form(space, name, latencies_ns)
+            if reason is not None:
+                yield Removed(slot.id, name, block.key, reason)
+            elif fastest != name:
+                least, taken = (cell_text(table.latency_ms(placed[one])) for one in (fastest, name))
+                reason = f"{fastest} computes the same in {least} ms, this takes {taken} ms"
+                yield Removed(slot.id, name, block.key, reason, fastest)
+
+
+def _fastest_form(space: SearchSpace, name: str, latencies_ns: Mapping[str, int]) -> str:
+    """The fastest of the candidates that compute the same as `name`; itself where its latency is not known."""
+    if name not in latencies_ns:
+        return name
+    same = [other for other in latencies_ns if same_function(space.candidates[other], space.candidates[name])]
+    return min(same, key=latencies_ns.__getitem__)
 
 
 def _obstacle(block: Block, table: LatencyTable) -> str | None:

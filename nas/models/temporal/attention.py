@@ -8,11 +8,19 @@ SnapGen-V (arXiv 2412.10494) names these candidates without printing their equat
 - `cross_attention_3d`: every (t, h, w) reads the text.
 
 Positions are fixed sinusoids, so that a layer built for T frames also takes one.
+
+Attention itself comes in three forms, with the same weights and the same result: torch's own operator, which Core ML
+keeps as one operation from iOS 18 on; products of matrices around a softmax; and the same for each head by itself, on
+tensors of three dimensions that are cut and joined along channels and never transposed for heads. The last is what
+Apple recommends for the Neural Engine (https://machinelearning.apple.com/research/neural-engine-transformers) and calls
+split einsum in ml-stable-diffusion; there, tokens stand last besides.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from diffusers.models.embeddings import get_1d_sincos_pos_embed_from_grid, get_3d_sincos_pos_embed
@@ -28,9 +36,55 @@ class AttentionConfig(LayerConfig):
 
     Args:
         heads: Attention heads; must divide the channels.
+        form: Whether attention is one operator, products of matrices, or such products for each head by itself.
     """
 
     heads: Annotated[int, Field(ge=1)] = 4
+    form: Literal["native", "matmul", "split_heads"] = "native"
+    form_fields: ClassVar[tuple[str, ...]] = ("form",)
+
+
+def _native(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
+    """Multi-head attention by torch's operator."""
+    q_BHNE, key_BHME, value_BHME = (_by_head(x_BNC, heads) for x_BNC in (q_BNC, key_BMC, value_BMC))
+    return F.scaled_dot_product_attention(q_BHNE, key_BHME, value_BHME).transpose(1, 2).flatten(2)
+
+
+def _matmul(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
+    """Multi-head attention by products of matrices, all heads at once."""
+    sources = (_scaled(q_BNC, heads), key_BMC, value_BMC)
+    q_BHNE, key_BHME, value_BHME = (_by_head(x_BNC, heads) for x_BNC in sources)
+    return _weighted(q_BHNE, key_BHME, value_BHME).transpose(1, 2).flatten(2)
+
+
+def _split_heads(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
+    """Multi-head attention by products of matrices, head by head."""
+    sources = (_scaled(q_BNC, heads), key_BMC, value_BMC)
+    parts = (x_BNC.chunk(heads, dim=-1) for x_BNC in sources)
+    return torch.cat([_weighted(*head) for head in zip(*parts, strict=True)], dim=-1)
+
+
+_FORMS: Mapping[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
+    "native": _native,
+    "matmul": _matmul,
+    "split_heads": _split_heads,
+}
+
+
+def _by_head(x_BNC: torch.Tensor, heads: int) -> torch.Tensor:
+    batch, tokens, channels = x_BNC.shape
+    return x_BNC.reshape(batch, tokens, heads, channels // heads).transpose(1, 2)
+
+
+def _scaled(q_BNC: torch.Tensor, heads: int) -> torch.Tensor:
+    """The query, scaled for its product with the key; in fp16, the product itself could already have overflowed."""
+    return q_BNC / math.sqrt(q_BNC.shape[2] // heads)
+
+
+def _weighted(q: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Attention of a scaled query over the last two dimensions, tokens and channels."""
+    weighted: torch.Tensor = (q @ key.transpose(-2, -1)).softmax(dim=-1) @ value
+    return weighted
 
 
 class _Attention(TemporalLayer):
@@ -43,6 +97,7 @@ class _Attention(TemporalLayer):
         super().__init__(config, shape, context_width)
         _, frames, channels, height, width = shape
         self.heads = config.heads
+        self.form = config.form
         self.norm = frame_norm(channels)
         self.to_q = nn.Linear(channels, channels, bias=False)
         self.to_kv = nn.Linear(context_width or channels, 2 * channels, bias=False)
@@ -70,15 +125,10 @@ class _Attention(TemporalLayer):
         The projection reads each token beside what it attended to. Attention alone averages positions away
         until it has learnt where to look; this way a frame's position reaches the network from the first step.
         """
-        q_BHNE = self._split(self.to_q(query_BNC))
         key_BMC, value_BMC = self.to_kv(source_BMK).chunk(2, dim=-1)
-        out_BHNE = F.scaled_dot_product_attention(q_BHNE, self._split(key_BMC), self._split(value_BMC))
-        out_BNC: torch.Tensor = self.to_out(query_BNC + out_BHNE.transpose(1, 2).flatten(2))
+        mixed_BNC = _FORMS[self.form](self.to_q(query_BNC), key_BMC, value_BMC, self.heads)
+        out_BNC: torch.Tensor = self.to_out(query_BNC + mixed_BNC)
         return out_BNC
-
-    def _split(self, x_BNC: torch.Tensor) -> torch.Tensor:
-        batch, tokens, channels = x_BNC.shape
-        return x_BNC.reshape(batch, tokens, self.heads, channels // self.heads).transpose(1, 2)
 
 
 class _Attention3D(_Attention):

@@ -1,12 +1,14 @@
 """Convolutions over time, alone or together with space.
 
-The one-dimensional ones are written as `Conv2d` with a (k, 1) kernel on (B, C, T, H*W): the same arithmetic as
-`Conv1d` at every pixel, in the layout that Core ML turns into a plain convolution.
+The one-dimensional ones are the arithmetic of `Conv1d` at every pixel. They are written as `Conv2d` with a (k, 1)
+kernel on (B, C, T, H*W), the layout that Core ML turns into a plain convolution, or, in the form `conv3d`, as `Conv3d`
+with a (k, 1, 1) kernel on (B, C, T, H, W), which leaves height and width apart.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -33,42 +35,75 @@ class ConvolutionConfig(LayerConfig):
         return value
 
 
+class TimeConvolutionConfig(ConvolutionConfig):
+    """Hyper-parameters of a convolution over time alone.
+
+    Args:
+        form: Whether it is written as a 2D convolution over (T, H*W) or as a 3D one over (T, H, W).
+    """
+
+    form: Literal["conv2d", "conv3d"] = "conv2d"
+    form_fields: ClassVar[tuple[str, ...]] = ("form",)
+
+
 class _TimeConvolution(TemporalLayer):
-    """Norm, SiLU and a convolution over time at every pixel, added to the input."""
+    """Norm, SiLU and convolutions over time at every pixel, added to the input."""
 
-    Config = ConvolutionConfig
-    convolution: nn.Module
+    Config = TimeConvolutionConfig
 
-    def __init__(self, config: ConvolutionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
+    def __init__(self, config: TimeConvolutionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
         super().__init__(config, shape, context_width)
+        self.form = config.form
         self.norm = frame_norm(shape[2])
+
+    @abstractmethod
+    def convolutions(self) -> tuple[nn.Conv2d, ...]:
+        """What is applied in turn to (B, C, T, H*W)."""
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
         """See `TemporalLayer.forward`."""
-        h_BTCN = F.silu(fold_frames(self.norm, x_BTCHW)).flatten(3)
-        h_BCTN: torch.Tensor = self.convolution(h_BTCN.transpose(1, 2))
+        h_BTCHW = F.silu(fold_frames(self.norm, x_BTCHW))
+        if self.form == "conv3d":
+            h_BCTHW = h_BTCHW.transpose(1, 2)
+            for convolution in self.convolutions():
+                h_BCTHW = _convolve_3d(convolution, h_BCTHW)
+            return x_BTCHW + h_BCTHW.transpose(1, 2)
+        h_BCTN = h_BTCHW.flatten(3).transpose(1, 2)
+        for convolution in self.convolutions():
+            h_BCTN = convolution(h_BCTN)
         return x_BTCHW + h_BCTN.transpose(1, 2).reshape(x_BTCHW.shape)
 
 
 class Conv1D(_TimeConvolution):
     """Full convolution over time: every channel sees every channel of the neighbouring frames."""
 
-    def __init__(self, config: ConvolutionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
+    def __init__(self, config: TimeConvolutionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
         super().__init__(config, shape, context_width)
         size, channels = config.kernel_size, shape[2]
-        self.convolution = zero_init(nn.Conv2d(channels, channels, (size, 1), padding=(size // 2, 0)))
+        self.convolution = nn.Conv2d(channels, channels, (size, 1), padding=(size // 2, 0))
+        zero_init(self.convolution)
+
+    def convolutions(self) -> tuple[nn.Conv2d, ...]:
+        """See `_TimeConvolution.convolutions`."""
+        return (self.convolution,)
 
 
 class SeparableConv1D(_TimeConvolution):
     """Depthwise convolution over time, then a mix of channels: the cheapest layer that links frames."""
 
-    def __init__(self, config: ConvolutionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
+    def __init__(self, config: TimeConvolutionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
         super().__init__(config, shape, context_width)
         size, channels = config.kernel_size, shape[2]
-        self.convolution = nn.Sequential(
-            nn.Conv2d(channels, channels, (size, 1), padding=(size // 2, 0), groups=channels),
-            zero_init(nn.Conv2d(channels, channels, 1)),
-        )
+        over_time = nn.Conv2d(channels, channels, (size, 1), padding=(size // 2, 0), groups=channels)
+        mix = nn.Conv2d(channels, channels, 1)
+        self.convolution = nn.Sequential(over_time, zero_init(mix))
+
+    def convolutions(self) -> tuple[nn.Conv2d, ...]:
+        """See `_TimeConvolution.convolutions`."""
+        over_time, mix = self.convolution
+        assert isinstance(over_time, nn.Conv2d)
+        assert isinstance(mix, nn.Conv2d)
+        return over_time, mix
 
 
 class Conv3D(TemporalLayer):
@@ -87,3 +122,10 @@ class Conv3D(TemporalLayer):
         h_BTCHW = F.silu(fold_frames(self.norm, x_BTCHW))
         h_BCTHW: torch.Tensor = self.convolution(h_BTCHW.transpose(1, 2))
         return x_BTCHW + h_BCTHW.transpose(1, 2)
+
+
+def _convolve_3d(convolution: nn.Conv2d, x_BCTHW: torch.Tensor) -> torch.Tensor:
+    """A 2D convolution over (T, H*W) whose kernel is one pixel wide, as a 3D one over (T, H, W)."""
+    padding = (int(convolution.padding[0]), 0, 0)
+    weight = convolution.weight.unsqueeze(-1)
+    return F.conv3d(x_BCTHW, weight, convolution.bias, padding=padding, groups=convolution.groups)

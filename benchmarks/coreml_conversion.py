@@ -1,0 +1,207 @@
+"""Does every block of the shipped search spaces convert to Core ML, and into which operations?
+
+Converts each distinct block, with random weights: the text encoder, everything spatial, the decoder, and all temporal
+candidates in every form that their layer has, whether a space lists it or not. Then reads the packages: the highest
+rank of any tensor, of which Core ML takes five, the operations by kind, what of them computes in fp32, and the size.
+Needs no Apple machine. The exit code is 1 when a conversion failed or a rank is above five.
+
+    python benchmarks/coreml_conversion.py --targets iOS17,iOS18 --workers 2
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from nas.errors import NasError
+from nas.progress import progress_bar
+from nas.runtimes import OPERATION_GROUPS, block_convertible, get_runtime, read_program
+from nas.space import Block, SearchSpace, block_forms
+
+SHIPPED = Path(__file__).resolve().parents[1] / "search_spaces"
+MAX_RANK = 5
+
+
+@dataclass(frozen=True)
+class Task:
+    """A block to be converted for a target, with the spaces that have it."""
+
+    block: Block
+    target: str
+    spaces: tuple[str, ...]
+
+
+@dataclass
+class Result:
+    """What became of a task; figures are absent where it failed."""
+
+    key: str
+    kind: str
+    target: str
+    spaces: list[str]
+    converted: bool
+    seconds: float
+    reason: str | None = None
+    highest_rank: int | None = None
+    operations: dict[str, int] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+    fp32_operations: dict[str, int] = field(default_factory=dict)
+    size_bytes: int | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the block converted, into tensors that Core ML takes."""
+        return self.highest_rank is not None and self.highest_rank <= MAX_RANK
+
+
+def space_blocks_in_all_forms(space: SearchSpace) -> list[Block]:
+    """The distinct blocks of a space, with the forms that its temporal layers have beside those it lists."""
+    blocks = [block for one in space.covering() for block in space.lower_pipeline(one).blocks]
+    return list(dict.fromkeys(form for block in blocks for form in block_forms(block)))
+
+
+def tasks(spaces: Sequence[SearchSpace], targets: Sequence[str]) -> list[Task]:
+    """Every block for every target; what several spaces have is converted once."""
+    found: dict[Block, list[str]] = {}
+    for space in spaces:
+        for block in space_blocks_in_all_forms(space):
+            found.setdefault(block, []).append(space.name)
+    return [Task(block, target, tuple(names)) for block, names in found.items() for target in targets]
+
+
+def convert(task: Task) -> Result:
+    """Convert one block and read what came of it."""
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    result = Result(task.block.key, task.block.kind, task.target, list(task.spaces), converted=False, seconds=0)
+    with tempfile.TemporaryDirectory(prefix="nas-") as folder:
+        path = Path(folder) / "block.mlpackage"
+        try:
+            item = block_convertible(task.block)
+            get_runtime("coreml", deployment_target=task.target).convert(item.module, item.inputs, item.names, path)
+            program = read_program(path)
+        except NasError as error:
+            result.reason = str(error)
+        except Exception as error:  # noqa: BLE001 - a converter may raise anything; here, that is a finding
+            result.reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        else:
+            result.converted = True
+            result.highest_rank, result.size_bytes = program.highest_rank, program.size_bytes
+            result.operations, result.fp32_operations = dict(program.operations), dict(program.fp32_operations)
+            result.groups = program.groups
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+def convert_all(todo: Sequence[Task], workers: int) -> list[Result]:
+    """All results in the order of the tasks."""
+    with progress_bar("converting", len(todo)) as advance:
+        results = []
+        for result in _results(todo, workers):
+            advance(result.key)
+            results.append(result)
+    return results
+
+
+def _results(todo: Sequence[Task], workers: int) -> Iterator[Result]:
+    if workers == 1:
+        yield from map(convert, todo)
+        return
+    # A forked copy of a process that has used torch may hang.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(convert, todo)
+
+
+def summary(results: Sequence[Result]) -> dict[str, Any]:
+    """The run in a few numbers, for each target."""
+    targets = dict.fromkeys(result.target for result in results)
+    return {target: _summary([result for result in results if result.target == target]) for target in targets}
+
+
+def _summary(results: Sequence[Result]) -> dict[str, Any]:
+    ranks = [result.highest_rank for result in results if result.highest_rank is not None]
+    return {
+        "blocks": len(results),
+        "converted": sum(result.converted for result in results),
+        "highest_rank": max(ranks, default=None),
+        "above_rank_5": [result.key for result in results if result.converted and not result.sound],
+        "with_fp32": [result.key for result in results if result.fp32_operations],
+        "size_bytes": sum(result.size_bytes or 0 for result in results),
+        "seconds": sum(result.seconds for result in results),
+    }
+
+
+def as_text(results: Sequence[Result]) -> str:
+    """The report for people: a table of operations for each target, and what is to be known beside it."""
+    lines = []
+    for target, facts in summary(results).items():
+        found = [result for result in results if result.target == target]
+        lines += [f"{target}: {facts['converted']} of {facts['blocks']} blocks converted", ""]
+        lines += _table([result for result in found if result.converted])
+        lines += ["", *_remarks(found), ""]
+    return "\n".join(lines)
+
+
+def _table(results: Sequence[Result]) -> list[str]:
+    columns = [group for group in OPERATION_GROUPS if any(result.groups[group] for result in results)]
+    titles = [*columns, "all", "fp32", "rank", "bytes"]
+    rows = []
+    for result in results:
+        counts = [result.groups[column] for column in columns]
+        numbers = [*counts, sum(counts), sum(result.fp32_operations.values()), result.highest_rank, result.size_bytes]
+        rows.append([f"{number:,}" if number else "." for number in numbers])
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    cells = [[text.rjust(width) for text, width in zip(row, widths, strict=True)] for row in (titles, *rows)]
+    names = ["block", *(result.key for result in results)]
+    return ["  ".join([*row, name]) for row, name in zip(cells, names, strict=True)]
+
+
+def _remarks(results: Sequence[Result]) -> list[str]:
+    """What does not fit into a table: failures with their reasons, operations without a group, fp32."""
+    lines = [f"not converted: {one.key}: {one.reason}" for one in results if not one.converted]
+    lines += [f"rank {one.highest_rank}: {one.key}" for one in results if one.converted and not one.sound]
+    lines += [f"in fp32: {_counts(one.fp32_operations)}: {one.key}" for one in results if one.fp32_operations]
+    facts = _summary(results)
+    lines.append(
+        f"highest rank {facts['highest_rank']}; {len(facts['with_fp32'])} blocks with operations in fp32; "
+        f"{facts['size_bytes']:,} bytes in all; {facts['seconds']:.0f} s of conversion"
+    )
+    return lines
+
+
+def _counts(operations: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in operations.items())
+
+
+def main(
+    space: Annotated[
+        list[Path] | None, typer.Option(help="Search space (YAML), may be repeated; the shipped ones if left out.")
+    ] = None,
+    targets: Annotated[str, typer.Option(help="Deployment targets.")] = "iOS17,iOS18",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that convert.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what becomes of every block in Core ML."""
+    files = space or sorted(SHIPPED.glob("*.yaml"))
+    todo = tasks([SearchSpace.load(file) for file in files], targets.split(","))
+    results = convert_all(todo, workers)
+    rows = [vars(result) for result in results]
+    report = {"spaces": [str(file) for file in files], "summary": summary(results), "blocks": rows}
+    sys.stdout.write(json.dumps(report, indent=2) + "\n" if as_json else as_text(results))
+    if not all(result.sound for result in results):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

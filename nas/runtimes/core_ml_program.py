@@ -1,0 +1,140 @@
+"""What a Core ML package holds: the operations of its program, read off the file and not off what was converted.
+
+The converter rewrites a network on the way: it takes norms apart, folds constants, and keeps attention in one piece or
+does not. What a phone is given is the list of operations in the package.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import CheckpointError
+from nas.runtimes.core_ml import import_coremltools
+
+_CONSTANT, _CAST = "const", "cast"
+_FLOAT32 = 11
+"""The number of fp32 among the types of values, in the format of Core ML (`MIL.proto`)."""
+
+_GROUPS: Mapping[str, frozenset[str]] = {
+    "conv": frozenset({"conv", "conv_transpose"}),
+    "matmul": frozenset({"matmul", "einsum"}),
+    "linear": frozenset({"linear"}),
+    "attention": frozenset({"scaled_dot_product_attention"}),
+    "softmax": frozenset({"softmax"}),
+    "norm": frozenset({"batch_norm", "instance_norm", "layer_norm", "l2_norm", "local_response_norm"}),
+    "reduce": frozenset({"reduce_mean", "reduce_sum", "reduce_max", "reduce_min", "reduce_l2_norm", "reduce_argmax"}),
+    "activation": frozenset({"silu", "gelu", "relu", "sigmoid", "sigmoid_hard", "tanh", "erf", "softplus", "elu"}),
+    "elementwise": frozenset(
+        {"add", "sub", "mul", "real_div", "floor_div", "maximum", "minimum", "square", "sqrt", "rsqrt", "pow", "exp",
+         "log", "sin", "cos", "abs", "clip", "inverse", "floor", "round", "mod", "not_equal", "equal", "greater",
+         "greater_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not", "select"}
+    ),
+    "layout": frozenset(
+        {"reshape", "transpose", "expand_dims", "squeeze", "split", "concat", "stack", "slice_by_index",
+         "slice_by_size", "pad", "tile", "pixel_shuffle", "space_to_depth", "depth_to_space", "identity"}
+    ),
+    "resample": frozenset(
+        {"upsample_nearest_neighbor", "upsample_bilinear", "resize_bilinear", "avg_pool", "max_pool"}
+    ),
+    "gather": frozenset({"gather", "gather_nd", "gather_along_axis", "one_hot", "range_1d", "fill"}),
+    "cast": frozenset({"cast"}),
+}  # fmt: skip
+_OTHER = "other"
+
+OPERATION_GROUPS = (*_GROUPS, _OTHER)
+"""What operations are told apart by: those that do the arithmetic, and those that only move values about."""
+
+
+@dataclass(frozen=True)
+class CoreMLProgram:
+    """The program of a package.
+
+    Args:
+        operations: How often each type of operation occurs, in the order of first use; constants do not count.
+        highest_rank: Most dimensions of any value in it, constants and inputs included. Core ML takes five.
+        fp32_operations: Those operations that read or write a value in fp32, by type; casts, which only leave or enter
+            fp32, do not count.
+        size_bytes: Size of the package's files together.
+    """
+
+    operations: Mapping[str, int]
+    highest_rank: int
+    fp32_operations: Mapping[str, int]
+    size_bytes: int
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """Numbers of operations by `OPERATION_GROUPS`, those that do not occur included."""
+        counts = dict.fromkeys(OPERATION_GROUPS, 0)
+        for kind, count in self.operations.items():
+            counts[operation_group(kind)] += count
+        return counts
+
+
+def operation_group(kind: str) -> str:
+    """The group of `OPERATION_GROUPS` that a type of operation, such as `reduce_mean`, belongs to."""
+    return next((group for group, kinds in _GROUPS.items() if kind in kinds), _OTHER)
+
+
+def read_program(path: str | Path) -> CoreMLProgram:
+    """Read the program of a `.mlpackage`; works wherever coremltools installs.
+
+    Raises:
+        CheckpointError: There is no such package, it is damaged, or it holds no program.
+        RuntimeUnavailableError: coremltools is not installed.
+    """
+    path = Path(path)
+    functions = _functions(path)
+    operations = [operation for function in functions for operation in _operations(_body(function))]
+    counted = [operation for operation in operations if operation.type != _CONSTANT]
+    given = [value for function in functions for value in function.inputs]
+    made = [value for operation in operations for value in operation.outputs]
+    types = {value.name: value.type for value in given}
+    types |= {value.name: value.type for operation in counted for value in operation.outputs}
+    return CoreMLProgram(
+        operations=dict(Counter(operation.type for operation in counted)),
+        highest_rank=max((value.type.tensorType.rank for value in (*given, *made)), default=0),
+        fp32_operations=dict(Counter(one.type for one in counted if one.type != _CAST and _touches_fp32(one, types))),
+        size_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+    )
+
+
+def _functions(path: Path) -> list[Any]:
+    """The functions of a package's program."""
+    if not path.is_dir():
+        raise CheckpointError("no such model package", where=path)
+    tools = import_coremltools()
+    from google.protobuf.message import DecodeError  # comes with coremltools
+
+    try:
+        model = tools.utils.load_spec(str(path))
+    except (RuntimeError, OSError, DecodeError) as error:
+        line = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"not a valid Core ML model: {line}", where=path) from error
+    if model.WhichOneof("Type") != "mlProgram":
+        raise CheckpointError(f"holds no program but a {model.WhichOneof('Type')}", where=path)
+    return list(model.mlProgram.functions.values())
+
+
+def _body(function: Any) -> Any:
+    """The block of a function that is executed."""
+    return function.block_specializations[function.opset]
+
+
+def _operations(block: Any) -> Iterator[Any]:
+    """The operations of a block, and of the blocks within them, such as the branches of a condition."""
+    for operation in block.operations:
+        yield operation
+        for inner in operation.blocks:
+            yield from _operations(inner)
+
+
+def _touches_fp32(operation: Any, types: Mapping[str, Any]) -> bool:
+    """Whether an operation reads or writes a value in fp32; its constants, such as the scale of a resize, may be."""
+    read = [argument.name for given in operation.inputs.values() for argument in given.arguments]
+    found = [types[name] for name in read if name in types] + [value.type for value in operation.outputs]
+    return any(one.tensorType.dataType == _FLOAT32 for one in found)
