@@ -39,6 +39,7 @@ from nas.latency.estimating.placement import COMPUTE_UNITS
 from nas.latency.estimating.roofline import Workload
 
 NEWEST_IOS = 18
+NEURAL_ENGINE = ("all", "cpu_and_ne")
 COLUMNS = ("device", "os", "compute_unit", "model", "variant", "latency_ms")
 
 
@@ -160,7 +161,9 @@ def proportional(figure: Callable[[Row], float]) -> Method:
     """One factor on one figure, the median of the rows it is fitted to."""
 
     def fit(rows: Sequence[Row]) -> Predict:
-        factor = float(np.median([row.observation.latency_ms / figure(row) for row in rows]))
+        # Real networks where the phone runs them best: the others would only make the comparison easier.
+        seen = [row for row in rows if row.kind != "synthetic" and row.unit in NEURAL_ENGINE] or rows
+        factor = float(np.median([row.observation.latency_ms / figure(row) for row in seen]))
         return lambda row: factor * figure(row)
 
     return fit
@@ -197,7 +200,9 @@ def figures(rows: Sequence[Row], predicted_ms: Sequence[float]) -> dict[str, Any
     """Mean absolute percentage error, Spearman's rank correlation, share within 20%."""
     measured = np.array([row.observation.latency_ms for row in rows])
     errors = np.abs(np.array(predicted_ms) / measured - 1)
-    rank = float(spearmanr(predicted_ms, measured)[0]) if len(rows) > 2 else None
+    # Nothing has a rank among two, or where all are equal.
+    ranked = len(rows) > 2 and min(len(set(predicted_ms)), len(set(measured))) > 1
+    rank = float(spearmanr(predicted_ms, measured)[0]) if ranked else None
     return {
         "models": len(rows),
         "mape_percent": 100 * float(errors.mean()),
@@ -243,19 +248,21 @@ def left_out_section(
 def report(rows: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
     """Everything that is printed."""
     constants = calibrate([row.observation for row in rows])
-    units = ("all", "cpu_and_ne")
     sections = {
         "calibrated on": section(rows, {name: on_holdout(rows, rows, method) for name, method in METHODS.items()}),
         "families left out, classification": left_out_section(
             rows, lambda row: row.family, lambda row: row.kind == "classification"
         ),
         "devices left out, diffusion": left_out_section(
-            rows, lambda row: row.observation.chip.name, lambda row: row.kind == "diffusion" and row.unit in units
+            rows,
+            lambda row: row.observation.chip.name,
+            lambda row: row.kind == "diffusion" and row.unit in NEURAL_ENGINE,
         ),
     }
-    if held_out:
-        predicted = {name: on_holdout(rows, held_out, method) for name, method in METHODS.items()}
-        sections["holdout"] = section(held_out, predicted)
+    for kind in dict.fromkeys(row.kind for row in held_out):
+        chosen = [row for row in held_out if row.kind == kind]
+        predicted = {name: on_holdout(rows, chosen, method) for name, method in METHODS.items()}
+        sections[f"holdout, {kind}"] = section(chosen, predicted)
     return {"constants": constants.model_dump(), "sections": {k: v for k, v in sections.items() if v is not None}}
 
 

@@ -9,9 +9,12 @@ otherwise try torchvision by itself.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +35,12 @@ def _no_fake_operators() -> Iterator[None]:
     finally:
         torch.library.register_fake = before
 
+
+if importlib.util.find_spec("timm") is None:
+    # `make venv` puts timm here, beside the other packages, where diffusers does not find torchvision.
+    sys.path.append(str(Path(sys.prefix) / "bench"))
+    if importlib.util.find_spec("timm") is None:
+        sys.exit("error: timm is not installed; install the extra `bench`, or run `make venv`")
 
 with _no_fake_operators():
     import timm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import runpy
 import subprocess
@@ -75,6 +76,37 @@ def test_coreml_conversion_reads_every_block_in_every_form(tmp_path: Path) -> No
     assert timestep["kind"] == "time_embedding"
     assert facts["with_fp32"] == [timestep["key"]]
     assert facts["size_bytes"] == sum(row["size_bytes"] for row in report["blocks"])
+
+
+HAS_TIMM = importlib.util.find_spec("timm") or (Path(sys.prefix) / "bench" / "timm").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_TIMM, reason="timm (extra `bench`) is not installed")
+def test_coreml_estimate_rebuilds_published_networks_and_tests_on_what_it_has_not_seen(tmp_path: Path) -> None:
+    header = "source,licence,device,os,compute_unit,model,variant,latency_ms,std_ms\n"
+    measured = (
+        header + "a,b,iPhone 12,iOS16,all,FastViT-T8,fp16,0.8,\n"
+        "a,b,iPhone 12,iOS16,all(ModelBench),MobileOne-S1,fp16,0.89,\n"
+        "a,b,iPhone 12,iOS16,CPU_AND_NE,RepViT-M0.9,fp16,0.9,0.05\n"
+        "a,b,Pixel 9,16,all,RepViT-M1.0,fp16,1.0,\n"
+        "a,b,iPhone 12,iOS16,all,Nobody-L5,fp16,1.0,\n"
+    )
+    (tmp_path / "measured.csv").write_text(measured, encoding="utf-8")
+    (tmp_path / "holdout.csv").write_text(header + "a,b,iPhone 13,iOS17,all,mobilenetv2-1.0,fp16,0.5,\n", "utf-8")
+    command = [sys.executable, str(ROOT / "benchmarks" / "coreml_estimate.py"), "--json"]
+    command += ["--measured", str(tmp_path / "measured.csv"), "--holdout", str(tmp_path / "holdout.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [row["reason"] for row in report["skipped"]] == ["nothing is known of its chip", "the model is not known"]
+    seen, held_out = report["sections"]["calibrated on"], report["sections"]["holdout, classification"]
+    assert [row["family"] for row in seen["rows"]] == ["FastViT", "MobileOne", "RepViT"]
+    assert [row["model"] for row in held_out["rows"]] == ["mobilenetv2-1.0"]
+    errors = [abs(row["roofline_ms"] / row["measured_ms"] - 1) for row in seen["rows"]]
+    assert seen["methods"]["roofline"]["mape_percent"] == pytest.approx(100 * sum(errors) / 3)
+    assert max(errors) < 0.2
+    assert seen["methods"].keys() == {"roofline", "macs", "parameters"}
 
 
 class _Refused(nn.Module):

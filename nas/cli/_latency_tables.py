@@ -99,13 +99,16 @@ def diff(
 def merge(
     tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Latency tables (CSV) of one device.")],
     out: Annotated[Path, typer.Option(help="Latency table (CSV) to write; it must not exist.")],
+    fill_gaps: Annotated[
+        Path | None, typer.Option(help="Take what none of them has from this table of estimates (CSV).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Unite tables of one device, runtime and settings; of two rows of one block, the newer one stays."""
     from nas.latency import merge_files
     from nas.report.latency_changes import superseded_data, superseded_lines
 
-    merged = merge_files(tables, out)
+    merged = merge_files(tables, out, fill_gaps)
     if as_json:
         data = {"table": str(out), "rows": len(merged.table), "superseded": superseded_data(merged.superseded)}
         emit_json(data)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli import _latency_tables
+from nas.cli import _latency_estimate, _latency_tables
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, TableOption, emit_json, emit_table
 from nas.cli._latency import (
     ConversionsOption,
@@ -33,6 +33,7 @@ app.command()(_latency_tables.show)
 app.command()(_latency_tables.job)
 app.command()(_latency_tables.diff)
 app.command()(_latency_tables.merge)
+app.command()(_latency_estimate.estimate)
 
 
 @app.command()
@@ -128,6 +129,7 @@ def predict(
 ) -> None:
     """Predict the latency of an architecture, or of the smallest, the fastest, the slowest and uniform ones."""
     from nas.latency import LatencyPredictor
+    from nas.report.latency_rows import basis_text
 
     usable, measured, removed = open_usable(space, table, quiet=as_json)
     # What is given may hold a form that is not the fastest here: its latency is known all the same.
@@ -138,14 +140,18 @@ def predict(
     rows = [_prediction(name, item, predictor) for name, item in given.items()]
     metadata, fitted = measured.metadata, predictor.fit
     if as_json:
-        facts = {"device": metadata.device, "runtime": metadata.runtime, "steps": steps}
+        facts = {"device": metadata.device_text, "runtime": metadata.runtime, "steps": steps}
         fitted_networks = 0 if fitted is None else len(fitted.networks)
         left_out = [asdict(each) for each in removed]
         emit_json({**facts, "fitted_networks": fitted_networks, "removed": left_out, "architectures": rows})
         return
-    title = f"Predicted from {measured.provenance} blocks, ms: {metadata.device}, {metadata.runtime}, {steps} steps"
+    title = (
+        f"Predicted from {measured.provenance} blocks, ms: {metadata.device_text}, {metadata.runtime}, {steps} steps"
+    )
     emit_table(title, [_prediction_cells(row) for row in rows])
-    if fitted is None:
+    if fitted is None and metadata.estimate is not None:
+        typer.echo(basis_text(metadata.estimate))
+    elif fitted is None:
         typer.echo(f"{NO_FIT}; find out with: nas latency fit {space} --table {table}")
     else:
         typer.echo(f"fitted to {len(fitted.networks)} whole networks of this space")

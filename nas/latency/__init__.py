@@ -1,5 +1,7 @@
 """Latency: measuring blocks into a table, predicting architectures from it, checking the predictions."""
 
+from nas.latency.estimating.chips import PHONES, Phone, get_phone
+from nas.latency.estimating.estimator import Estimator, estimate_table
 from nas.latency.measuring.protocol import Protocol, Timing
 from nas.latency.measuring.rounds import Timings, measure
 from nas.latency.measuring.statistics import Summary, summarise
@@ -23,18 +25,22 @@ from nas.latency.profiling.job import JobState, job_states, profile, space_block
 from nas.latency.profiling.loading import reference_block
 from nas.latency.profiling.networks import PlanTimings, convert_plans, measure_plans
 from nas.latency.tables.comparing import RowDifference, compare_tables
+from nas.latency.tables.gaps import fill_gaps
 from nas.latency.tables.merging import MergeResult, Superseded, merge_tables
 from nas.latency.tables.merging_files import merge_files
-from nas.latency.tables.metadata import TableMetadata, metadata_path
+from nas.latency.tables.metadata import EstimateBasis, TableMetadata, metadata_path
 from nas.latency.tables.rows import LatencyRow, Provenance
 from nas.latency.tables.samples import SampleLog, SampleRecord, samples_path
 from nas.latency.tables.table import LatencyTable
 
 __all__ = [
     "MEASURED_AGAIN",
+    "PHONES",
     "Accuracy",
     "CheckReport",
     "ErrorContribution",
+    "EstimateBasis",
+    "Estimator",
     "FitProtocol",
     "FittedNetwork",
     "JobState",
@@ -45,6 +51,7 @@ __all__ = [
     "Line",
     "MergeResult",
     "NetworkCheck",
+    "Phone",
     "PipelineLatency",
     "PlanTimings",
     "Protocol",
@@ -64,12 +71,15 @@ __all__ = [
     "compare_tables",
     "convert_plans",
     "error_contributions",
+    "estimate_table",
     "evened",
+    "fill_gaps",
     "fit_architectures",
     "fit_line",
     "fit_networks",
     "fit_path",
     "fresh_architectures",
+    "get_phone",
     "job_states",
     "measure",
     "measure_plans",

@@ -2,7 +2,14 @@
 
 from nas.models.blocks import build_module, example_inputs
 from nas.models.codecs import Codec, make_codec
-from nas.models.costs import NetworkCost, block_cost, extreme_architectures, network_cost, parameter_range
+from nas.models.costs import (
+    NetworkCost,
+    abstract_block,
+    block_cost,
+    extreme_architectures,
+    network_cost,
+    parameter_range,
+)
 from nas.models.network import PlanModule, VideoUNet, load_pretrained, load_spatial
 from nas.models.summary import space_summary
 from nas.models.supernet import SuperNet
@@ -20,6 +27,7 @@ __all__ = [
     "TextEncoder",
     "VideoModel",
     "VideoUNet",
+    "abstract_block",
     "block_cost",
     "build_module",
     "example_inputs",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.models.blocks import build_module
@@ -38,16 +39,21 @@ class NetworkCost:
     peak_activation_bytes: int
 
 
-@lru_cache(maxsize=4096)
-def block_cost(block: Block) -> BlockCost:
-    """Parameters and multiply-accumulates of a block, counted on the meta device."""
+def abstract_block(block: Block) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """A block's module in evaluation mode, with inputs of its shapes, on the meta device: all shapes and no values."""
     loaded = "path" in block.settings  # transformers refuses to load weights onto the meta device
     with torch.device("cpu" if loaded else "meta"):
         module = build_module(block).eval().to("meta")
-    with torch.device("meta"), torch.no_grad():
-        inputs = [torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in block.inputs]
-        with FlopCounterMode(display=False) as counter:
-            module(*inputs)
+    with torch.device("meta"):
+        return module, tuple(torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in block.inputs)
+
+
+@lru_cache(maxsize=4096)
+def block_cost(block: Block) -> BlockCost:
+    """Parameters and multiply-accumulates of a block, counted on the meta device."""
+    module, inputs = abstract_block(block)
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(*inputs)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return BlockCost(parameters, counter.get_total_flops() // 2)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nas.formatting import Cell, cell_text
-from nas.latency import LatencyRow, LatencyTable, TableMetadata, samples_path
+from nas.latency import EstimateBasis, LatencyRow, LatencyTable, TableMetadata, samples_path
 from nas.space import Block
 
 _FIGURES = ("ms", "± %", "samples", "stopped", "drift %", "memory")
@@ -31,7 +31,7 @@ def moment_text(at: datetime) -> str:
 def conditions_text(metadata: TableMetadata) -> str:
     """What latencies were measured on, in a few words: device, runtime, precision, where it ran, threads."""
     threads = [] if metadata.threads is None else [f"{metadata.threads} thread{'s' * (metadata.threads != 1)}"]
-    return ", ".join([metadata.device, metadata.runtime, metadata.precision, metadata.compute_unit, *threads])
+    return ", ".join([metadata.device_text, metadata.runtime, metadata.precision, metadata.compute_unit, *threads])
 
 
 def provenance_text(rows: Iterable[LatencyRow]) -> str:
@@ -69,6 +69,9 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
         "latency": f"{metadata.statistic} of the timed calls"
         if any(row.samples for row in table.rows.values())
         else None,
+        "call of a network": metadata.call_overhead_ms is not None
+        and f"takes {cell_text(metadata.call_overhead_ms)} ms beside its blocks",
+        "estimates": metadata.estimate and basis_text(metadata.estimate),
         "protocol": _pairs(metadata.protocol),
         "reference block": _reference(metadata),
         "measured": _period(metadata),
@@ -161,6 +164,20 @@ def _refusal_line(row: LatencyRow, metadata: TableMetadata) -> str:
 def _samples_file(table: LatencyTable) -> str | None:
     file = None if table.where is None else samples_path(table.where)
     return str(file) if file is not None and file.is_file() else None
+
+
+def basis_text(basis: EstimateBasis) -> str:
+    """What estimates rest on, in a sentence."""
+    known = (
+        f"none of them of the {basis.chip}, so extrapolated"
+        if basis.extrapolated
+        else (f"{basis.chip_latencies} of them of the {basis.chip}")
+    )
+    return (
+        f"roofline calibrated on {basis.latencies} published latencies, {known}; its mean error was "
+        f"{basis.left_out_family_mape_percent:.0f}% for classifiers of a family, and "
+        f"{basis.left_out_device_mape_percent:.0f}% for diffusion networks on a chip, that it had not seen"
+    )
 
 
 def _reference(metadata: TableMetadata) -> str | None:

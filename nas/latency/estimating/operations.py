@@ -18,6 +18,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from nas.errors import RuntimeUnavailableError
 from nas.runtimes import exported
@@ -30,7 +31,7 @@ Kind = Literal[
 _CONVOLUTIONS = ("convolution", "conv1d", "conv2d", "conv3d")
 _ATTENTION = "scaled_dot_product_attention"
 _NAMES: dict[Kind | None, str] = {
-    "matmul": "linear addmm mm bmm baddbmm matmul",
+    "matmul": "linear addmm mm bmm baddbmm matmul einsum",
     "reduction": "layer_norm group_norm native_layer_norm native_group_norm instance_norm rms_norm softmax _softmax "
     "log_softmax _log_softmax mean sum amax amin max_pool2d max_pool2d_with_indices avg_pool2d avg_pool3d "
     "adaptive_avg_pool2d linalg_vector_norm var var_mean norm argmax cumsum",
@@ -120,7 +121,7 @@ def _weights(program: ExportedProgram) -> set[str]:
     kinds = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
     known = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind in kinds}
     for node in program.graph.nodes:
-        if node.op == "call_function" and all(read.name in known for read in node.all_input_nodes):
+        if node.op == "call_function" and all(read.name in known for read in _reads(node)):
             known.add(node.name)
     return known
 
@@ -141,7 +142,7 @@ def _kind(node: Node) -> Kind | None:
 
 
 def _convolution_kind(node: Node) -> Kind:
-    weight = _values(node.all_input_nodes[1])[0]
+    weight = _values(_reads(node)[1])[0]
     if weight.dim() == 5:
         # One that is no longer than a frame, or no larger than a pixel, is still a `conv3d` to the converter.
         return "convolution_3d"
@@ -149,8 +150,8 @@ def _convolution_kind(node: Node) -> Kind:
 
 
 def _operation(node: Node, kind: Kind, weights: set[str]) -> Operation:
-    read = sorted(_numel(one) for one in node.all_input_nodes if one.name not in weights)
-    weight_values = sum(_numel(one) for one in node.all_input_nodes if one.name in weights)
+    read = sorted(_numel(one) for one in _reads(node) if one.name not in weights)
+    weight_values = sum(_numel(one) for one in _reads(node) if one.name in weights)
     written = tuple(value.numel() for value in _values(node))
     found = Operation(_name(node), kind, _macs(node, kind), weight_values, (*read, *written))
     if kind in ("elementwise", "sinusoid"):
@@ -162,7 +163,7 @@ def _operation(node: Node, kind: Kind, weights: set[str]) -> Operation:
 
 def _attention(node: Node, lowering: AttentionLowering) -> Iterator[Operation]:
     """Scores, softmax and mix of queries (..., H, N, E) with keys (..., H, M, E) and values (..., H, M, F)."""
-    query, key, value = (list(_values(one)[0].shape) for one in node.all_input_nodes[:3])
+    query, key, value = (list(_values(one)[0].shape) for one in _reads(node)[:3])
     times = 1
     if lowering.heads_apart:
         times, query[-3], key[-3], value[-3] = query[-3], 1, 1, 1
@@ -178,13 +179,31 @@ def _attention(node: Node, lowering: AttentionLowering) -> Iterator[Operation]:
 
 
 def _macs(node: Node, kind: Kind) -> int:
-    name, shapes = _name(node), [value.shape for one in node.all_input_nodes for value in _values(one)]
+    name, shapes = _name(node), [value.shape for one in _reads(node) for value in _values(one)]
     if name in _CONVOLUTIONS:
         return _numel(node) * math.prod(shapes[1][1:])
+    if name == "einsum":
+        return _einsum_macs(str(node.args[0]), shapes)
     if kind == "matmul":
         left = shapes[1] if name in {"addmm", "baddbmm"} else shapes[0]
         return _numel(node) * left[-1]
     return 0
+
+
+def _einsum_macs(equation: str, shapes: Sequence[torch.Size]) -> int:
+    """Every combination of all indices is one multiply-accumulate."""
+    terms = equation.replace(" ", "").partition("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        sizes |= dict(zip(term, shape, strict=True))
+    return math.prod(sizes.values())
+
+
+def _reads(node: Node) -> list[Node]:
+    """What a node reads in the order of its arguments; what it reads twice stands there twice."""
+    found: list[Node] = []
+    map_arg((node.args, node.kwargs), found.append)
+    return found
 
 
 def _numel(node: Node) -> int:

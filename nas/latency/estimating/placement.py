@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from nas.errors import ConfigError
 from nas.latency.estimating.operations import Kind
 
 Processor = Literal["neural_engine", "gpu", "cpu"]
@@ -26,6 +27,14 @@ _REFUSED: dict[Processor, frozenset[Kind]] = {
     "gpu": frozenset({"lookup"}),
     "cpu": frozenset(),
 }
+
+
+def compute_unit(name: str) -> ComputeUnit:
+    """The compute unit of that name; raises `ConfigError`, which lists them, where there is none."""
+    for unit in COMPUTE_UNITS:
+        if unit == name:
+            return unit
+    raise ConfigError(f"no compute unit {name!r} (known: {', '.join(COMPUTE_UNITS)})", where="option --compute-unit")
 
 
 def home(unit: ComputeUnit) -> Processor:

@@ -115,7 +115,7 @@ class LatencyPredictor:
             decoder.latency_ms,
             self.steps,
             weakest(self.table.row(block) for block in pipeline.blocks),
-            self.table.metadata.device,
+            self.table.metadata.device_text,
             self.table.metadata.runtime,
         )
         if self.fit is None:

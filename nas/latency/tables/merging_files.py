@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.errors import TableError
+from nas.latency.tables.gaps import fill_gaps
 from nas.latency.tables.merging import MergeResult, merge_tables
 from nas.latency.tables.samples import SampleLog, SampleRecord, samples_path
 from nas.latency.tables.table import LatencyTable
@@ -14,7 +15,7 @@ from nas.latency.tables.table import LatencyTable
 _Logs = Sequence[tuple[LatencyTable, Sequence[SampleRecord]]]
 
 
-def merge_files(paths: Iterable[str | Path], out: str | Path) -> MergeResult:
+def merge_files(paths: Iterable[str | Path], out: str | Path, estimates: str | Path | None = None) -> MergeResult:
     """Merge tables into a new file; see `merge_tables` for which rows stay.
 
     The samples of a block come from beside the table that its row was kept from; of several tables that hold the
@@ -23,12 +24,13 @@ def merge_files(paths: Iterable[str | Path], out: str | Path) -> MergeResult:
     Args:
         paths: The tables' CSV files.
         out: The new table's CSV file; metadata and raw samples go beside it.
+        estimates: A table of estimates for what none of the others has, see `fill_gaps`.
 
     Returns:
         The table, as it stands in `out`, and the rows that are not in it.
 
     Raises:
-        TableError: `out` exists, a table is missing or damaged, or `merge_tables` refuses them.
+        TableError: `out` exists, a table is missing or damaged, or `merge_tables` or `fill_gaps` refuses them.
         StorageError: `out` cannot be written.
     """
     target = Path(out)
@@ -37,6 +39,8 @@ def merge_files(paths: Iterable[str | Path], out: str | Path) -> MergeResult:
         raise TableError("exists already", where=target, hint=hint)
     tables = [LatencyTable.load(path) for path in paths]
     merged = merge_tables(tables)
+    if estimates is not None:
+        merged = replace(merged, table=fill_gaps(merged.table, LatencyTable.load(estimates)))
     logs = [(table, _log(table).read()) for table in tables]
     records = sorted(_kept(logs, merged.table), key=lambda record: record.measured_at)
     if records:

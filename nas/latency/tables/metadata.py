@@ -18,6 +18,27 @@ SCHEMA_VERSION: Literal[3] = 3
 Load = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+class EstimateBasis(StrictModel):
+    """What estimates rest on, and how far they were off where the truth is known.
+
+    Args:
+        chip: The chip they were made for.
+        extrapolated: Whether nobody published a latency of that chip, so that they rest on its other figures alone.
+        chip_latencies: Published latencies of that chip that the model was calibrated on.
+        latencies: The same of all chips.
+        left_out_family_mape_percent: Mean absolute error for classification networks of a family that was left out
+            of the calibration.
+        left_out_device_mape_percent: The same for diffusion networks on a chip that was left out.
+    """
+
+    chip: str
+    extrapolated: bool
+    chip_latencies: NonNegativeInt
+    latencies: PositiveInt
+    left_out_family_mape_percent: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    left_out_device_mape_percent: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class TableMetadata(StrictModel):
     """What a table's latencies were measured on, and how.
 
@@ -42,6 +63,7 @@ class TableMetadata(StrictModel):
         reference_ms: What it took when the machine was at its best; compare it to see how the machine is now.
         call_overhead_ms: What one call of a whole network takes beside its blocks, where the blocks' latencies leave
             that out; `None` where each of them holds what a call of its own takes.
+        estimate: What estimates rest on; `None` where there are none.
         protocol: How finely it was measured: the fields of `nas.latency.measuring.protocol.Protocol`.
         began_at: When measuring began.
         ended_at: When it ended, or was last interrupted.
@@ -67,6 +89,7 @@ class TableMetadata(StrictModel):
     reference: str | None = None
     reference_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     call_overhead_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    estimate: EstimateBasis | None = None
     protocol: dict[str, bool | int | FiniteFloat | str | None] = {}
     began_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
@@ -76,6 +99,12 @@ class TableMetadata(StrictModel):
     def settings(self) -> RuntimeSettings:
         """The runtime and its settings."""
         return RuntimeSettings(self.runtime, self.precision, self.compute_unit, self.threads, self.opset)
+
+    @property
+    def device_text(self) -> str:
+        """The device as people are to read it, who must not take an extrapolation for more than it is."""
+        extrapolated = self.estimate is not None and self.estimate.extrapolated
+        return f"{self.device} (extrapolated)" if extrapolated else self.device
 
     def identity(self) -> dict[str, Any]:
         """What must agree for latencies to stand in one table."""

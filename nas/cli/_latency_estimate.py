@@ -1,0 +1,46 @@
+"""`nas latency estimate`: a table for a phone that is not at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli._common import JsonOption, SpaceArgument, emit_json
+
+DEFAULT_FOLDER = Path("latency_tables")
+
+
+def estimate(
+    space: SpaceArgument,
+    device: Annotated[
+        str, typer.Option(help="The phone, such as iphone-15-pro; an unknown one lists those there are.")
+    ],
+    compute_unit: Annotated[
+        str, typer.Option(help="Where Core ML may run it: all, cpu_and_ne, cpu_and_gpu, cpu_only.")
+    ] = "cpu_and_ne",
+    table: Annotated[
+        Path | None, typer.Option(help="Latency table (CSV) to write (default: latency_tables/SPACE-DEVICE-UNIT.csv).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate the latency of all blocks on a phone, from figures of its chip and latencies that others published."""
+    from nas.errors import TableError
+    from nas.latency import Estimator, LatencyTable, estimate_table, get_phone
+    from nas.report.latency_rows import basis_text, conditions_text
+    from nas.space import SearchSpace
+
+    loaded, phone = SearchSpace.load(space), get_phone(device)
+    estimator = Estimator(phone, compute_unit)
+    path = table or DEFAULT_FOLDER / f"{loaded.name}-{phone.slug}-{estimator.unit}.csv"
+    if path.is_file() and (there := LatencyTable.load(path)).provenance != "estimated":
+        hint = "choose another file for --table"
+        raise TableError(f"holds {there.provenance} latencies, which estimates must not replace", where=path, hint=hint)
+    made = estimate_table(loaded, estimator).save(path)
+    if as_json:
+        emit_json({"table": str(path), **made.metadata.model_dump(mode="json")})
+        return
+    typer.echo(f"{conditions_text(made.metadata)}: {len(made)} blocks estimated, none measured")
+    typer.echo(basis_text(estimator.basis))
+    typer.echo(f"written to {path}")

@@ -1,0 +1,113 @@
+"""From a search space to a table of estimates: every block counted, placed, and timed by the roofline."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from nas.latency.estimating.chips import Phone
+from nas.latency.estimating.constants import Calibration, shipped_calibration
+from nas.latency.estimating.operations import Operation, operations
+from nas.latency.estimating.placement import compute_unit, home
+from nas.latency.estimating.roofline import Estimate, Workload
+from nas.latency.profiling.job import space_blocks
+from nas.latency.tables.metadata import EstimateBasis, TableMetadata
+from nas.latency.tables.rows import LatencyRow
+from nas.latency.tables.table import LatencyTable
+from nas.models import abstract_block
+from nas.progress import progress_bar
+from nas.space import Block, SearchSpace
+
+STATISTIC = "roofline"
+"""Name of what stands in the tables of estimates instead of a statistic over samples."""
+
+IOS = 18
+"""Version of the system that is estimated for; the operations are those that it is converted to."""
+
+_LEAST_MS = 1e-6
+"""A block that only changes how data is looked at takes no time; a table has no zeros."""
+
+
+class Estimator:
+    """Estimates what blocks take on a phone that is not at hand.
+
+    Args:
+        phone: The device.
+        unit: Where its Core ML may run them.
+        calibration: The constants and what they rest on; those that come with nas when left out.
+
+    Raises:
+        ConfigError: There is no such compute unit.
+    """
+
+    def __init__(self, phone: Phone, unit: str, calibration: Calibration | None = None) -> None:
+        self.phone, self.unit = phone, compute_unit(unit)
+        self.calibration = calibration or shipped_calibration()
+
+    def block(self, block: Block) -> Estimate:
+        """What a block takes inside a network.
+
+        Raises:
+            RuntimeUnavailableError: It cannot be exported to a graph, or holds an operation that nobody has told of.
+        """
+        workload = Workload(block_operations(block), self.unit)
+        return workload.estimate(self.phone.chip, self.calibration.constants, IOS)
+
+    @property
+    def basis(self) -> EstimateBasis:
+        """What the estimates rest on."""
+        chip, calibration = self.phone.chip, self.calibration
+        return EstimateBasis(
+            chip=chip.name,
+            extrapolated=calibration.extrapolated(chip),
+            chip_latencies=calibration.chips.get(chip.name, 0),
+            latencies=calibration.latencies,
+            left_out_family_mape_percent=calibration.left_out_family_mape_percent,
+            left_out_device_mape_percent=calibration.left_out_device_mape_percent,
+        )
+
+    def metadata(self, space: SearchSpace) -> TableMetadata:
+        """What the table of a space says of itself."""
+        return TableMetadata(
+            device=self.phone.name,
+            runtime="coreml",
+            precision="fp16",
+            compute_unit=self.unit,
+            opset=f"iOS{IOS}",
+            cpu=self.phone.chip.name,
+            statistic=STATISTIC,
+            spaces=(space.name,),
+            complete=True,
+            call_overhead_ms=self.calibration.constants.segment_ms(home(self.unit), IOS),
+            estimate=self.basis,
+        )
+
+
+def estimate_table(space: SearchSpace, estimator: Estimator) -> LatencyTable:
+    """A table with an estimate for every block of a space.
+
+    Args:
+        space: The search space.
+        estimator: What estimates.
+
+    Raises:
+        RuntimeUnavailableError: As `Estimator.block`.
+    """
+    blocks = space_blocks(space)
+    rows = []
+    with progress_bar("estimating blocks", len(blocks)) as advance:
+        for block in blocks:
+            found = estimator.block(block)
+            rows.append(_row(block, found))
+            advance(block.kind)
+    return LatencyTable(estimator.metadata(space)).add(rows)
+
+
+@lru_cache(maxsize=4096)
+def block_operations(block: Block) -> tuple[Operation, ...]:
+    """The operations of one call of a block; raises as `Estimator.block`."""
+    return operations(*abstract_block(block))
+
+
+def _row(block: Block, found: Estimate) -> LatencyRow:
+    latency_ms = max(found.latency_ms, _LEAST_MS)
+    return LatencyRow(key=block.key, kind=block.kind, latency_ms=latency_ms, provenance="estimated")

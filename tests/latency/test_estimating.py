@@ -1,0 +1,207 @@
+"""Estimates without a device: what is counted, how it is placed and timed, and that nobody takes it for measured."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas.errors import ConfigError, RuntimeUnavailableError
+from nas.latency import Estimator, LatencyPredictor, LatencyTable, estimate_table, get_phone, space_blocks
+from nas.latency.estimating.calibration import Observation, calibrate
+from nas.latency.estimating.chips import PHONES, Chip
+from nas.latency.estimating.constants import shipped_calibration
+from nas.latency.estimating.estimator import block_operations
+from nas.latency.estimating.operations import AttentionLowering, Operation, operations
+from nas.latency.estimating.placement import COMPUTE_UNITS, place
+from nas.latency.estimating.roofline import Constants, Workload
+from nas.models import block_cost
+from nas.space import SearchSpace
+
+SPACES = sorted(Path("search_spaces").glob("*.yaml"))
+CONSTANTS = Constants(
+    neural_engine_efficiency=0.5,
+    gpu_efficiency=0.25,
+    cpu_efficiency=0.5,
+    memory_efficiency=0.8,
+    on_chip_bytes_per_operation=0.01,
+    dispatch_ms=0.1,
+    old_dispatch_ms=0.4,
+    gpu_operation_ms=0.02,
+    cpu_operation_ms=0.01,
+)
+CHIP = Chip("T1", neural_engine_tops=10, gpu_tflops=2, cpu_ghz=4, memory_gb_s=50, system_cache_mb=10)
+
+
+def operation(kind: str = "convolution", macs: int = 0, weights: int = 0, tensors: tuple[int, ...] = ()) -> Operation:
+    return Operation("test", kind, macs, weights, tensors)
+
+
+def milliseconds(*given: Operation, unit: str = "cpu_and_ne", bits: float = 16) -> float:
+    return Workload(given, unit, bits).estimate(CHIP, CONSTANTS, 18).latency_ms
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_the_arithmetic_of_every_block_is_what_torch_counts(path: Path) -> None:
+    for block in space_blocks(SearchSpace.load(path)):
+        assert sum(each.macs for each in block_operations(block)) == block_cost(block).macs, block.key
+
+
+def test_weights_are_read_once_and_views_and_fused_work_cost_nothing() -> None:
+    module = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 5))
+    found = operations(module, [torch.zeros(1, 4, 4, 4)])
+    assert [each.kind for each in found] == ["convolution", "elementwise", "matmul"]
+    assert [each.weight_values for each in found] == [4 * 8 * 9 + 8, 0, 128 * 5 + 5]
+    assert [each.tensor_values for each in found] == [(64, 128), (), (128, 5)]
+
+
+@pytest.mark.parametrize(
+    ("module", "shapes"),
+    [
+        (nn.Conv1d(4, 6, 3), [(1, 4, 9)]),
+        (nn.Conv3d(4, 6, (3, 1, 1), groups=2), [(1, 4, 5, 6, 7)]),
+        (nn.MultiheadAttention(8, 2, batch_first=True), None),
+        (nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), [(1, 6, 16)]),
+    ],
+    ids=["conv1d", "grouped conv3d", "attention", "transformer"],
+)
+def test_any_torch_module_can_be_counted(module: nn.Module, shapes: list[tuple[int, ...]] | None) -> None:
+    inputs = [torch.zeros(3, 4, 8)] * 3 if shapes is None else [torch.zeros(shape) for shape in shapes]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module.train()(*inputs)  # evaluation would take a fused path that the counter does not see into
+    assert sum(each.macs for each in operations(module, inputs)) == counter.get_total_flops() // 2
+
+
+def test_einsum_counts_every_combination_of_its_indices() -> None:
+    class Product(nn.Module):
+        def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+            return torch.einsum("bchq,bkhc->bkhq", left, right)
+
+    inputs = [torch.zeros(2, 3, 4, 5), torch.zeros(2, 6, 4, 3)]
+    assert sum(each.macs for each in operations(Product(), inputs)) == 2 * 3 * 4 * 5 * 6
+
+
+def test_attention_in_pieces_is_the_same_arithmetic_with_smaller_tensors() -> None:
+    class Attention(nn.Module):
+        def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            return nn.functional.scaled_dot_product_attention(query, key, value)
+
+    inputs = [torch.zeros(1, 4, 64, 8)] * 3
+    whole = operations(Attention(), inputs)
+    apart = operations(Attention(), inputs, AttentionLowering(heads_apart=True, queries_at_once=16))
+    assert sum(each.macs for each in whole) == sum(each.macs for each in apart) == 2 * 4 * 64 * 64 * 8
+    assert max(map(max, (each.tensor_values for each in whole))) == 4 * 64 * 64
+    assert max(map(max, (each.tensor_values for each in apart))) == 16 * 64
+
+
+def test_an_unknown_operation_is_named() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.fft.fft(x).real
+
+    with pytest.raises(RuntimeUnavailableError, match=r"nothing is known of the cost of operation aten\.fft_fft"):
+        operations(Odd(), [torch.zeros(8)])
+
+
+def test_what_bounds_an_operation_bounds_its_time() -> None:
+    gmacs_per_ms = 0.5 * 10 / 2
+    assert milliseconds(operation(macs=10**9)) == pytest.approx(1 / gmacs_per_ms)
+    assert milliseconds(operation(weights=10**6)) == pytest.approx(2 / (0.8 * 50))
+    assert milliseconds(operation(weights=10**6), bits=4) == pytest.approx(0.5 / (0.8 * 50))
+    small, large = 10**5, 4 * 10**6  # 0.2 MB and 8 MB: inside the chip, and beyond a fifth of its cache
+    assert milliseconds(operation(tensors=(small,))) == pytest.approx(0.2 / (0.01 * 10 * 1e3))
+    assert milliseconds(operation(tensors=(large,))) == pytest.approx(8 / (0.8 * 50))
+    # Arithmetic hides weights, and waits for tensors that come from memory.
+    both = operation(macs=10**9, weights=10**6, tensors=(large,))
+    assert milliseconds(both) == pytest.approx(1 / gmacs_per_ms + 8 / (0.8 * 50))
+    assert milliseconds(both, both) == pytest.approx(2 * milliseconds(both))
+
+
+def test_what_the_neural_engine_refuses_costs_two_changes_of_processor() -> None:
+    home, foreign = operation(macs=10**9), operation("convolution_3d", macs=10**9)
+    on_cpu_ms = 1 / (0.5 * 4 * 256 / 1e3) + 0.01
+    on_gpu_ms = 1 / (0.25 * 2 / 2) + 0.02
+    alone_ms = milliseconds(home)
+    assert milliseconds(home, foreign, home) == pytest.approx(2 * alone_ms + on_cpu_ms + 0.1)
+    assert milliseconds(home, foreign, home, unit="all") == pytest.approx(2 * alone_ms + on_gpu_ms + 0.2)
+    assert milliseconds(foreign, unit="cpu_and_gpu") == pytest.approx(on_gpu_ms)
+    found = Workload((home, foreign, home), "cpu_and_ne").estimate(CHIP, CONSTANTS, 18)
+    assert found.operation_share == pytest.approx({"neural_engine": 2 / 3, "gpu": 0, "cpu": 1 / 3})
+    assert sum(found.cost_share.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("unit", COMPUTE_UNITS)
+def test_every_kind_has_a_place_that_the_compute_unit_allows(unit: str) -> None:
+    places = {place(kind, unit) for kind in ("convolution", "convolution_3d", "sinusoid", "lookup", "matmul")}
+    assert places <= {"neural_engine", "gpu", "cpu"}
+    assert ("neural_engine" in places) == (unit in ("all", "cpu_and_ne"))
+    assert ("gpu" in places) == (unit in ("all", "cpu_and_gpu"))
+
+
+def test_calibration_finds_the_constants_that_made_the_latencies() -> None:
+    true = CONSTANTS.model_copy(update={"neural_engine_efficiency": 0.7, "memory_efficiency": 0.7, "dispatch_ms": 0.3})
+    chips = [replace(CHIP, name=f"T{scale}", neural_engine_tops=10 * scale) for scale in (1, 2, 3)]
+    jobs = [operation(macs=10**number) for number in (8, 9, 10)]
+    jobs += [operation(weights=10**number) for number in (6, 7, 8)] + [
+        operation(tensors=(10**number,)) for number in (7, 8)
+    ]
+    seen = [
+        Observation(load, chip, 18, load.call_ms(chip, true, 18))
+        for load in (Workload((job,), "cpu_and_ne") for job in jobs)
+        for chip in chips
+    ]
+    found = calibrate(seen)
+    for name in ("neural_engine_efficiency", "memory_efficiency", "dispatch_ms"):
+        assert getattr(found, name) == pytest.approx(getattr(true, name), rel=0.05)
+    # One latency that nobody can explain does not move them.
+    odd = [*seen, Observation(Workload((jobs[1],), "cpu_and_ne"), CHIP, 18, 100.0)]
+    assert calibrate(odd).neural_engine_efficiency == pytest.approx(found.neural_engine_efficiency, rel=0.02)
+
+
+def test_an_estimated_table_says_so_in_every_row(tmp_path: Path) -> None:
+    space = SearchSpace.load("search_spaces/three_levels.yaml")
+    table = estimate_table(space, Estimator(get_phone("iPhone 15 Pro"), "cpu_and_ne")).save(tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        assert {row["provenance"] for row in csv.DictReader(file)} == {"estimated"}
+    again = LatencyTable.load(tmp_path / "table.csv")
+    assert (again.metadata, again.rows) == (table.metadata, table.rows)
+    assert len(again) == len(space_blocks(space))
+    found = LatencyPredictor(space, again).predict(space.smallest())
+    assert (found.provenance, found.device) == ("estimated", "iPhone 15 Pro")
+
+
+def test_a_chip_without_published_latencies_is_extrapolated() -> None:
+    known = shipped_calibration().chips
+    for phone in PHONES.values():
+        basis = Estimator(phone, "all").basis
+        assert basis.extrapolated == (phone.chip.name not in known) == (basis.chip_latencies == 0)
+    space = SearchSpace.load("search_spaces/three_levels.yaml")
+    metadata = Estimator(get_phone("iphone-16-pro-max"), "all").metadata(space)
+    assert metadata.device_text == "iPhone 16 Pro Max (extrapolated)"
+
+
+def test_every_phone_from_the_12_to_the_16_pro_max_is_there() -> None:
+    for series in (12, 13, 14, 15, 16):
+        assert {f"iphone-{series}", f"iphone-{series}-pro", f"iphone-{series}-pro-max"} <= PHONES.keys()
+
+
+def test_faster_chips_are_not_slower() -> None:
+    space = SearchSpace.load("search_spaces/three_levels.yaml")
+    blocks = [block for block in space_blocks(space) if block.kind == "resnet"]
+    names = ("iphone-12", "iphone-14-pro", "iphone-15-pro", "iphone-16-pro")
+    totals = [sum(Estimator(get_phone(name), "cpu_and_ne").block(one).latency_ms for one in blocks) for name in names]
+    assert totals == sorted(totals, reverse=True)
+    assert all(math.isfinite(total) and total > 0 for total in totals)
+
+
+def test_unknown_names_are_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"no chip is known of device 'nokia' \(known: iphone-12-mini, iphone-12, "):
+        get_phone("nokia")
+    with pytest.raises(ConfigError, match=r"no compute unit 'npu' \(known: all, cpu_and_ne, cpu_and_gpu, cpu_only\)"):
+        Estimator(get_phone("iphone-12"), "npu")
