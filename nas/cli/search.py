@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-from nas.cli._common import JsonOption, SeedOption, SpaceArgument, TableOption, emit_json
+from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json
 from nas.cli._data import DataOption, open_clips
-from nas.cli._latency import open_usable
 from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption, show_front
 
 
 def search(
     space: SpaceArgument,
-    table: TableOption,
+    table: Annotated[
+        list[Path],
+        typer.Option(help="Latency table (CSV); several of one device, for other settings: the fastest one counts."),
+    ],
     supernet: Annotated[Path, typer.Option(help="Folder written by `nas train`.")],
     data: DataOption,
     study: StudyOption,
@@ -35,12 +37,15 @@ def search(
 ) -> None:
     """Search SPACE with a trained supernet and a latency table; an equal study name goes on.
 
-    Candidates whose blocks ran out of memory, or over the memory budget, when the table was measured are left out.
+    Candidates whose blocks ran out of memory, or over the memory budget, when the table was measured are left out, and
+    those that compute the same as a faster one. Several tables, such as one for each deployment target and compute unit
+    of a phone, give each architecture the settings it is fastest with.
     """
     from nas.files import parse
-    from nas.latency import LatencyPredictor
+    from nas.latency import fastest_settings
     from nas.models import network_cost
     from nas.search import SearchConfig, empty_front, run_search
+    from nas.space import SearchSpace
     from nas.training import supernet_quality
 
     budgets = {"latency_ms": latency_budget_ms, "parameters": max_parameters, "memory_bytes": max_memory_bytes}
@@ -54,8 +59,9 @@ def search(
         "patience": patience,
     }
     config = parse(options, SearchConfig, where="options")
-    usable, _, removed = open_usable(space, table, quiet=as_json)
-    latency = LatencyPredictor.open(usable, table, config.steps)
+    usable, latency, removed = fastest_settings(SearchSpace.load(space), table, config.steps)
+    for each in () if as_json else removed:
+        typer.echo(f"left out: {each}")
     clips = open_clips(data, usable).validation
     quality = supernet_quality(usable.whole, supernet, clips, seed=seed, batches=batches)
     result = run_search(

@@ -21,6 +21,7 @@ from nas.latency.prediction.fitting import FitProtocol, fit_architectures, fit_n
 from nas.latency.prediction.line import Line, fit_line
 from nas.latency.prediction.predictor import LatencyPredictor, PipelineLatency
 from nas.latency.prediction.restriction import Removed, usable_space
+from nas.latency.prediction.settings import FastestSetting, fastest_settings, setting_text
 from nas.latency.profiling.job import JobState, job_states, profile, space_blocks
 from nas.latency.profiling.loading import reference_block
 from nas.latency.profiling.networks import PlanTimings, convert_plans, measure_plans
@@ -41,6 +42,7 @@ __all__ = [
     "ErrorContribution",
     "EstimateBasis",
     "Estimator",
+    "FastestSetting",
     "FitProtocol",
     "FittedNetwork",
     "JobState",
@@ -73,6 +75,7 @@ __all__ = [
     "error_contributions",
     "estimate_table",
     "evened",
+    "fastest_settings",
     "fill_gaps",
     "fit_architectures",
     "fit_line",
@@ -89,6 +92,7 @@ __all__ = [
     "profile",
     "reference_block",
     "samples_path",
+    "setting_text",
     "space_blocks",
     "summarise",
     "table_runtime",

@@ -37,6 +37,6 @@ def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
         "quality_content": getattr(objective.quality, "fingerprint", ""),
         "steps": steps,
         "device": figures[0].device,
-        "runtime": figures[0].runtime,
+        "runtime": " or ".join(sorted({figure.runtime for figure in figures})),
         "budgets": config.budgets.model_dump(),
     }

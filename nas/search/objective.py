@@ -23,6 +23,7 @@ class KnownCosts:
         latency_ms: Predicted latency of the pipeline for one clip.
         unet_ms: Predicted latency of one call of the denoising network.
         provenance: Where the latency comes from: `measured`, `estimated` or `published`.
+        runtime: How it is executed there; of several settings, the one that is fastest for it.
         parameters: Weights of the denoising network; `None` when the search was given no cost model.
         memory_bytes: Peak of its activations; `None` likewise.
     """
@@ -30,6 +31,7 @@ class KnownCosts:
     latency_ms: float
     unet_ms: float
     provenance: str
+    runtime: str
     parameters: int | None
     memory_bytes: int | None
 
@@ -75,6 +77,7 @@ class Objective:
                 float(figure.pipeline_ms),
                 float(figure.unet_ms),
                 figure.provenance,
+                figure.runtime,
                 None if cost is None else cost.parameters,
                 None if cost is None else cost.peak_activation_bytes,
             )

@@ -27,6 +27,7 @@ class Evaluation:
         unet_ms: Predicted latency of one call of the denoising network.
         parameters: Weights of the denoising network; `None` when unknown.
         provenance: Where the latency comes from: `measured`, `estimated` or `published`.
+        runtime: How it is executed there; of several settings, the one that is fastest for it.
         trial: Number of the trial in the study.
         feasible: Whether it meets the budgets of the study.
     """
@@ -37,6 +38,7 @@ class Evaluation:
     unet_ms: float
     parameters: int | None
     provenance: str
+    runtime: str
     trial: int
     feasible: bool
 
@@ -49,6 +51,7 @@ class Evaluation:
             "latency_ms": self.latency_ms,
             "parameters": self.parameters,
             "provenance": self.provenance,
+            "runtime": self.runtime,
         }
 
 
@@ -201,6 +204,7 @@ def _evaluation(trial: FrozenTrial) -> Evaluation:
         unet_ms=attrs["unet_ms"],
         parameters=attrs["parameters"],
         provenance=attrs["provenance"],
+        runtime=attrs["runtime"],
         trial=trial.number,
         feasible=all(value <= 0 for value in trial.constraints.values()),
     )

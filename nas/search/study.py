@@ -201,6 +201,7 @@ class _Search:
         trial.set_user_attr("parameters", costs.parameters)
         trial.set_user_attr("unet_ms", costs.unet_ms)
         trial.set_user_attr("provenance", costs.provenance)
+        trial.set_user_attr("runtime", costs.runtime)
         for name, excess in self.objective.constraints(architecture).items():
             trial.set_constraint(name, excess)
 

@@ -46,7 +46,7 @@ def record(count, *, direction="minimize", budget_ms=None, provenance="measured"
         latency_ms, unet_ms = latency.predict(one).pipeline_ms, latency.predict(one).unet_ms
         feasible = budget_ms is None or latency_ms <= budget_ms
         quality = sign * formula_loss(one)
-        scored.append(Evaluation(one, quality, latency_ms, unet_ms, 10**6, provenance, trial, feasible))
+        scored.append(Evaluation(one, quality, latency_ms, unet_ms, 10**6, provenance, "onnxruntime", trial, feasible))
     return StudyRecord("study", "study.db", "small", "loss", direction, 4, "test bench", "formula", budget_ms,
                        tuple(scored), 0)  # fmt: skip
 

@@ -94,7 +94,7 @@ def test_the_front_is_printed_for_people_and_for_scripts(study, nas):
     code, out, _ = nas("front", *study, "--json")
     members = json.loads(out)
     assert code == 0
-    assert list(members[0]) == ["id", "layers", "quality", "latency_ms", "parameters", "provenance"]
+    assert list(members[0]) == ["id", "layers", "quality", "latency_ms", "parameters", "provenance", "runtime"]
 
     code, out, _ = nas("front", *study)
     assert code == 0

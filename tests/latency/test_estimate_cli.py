@@ -1,0 +1,137 @@
+"""`nas latency estimate`, and what becomes of its tables in other verbs: nobody may take them for measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from matplotlib.text import Text
+
+from nas.cli import main
+from nas.errors import TableError
+from nas.latency import LatencyTable, TableMetadata, fill_gaps, merge_tables, space_blocks
+from nas.report.latency_heat_map import draw_latency_heat_map
+from nas.space import SearchSpace
+from tests.latency.strategies import measured
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+Nas = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def nas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Nas:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def estimated(nas: Nas, space_file: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "estimated.csv"
+    code, _, err = nas("latency", "estimate", space_file, "--device", "iphone-16-pro-max", "--table", path)
+    assert code == 0, err
+    return path
+
+
+def test_it_writes_a_table_and_says_what_it_rests_on(nas: Nas, space_file: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ("latency", "estimate", space_file, "--device", "iPhone 15 Pro", "--compute-unit", "all")
+    code, out, _ = nas(*command)
+    assert code == 0
+    assert "iPhone 15 Pro, coreml, fp16, all" in out
+    assert "estimated, none measured" in out
+    assert "of them of the A17 Pro" in out
+    assert (tmp_path / "latency_tables" / "tiny-iphone-15-pro-all.csv").is_file()
+    found = json.loads(nas(*command, "--json")[1])
+    assert found["estimate"]["extrapolated"] is False
+    assert found["device"] == "iPhone 15 Pro"
+
+
+def test_an_extrapolation_says_so_wherever_it_is_shown(nas: Nas, space_file: Path, estimated: Path) -> None:
+    for verb in (("latency", "show", estimated), ("latency", "predict", space_file, "--table", estimated)):
+        code, out, _ = nas(*verb)
+        assert code == 0
+        words = " ".join(out.replace("│", " ").split())
+        assert "iPhone 16 Pro Max (extrapolated)" in words
+        assert "estimated" in words
+        assert "so extrapolated" in words
+    found = json.loads(nas("latency", "predict", space_file, "--table", estimated, "--json")[1])
+    assert found["device"] == "iPhone 16 Pro Max (extrapolated)"
+    assert {each["blocks"] for each in found["architectures"]} == {"estimated"}
+
+
+def test_the_heat_map_says_so(space: SearchSpace, estimated: Path) -> None:
+    figure = draw_latency_heat_map(space, LatencyTable.load(estimated))
+    text = " ".join(" ".join(each.get_text() for each in figure.findobj(Text)).split())
+    assert "Estimated latency" in text
+    assert "iPhone 16 Pro Max (extrapolated)" in text
+
+
+def test_networks_cannot_be_measured_against_it_here(nas: Nas, space_file: Path, estimated: Path) -> None:
+    code, _, err = nas("latency", "check", space_file, "--table", estimated)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--device", "nokia-3310"), "no chip is known of device 'nokia-3310' (known: iphone-12-mini"),
+        (("--device", "iphone-12", "--compute-unit", "npu"), "no compute unit 'npu' (known: all, cpu_and_ne"),
+    ],
+)
+def test_unknown_names_end_in_one_line(nas: Nas, space_file: Path, options: tuple[str, ...], said: str) -> None:
+    code, _, err = nas("latency", "estimate", space_file, *options)
+    assert (code, said in err, len(err.strip().splitlines())) == (2, True, 1)
+
+
+def phone_table(space: SearchSpace, kinds: set[str], **changes: object) -> LatencyTable:
+    """A measured table of some of the blocks."""
+    conditions = {"runtime": "coreml", "precision": "fp16", "compute_unit": "cpu_and_ne", "opset": "iOS18"} | changes
+    metadata = TableMetadata(device="my phone", spaces=(space.name,), call_overhead_ms=0.2, **conditions)
+    blocks = [block for block in space_blocks(space) if block.kind in kinds]
+    return LatencyTable(metadata).add(measured(block.key, 1.0, NOW, kind=block.kind) for block in blocks)
+
+
+def test_measured_rows_are_never_replaced_by_estimates(nas: Nas, space: SearchSpace, estimated: Path, tmp_path) -> None:
+    path = tmp_path / "measured.csv"
+    phone_table(space, {"conv1d"}).save(path)
+    before = path.read_bytes()
+    code, _, err = nas("latency", "estimate", space.where, "--device", "iphone-12", "--table", path)
+    assert code == 2
+    assert "holds measured latencies, which estimates must not replace" in err
+    code, _, err = nas("latency", "merge", path, estimated, "--out", tmp_path / "both.csv")
+    assert code == 2
+    assert path.read_bytes() == before
+    with pytest.raises(TableError):
+        merge_tables([LatencyTable.load(path), LatencyTable.load(estimated)])
+
+
+def test_gaps_are_filled_on_demand_and_stay_told_apart(nas: Nas, space: SearchSpace, estimated: Path, tmp_path) -> None:
+    path, out = tmp_path / "measured.csv", tmp_path / "both.csv"
+    phone = phone_table(space, {"conv1d", "resnet"}).save(path)
+    code, _, err = nas("latency", "merge", path, "--fill-gaps", estimated, "--out", out)
+    assert code == 0, err
+    both, estimates = LatencyTable.load(out), LatencyTable.load(estimated)
+    assert both.rows == dict(estimates.rows) | dict(phone.rows)
+    assert {row.provenance for row in both.rows.values()} == {"measured", "estimated"}
+    assert both.provenance == "estimated"
+    assert both.metadata.call_overhead_ms == 0.2
+    assert "measured and estimated" in nas("latency", "show", out)[1]
+
+
+def test_gaps_are_filled_for_the_same_settings_with_estimates_only(space: SearchSpace, estimated: Path) -> None:
+    estimates = LatencyTable.load(estimated)
+    with pytest.raises(TableError, match=r"opset is 'iOS18', .* has 'iOS17'"):
+        fill_gaps(phone_table(space, {"conv1d"}, opset="iOS17"), estimates)
+    with pytest.raises(TableError, match="holds no estimates"):
+        fill_gaps(phone_table(space, {"conv1d"}), phone_table(space, {"resnet"}))
