@@ -441,6 +441,7 @@ def test_an_edited_table_is_refused_by_every_verb_that_reads_one(nas: Nas, here:
         ("job", space, "--table", table, "--runtime", "torch"),
         ("diff", table, table),
         ("merge", table, "--out", here / "merged.csv"),
+        ("estimate", space, "--device", "iphone-12", "--table", table),
         *((verb, space, "--table", table) for verb in ("predict", "fit", "check")),
     ]
     assert {str(verb[0]) for verb in verbs} == {command.name or command.callback.__name__
