@@ -142,7 +142,9 @@ def predict(
         return
     title = f"Predicted from {measured.provenance} blocks, ms: {metadata.device}, {metadata.runtime}, {steps} steps"
     emit_table(title, [_prediction_cells(row) for row in rows])
-    if fitted is None:
+    if metadata.of_phone:
+        typer.echo(f"{NO_FIT}; whole networks are not measured on a phone yet")
+    elif fitted is None:
         typer.echo(f"{NO_FIT}; find out with: nas latency fit {space} --table {table}")
     else:
         typer.echo(f"fitted to {len(fitted.networks)} whole networks of this space")

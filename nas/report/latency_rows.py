@@ -48,10 +48,18 @@ def interval_percent(row: LatencyRow) -> float | None:
 
 def refusal_text(row: LatencyRow, metadata: TableMetadata) -> str:
     """Why a row has no latency, in a few words."""
+    if row.status == "failed":
+        return f"failed: {row.reason}"
     if row.status == "out_of_memory":
         return "out of memory"
     budget = "" if metadata.memory_budget_bytes is None else f" of {bytes_text(metadata.memory_budget_bytes)}"
     return f"over the memory budget{budget}"
+
+
+def placement_text(row: LatencyRow) -> str | None:
+    """Where a block's operations run, by their number, e.g. `NE 92% GPU 8%`; `None` where that is not known."""
+    shares = {"NE": row.ops_on_neural_engine, "GPU": row.ops_on_gpu, "CPU": row.ops_on_cpu}
+    return " ".join(f"{engine} {share:.0%}" for engine, share in shares.items() if share) or None
 
 
 def table_facts(table: LatencyTable) -> dict[str, str]:
@@ -70,6 +78,7 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
         if any(row.samples for row in table.rows.values())
         else None,
         "protocol": _pairs(metadata.protocol),
+        "a call beside its blocks": metadata.call_overhead_ms and f"{cell_text(metadata.call_overhead_ms)} ms",
         "reference block": _reference(metadata),
         "measured": _period(metadata),
         "processors allowed": metadata.affinity and ", ".join(map(str, metadata.affinity)),
@@ -91,8 +100,9 @@ def table_cells(table: LatencyTable, blocks: Collection[Block] | None = None) ->
         Cells with a number for each block; `key_cells` says which key it stands for.
     """
     found, missing = _chosen(table, blocks)
-    shown = [_cells(row, table.metadata) for row in found]
-    blank = dict.fromkeys(_FIGURES)
+    placed = any(row.ops_on_cpu is not None for row in found)
+    shown = [_cells(row, table.metadata) | ({"runs on": placement_text(row)} if placed else {}) for row in found]
+    blank = dict.fromkeys((*_FIGURES, "runs on") if placed else _FIGURES)
     shown += [{"kind": block.kind, **blank, "stopped": "not in the table"} for block in missing]
     return [{"#": number, **cells} for number, cells in enumerate(shown, start=1)]
 

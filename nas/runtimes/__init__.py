@@ -5,7 +5,7 @@ from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, to_ar
 from nas.runtimes.conversion import exported
 from nas.runtimes.environment import affinity, cpu_model, load_average, versions
 from nas.runtimes.memory import memory_errors, memory_guard
-from nas.runtimes.networks import Convertible, block_convertible, plan_convertible, plan_inputs
+from nas.runtimes.networks import Convertible, block_convertible, chain_convertible, plan_convertible, plan_inputs
 from nas.runtimes.parity import Parity, compare
 from nas.runtimes.registry import get_runtime, runtime_names, runtime_options
 
@@ -19,6 +19,7 @@ __all__ = [
     "affinity",
     "available_memory_bytes",
     "block_convertible",
+    "chain_convertible",
     "compare",
     "cpu_model",
     "exported",

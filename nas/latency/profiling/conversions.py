@@ -67,6 +67,17 @@ class Conversions:
         """Whether a module lies converted on disk."""
         return self.runtime.suffix is not None and self._path(name).exists()
 
+    def package_bytes(self, name: str) -> int | None:
+        """Size of a converted module on disk, weights in files beside it included; `None` where there is no file."""
+        if not self.converted(name):
+            return None
+        ours = (file for file in self._path(name).parent.rglob("*") if file.is_file() and file.suffix != ".lock")
+        return sum(file.stat().st_size for file in ours)
+
+    def path(self, name: str) -> Path:
+        """Where a converted module lies, or would."""
+        return self._path(name)
+
     def remove(self) -> None:
         """Remove the folder with everything in it."""
         shutil.rmtree(self.folder, ignore_errors=True)

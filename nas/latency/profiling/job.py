@@ -31,8 +31,8 @@ from nas.space import Block, SearchSpace
 
 logger = logging.getLogger("nas")
 
-JobState = Literal["waiting", "converted", "sampled", "measured", "out_of_memory", "over_memory_budget"]
-"""Where a block stands: untouched, converted, partly measured, or done in one of three ways."""
+JobState = Literal["waiting", "converted", "sampled", "measured", "out_of_memory", "over_memory_budget", "failed"]
+"""Where a block stands: untouched, converted, partly measured, or done in one of four ways."""
 
 
 def space_blocks(space: SearchSpace) -> tuple[Block, ...]:
@@ -204,7 +204,7 @@ class _Job:
         if row is None:
             return False
         over = (row.memory_bytes or 0) > (self.memory_budget_bytes or float("inf"))
-        return row.status == "out_of_memory" or over == (row.status == "over_memory_budget")
+        return row.status in ("out_of_memory", "failed") or over == (row.status == "over_memory_budget")
 
     def _conditions(self) -> TableMetadata:
         settings = self.runtime.settings
