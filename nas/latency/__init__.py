@@ -1,5 +1,6 @@
 """Latency: measuring blocks into a table, predicting architectures from it, checking the predictions."""
 
+from nas.latency.measuring.chains import PhoneProtocol
 from nas.latency.measuring.protocol import Protocol, Timing
 from nas.latency.measuring.rounds import Timings, measure
 from nas.latency.measuring.statistics import Summary, summarise
@@ -22,6 +23,7 @@ from nas.latency.prediction.restriction import Removed, usable_space
 from nas.latency.profiling.job import JobState, job_states, profile, space_blocks
 from nas.latency.profiling.loading import reference_block
 from nas.latency.profiling.networks import PlanTimings, convert_plans, measure_plans
+from nas.latency.profiling.phone_job import profile_phone
 from nas.latency.tables.comparing import RowDifference, compare_tables
 from nas.latency.tables.merging import MergeResult, Superseded, merge_tables
 from nas.latency.tables.merging_files import merge_files
@@ -45,6 +47,7 @@ __all__ = [
     "Line",
     "MergeResult",
     "NetworkCheck",
+    "PhoneProtocol",
     "PipelineLatency",
     "PlanTimings",
     "Protocol",
@@ -77,6 +80,7 @@ __all__ = [
     "merge_tables",
     "metadata_path",
     "profile",
+    "profile_phone",
     "reference_block",
     "samples_path",
     "space_blocks",

@@ -3,6 +3,7 @@
 from nas.runtimes.available import available_memory_bytes
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, to_arrays
 from nas.runtimes.conversion import exported
+from nas.runtimes.devices import Device, devices
 from nas.runtimes.environment import affinity, cpu_model, load_average, versions
 from nas.runtimes.memory import memory_errors, memory_guard
 from nas.runtimes.networks import Convertible, block_convertible, chain_convertible, plan_convertible, plan_inputs
@@ -12,6 +13,7 @@ from nas.runtimes.registry import get_runtime, runtime_names, runtime_options
 __all__ = [
     "Array",
     "Convertible",
+    "Device",
     "Executable",
     "Parity",
     "Runtime",
@@ -22,6 +24,7 @@ __all__ = [
     "chain_convertible",
     "compare",
     "cpu_model",
+    "devices",
     "exported",
     "get_runtime",
     "load_average",

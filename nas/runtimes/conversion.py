@@ -75,7 +75,8 @@ def exported(module: nn.Module, inputs: Sequence[torch.Tensor], target: str) -> 
         OutOfMemoryError: There is too little memory for it.
     """
     with evaluating(module), quiet("torch.export"), conversion_errors(target, module):
-        return torch.export.export(module, tuple(inputs)).run_decompositions({})
+        program: ExportedProgram = torch.export.export(module, tuple(inputs)).run_decompositions({})
+    return program
 
 
 @contextlib.contextmanager

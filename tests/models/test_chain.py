@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -16,11 +17,7 @@ from tests.space.spaces import tiny_space
 from tests.tiny import TINY
 
 FP16_MAX = 65504
-BLOCKS = {
-    block.key: block
-    for space in (tiny_space(), SearchSpace.from_dict(TINY))
-    for block in space_blocks(space)
-}
+BLOCKS = {block.key: block for space in (tiny_space(), SearchSpace.from_dict(TINY)) for block in space_blocks(space)}
 
 
 def outputs(block: Block, copies: int) -> torch.Tensor:
@@ -52,7 +49,7 @@ def test_each_copy_waits_for_the_one_before(block: Block) -> None:
         assert len([node for node in graph.nodes if "clamp" in str(node.target)]) == 2
         return
     module(first.requires_grad_(), *rest)
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         (gradient,) = torch.autograd.grad(after.sum(), before, retain_graph=True)
         assert gradient.isfinite().all()
         assert gradient.abs().max() > 0
@@ -61,7 +58,9 @@ def test_each_copy_waits_for_the_one_before(block: Block) -> None:
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=[block.kind for block in BLOCKS.values()])
 def test_no_tensor_has_more_than_five_dimensions(block: Block) -> None:
     made = chain_convertible(block, 2)
-    values = [node.meta["val"] for node in exported(made.module, made.inputs, "a test").graph.nodes if "val" in node.meta]
+    values = [
+        node.meta["val"] for node in exported(made.module, made.inputs, "a test").graph.nodes if "val" in node.meta
+    ]
     assert max(value.dim() for value in values if isinstance(value, torch.Tensor)) <= 5
 
 

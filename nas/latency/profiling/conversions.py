@@ -54,14 +54,18 @@ class Conversions:
 
     def load(self, name: str, make: Make) -> Executable:
         """Load a converted module; raises `OutOfMemoryError` where it, or its conversion, does not fit."""
-        note = self._note(name)
-        if note.is_file():
-            raise OutOfMemoryError(note.read_text(encoding="utf-8"))
+        self.require_memory(name)
         with memory_guard():
             if self.runtime.suffix is not None:
                 return self.runtime.load(self._path(name))
             module = make()
             return self.runtime.prepare(module.module, module.inputs, module.names, self.folder)
+
+    def require_memory(self, name: str) -> None:
+        """Raise `OutOfMemoryError` where a module could not be converted for want of memory."""
+        note = self._note(name)
+        if note.is_file():
+            raise OutOfMemoryError(note.read_text(encoding="utf-8"))
 
     def converted(self, name: str) -> bool:
         """Whether a module lies converted on disk."""

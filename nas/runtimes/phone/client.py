@@ -127,7 +127,7 @@ async def load(device: Any, compiled: Path, unit: str, patience: Patience) -> An
 
 
 def connected_device(identifier: str) -> Any:
-    """coremltools' description of a connected iPhone.
+    """The description that coremltools has of a connected iPhone.
 
     Raises:
         PhoneLostError: It is not connected.
@@ -158,7 +158,12 @@ def arguments(package: Path) -> Callable[[list[Array]], dict[str, Array]]:
     The client sends values in C order along with the strides that they had before.
     """
     types = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType
-    numpy_types = {types.FLOAT16: np.float16, types.FLOAT32: np.float32, types.DOUBLE: np.float64, types.INT32: np.int32}
+    numpy_types = {
+        types.FLOAT16: np.float16,
+        types.FLOAT32: np.float32,
+        types.DOUBLE: np.float64,
+        types.INT32: np.int32,
+    }
     inputs = load_spec(str(package)).description.input
     wanted = {item.name: numpy_types[item.type.multiArrayType.dataType] for item in inputs}
 

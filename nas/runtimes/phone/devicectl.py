@@ -87,10 +87,10 @@ def list_phones() -> tuple[Phone, ...]:
 
 
 def find_phone(name: str) -> Phone:
-    """The phone of a name, identifier or UDID, ready to be used.
+    """The phone of a name, identifier or UDID. It may be locked.
 
     Raises:
-        RuntimeUnavailableError: There is none, or it cannot be used; the message lists what is connected.
+        RuntimeUnavailableError: There is none, or it lets no developer in; the message lists what is connected.
     """
     phones = list_phones()
     phone = next((each for each in phones if name in (each.name, each.identifier, each.udid)), None)
@@ -98,9 +98,8 @@ def find_phone(name: str) -> Phone:
         connected = ", ".join(repr(each.name) for each in phones if each.connected) or "none"
         what = f"iPhone {name!r} is not connected (connected: {connected})"
         raise RuntimeUnavailableError(what, hint="plug it in and unlock it; nas devices says what this Mac sees")
-    obstacle = phone.obstacle()
-    if obstacle is not None:
-        raise RuntimeUnavailableError(f"iPhone {name!r} {obstacle}")
+    if phone.developer_mode is False:
+        raise RuntimeUnavailableError(f"iPhone {name!r} {phone.obstacle()}")
     return phone
 
 

@@ -104,7 +104,7 @@ class PhoneSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self.stop()
         self._runner.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -117,7 +117,7 @@ class PhoneSession:
         """
         from nas.runtimes.phone.client import BuildError, client_errors, connected_device, credentials
 
-        self._stop()
+        self.stop()
         device = connected_device(self.phone.identifier)
         signing = self.signing
         given = credentials(signing.development_team, signing.provisioning_profile, signing.bundle_identifier)
@@ -135,6 +135,12 @@ class PhoneSession:
     def alive(self) -> bool:
         """Whether the app runs: it goes with the cable, when the phone kills it, and when its owner does."""
         return self._device is not None and bool(self._device.session.is_alive())
+
+    def stop(self) -> None:
+        """End the app, with the models it has loaded."""
+        if self.alive():
+            self._device.session.stop()
+        self._device = None
 
     def load(self, package: Path, compute_unit: str) -> PhoneModel:
         """Compile a package here and load it there.
@@ -199,11 +205,6 @@ class PhoneSession:
         except (RuntimeError, ValueError) as error:
             raise ModelFailedError(f"Core ML cannot compile it: {' '.join(str(error).split())}") from error
 
-    def _stop(self) -> None:
-        if self.alive():
-            self._device.session.stop()
-        self._device = None
-
 
 def _work_folder() -> Path:
     """A folder for the app and for messages. The client quotes no name on its way to the shell."""
@@ -226,5 +227,7 @@ def _build_error(error: Exception, signing: Signing) -> RuntimeUnavailableError:
     said = lines[0].partition("error:")[2].strip() if lines else last_line(printed) or "it does not say why"
     hint = "name your team with --development-team ID (Xcode > Settings > Accounts shows it), see docs/iphone.md"
     if signing.development_team or signing.provisioning_profile:
-        hint = "check the team, the profile and the bundle identifier in Xcode > Settings > Accounts, see docs/iphone.md"
+        hint = (
+            "check the team, the profile and the bundle identifier in Xcode > Settings > Accounts, see docs/iphone.md"
+        )
     return RuntimeUnavailableError(f"Xcode cannot build the app for the phone: {said}", hint=hint)
