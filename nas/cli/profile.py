@@ -65,8 +65,8 @@ def profile(
 ) -> None:
     """Measure each distinct block of a search space once; run again, it goes on where it was interrupted.
 
-    Several at once on one table share the conversions; one of them measures. On an iPhone, blocks are measured in chains,
-    one after another, and --rounds, --max-seconds and --min-seconds mean nothing.
+    Several at once on one table share the conversions; one of them measures. On an iPhone, blocks are measured in
+    chains, one after another, and --rounds, --max-seconds and --min-seconds mean nothing.
     """
     from nas.errors import ConfigError
     from nas.latency import profile as profile_blocks

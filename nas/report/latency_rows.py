@@ -100,10 +100,11 @@ def table_cells(table: LatencyTable, blocks: Collection[Block] | None = None) ->
         Cells with a number for each block; `key_cells` says which key it stands for.
     """
     found, missing = _chosen(table, blocks)
-    placed = any(row.ops_on_cpu is not None for row in found)
-    shown = [_cells(row, table.metadata) | ({"runs on": placement_text(row)} if placed else {}) for row in found]
-    blank = dict.fromkeys((*_FIGURES, "runs on") if placed else _FIGURES)
-    shown += [{"kind": block.kind, **blank, "stopped": "not in the table"} for block in missing]
+    shown = [_cells(row, table.metadata) for row in found]
+    if any(row.ops_on_cpu is not None for row in found):  # a phone tells where blocks run, and no memory
+        shown = [_placed(cells, row) for cells, row in zip(shown, found, strict=True)]
+    blank: dict[str, Cell] = dict.fromkeys(shown[0] if shown else ("kind", *_FIGURES))
+    shown += [{**blank, "kind": block.kind, "stopped": "not in the table"} for block in missing]
     return [{"#": number, **cells} for number, cells in enumerate(shown, start=1)]
 
 
@@ -155,6 +156,10 @@ def _cells(row: LatencyRow, metadata: TableMetadata) -> dict[str, Cell]:
         None if row.memory_bytes is None else bytes_text(row.memory_bytes),
     )
     return {"kind": row.kind, **dict(zip(_FIGURES, figures, strict=True))}
+
+
+def _placed(cells: dict[str, Cell], row: LatencyRow) -> dict[str, Cell]:
+    return {name: cell for name, cell in cells.items() if name != "memory"} | {"runs on": placement_text(row)}
 
 
 def _counts(rows: Collection[LatencyRow]) -> str:

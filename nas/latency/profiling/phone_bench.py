@@ -92,14 +92,19 @@ class Bench:
         session: The session; its app is launched when it is first needed.
         package: Where the package of a chain lies.
         compute_unit: Where chains run.
+
+    Attributes:
+        interruptions: How often phone, app or answers were lost.
+        known_good: A chain that has run here; it tells a block that takes the app with it from a phone where no app
+            runs.
     """
 
     def __init__(self, session: PhoneSession, package: Callable[[BlockChain], Path], compute_unit: str) -> None:
         self.interruptions = 0
+        self.known_good: BlockChain | None = None
         self._session, self._package, self._compute_unit = session, package, compute_unit
         self._recovery = Recovery(session)
         self._loaded: dict[str, Loaded] = {}
-        self._answers = 0
 
     def load(self, chain: BlockChain) -> Loaded:
         """A chain, loaded and called once.
@@ -137,9 +142,9 @@ class Bench:
                 faults += self._recover(error, again=faults > 0)
                 logger.info("%s: %s", chain.name, error)
                 if faults >= self._session.patience.attempts:
-                    raise self._failure(error) from error
+                    raise self._failure(chain, error) from error
             else:
-                self._answered()
+                self._recovery.answered()
                 return result
 
     def _load(self, chain: BlockChain) -> Loaded:
@@ -151,14 +156,10 @@ class Bench:
         self._loaded[chain.name] = loaded
         return loaded
 
-    def _answered(self) -> None:
-        self._answers += 1
-        self._recovery.answered()
-
     def _recover(self, error: _Fault, *, again: bool) -> int:
         """Mend what can be mended; returns the faults to count."""
         if not isinstance(error, PhoneLostError):
-            self._answered()
+            self._recovery.answered()
             return 1
         self.interruptions += 1
         if isinstance(error, NoAnswerError) and again:
@@ -169,11 +170,17 @@ class Bench:
         phone_at_fault = self._recovery.restore()
         return int(started and not phone_at_fault)
 
-    def _failure(self, error: _Fault) -> NasError:
-        """What a block with too many faults is told: that it has failed, unless nothing else works either."""
-        if isinstance(error, PhoneLostError) and not self._answers:
+    def _failure(self, chain: BlockChain, error: _Fault) -> NasError:
+        """What is told of a chain with too many faults: that it has failed, unless nothing else works either."""
+        if isinstance(error, PhoneLostError) and not self._works_without(chain):
             hint = "unlock the phone, and trust the developer in Settings > General > VPN & Device Management"
             return PhoneGoneError(f"the app on the phone does not answer: {error.what}", hint=hint)
-        self._answers = 0
         status: Status = "out_of_memory" if isinstance(error, OutOfMemoryError) else "failed"
         return BlockFailedError(status, error.what)
+
+    def _works_without(self, chain: BlockChain) -> bool:
+        """Whether the phone answers for anything else than this chain; raises `PhoneGoneError` where it does not."""
+        if chain == self.known_good or self.known_good is None:
+            return False
+        self.call_ms(self.known_good)
+        return True

@@ -61,6 +61,7 @@ class ChainMeter:
         """
         self._convert(self._watch)
         self._bench.load(self._watch)
+        self._bench.known_good = self._watch
 
     def measure(self, block: Block) -> LatencyRow:
         """The row of a block; raises `PhoneGoneError` where the phone does not come back."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
 import time
 import uuid
 from collections.abc import Callable
@@ -42,6 +43,7 @@ _LOAD, _PREDICTION = "MLModelService.Load", "MLModelService.Prediction"
 _NOT_LOADED = "not currently loaded"
 _MEMORY_WORDS = ("memory", "allocate")
 _ILLEGIBLE_READS = 3
+_END_S = 5
 
 _T = TypeVar("_T")
 
@@ -150,6 +152,13 @@ def app_words(session: Any) -> str:
     with contextlib.suppress(OSError, ValueError):
         return last_line(session._process.stderr.read())
     return ""
+
+
+def end_app(session: Any) -> None:
+    """End an app, and close the pipes that the client leaves open."""
+    session.stop()
+    with contextlib.suppress(subprocess.TimeoutExpired, ValueError):
+        session._process.communicate(timeout=_END_S)
 
 
 def arguments(package: Path) -> Callable[[list[Array]], dict[str, Array]]:

@@ -138,9 +138,11 @@ class PhoneSession:
 
     def stop(self) -> None:
         """End the app, with the models it has loaded."""
-        if self.alive():
-            self._device.session.stop()
-        self._device = None
+        if self._device is not None:
+            from nas.runtimes.phone.client import end_app
+
+            end_app(self._device.session)
+            self._device = None
 
     def load(self, package: Path, compute_unit: str) -> PhoneModel:
         """Compile a package here and load it there.
