@@ -73,10 +73,12 @@ class Empty(nn.Module):
     """As little as a model can do: what a call of it takes is the call."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One sum."""
         return x + 1
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--noise", type=float, default=0.01, help="spread of a call, as a fraction (default: 0.01)")
     parser.add_argument("--max-copies", type=int, default=16, help="longest chain (default: 16)")
@@ -232,6 +234,7 @@ def faulty_job(
 
 
 def print_report(report: dict[str, Any]) -> None:
+    """Print what `measure` found."""
     print(f"{report['what']}; noise of a call {report['noise']:.1%}")
     print(f"{'block':<24}{'interval':>10}{'chains':>10}{'single':>10}{'ratio':>8}")
     for row in report["rows"]:

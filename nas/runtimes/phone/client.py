@@ -157,8 +157,11 @@ def app_words(session: Any) -> str:
 def end_app(session: Any) -> None:
     """End an app, and close the pipes that the client leaves open."""
     session.stop()
-    with contextlib.suppress(subprocess.TimeoutExpired, ValueError):
-        session._process.communicate(timeout=_END_S)
+    process = session._process
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_END_S)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()
 
 
 def arguments(package: Path) -> Callable[[list[Array]], dict[str, Array]]:
