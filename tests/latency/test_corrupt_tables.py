@@ -159,7 +159,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "empty": (content(lambda data: b""), "table.csv: line 1: not a latency table: there is no header"),
     "header only": (_lines(1), "table.csv: 0 rows where table.json says 5: it was cut short or edited; restore it"),
     "cut at a line end": (_lines(4), "table.csv: 3 rows where table.json says 5"),
-    "cut in the last line": (content(lambda data: data[:-30]), "table.csv: line 6: 7 values instead of 26"),
+    "cut in the last line": (content(lambda data: data[:-30]), "table.csv: line 6: 13 values instead of 26"),
     "cut in the last checksum": (content(lambda data: data[:-3]), mismatch(OVER_BUDGET_LINE, "wide[z]")),
     "cut before the last checksum": (content(lambda data: data[:-9]), "line 6, column checksum: empty"),
     "cut in a quoted key": (
@@ -174,8 +174,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "byte order mark": (content(lambda data: b"\xef\xbb\xbf" + data), "unknown column '\\ufeffkey'"),
     "NUL in a key": (content(lambda data: data.replace(b"linear[", b"lin\0ar[")), "table.csv: line 3, column key: "),
     "NUL in a number": (content(lambda data: data.replace(b",1.5,", b",1.\x005,")), "line 2, column latency_ms: "),
-    "zeros in place of the end": (content(lambda data: data[:-40] + bytes(40)), "table.csv: line 6: 3 values"),
-    "a block lost in the middle": (content(lambda data: data[:150] + data[230:]), "table.csv: line 2: not CSV: "),
+    "zeros in place of the end": (content(lambda data: data[:-40] + bytes(40)), "table.csv: line 6: 8 values"),
+    "a block lost in the middle": (content(lambda data: data[: data.index(b"\n") + 10] + data[data.index(b"\n") + 90 :]), "table.csv: line 2: not CSV: "),
     "a line lost": (
         content(lambda data: b"".join(data.splitlines(keepends=True)[::2])), "table.csv: 2 rows where table.json says",
     ),
