@@ -175,7 +175,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "NUL in a key": (content(lambda data: data.replace(b"linear[", b"lin\0ar[")), "table.csv: line 3, column key: "),
     "NUL in a number": (content(lambda data: data.replace(b",1.5,", b",1.\x005,")), "line 2, column latency_ms: "),
     "zeros in place of the end": (content(lambda data: data[:-40] + bytes(40)), "table.csv: line 6: 8 values"),
-    "a block lost in the middle": (content(lambda data: data[: data.index(b"\n") + 10] + data[data.index(b"\n") + 90 :]), "table.csv: line 2: not CSV: "),
+    "a block lost in the middle": (
+        content(lambda data: data[: data.index(b"\n") + 10] + data[data.index(b"\n") + 90 :]),
+        "table.csv: line 2: not CSV: ",
+    ),
     "a line lost": (
         content(lambda data: b"".join(data.splitlines(keepends=True)[::2])), "table.csv: 2 rows where table.json says",
     ),

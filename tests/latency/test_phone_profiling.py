@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import json
 import os
@@ -20,6 +21,7 @@ import pytest
 import yaml
 
 from nas.cli import main
+from nas.cli.profile import profile as profile_verb
 from nas.errors import RuntimeUnavailableError, TableError
 from nas.files import lock
 from nas.latency import (
@@ -269,6 +271,7 @@ class TestWholeJob:
 
 
 class TestInterruptions:
+    @pytest.mark.slow
     def test_a_killed_job_goes_on(
         self, unfinished: Callable[..., Path], phone: SimulatedPhone, go_on: Callable[..., LatencyTable]
     ) -> None:
@@ -301,6 +304,7 @@ class TestInterruptions:
         assert len(phone.calls("build")) == 1
         assert len(phone.calls("launch")) == 2
 
+    @pytest.mark.slow
     def test_a_cable_that_is_not(self, unfinished: Callable[..., Path], phone: SimulatedPhone, shared: Path) -> None:
         path = unfinished("norm_act", "time_embedding")
         before = path.read_bytes()
@@ -392,6 +396,7 @@ class TestBlocksThatFail:
 
 
 class TestHeat:
+    @pytest.mark.slow
     def test_what_was_measured_hot_is_measured_again(
         self, unfinished: Callable[..., Path], phone: SimulatedPhone, go_on: Callable[..., LatencyTable], chains: Path,
         space_of_phone: SearchSpace, caplog: pytest.LogCaptureFixture,
@@ -521,3 +526,10 @@ class TestDevices:
 
 def test_the_reference_is_a_block_of_the_space(finished: Finished, space_of_phone: SearchSpace) -> None:
     assert LatencyTable.load(finished.table).metadata.reference == reference_block(space_of_phone).key
+
+
+def test_options_have_the_defaults_of_the_library() -> None:
+    options = inspect.signature(profile_verb).parameters
+    for name in ("pairs", "max_pairs", "max_copies", "cool_down_s", "interval_percent", "drift_percent"):
+        assert options[name].default == getattr(PhoneProtocol(), name)
+    assert options["wait_s"].default == Patience().lost_s

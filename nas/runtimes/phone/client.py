@@ -44,6 +44,7 @@ _NOT_LOADED = "not currently loaded"
 _MEMORY_WORDS = ("memory", "allocate")
 _ILLEGIBLE_READS = 3
 _END_S = 5
+_FIRST_POLL = 16
 
 _T = TypeVar("_T")
 
@@ -84,7 +85,7 @@ class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
             await asyncio.sleep(self._patience.poll_s)
 
     async def _receive(self, identifier: str, name: str, limit_s: float) -> Any:
-        deadline, illegible = time.monotonic() + limit_s, 0
+        deadline, illegible, pause_s = time.monotonic() + limit_s, 0, self._patience.poll_s / _FIRST_POLL
         while True:
             try:
                 return await asyncio.to_thread(self.socket.receive, identifier)
@@ -96,7 +97,8 @@ class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
             self._require_app()
             if illegible >= _ILLEGIBLE_READS or time.monotonic() > deadline:
                 raise NoAnswerError(f"no answer to {name} within {limit_s:g} s: {problem}")
-            await asyncio.sleep(self._patience.poll_s)
+            await asyncio.sleep(pause_s)  # most answers come at once, loads of large models take minutes
+            pause_s = min(2 * pause_s, self._patience.poll_s)
 
     def _require_app(self) -> None:
         session = self.socket.device.session

@@ -11,7 +11,7 @@ class Patience(StrictModel):
     """How long to wait for a phone, in seconds.
 
     Args:
-        poll_s: Between two looks whether there is an answer.
+        poll_s: Between two looks whether there is an answer, at most; the first ones follow faster.
         send_s: For a request to reach the phone.
         answer_s: For an answer.
         load_s: For a model to load: the first time, the phone compiles it.
