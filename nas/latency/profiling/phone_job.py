@@ -124,8 +124,10 @@ class _PhoneJob:
         with progress_bar("profiling blocks", len(self.blocks), len(self.blocks) - len(missing)) as advance:
             for _ in range(_PASSES):
                 for block in missing:
+                    new = block not in recorder.table
                     recorder.save(meter.measure(block), meter.reference)
-                    advance(block.kind)
+                    if new:
+                        advance(block.kind)
                 rows = recorder.table.rows
                 missing = [each for each in self.blocks if recorder.fell_into_drift(rows[each.key], meter.reference)]
 

@@ -20,9 +20,9 @@ import json
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import coremltools
 import numpy as np
@@ -45,8 +45,6 @@ _MEMORY_WORDS = ("memory", "allocate")
 _ILLEGIBLE_READS = 3
 _END_S = 5
 _FIRST_POLL = 16
-
-_T = TypeVar("_T")
 
 
 class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
@@ -189,7 +187,7 @@ def arguments(package: Path) -> Callable[[list[Array]], dict[str, Array]]:
 
 
 @contextlib.contextmanager
-def client_errors() -> Any:
+def client_errors() -> Iterator[None]:
     """Turn what the client raises about devicectl into `PhoneLostError`."""
     try:
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Sequence
@@ -19,8 +18,6 @@ from nas.runtimes.phone.devicectl import Phone, last_line
 from nas.runtimes.phone.errors import ModelFailedError, PhoneLostError
 from nas.runtimes.phone.patience import Patience
 from nas.runtimes.phone.placement import Placement
-
-logger = logging.getLogger("nas")
 
 _NS_PER_MS = 1e6
 _T = TypeVar("_T")
