@@ -92,7 +92,8 @@ class PhoneSession:
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
-        from coremltools.models.ml_program.experimental import remote_device  # noqa: F401 - before a folder is made
+        with quiet("coremltools"):  # it remarks on other libraries' versions
+            import nas.runtimes.phone.client  # noqa: F401 - before a folder is made
 
         self._folder = _work_folder()
         self._runner.__enter__()
