@@ -326,7 +326,7 @@ class TestInterruptions:
     ) -> None:  # fmt: skip
         path = unfinished("norm_act")
         phone.lock()
-        with meanwhile(phone, "build", 1, (0.5, phone.unlock)):
+        with meanwhile(phone, "info", 3, (0, phone.unlock)):
             found = go_on(path)
         assert found.metadata.complete
         assert "is locked: unlock it" in caplog.text
