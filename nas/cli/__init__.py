@@ -12,6 +12,7 @@ import typer
 
 from nas.cli import (
     data,
+    devices,
     distill,
     export,
     front,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 
 app.add_typer(space.app, name="space")
+app.command("devices")(devices.devices)
 app.command("profile")(profile.profile)
 app.add_typer(latency.app, name="latency")
 app.add_typer(data.app, name="data")

@@ -151,6 +151,8 @@ def predict(
     emit_table(title, [_prediction_cells(row) for row in rows])
     if fitted is None and metadata.estimate is not None:
         typer.echo(basis_text(metadata.estimate))
+    elif metadata.of_phone:
+        typer.echo(f"{NO_FIT}; whole networks are not measured on a phone yet")
     elif fitted is None:
         typer.echo(f"{NO_FIT}; find out with: nas latency fit {space} --table {table}")
     else:

@@ -1,25 +1,40 @@
-"""`nas profile`: measure the blocks of a search space on this machine."""
+"""`nas profile`: measure the blocks of a search space, on this machine or on an iPhone."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json
 from nas.cli._latency import (
-    DeviceOption,
+    BundleOption,
+    ComputeUnitOption,
+    CoolDownOption,
+    CopiesOption,
     DriftOption,
     IntervalOption,
+    MaxPairsOption,
+    PairsOption,
+    PatienceOption,
+    ProfiledDeviceOption,
+    ProvisioningOption,
     RoundsOption,
     RuntimeOption,
     SecondsOption,
     SpanOption,
     TableToWrite,
+    TargetOption,
+    TeamOption,
     ThreadsOption,
     protocol,
 )
+from nas.cli._phone import profile_on_phone, signing
+
+if TYPE_CHECKING:
+    from nas.latency import LatencyTable
+    from nas.space import SearchSpace
 
 
 def profile(
@@ -27,7 +42,7 @@ def profile(
     table: TableToWrite,
     runtime: RuntimeOption = "onnxruntime",
     threads: ThreadsOption = None,
-    device: DeviceOption = None,
+    device: ProfiledDeviceOption = None,
     rounds: RoundsOption = 30,
     interval_percent: IntervalOption = 1.0,
     max_seconds: SecondsOption = 3.0,
@@ -36,27 +51,66 @@ def profile(
     memory_budget_bytes: Annotated[
         int | None, typer.Option(min=1, help="Do not measure blocks that need more memory than this.")
     ] = None,
+    compute_unit: ComputeUnitOption = None,
+    deployment_target: TargetOption = None,
+    development_team: TeamOption = None,
+    provisioning_profile: ProvisioningOption = None,
+    bundle_identifier: BundleOption = None,
+    pairs: PairsOption = 6,
+    max_pairs: MaxPairsOption = 48,
+    max_copies: CopiesOption = 32,
+    cool_down_s: CoolDownOption = 20.0,
+    wait_s: PatienceOption = 900.0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure each distinct block of a search space once; run again, it goes on where it was interrupted.
 
-    Several at once on one table share the conversions; one of them measures.
+    Several at once on one table share the conversions; one of them measures. On an iPhone, blocks are measured in
+    chains, one after another, and --rounds, --max-seconds and --min-seconds mean nothing.
     """
+    from nas.errors import ConfigError
     from nas.latency import profile as profile_blocks
-    from nas.latency import space_blocks
-    from nas.report.latency_rows import outcome_lines, table_data
     from nas.runtimes import get_runtime
     from nas.space import SearchSpace
 
-    how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
-    loaded, chosen = SearchSpace.load(space), get_runtime(runtime, threads=threads)
+    options = {"threads": threads, "compute_unit": compute_unit, "deployment_target": deployment_target}
+    loaded, chosen = SearchSpace.load(space), get_runtime(runtime, **options)
     began = time.perf_counter()
-    found = profile_blocks(loaded, chosen, table, device=device, protocol=how, memory_budget_bytes=memory_budget_bytes)
-    elapsed_s = time.perf_counter() - began
-    blocks = space_blocks(loaded)
+    if runtime == "coreml" and device is not None:
+        if memory_budget_bytes is not None:
+            raise ConfigError("a phone does not report memory", hint="leave out --memory-budget-bytes")
+        found = profile_on_phone(
+            loaded,
+            device,
+            table,
+            chosen,
+            signing=signing(development_team, provisioning_profile, bundle_identifier),
+            protocol={
+                "pairs": pairs,
+                "max_pairs": max_pairs,
+                "interval_percent": interval_percent,
+                "drift_percent": drift_percent,
+                "max_copies": max_copies,
+                "cool_down_s": cool_down_s,
+            },
+            wait_s=wait_s,
+        )
+    else:
+        how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
+        found = profile_blocks(
+            loaded, chosen, table, device=device, protocol=how, memory_budget_bytes=memory_budget_bytes
+        )
+    _report(found, loaded, time.perf_counter() - began, as_json=as_json)
+
+
+def _report(table: LatencyTable, space: SearchSpace, elapsed_s: float, *, as_json: bool) -> None:
+    from nas.latency import space_blocks
+    from nas.report.latency_rows import outcome_lines, table_data
+
+    blocks = space_blocks(space)
     if as_json:
-        emit_json({"table": str(table), "elapsed_s": elapsed_s, **table_data(found, blocks)})
+        emit_json({"table": str(table.where), "elapsed_s": elapsed_s, **table_data(table, blocks)})
         return
-    for line in outcome_lines(found, blocks):
+    for line in outcome_lines(table, blocks):
         typer.echo(line)
-    typer.echo(f"{table} is complete; this run took {elapsed_s:.0f} s")
+    typer.echo(f"{table.where} is complete; this run took {elapsed_s:.0f} s")

@@ -2,6 +2,7 @@
 
 from nas.latency.estimating.chips import PHONES, Phone, get_phone
 from nas.latency.estimating.estimator import Estimator, estimate_table
+from nas.latency.measuring.chains import PhoneProtocol
 from nas.latency.measuring.protocol import Protocol, Timing
 from nas.latency.measuring.rounds import Timings, measure
 from nas.latency.measuring.statistics import Summary, summarise
@@ -25,6 +26,7 @@ from nas.latency.prediction.settings import FastestSetting, fastest_settings, se
 from nas.latency.profiling.job import JobState, job_states, profile, space_blocks
 from nas.latency.profiling.loading import reference_block
 from nas.latency.profiling.networks import PlanTimings, convert_plans, measure_plans
+from nas.latency.profiling.phone_job import profile_phone
 from nas.latency.tables.comparing import RowDifference, compare_tables
 from nas.latency.tables.gaps import fill_gaps
 from nas.latency.tables.merging import MergeResult, Superseded, merge_tables
@@ -54,6 +56,7 @@ __all__ = [
     "MergeResult",
     "NetworkCheck",
     "Phone",
+    "PhoneProtocol",
     "PipelineLatency",
     "PlanTimings",
     "Protocol",
@@ -90,6 +93,7 @@ __all__ = [
     "merge_tables",
     "metadata_path",
     "profile",
+    "profile_phone",
     "reference_block",
     "samples_path",
     "setting_text",

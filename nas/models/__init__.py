@@ -1,6 +1,7 @@
 """Torch modules: temporal layers, the network of one architecture, the supernet, codecs and text encoders."""
 
 from nas.models.blocks import build_module, example_inputs
+from nas.models.chain import Chain
 from nas.models.codecs import Codec, make_codec
 from nas.models.costs import (
     NetworkCost,
@@ -18,6 +19,7 @@ from nas.models.text import TextEncoder, make_text_encoder
 from nas.models.video_model import Generation, VideoModel
 
 __all__ = [
+    "Chain",
     "Codec",
     "Generation",
     "NetworkCost",

@@ -97,7 +97,7 @@ def _draw_refused(axes: Axes, row: int, column: int, found: LatencyRow) -> None:
     axes.add_patch(
         Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="white", edgecolor=FAINT, hatch="////", linewidth=0)
     )
-    text = {"out_of_memory": "out of\nmemory", "over_memory_budget": "over\nbudget"}[found.status]
+    text = {"out_of_memory": "out of\nmemory", "over_memory_budget": "over\nbudget", "failed": "failed"}[found.status]
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=INK, bbox=box)
 

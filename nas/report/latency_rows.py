@@ -48,10 +48,18 @@ def interval_percent(row: LatencyRow) -> float | None:
 
 def refusal_text(row: LatencyRow, metadata: TableMetadata) -> str:
     """Why a row has no latency, in a few words."""
+    if row.status == "failed":
+        return f"failed: {row.reason}"
     if row.status == "out_of_memory":
         return "out of memory"
     budget = "" if metadata.memory_budget_bytes is None else f" of {bytes_text(metadata.memory_budget_bytes)}"
     return f"over the memory budget{budget}"
+
+
+def placement_text(row: LatencyRow) -> str | None:
+    """Where a block's operations run, by their number, e.g. `NE 92% GPU 8%`; `None` where that is not known."""
+    shares = {"NE": row.ops_on_neural_engine, "GPU": row.ops_on_gpu, "CPU": row.ops_on_cpu}
+    return " ".join(f"{engine} {share:.0%}" for engine, share in shares.items() if share) or None
 
 
 def table_facts(table: LatencyTable) -> dict[str, str]:
@@ -73,6 +81,7 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
         and f"takes {cell_text(metadata.call_overhead_ms)} ms beside its blocks",
         "estimates": metadata.estimate and basis_text(metadata.estimate),
         "protocol": _pairs(metadata.protocol),
+        "a call beside its blocks": metadata.call_overhead_ms and f"{cell_text(metadata.call_overhead_ms)} ms",
         "reference block": _reference(metadata),
         "measured": _period(metadata),
         "processors allowed": metadata.affinity and ", ".join(map(str, metadata.affinity)),
@@ -95,8 +104,10 @@ def table_cells(table: LatencyTable, blocks: Collection[Block] | None = None) ->
     """
     found, missing = _chosen(table, blocks)
     shown = [_cells(row, table.metadata) for row in found]
-    blank = dict.fromkeys(_FIGURES)
-    shown += [{"kind": block.kind, **blank, "stopped": "not in the table"} for block in missing]
+    if any(row.ops_on_cpu is not None for row in found):  # a phone tells where blocks run, and no memory
+        shown = [_placed(cells, row) for cells, row in zip(shown, found, strict=True)]
+    blank: dict[str, Cell] = dict.fromkeys(shown[0] if shown else ("kind", *_FIGURES))
+    shown += [{**blank, "kind": block.kind, "stopped": "not in the table"} for block in missing]
     return [{"#": number, **cells} for number, cells in enumerate(shown, start=1)]
 
 
@@ -148,6 +159,10 @@ def _cells(row: LatencyRow, metadata: TableMetadata) -> dict[str, Cell]:
         None if row.memory_bytes is None else bytes_text(row.memory_bytes),
     )
     return {"kind": row.kind, **dict(zip(_FIGURES, figures, strict=True))}
+
+
+def _placed(cells: dict[str, Cell], row: LatencyRow) -> dict[str, Cell]:
+    return {name: cell for name, cell in cells.items() if name != "memory"} | {"runs on": placement_text(row)}
 
 
 def _counts(rows: Collection[LatencyRow]) -> str:

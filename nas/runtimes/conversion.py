@@ -76,7 +76,7 @@ def exported(module: nn.Module, inputs: Sequence[torch.Tensor], target: str) -> 
     """
     with evaluating(module), quiet("torch.export"), conversion_errors(target, module):
         program: ExportedProgram = torch.export.export(module, tuple(inputs)).run_decompositions({})
-        return program
+    return program
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nas.models import PlanModule, build_module, example_inputs
+from nas.models import Chain, PlanModule, build_module, example_inputs
 from nas.space import Block, Plan
 
 
@@ -26,6 +26,16 @@ def block_convertible(block: Block, *, seed: int = 0) -> Convertible:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build_module(block)
+        disturb(module)
+    return Convertible(module, example_inputs(block, seed=seed), names)
+
+
+def chain_convertible(block: Block, copies: int, *, seed: int = 0) -> Convertible:
+    """So many copies of a block in a row with random weights, all different; one copy is `block_convertible`."""
+    names = tuple(spec.name for spec in block.inputs)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = Chain(block, copies)
         disturb(module)
     return Convertible(module, example_inputs(block, seed=seed), names)
 

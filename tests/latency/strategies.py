@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nas.latency.measuring.stretches import Stretch
 from nas.latency.tables.metadata import TableMetadata
-from nas.latency.tables.rows import LatencyRow
+from nas.latency.tables.rows import PLACEMENT, LatencyRow
 
 text = st.text(st.characters(codec="utf-8"), min_size=1)
 line = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
@@ -37,8 +37,20 @@ def measured_rows(draw: st.DrawFn, keys: st.SearchStrategy[str] = line) -> Laten
         key=draw(keys), kind=draw(line), latency_ms=latency, ci_low_ms=low, ci_high_ms=high, median_ms=median,
         p90_ms=p90, samples=draw(st.integers(1, 10**6)), stopped=draw(st.sampled_from(["precise", "time"])),
         drift_percent=draw(st.floats(0, 1e6)), memory_bytes=draw(memory), provenance="measured",
-        measured_at=draw(moments),
+        measured_at=draw(moments), package_bytes=draw(st.none() | st.integers(1, 2**40)),
+        load_ms=draw(st.none() | milliseconds), psnr_db=draw(st.none() | st.floats(-100, 200)),
+        max_abs_error=draw(st.none() | st.floats(0, 1e6)), **draw(placements()),
     )  # fmt: skip
+
+
+@st.composite
+def placements(draw: st.DrawFn) -> dict[str, float]:
+    """Shares by column: of operations, of their cost, of both, or of none."""
+    found = {}
+    for names in draw(st.sampled_from([(), (PLACEMENT[:3],), (PLACEMENT[3:],), (PLACEMENT[:3], PLACEMENT[3:])])):
+        counts = draw(st.lists(st.integers(0, 100), min_size=3, max_size=3).filter(any))
+        found |= {name: count / sum(counts) for name, count in zip(names, counts, strict=True)}
+    return found
 
 
 def rows(keys: st.SearchStrategy[str] = line) -> st.SearchStrategy[LatencyRow]:
@@ -60,7 +72,16 @@ def rows(keys: st.SearchStrategy[str] = line) -> st.SearchStrategy[LatencyRow]:
         provenance=st.just("measured"),
         measured_at=st.none() | moments,
     )
-    return measured_rows(keys) | estimated | unusable
+    failed = st.builds(
+        LatencyRow,
+        key=keys,
+        kind=line,
+        status=st.just("failed"),
+        reason=line,
+        provenance=st.just("measured"),
+        measured_at=moments,
+    )
+    return measured_rows(keys) | estimated | unusable | failed
 
 
 metadata = st.builds(

@@ -159,7 +159,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "empty": (content(lambda data: b""), "table.csv: line 1: not a latency table: there is no header"),
     "header only": (_lines(1), "table.csv: 0 rows where table.json says 5: it was cut short or edited; restore it"),
     "cut at a line end": (_lines(4), "table.csv: 3 rows where table.json says 5"),
-    "cut in the last line": (content(lambda data: data[:-30]), "table.csv: line 6: 7 values instead of 15"),
+    "cut in the last line": (content(lambda data: data[:-30]), "table.csv: line 6: 13 values instead of 26"),
     "cut in the last checksum": (content(lambda data: data[:-3]), mismatch(OVER_BUDGET_LINE, "wide[z]")),
     "cut before the last checksum": (content(lambda data: data[:-9]), "line 6, column checksum: empty"),
     "cut in a quoted key": (
@@ -174,18 +174,21 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "byte order mark": (content(lambda data: b"\xef\xbb\xbf" + data), "unknown column '\\ufeffkey'"),
     "NUL in a key": (content(lambda data: data.replace(b"linear[", b"lin\0ar[")), "table.csv: line 3, column key: "),
     "NUL in a number": (content(lambda data: data.replace(b",1.5,", b",1.\x005,")), "line 2, column latency_ms: "),
-    "zeros in place of the end": (content(lambda data: data[:-40] + bytes(40)), "table.csv: line 6: 3 values"),
-    "a block lost in the middle": (content(lambda data: data[:150] + data[230:]), "table.csv: line 2: not CSV: "),
+    "zeros in place of the end": (content(lambda data: data[:-40] + bytes(40)), "table.csv: line 6: 8 values"),
+    "a block lost in the middle": (
+        content(lambda data: data[: data.index(b"\n") + 10] + data[data.index(b"\n") + 90 :]),
+        "table.csv: line 2: not CSV: ",
+    ),
     "a line lost": (
         content(lambda data: b"".join(data.splitlines(keepends=True)[::2])), "table.csv: 2 rows where table.json says",
     ),
-    "a blank line": (content(lambda data: data.replace(b"\nbig", b"\n\nbig")), "line 5: 0 values instead of 15"),
+    "a blank line": (content(lambda data: data.replace(b"\nbig", b"\n\nbig")), "line 5: 0 values instead of 26"),
     "a line that stands twice": (
         content(lambda data: data + data.splitlines(keepends=True)[LINEAR_LINE - 1]),
         f"table.csv: line 7: key '{LINEAR}' stands twice; remove one of them",
     ),
     "semicolons": (content(lambda data: data.replace(b",", b";")), "line 1: not a latency table: unknown column 'key;"),
-    "decimal commas": (content(lambda data: data.replace(b"7.5", b"7,5")), "line 4: 16 values instead of 15"),
+    "decimal commas": (content(lambda data: data.replace(b"7.5", b"7,5")), "line 4: 27 values instead of 26"),
     "a quote that is not closed": (
         content(lambda data: data.replace(b"\nlinear", b'\n"linear')), "table.csv: line 3: not CSV: ",
     ),
@@ -206,8 +209,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         f"line 1: not a latency table: unknown column 'latency_us'; the columns are {','.join(COLUMNS)}; "
         "times are in milliseconds",
     ),
-    "an extra value": (fields(LINEAR_LINE, lambda row: [*row, "7"]), "line 3: 16 values instead of 15"),
-    "a missing value": (fields(LINEAR_LINE, lambda row: row[:-1]), "line 3: 14 values instead of 15"),
+    "an extra value": (fields(LINEAR_LINE, lambda row: [*row, "7"]), "line 3: 27 values instead of 26"),
+    "a missing value": (fields(LINEAR_LINE, lambda row: row[:-1]), "line 3: 25 values instead of 26"),
     # Impossible values.
     "NaN": (cells(CONV_LINE, latency_ms="nan"), "line 2, column latency_ms: Input should be a finite number, got"),
     "infinity": (cells(CONV_LINE, p90_ms="inf"), "line 2, column p90_ms: Input should be a finite number, got 'inf'"),
@@ -255,6 +258,22 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "out of memory with samples": (
         cells(OUT_OF_MEMORY_LINE, samples="3"), "line 5: a row of status out_of_memory has no samples",
     ),
+    "failed without a reason": (
+        cells(OUT_OF_MEMORY_LINE, status="failed"), "line 5: a row of status failed needs reason",
+    ),
+    "ok with a reason": (cells(CONV_LINE, reason="none"), "line 2: a measured row has no reason"),
+    "out of memory with a place": (
+        cells(OUT_OF_MEMORY_LINE, ops_on_cpu="1"), "line 5: a row of status out_of_memory has no ops_on_cpu",
+    ),
+    "published with a place": (
+        cells(PUBLISHED_LINE, ops_on_cpu="1"), "line 4: a row of provenance published has no ops_on_cpu",
+    ),
+    "more than one whole": (
+        cells(CONV_LINE, ops_on_neural_engine="0.5", ops_on_gpu="0.5", ops_on_cpu="0.5"),
+        "line 2: ops_on_neural_engine, ops_on_gpu and ops_on_cpu do not make 1",
+    ),
+    "a part of a place": (cells(CONV_LINE, cost_on_gpu="1"), "cost_on_gpu and cost_on_cpu do not make 1"),
+    "more than all": (cells(CONV_LINE, ops_on_cpu="1.5"), "column ops_on_cpu: Input should be less than or equal to 1"),
     "over the budget without memory": (
         cells(OVER_BUDGET_LINE, memory_bytes=""), "line 6: a row of status over_memory_budget needs memory_bytes",
     ),

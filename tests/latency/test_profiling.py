@@ -134,6 +134,7 @@ def test_a_profile_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed
                 sampled.setdefault(key, []).extend(samples)
         assert all(sampled[key][: len(samples)] == samples for key, samples in before.items()), "samples were lost"
     finished = profile(space, get_runtime("onnxruntime"), path, protocol=QUICK)
+    assert all((row.package_bytes or 0) > 100 for row in finished.rows.values())
     assert finished.metadata.complete
     assert finished.rows.keys() == undisturbed
     assert LatencyTable.load(path) == finished

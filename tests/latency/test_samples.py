@@ -90,5 +90,12 @@ def test_a_stretch_with_fewer_blocks_keeps_the_order_of_the_rest() -> None:
     assert list(part.stretch.sequence_ms) == [0.1, 3.0, 2.0, 0.3, 2.1]
 
 
+def test_copies_in_chains_stay_with_their_block(log: SampleLog) -> None:
+    whole = record(a=(1.0, 1.1), b=(2.0, 2.1)).model_copy(update={"copies": {"a": (1, 8), "b": (1, 16)}})
+    log.append(whole)
+    assert log.read()[-1] == whole
+    assert whole.only(["b"]).copies == {"b": (1, 16)}
+
+
 def test_the_file_stands_beside_the_table() -> None:
     assert samples_path("tables/phone.csv") == Path("tables/phone.samples.jsonl")

@@ -106,6 +106,10 @@ def test_a_missing_block_names_its_key_and_the_command(space: SearchSpace, table
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        (
+            {"status": "failed", "reason": "conv is not supported"},
+            "could not be measured: conv is not supported; take it out of the search space",
+        ),
         ({"status": "out_of_memory"}, "ran out of memory when it was measured; take it out of the search space"),
         (
             {"status": "over_memory_budget", "memory_bytes": 5000},
@@ -153,7 +157,8 @@ def test_the_files_are_what_the_format_says(good: Path) -> None:
     header, row = good.read_text().splitlines()
     assert header == (
         "key,kind,status,latency_ms,ci_low_ms,ci_high_ms,median_ms,p90_ms,samples,stopped,drift_percent,"
-        "memory_bytes,provenance,measured_at,checksum"
+        "memory_bytes,package_bytes,load_ms,ops_on_neural_engine,ops_on_gpu,ops_on_cpu,cost_on_neural_engine,"
+        "cost_on_gpu,cost_on_cpu,psnr_db,max_abs_error,reason,provenance,measured_at,checksum"
     )
     *cells, checksum = next(csv.reader([row]))
     known = json.loads(good.with_suffix(".json").read_text())

@@ -55,3 +55,14 @@ def test_a_table_that_was_never_saved_has_no_samples_file(tmp_path: Path) -> Non
     assert table_data(kept)["samples_file"] is None
     (tmp_path / "a.samples.jsonl").write_text("")
     assert table_data(kept)["samples_file"] == str(tmp_path / "a.samples.jsonl")
+
+
+def test_places_stand_where_they_are_known() -> None:
+    placed = measured("a", 3.0, NOON, ops_on_neural_engine=0.75, ops_on_gpu=0.0, ops_on_cpu=0.25)
+    failed = LatencyRow(key="b", kind="conv", status="failed", reason="too large", provenance="measured")
+    table = LatencyTable(TableMetadata(device="a phone", runtime="coreml")).add([placed, failed])
+    cells = table_cells(table)
+    assert [row["runs on"] for row in cells] == ["NE 75% CPU 25%", None]
+    assert cells[1]["stopped"] == "failed: too large"
+    assert "memory" not in cells[0]
+    assert "runs on" not in table_cells(table.add([measured("a", 3.0, NOON)]))[0]

@@ -17,6 +17,9 @@ from scipy import stats
 STATISTIC = "evened p25"
 """Name of the statistic that stands for a latency, as tables record it."""
 
+CHAIN_STATISTIC = "chain difference median"
+"""Name of the one that tables of phones record; see `nas.latency.measuring.chains`."""
+
 QUANTILE = 0.25
 CONFIDENCE = 0.95
 
@@ -26,7 +29,7 @@ class Summary:
     """What is known of one call's latency, in milliseconds.
 
     Args:
-        latency_ms: 25th percentile.
+        latency_ms: 25th percentile, or what other quantile was asked for.
         ci_low_ms: Lower end of its 95% confidence interval.
         ci_high_ms: Upper end.
         median_ms: Median.
@@ -47,19 +50,23 @@ class Summary:
         return 50 * (self.ci_high_ms - self.ci_low_ms) / self.latency_ms
 
 
-def summarise(samples_ms: Sequence[float] | NDArray[np.float64]) -> Summary:
+def summarise(samples_ms: Sequence[float] | NDArray[np.float64], quantile: float = QUANTILE) -> Summary:
     """Summarise at least one sample.
 
     The interval lies between two order statistics, whose ranks enclose the quantile with a probability that the
     binomial distribution gives whatever the samples' own distribution is (Conover, Practical Nonparametric
     Statistics, 3.2). It takes samples as independent; where a machine is slow for seconds on end, they are not,
     which is why stretches of drift are left out before. With few samples the lower end is the least of them.
+
+    Args:
+        samples_ms: The samples.
+        quantile: What of them the latency is, from 0 to 0.5.
     """
     ordered = np.sort(np.asarray(samples_ms, dtype=np.float64))
     number = len(ordered)
-    latency_ms, median_ms, p90_ms = np.quantile(ordered, (QUANTILE, 0.5, 0.9))
+    latency_ms, median_ms, p90_ms = np.quantile(ordered, (quantile, 0.5, 0.9))
     tail = (1 - CONFIDENCE) / 2
-    low, high = stats.binom.ppf([tail, 1 - tail], number, QUANTILE).astype(int)
+    low, high = stats.binom.ppf([tail, 1 - tail], number, quantile).astype(int)
     # The quantile itself lies inside whatever the rounding of ranks does to the ends.
     ci_low_ms = min(ordered[max(low - 1, 0)], latency_ms)
     ci_high_ms = max(ordered[min(high, number - 1)], latency_ms)

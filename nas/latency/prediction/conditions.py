@@ -22,9 +22,15 @@ def matching_runtime(table: LatencyTable, runtime: Runtime | None) -> Runtime:
         runtime: The runtime that was asked for; the table's own when `None`.
 
     Raises:
-        TableError: The table is of another machine, of other settings, or of another statistic.
+        TableError: The table is of a phone, of another machine, of other settings, or of another statistic.
         RuntimeUnavailableError: The runtime cannot measure here.
     """
+    if table.metadata.of_phone:
+        raise TableError(
+            "measured on a phone, where nas measures blocks and no whole networks yet",
+            where=table.where,
+            hint="predictions from it are sums of blocks and of what each call takes beside them, without a fit",
+        )
     runtime = runtime or table_runtime(table)
     require_available(runtime)
     metadata = table.metadata

@@ -51,7 +51,7 @@ def usable_space(space: SearchSpace, table: LatencyTable) -> tuple[SearchSpace, 
         table: What is known of its blocks on the device.
 
     Returns:
-        The space without the candidates whose block ran out of memory or was over the memory budget, or that
+        The space without the candidates whose block ran out of memory, was over the memory budget or failed, or that
         compute the same as a faster one, and those candidates in the order of the network. The space's fingerprint
         is that of the whole one.
 
@@ -63,7 +63,7 @@ def usable_space(space: SearchSpace, table: LatencyTable) -> tuple[SearchSpace, 
     lost = {slot.id: [each for each in removed if each.slot == slot.id] for slot in space.slots}
     for slot in space.slots:
         if len(lost[slot.id]) == len(slot.candidates):
-            hint = f"give {slot.id} another candidate, such as `{NONE}`, or profile where there is more memory"
+            hint = f"give {slot.id} another candidate, such as `{NONE}`, or profile where its blocks can run"
             raise _nothing_runs(space, table, "; ".join(map(str, lost[slot.id])), hint)
     return space.without({name: [each.candidate for each in gone] for name, gone in lost.items()}), removed
 
@@ -74,7 +74,7 @@ def _check_common_blocks(space: SearchSpace, table: LatencyTable) -> None:
     for node in nodes:
         reason = None if node.slot else _obstacle(node.block, table)
         if reason is not None:
-            hint = "profile where there is more memory, or make the video or the network smaller"
+            hint = "profile where it can run, or make the video or the network smaller"
             raise _nothing_runs(space, table, reason, hint)
 
 

@@ -54,18 +54,33 @@ class Conversions:
 
     def load(self, name: str, make: Make) -> Executable:
         """Load a converted module; raises `OutOfMemoryError` where it, or its conversion, does not fit."""
-        note = self._note(name)
-        if note.is_file():
-            raise OutOfMemoryError(note.read_text(encoding="utf-8"))
+        self.require_memory(name)
         with memory_guard():
             if self.runtime.suffix is not None:
                 return self.runtime.load(self._path(name))
             module = make()
             return self.runtime.prepare(module.module, module.inputs, module.names, self.folder)
 
+    def require_memory(self, name: str) -> None:
+        """Raise `OutOfMemoryError` where a module could not be converted for want of memory."""
+        note = self._note(name)
+        if note.is_file():
+            raise OutOfMemoryError(note.read_text(encoding="utf-8"))
+
     def converted(self, name: str) -> bool:
         """Whether a module lies converted on disk."""
         return self.runtime.suffix is not None and self._path(name).exists()
+
+    def package_bytes(self, name: str) -> int | None:
+        """Size of a converted module on disk, weights in files beside it included; `None` where there is no file."""
+        if not self.converted(name):
+            return None
+        ours = (file for file in self._path(name).parent.rglob("*") if file.is_file() and file.suffix != ".lock")
+        return sum(file.stat().st_size for file in ours)
+
+    def path(self, name: str) -> Path:
+        """Where a converted module lies, or would."""
+        return self._path(name)
 
     def remove(self) -> None:
         """Remove the folder with everything in it."""

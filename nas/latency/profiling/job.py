@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from nas.errors import RuntimeUnavailableError, TableError
+from nas.errors import RuntimeUnavailableError
 from nas.files import lock
 from nas.latency.measuring.protocol import Protocol
 from nas.latency.measuring.rounds import measure, warn_if_busy
+from nas.latency.profiling.continuing import table_to_go_on_with
 from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.loading import Group, groups, reference_block, too_large
 from nas.latency.profiling.recorder import Recorder
-from nas.latency.tables.metadata import TableMetadata, metadata_path
+from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.rows import LatencyRow
 from nas.latency.tables.samples import SampleLog, samples_path
 from nas.latency.tables.table import LatencyTable
@@ -31,8 +32,8 @@ from nas.space import Block, SearchSpace
 
 logger = logging.getLogger("nas")
 
-JobState = Literal["waiting", "converted", "sampled", "measured", "out_of_memory", "over_memory_budget"]
-"""Where a block stands: untouched, converted, partly measured, or done in one of three ways."""
+JobState = Literal["waiting", "converted", "sampled", "measured", "out_of_memory", "over_memory_budget", "failed"]
+"""Where a block stands: untouched, converted, partly measured, or done in one of four ways."""
 
 
 def space_blocks(space: SearchSpace) -> tuple[Block, ...]:
@@ -121,18 +122,7 @@ class _Job:
 
     def open(self) -> LatencyTable:
         """The table to go on with: the one on disk if its conditions are these, else a new one."""
-        wanted = self._conditions()
-        if not self.path.is_file():
-            return LatencyTable(wanted, where=self.path)
-        table = LatencyTable.load(self.path)
-        for name, value in wanted.identity().items():
-            found = getattr(table.metadata, name)
-            if found != value:
-                raise TableError(
-                    f"{name} is {found!r}, this run has {value!r}",
-                    where=metadata_path(self.path),
-                    hint="choose another file for --table",
-                )
+        table = table_to_go_on_with(self.path, self._conditions())
         if table.metadata.versions != versions():
             logger.warning("%s was begun with other versions of the system or the libraries", self.path)
         return table
@@ -204,7 +194,7 @@ class _Job:
         if row is None:
             return False
         over = (row.memory_bytes or 0) > (self.memory_budget_bytes or float("inf"))
-        return row.status == "out_of_memory" or over == (row.status == "over_memory_budget")
+        return row.status in ("out_of_memory", "failed") or over == (row.status == "over_memory_budget")
 
     def _conditions(self) -> TableMetadata:
         settings = self.runtime.settings

@@ -30,6 +30,7 @@ class Group:
         calls: The blocks that can be timed, by key.
         blocks: All blocks of the group, by key.
         memory_bytes: What the runtime says each of them needs; `None` where it does not say.
+        package_bytes: Size of each of them on disk; `None` where the runtime has no files.
         refused: Why a block cannot be timed: `out_of_memory` or `over_memory_budget`.
     """
 
@@ -37,6 +38,7 @@ class Group:
     calls: dict[str, Call] = field(default_factory=dict)
     blocks: dict[str, Block] = field(default_factory=dict)
     memory_bytes: dict[str, int | None] = field(default_factory=dict)
+    package_bytes: dict[str, int | None] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -93,6 +95,7 @@ def too_large(group: Group) -> Iterable[LatencyRow]:
                 "kind": group.blocks[key].kind,
                 "status": status,
                 "memory_bytes": group.memory_bytes[key],
+                "package_bytes": group.package_bytes[key],
                 "provenance": "measured",
                 "measured_at": now,
             }
@@ -103,6 +106,7 @@ def _add(group: Group, block: Block, conversions: Conversions, memory_budget_byt
     """Load a block into a group; returns the bytes it holds from now on."""
     group.blocks[block.key] = block
     group.memory_bytes[block.key] = None
+    group.package_bytes[block.key] = conversions.package_bytes(block.key)
     try:
         call, memory_bytes = load_call(block, conversions)
     except OutOfMemoryError:

@@ -66,6 +66,7 @@ class Recorder:
             stopped=found.stopped,
             drift_percent=found.drift_percent,
             memory_bytes=self.group.memory_bytes[key],
+            package_bytes=self.group.package_bytes[key],
             provenance="measured",
             measured_at=now,
         )

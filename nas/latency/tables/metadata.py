@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, Positive
 
 from nas.errors import ConfigError, TableError
 from nas.files import StrictModel, fingerprint, parse, read_json, write_json
-from nas.latency.measuring.statistics import STATISTIC
+from nas.latency.measuring.statistics import CHAIN_STATISTIC, STATISTIC
 from nas.runtimes import RuntimeSettings, cpu_model, versions
 
 SCHEMA_VERSION: Literal[3] = 3
@@ -50,7 +50,7 @@ class TableMetadata(StrictModel):
         compute_unit: Where it runs.
         threads: Processor threads.
         opset: Set of operations converted to.
-        cpu: The machine's processor, as the system names it.
+        cpu: The machine's processor, as the system names it; of a phone, its model.
         versions: Versions of the system and the libraries.
         statistic: What `latency_ms` is of the samples.
         spaces: Names of the search spaces profiled into the table.
@@ -60,11 +60,13 @@ class TableMetadata(StrictModel):
         load_average: Highest load of the machine, over one minute, before a stretch of measuring; likewise.
         memory_budget_bytes: Blocks that need more are not measured; `None` without a budget.
         reference: Key of the block that was measured again and again to watch the machine.
-        reference_ms: What it took when the machine was at its best; compare it to see how the machine is now.
+        reference_ms: What it took when the machine was at its best; compare it to see how the machine is now. On a
+            phone, what a chain of `REFERENCE_COPIES` of it took.
         call_overhead_ms: What one call of a whole network takes beside its blocks, where the blocks' latencies leave
             that out; `None` where each of them holds what a call of its own takes.
         estimate: What estimates rest on; `None` where there are none.
-        protocol: How finely it was measured: the fields of `nas.latency.measuring.protocol.Protocol`.
+        protocol: How finely it was measured: the fields of `nas.latency.measuring.protocol.Protocol`, or of
+            `nas.latency.measuring.chains.PhoneProtocol`.
         began_at: When measuring began.
         ended_at: When it ended, or was last interrupted.
         rows: Number of rows; `LatencyTable.save` writes it.
@@ -105,6 +107,11 @@ class TableMetadata(StrictModel):
         """The device as people are to read it, who must not take an extrapolation for more than it is."""
         extrapolated = self.estimate is not None and self.estimate.extrapolated
         return f"{self.device} (extrapolated)" if extrapolated else self.device
+
+    @property
+    def of_phone(self) -> bool:
+        """Whether the latencies were measured on a phone, through chains of blocks."""
+        return self.statistic == CHAIN_STATISTIC
 
     def identity(self) -> dict[str, Any]:
         """What must agree for latencies to stand in one table."""

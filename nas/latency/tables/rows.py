@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import AwareDatetime, Field, NonNegativeInt
+from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, PositiveInt
 
 from nas.errors import TableError
 from nas.files import StrictModel, fingerprint, read_text, write_text
@@ -22,7 +22,7 @@ from nas.latency.measuring.protocol import Stopped
 
 Provenance = Literal["measured", "estimated", "published"]
 
-Status = Literal["ok", "out_of_memory", "over_memory_budget"]
+Status = Literal["ok", "out_of_memory", "over_memory_budget", "failed"]
 
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Text without control characters: line ends inside a value do not survive every program that opens a CSV."""
@@ -31,21 +31,28 @@ Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 Percent = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-_FIGURES = ("latency_ms", "ci_low_ms", "ci_high_ms", "median_ms", "p90_ms", "samples", "stopped", "drift_percent")
-_MEASURED = (*_FIGURES, "measured_at")
+Share = Annotated[float, Field(ge=0, le=1)]
+
+_NEEDED = ("latency_ms", "ci_low_ms", "ci_high_ms", "median_ms", "p90_ms", "samples", "stopped", "drift_percent")
+_MEASURED = (*_NEEDED, "measured_at")
+PLACEMENT = tuple(f"{what}_on_{engine}" for what in ("ops", "cost") for engine in ("neural_engine", "gpu", "cpu"))
+"""The columns that say where a block runs."""
+_ROUNDING = 1e-6
+_OPTIONAL = ("load_ms", "psnr_db", "max_abs_error", *PLACEMENT)
 
 
 class LatencyRow(StrictModel):
     """Latency of one block, in milliseconds per call at batch 1, or why it has none.
 
-    A measured row has every figure. An estimated or published one has its latency, and may have its memory. A row
-    that is not `ok` has no figure at all: the block cannot run there.
+    A measured row has every figure up to `drift_percent`, and of the others what its runtime can tell. An estimated or
+    published one has its latency, and may have its sizes. A row that is not `ok` has no figure but sizes: the block
+    cannot run there.
 
     Args:
         key: The block's key.
         kind: The block's kind.
         status: `ok`; `out_of_memory` where the block did not fit into memory; `over_memory_budget` where it was
-            left out because it needs more than the budget.
+            left out because it needs more than the budget; `failed` where converter or device refused it.
         latency_ms: The figure predictions are made of; when measured, the statistic that the metadata names.
         ci_low_ms: Lower end of its 95% confidence interval, when measured.
         ci_high_ms: Upper end.
@@ -55,6 +62,20 @@ class LatencyRow(StrictModel):
         stopped: Why measuring ended, see `nas.latency.measuring.protocol.Timing`.
         drift_percent: How far the machine had slowed down meanwhile, see there.
         memory_bytes: Peak memory of one call, weights included, where the runtime reports it.
+        package_bytes: Size of the converted block on disk; `None` for a runtime that has no files.
+        load_ms: What loading it took, where the runtime tells.
+        ops_on_neural_engine: Share of its operations, from 0 to 1, that the device's plan puts on the Neural Engine;
+            `None` where no plan is known. With the next two it makes 1.
+        ops_on_gpu: Share of its operations on the GPU.
+        ops_on_cpu: Share of its operations on the processor.
+        cost_on_neural_engine: The same by estimated cost: what the plan estimates that these operations cost, as a
+            share of the whole. An estimate of the system's, no measurement.
+        cost_on_gpu: Share of the estimated cost on the GPU.
+        cost_on_cpu: Share of the estimated cost on the processor.
+        psnr_db: How close one call on the device came to torch with the same weights and inputs, in dB; see
+            `nas.runtimes.Parity`. `None` where it was not compared, and where there was no difference at all.
+        max_abs_error: Largest absolute difference of the same comparison.
+        reason: Why the block failed, in a line; may stand beside `out_of_memory`, too.
         provenance: Where the figures come from.
         measured_at: When it was measured.
     """
@@ -71,6 +92,17 @@ class LatencyRow(StrictModel):
     stopped: Stopped | None = None
     drift_percent: Percent | None = None
     memory_bytes: NonNegativeInt | None = None
+    package_bytes: PositiveInt | None = None
+    load_ms: Milliseconds | None = None
+    ops_on_neural_engine: Share | None = None
+    ops_on_gpu: Share | None = None
+    ops_on_cpu: Share | None = None
+    cost_on_neural_engine: Share | None = None
+    cost_on_gpu: Share | None = None
+    cost_on_cpu: Share | None = None
+    psnr_db: FiniteFloat | None = None
+    max_abs_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    reason: Line | None = None
     provenance: Provenance
     measured_at: AwareDatetime | None = None
 
@@ -82,11 +114,12 @@ class LatencyRow(StrictModel):
     @pydantic.model_validator(mode="after")
     def _has_what_its_status_says(self) -> LatencyRow:
         if not self.usable:
-            needed = ("memory_bytes",) if self.status == "over_memory_budget" else ()
-            return self._holds(f"a row of status {self.status}", needed, _FIGURES)
+            needed = {"over_memory_budget": ("memory_bytes",), "failed": ("reason",)}.get(self.status, ())
+            return self._holds(f"a row of status {self.status}", needed, (*_NEEDED, *_OPTIONAL))
         if self.provenance != "measured":
-            return self._holds(f"a row of provenance {self.provenance}", ("latency_ms",), _MEASURED[1:])
-        return self._holds("a measured row", _MEASURED, ())._in_order()
+            foreign = (*_MEASURED[1:], *_OPTIONAL, "reason")
+            return self._holds(f"a row of provenance {self.provenance}", ("latency_ms",), foreign)
+        return self._holds("a measured row", _MEASURED, ("reason",))._in_order()._whole()
 
     def _holds(self, what: str, needed: Sequence[str], foreign: Sequence[str]) -> LatencyRow:
         missing = [name for name in needed if not self._given(name)]
@@ -105,6 +138,13 @@ class LatencyRow(StrictModel):
             values = [getattr(self, name) for name in names]
             if values != sorted(values):
                 raise ValueError(f"{names[0]}, {names[1]} and {names[2]} are not in rising order")
+        return self
+
+    def _whole(self) -> LatencyRow:
+        for names in (PLACEMENT[:3], PLACEMENT[3:]):
+            shares = [getattr(self, name) for name in names]
+            if shares != [None] * 3 and (None in shares or abs(sum(shares) - 1) > _ROUNDING):
+                raise ValueError(f"{names[0]}, {names[1]} and {names[2]} do not make 1")
         return self
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import pydantic
-from pydantic import AwareDatetime, Field, NonNegativeInt, model_validator
+from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt, model_validator
 
 from nas.errors import TableError
 from nas.files import StrictModel, read_text, storage_errors, write_text
@@ -33,6 +33,8 @@ class SampleRecord(StrictModel):
         reference_ms: Its calls.
         samples_ms: The calls of each block, by key.
         order: See `Stretch`.
+        copies: On a phone, how many copies of a block there were in its calls, which came in turn: in the first, in the
+            second, and so on from the start. Empty where calls are of blocks alone.
     """
 
     measured_at: AwareDatetime
@@ -41,6 +43,7 @@ class SampleRecord(StrictModel):
     reference_ms: _Samples
     samples_ms: dict[str, _Samples]
     order: tuple[NonNegativeInt, ...]
+    copies: dict[str, tuple[PositiveInt, ...]] = {}
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -62,6 +65,7 @@ class SampleRecord(StrictModel):
         update = {
             "samples_ms": {key: self.samples_ms[key] for key in kept},
             "order": tuple(turns[turn] for turn in self.order if turn in turns),
+            "copies": {key: self.copies[key] for key in kept if key in self.copies},
         }
         return self.model_copy(update=update)
 

@@ -106,10 +106,13 @@ class LatencyTable:
         """
         row = self.rows.get(block.key)
         if row is None:
-            command = f"nas profile {space} --runtime {self.metadata.runtime} --table {self.where or 'FILE'}"
+            options = f"--runtime {self.metadata.runtime}" + (" --device PHONE" if self.metadata.of_phone else "")
+            command = f"nas profile {space} {options} --table {self.where or 'FILE'}"
             raise TableError(f"no latency for block {block.key}", where=self.where, hint=f"measure it with: {command}")
         if not row.usable:
-            hint = "take it out of the search space, or profile into a new file where it may use more memory"
+            hint = "take it out of the search space, or profile into a new file " + (
+                "to try again" if row.status == "failed" else "where it may use more memory"
+            )
             raise TableError(f"block {row.key} {self._reason(row)}", where=self.where, hint=hint)
         return row
 
@@ -124,6 +127,8 @@ class LatencyTable:
         return max(1, round(self.latency_ms(block, space=space) * _NS_PER_MS))
 
     def _reason(self, row: LatencyRow) -> str:
+        if row.status == "failed":
+            return f"could not be measured: {row.reason}"
         if row.status == "out_of_memory":
             return "ran out of memory when it was measured"
         budget = self.metadata.memory_budget_bytes

@@ -1,0 +1,46 @@
+"""`nas profile --runtime coreml --device NAME`, once its options are parsed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.latency import LatencyTable
+    from nas.runtimes import Runtime
+    from nas.runtimes.phone import Signing
+    from nas.space import SearchSpace
+
+
+def signing(team: str | None, profile: str | None, bundle: str | None) -> Signing:
+    """How the app is signed; raises `ConfigError` for what cannot be."""
+    from nas.errors import ConfigError
+    from nas.runtimes.phone import Signing
+
+    if team is not None and profile is not None:
+        hint = "a profile belongs to a team already: leave one of them out"
+        raise ConfigError("--development-team and --provisioning-profile exclude each other", hint=hint)
+    if profile is not None and bundle is None:
+        hint = "name the app that the profile is for with --bundle-identifier"
+        raise ConfigError("--provisioning-profile needs --bundle-identifier", hint=hint)
+    return Signing(team, profile, bundle)
+
+
+def profile_on_phone(
+    space: SearchSpace,
+    device: str,
+    table: Path,
+    runtime: Runtime,
+    *,
+    signing: Signing,
+    protocol: dict[str, Any],
+    wait_s: float,
+) -> LatencyTable:
+    """See `nas.latency.profile_phone`; raises `ConfigError` for impossible options."""
+    from nas.files import parse
+    from nas.latency import PhoneProtocol, profile_phone
+    from nas.runtimes.phone import Patience
+
+    how = parse(protocol, PhoneProtocol, where="options")
+    patience = parse({"lost_s": wait_s}, Patience, where="options")
+    return profile_phone(space, device, table, runtime=runtime, signing=signing, protocol=how, patience=patience)

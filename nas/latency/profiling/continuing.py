@@ -1,0 +1,29 @@
+"""Going on with a table that an earlier run has begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.errors import TableError
+from nas.latency.tables.metadata import TableMetadata, metadata_path
+from nas.latency.tables.table import LatencyTable
+
+
+def table_to_go_on_with(path: Path, wanted: TableMetadata) -> LatencyTable:
+    """The table on disk if its conditions are the wanted ones, else, where there is no file, a new one.
+
+    Raises:
+        TableError: The table there was measured under other conditions, or is damaged.
+    """
+    if not path.is_file():
+        return LatencyTable(wanted, where=path)
+    table = LatencyTable.load(path)
+    for name, value in wanted.identity().items():
+        found = getattr(table.metadata, name)
+        if found != value:
+            raise TableError(
+                f"{name} is {found!r}, this run has {value!r}",
+                where=metadata_path(path),
+                hint="choose another file for --table",
+            )
+    return table

@@ -1,0 +1,186 @@
+"""Chains of blocks on a phone: loaded where they are called, and loaded again after whatever goes wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from nas.errors import NasError, OutOfMemoryError
+from nas.latency.tables.rows import Status
+from nas.models import example_inputs
+from nas.runtimes import Array, Convertible, chain_convertible, to_arrays
+from nas.runtimes.phone import (
+    ModelFailedError,
+    NoAnswerError,
+    PhoneGoneError,
+    PhoneLostError,
+    PhoneModel,
+    PhoneSession,
+    Placement,
+    Prediction,
+    Recovery,
+)
+from nas.space import Block
+
+logger = logging.getLogger("nas")
+
+_T = TypeVar("_T")
+_Fault = PhoneLostError | ModelFailedError | OutOfMemoryError
+
+
+class BlockFailedError(NasError):
+    """A block cannot be measured on this phone.
+
+    Args:
+        status: What its row says.
+        reason: Why, in a line.
+    """
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Status = status
+
+
+@dataclass(frozen=True)
+class BlockChain:
+    """So many copies of a block in a row."""
+
+    block: Block
+    copies: int
+
+    @property
+    def name(self) -> str:
+        """What it is called among conversions: all that decides what is in the package."""
+        return f"{self.block.key} x{self.copies}"
+
+    @property
+    def make(self) -> Callable[[], Convertible]:
+        """Makes its module with example inputs."""
+        return partial(chain_convertible, self.block, self.copies)
+
+    def inputs(self) -> list[Array]:
+        """Its example inputs."""
+        return to_arrays(example_inputs(self.block))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A chain on the phone.
+
+    Args:
+        model: The model.
+        inputs: What it is called with.
+        first: Its first call after loading, which is slower than others and counts for nothing but its output.
+    """
+
+    model: PhoneModel
+    inputs: list[Array]
+    first: Prediction
+
+
+class Bench:
+    """Calls chains on a phone, and brings phone, app and models back where they are lost.
+
+    A fault counts against the chain it happened to, unless the phone was away or locked. A chain with
+    `Patience.attempts` faults in one request has failed.
+
+    Args:
+        session: The session; its app is launched when it is first needed.
+        package: Where the package of a chain lies.
+        compute_unit: Where chains run.
+
+    Attributes:
+        interruptions: How often phone, app or answers were lost.
+        known_good: A chain that has run here; it tells a block that takes the app with it from a phone where no app
+            runs.
+    """
+
+    def __init__(self, session: PhoneSession, package: Callable[[BlockChain], Path], compute_unit: str) -> None:
+        self.interruptions = 0
+        self.known_good: BlockChain | None = None
+        self._session, self._package, self._compute_unit = session, package, compute_unit
+        self._recovery = Recovery(session)
+        self._loaded: dict[str, Loaded] = {}
+
+    def load(self, chain: BlockChain) -> Loaded:
+        """A chain, loaded and called once.
+
+        Raises:
+            BlockFailedError: It cannot be.
+            PhoneGoneError: The phone did not come back.
+        """
+        return self._ask(chain, lambda loaded: loaded)
+
+    def call_ms(self, chain: BlockChain) -> float:
+        """What one call of a chain takes; raises as `load`."""
+        return self._ask(chain, lambda loaded: self._session.predict(loaded.model, loaded.inputs).duration_ms)
+
+    def placement(self, chain: BlockChain) -> Placement:
+        """Where the operations of a chain run; raises as `load`."""
+        return self._ask(chain, lambda loaded: self._session.placement(loaded.model))
+
+    def unload(self, chain: BlockChain) -> None:
+        """Forget a chain; where the phone does not take notice, the app has it until it ends."""
+        loaded = self._loaded.pop(chain.name, None)
+        if loaded is None:
+            return
+        try:
+            self._session.unload(loaded.model)
+        except (PhoneLostError, ModelFailedError, OutOfMemoryError) as error:
+            logger.info("%s stays loaded: %s", chain.name, error)
+
+    def _ask(self, chain: BlockChain, action: Callable[[Loaded], _T]) -> _T:
+        faults = 0
+        while True:
+            try:
+                result = action(self._loaded.get(chain.name) or self._load(chain))
+            except (PhoneLostError, ModelFailedError, OutOfMemoryError) as error:
+                faults += self._recover(error, again=faults > 0)
+                logger.info("%s: %s", chain.name, error)
+                if faults >= self._session.patience.attempts:
+                    raise self._failure(chain, error) from error
+            else:
+                self._recovery.answered()
+                return result
+
+    def _load(self, chain: BlockChain) -> Loaded:
+        if not self._session.alive():
+            raise PhoneLostError("the app is not there")
+        model = self._session.load(self._package(chain), self._compute_unit)
+        inputs = chain.inputs()
+        loaded = Loaded(model, inputs, self._session.predict(model, inputs))
+        self._loaded[chain.name] = loaded
+        return loaded
+
+    def _recover(self, error: _Fault, *, again: bool) -> int:
+        """Mend what can be mended; returns the faults to count."""
+        if not isinstance(error, PhoneLostError):
+            self._recovery.answered()
+            return 1
+        self.interruptions += 1
+        if isinstance(error, NoAnswerError) and again:
+            self._session.stop()  # an app that is asked in vain twice does not listen
+        started = self._session.launches > 0
+        if not isinstance(error, NoAnswerError) or not self._session.alive():
+            self._loaded.clear()
+        phone_at_fault = self._recovery.restore()
+        return int(started and not phone_at_fault)
+
+    def _failure(self, chain: BlockChain, error: _Fault) -> NasError:
+        """What is told of a chain with too many faults: that it has failed, unless nothing else works either."""
+        if isinstance(error, PhoneLostError) and not self._works_without(chain):
+            hint = "unlock the phone, and trust the developer in Settings > General > VPN & Device Management"
+            return PhoneGoneError(f"the app on the phone does not answer: {error.what}", hint=hint)
+        status: Status = "out_of_memory" if isinstance(error, OutOfMemoryError) else "failed"
+        return BlockFailedError(status, error.what)
+
+    def _works_without(self, chain: BlockChain) -> bool:
+        """Whether the phone answers for anything else than this chain; raises `PhoneGoneError` where it does not."""
+        if chain == self.known_good or self.known_good is None:
+            return False
+        self.call_ms(self.known_good)
+        return True

@@ -1,0 +1,214 @@
+"""One block on a phone: its two chains, pair after pair, beside a reference that tells when the phone throttles."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import numpy as np
+import torch
+
+from nas.errors import OutOfMemoryError, RuntimeUnavailableError
+from nas.latency.measuring.chains import (
+    REFERENCE_COPIES,
+    Pairs,
+    PhoneProtocol,
+    best_level,
+    chain_length,
+    settled,
+)
+from nas.latency.measuring.protocol import Timing
+from nas.latency.profiling.conversions import Conversions, Make
+from nas.latency.profiling.phone_bench import Bench, BlockChain, BlockFailedError, Loaded
+from nas.latency.profiling.phone_recorder import PhoneRecorder, now
+from nas.latency.tables.rows import PLACEMENT, LatencyRow
+from nas.runtimes import compare
+from nas.space import Block
+
+logger = logging.getLogger("nas")
+
+
+class ChainMeter:
+    """Measures blocks one after another.
+
+    Args:
+        bench: Calls chains.
+        conversions: Where chains are converted.
+        recorder: Where samples go.
+        protocol: How finely to measure.
+        reference: The block that watches the phone.
+    """
+
+    def __init__(
+        self, bench: Bench, conversions: Conversions, recorder: PhoneRecorder, protocol: PhoneProtocol, reference: Block
+    ) -> None:
+        self._bench, self._conversions, self._recorder = bench, conversions, recorder
+        self._protocol, self._watch = protocol, BlockChain(reference, REFERENCE_COPIES)
+        self._cool_downs = 0
+        self._last_look: tuple[int, float] | None = None
+
+    @property
+    def reference(self) -> str:
+        """Key of the block that watches the phone."""
+        return self._watch.block.key
+
+    def start(self) -> None:
+        """Load the reference.
+
+        Raises:
+            BlockFailedError: It cannot be measured on this phone.
+            PhoneGoneError: The phone did not come back.
+        """
+        self._convert(self._watch)
+        self._bench.load(self._watch)
+        self._bench.known_good = self._watch
+
+    def measure(self, block: Block) -> LatencyRow:
+        """The row of a block; raises `PhoneGoneError` where the phone does not come back."""
+        self._cool_downs = 0
+        short = BlockChain(block, 1)
+        chains = [short]
+        try:
+            self._convert(short)
+            loaded = self._bench.load(short)
+            long = BlockChain(block, self._copies(short))
+            chains.append(long)
+            self._convert(long)
+            placement = self._placement(short)
+            found = self._until_settled(block.key, short, long)
+        except BlockFailedError as error:
+            return _failed(block, error)
+        finally:
+            for chain in chains:
+                if chain != self._watch:
+                    self._bench.unload(chain)
+        size = self._conversions.package_bytes(short.name)
+        return _row(block, found, loaded, {"package_bytes": size, **placement, **_parity(short, loaded)})
+
+    def _convert(self, chain: BlockChain) -> None:
+        make: Make = chain.make
+        try:
+            self._conversions.convert({chain.name: make}, lambda _: None)
+            self._conversions.require_memory(chain.name)
+        except OutOfMemoryError as error:
+            raise BlockFailedError("out_of_memory", error.what) from error
+        except RuntimeUnavailableError as error:
+            raise BlockFailedError("failed", error.what) from error
+
+    def _copies(self, short: BlockChain) -> int:
+        """Length of the long chain: as before in an interrupted run, else by a first look at the block."""
+        earlier = self._recorder.parts(short.block.key)
+        if earlier:
+            return earlier[-1].copies[1]
+        size, call_ms = self._conversions.package_bytes(short.name), self._recorder.call_overhead_ms() or 0.0
+        return chain_length(self._bench.call_ms(short), call_ms, size, self._protocol)
+
+    def _placement(self, short: BlockChain) -> dict[str, float]:
+        """Where the block runs, by column; nothing where the phone does not tell: latencies do not hang on it."""
+        try:
+            found = self._bench.placement(short)
+        except BlockFailedError as error:
+            logger.warning("the phone does not tell where %s runs: %s", short.block.key, error)
+            return {}
+        shares = {f"ops_on_{engine}": share for engine, share in (found.ops or {}).items()}
+        shares |= {f"cost_on_{engine}": share for engine, share in (found.cost or {}).items()}
+        assert shares.keys() <= set(PLACEMENT)
+        return shares
+
+    def _until_settled(self, key: str, short: BlockChain, long: BlockChain) -> Timing:
+        while True:
+            parts, best_ms = self._recorder.parts(key), best_level(self._recorder.levels_ms(self.reference))
+            found = settled(parts, best_ms, self._protocol)
+            if found is not None:
+                return found
+            before_ms = self._cool_reference_ms(best_ms)
+            pairs = [self._pair(short, long) for _ in range(self._protocol.pairs_between)]
+            after_ms = self._look_ms(best_ms)
+            short_ms, long_ms = zip(*pairs, strict=True)
+            self._recorder.append(
+                key, self.reference, Pairs((before_ms, after_ms), short_ms, long_ms, (1, long.copies))
+            )
+
+    def _pair(self, short: BlockChain, long: BlockChain) -> tuple[float, float]:
+        """A call of each, with nothing in between: what was interrupted may have met two different phones."""
+        while True:
+            interruptions = self._bench.interruptions
+            for chain in (short, long):
+                self._bench.load(chain)
+            pair = self._bench.call_ms(short), self._bench.call_ms(long)
+            if self._bench.interruptions == interruptions:
+                return pair
+
+    def _cool_reference_ms(self, best_ms: float) -> float:
+        """What the reference takes now, after having let the phone cool down where that is needed."""
+        if self._last_look is not None and self._last_look[0] == self._bench.interruptions:
+            level_ms = self._last_look[1]
+        else:
+            level_ms = self._look_ms(best_ms)
+        while self._hot(level_ms, best_ms) and self._cool_downs < self._protocol.cool_downs:
+            pause_s = min(self._protocol.cool_down_s * 2**self._cool_downs, self._protocol.max_cool_down_s)
+            slower = 100 * (level_ms / best_ms - 1)
+            logger.warning("the phone is %.0f%% slower than at its best; it cools down for %.0f s", slower, pause_s)
+            self._cool_downs += 1
+            time.sleep(pause_s)
+            level_ms = self._look_ms(best_ms)
+        return level_ms
+
+    def _look_ms(self, best_ms: float) -> float:
+        """What the reference takes now; a single slow call is no drift, so that it is called again then."""
+        level_ms = self._bench.call_ms(self._watch)
+        if self._hot(level_ms, best_ms):
+            level_ms = min(level_ms, self._bench.call_ms(self._watch))
+        self._last_look = (self._bench.interruptions, level_ms)
+        return level_ms
+
+    def _hot(self, level_ms: float, best_ms: float) -> bool:
+        return level_ms > best_ms * (1 + self._protocol.drift_percent / 100)
+
+
+def _row(block: Block, found: Timing, loaded: Loaded, facts: dict[str, object]) -> LatencyRow:
+    summary = found.summary
+    return LatencyRow.model_validate(
+        {
+            "key": block.key,
+            "kind": block.kind,
+            "latency_ms": summary.latency_ms,
+            "ci_low_ms": summary.ci_low_ms,
+            "ci_high_ms": summary.ci_high_ms,
+            "median_ms": summary.median_ms,
+            "p90_ms": summary.p90_ms,
+            "samples": summary.samples,
+            "stopped": found.stopped,
+            "drift_percent": found.drift_percent,
+            "load_ms": loaded.model.load_ms,
+            "provenance": "measured",
+            "measured_at": now(),
+            **facts,
+        }
+    )
+
+
+def _failed(block: Block, error: BlockFailedError) -> LatencyRow:
+    reason = "".join(character if character.isprintable() else " " for character in error.what).strip()
+    return LatencyRow(
+        key=block.key,
+        kind=block.kind,
+        status=error.status,
+        reason=reason or "no reason was given",
+        provenance="measured",
+        measured_at=now(),
+    )
+
+
+def _parity(short: BlockChain, loaded: Loaded) -> dict[str, float]:
+    """How close the phone's output is to torch's, by column; nothing where they are equal, or not finite."""
+    made = short.make()
+    with torch.inference_mode():
+        reference = made.module.eval()(*made.inputs).numpy()
+    output = loaded.first.output
+    if not np.isfinite(output).all():
+        logger.warning("the phone's output of %s is not finite: fp16 ends at 65504", short.block.key)
+        return {}
+    parity = compare(output, reference)
+    found = {"max_abs_error": parity.max_abs_error}
+    return found | ({"psnr_db": parity.psnr_db} if np.isfinite(parity.psnr_db) else {})

@@ -1,0 +1,169 @@
+"""The profiling job on a phone: every distinct block of a search space, through one app, across whatever goes wrong.
+
+What local measuring does with thousands of calls in turn, a phone does not allow: each call is a round trip of seconds.
+So a block is measured in chains (`nas.latency.measuring.chains`), one block after another, in a few dozen calls.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from nas.errors import ConfigError, RuntimeUnavailableError
+from nas.files import lock
+from nas.latency.measuring.chains import PhoneProtocol
+from nas.latency.measuring.statistics import CHAIN_STATISTIC
+from nas.latency.profiling.continuing import table_to_go_on_with
+from nas.latency.profiling.conversions import Conversions
+from nas.latency.profiling.job import space_blocks
+from nas.latency.profiling.loading import reference_block
+from nas.latency.profiling.phone_bench import Bench, BlockFailedError
+from nas.latency.profiling.phone_chain import ChainMeter
+from nas.latency.profiling.phone_recorder import PhoneRecorder
+from nas.latency.tables.metadata import TableMetadata
+from nas.latency.tables.table import LatencyTable
+from nas.progress import progress_bar
+from nas.runtimes import Runtime, get_runtime, versions
+from nas.runtimes.phone import Patience, Phone, PhoneGoneError, PhoneSession, Signing, find_phone
+from nas.space import Block, SearchSpace
+
+logger = logging.getLogger("nas")
+
+_PASSES = 3
+"""Times that all blocks are gone through: rows that fell into drift, as shown later, are measured again."""
+
+
+def profile_phone(
+    space: SearchSpace,
+    device: str,
+    table_path: str | Path,
+    *,
+    runtime: Runtime | None = None,
+    signing: Signing | None = None,
+    protocol: PhoneProtocol | None = None,
+    patience: Patience | None = None,
+) -> LatencyTable:
+    """Measure every block of a space on a connected iPhone that the table at `table_path` does not hold yet.
+
+    Each row is on disk as soon as it is settled, and each stretch of samples before: whatever ends the job, the next
+    call with the same arguments goes on. A block that cannot be measured has a row that says why.
+
+    Args:
+        space: The search space.
+        device: Name, identifier or UDID of the phone.
+        table_path: The table's CSV file; metadata and raw samples go beside it.
+        runtime: The Core ML runtime, whose settings say what is converted to and where it runs.
+        signing: How the app on the phone is signed.
+        protocol: How finely to measure.
+        patience: How long to wait for the phone.
+
+    Returns:
+        The complete table.
+
+    Raises:
+        RuntimeUnavailableError: The phone cannot be reached, the app cannot be built, or the phone went and did not
+            come back.
+        TableError: The table there was measured under other conditions, such as another build of iOS, or is damaged.
+        ConfigError: The runtime is not Core ML.
+        StorageError: The table cannot be written.
+    """
+    runtime = runtime or get_runtime("coreml")
+    if runtime.settings.runtime != "coreml":
+        raise ConfigError(f"runtime {runtime.settings.runtime} does not measure on an iPhone", hint="use coreml")
+    job = _PhoneJob(space, runtime, find_phone(device), Path(table_path), protocol or PhoneProtocol())
+    job.open()
+    with lock(job.folder / "measuring.lock", wait=True):
+        recorder = PhoneRecorder(job.begin(), job.path, job.protocol)
+        if job.missing(recorder.table):
+            with PhoneSession(job.phone, signing, patience) as session:
+                job.measure(session, recorder)
+        job.conversions.remove()
+    return recorder.table
+
+
+class _PhoneJob:
+    """The profiling of a space on one phone into one table."""
+
+    def __init__(self, space: SearchSpace, runtime: Runtime, phone: Phone, path: Path, protocol: PhoneProtocol) -> None:
+        self.space, self.runtime, self.phone, self.path, self.protocol = space, runtime, phone, path, protocol
+        self.blocks = space_blocks(space)
+        self.folder = path.with_suffix(".job")
+        self.conversions = Conversions(self.folder, runtime)
+
+    def open(self) -> LatencyTable:
+        """The table to go on with."""
+        return table_to_go_on_with(self.path, self._conditions())
+
+    def begin(self) -> LatencyTable:
+        """The table on disk, told of this space; call it with the lock held."""
+        table = self.open()
+        spaces = tuple(dict.fromkeys((*table.metadata.spaces, self.space.name)))
+        return table.add((), spaces=spaces, complete=not self.missing(table)).save(self.path)
+
+    def missing(self, table: LatencyTable) -> list[Block]:
+        """The blocks without a row."""
+        return [block for block in self.blocks if block not in table]
+
+    def measure(self, session: PhoneSession, recorder: PhoneRecorder) -> None:
+        """Measure what is missing, and again what later turned out to have fallen into drift."""
+        session.launch()
+        bench = Bench(session, lambda chain: self.conversions.path(chain.name), self.runtime.settings.compute_unit)
+        try:
+            meter = self._meter(bench, recorder)
+            self._measure_all(meter, recorder)
+        except PhoneGoneError as error:
+            done = sum(block in recorder.table for block in self.blocks)
+            hint = f"{done} of {len(self.blocks)} blocks are in {self.path}; run the same command again to go on"
+            raise PhoneGoneError(error.what, hint=hint if error.hint is None else f"{error.hint}; {hint}") from error
+        logger.info("%d round trips, %d launches", session.round_trips, session.launches)
+        recorder.table = recorder.table.add((), complete=True).save(self.path)
+
+    def _measure_all(self, meter: ChainMeter, recorder: PhoneRecorder) -> None:
+        missing = self.missing(recorder.table)
+        with progress_bar("profiling blocks", len(self.blocks), len(self.blocks) - len(missing)) as advance:
+            for _ in range(_PASSES):
+                for block in missing:
+                    new = block not in recorder.table
+                    recorder.save(meter.measure(block), meter.reference)
+                    if new:
+                        advance(block.kind)
+                rows = recorder.table.rows
+                missing = [each for each in self.blocks if recorder.fell_into_drift(rows[each.key], meter.reference)]
+
+    def _meter(self, bench: Bench, recorder: PhoneRecorder) -> ChainMeter:
+        """A meter with the first block that can watch the phone.
+
+        Raises:
+            RuntimeUnavailableError: None can.
+        """
+        problem: BlockFailedError | None = None
+        for block in self._watches(recorder.table):
+            meter = ChainMeter(bench, self.conversions, recorder, self.protocol, block)
+            try:
+                meter.start()
+            except BlockFailedError as error:
+                logger.warning("%s cannot watch the phone: %s", block.key, error)
+                problem = error
+            else:
+                return meter
+        raise RuntimeUnavailableError(f"no block of the space runs on {self.phone.name}: {problem}")
+
+    def _watches(self, table: LatencyTable) -> Iterator[Block]:
+        """Blocks to watch the phone with, the preferred ones first: what watched it before goes on."""
+        before = [block for block in self.blocks if block.key == table.metadata.reference]
+        yield from dict.fromkeys((*before, reference_block(self.space), *self.blocks))
+
+    def _conditions(self) -> TableMetadata:
+        settings, phone = self.runtime.settings, self.phone
+        return TableMetadata(
+            device=phone.description,
+            runtime=settings.runtime,
+            precision=settings.precision,
+            compute_unit=settings.compute_unit,
+            threads=settings.threads,
+            opset=settings.opset,
+            cpu=phone.model,
+            versions=versions() | {"ios": f"{phone.os_version} ({phone.os_build})"},
+            statistic=CHAIN_STATISTIC,
+        )

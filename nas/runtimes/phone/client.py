@@ -1,0 +1,200 @@
+"""The parts of coremltools' device client that its public face hides, all in this module.
+
+What is private there and used here, and why (coremltools 9.0; tests/phone shows each of these):
+
+- `_RemoteMLModelService` and what it is made of. The public `MLModelAsyncWrapper` makes one with 20 polls, half a
+  second apart, for any answer: loading a large model takes longer, and then the phone keeps a model that nobody knows
+  of. It also asks for `is_alive` as if it were a property, and so takes a dead app for a living one for ever.
+- `retrieve_compute_plan` of the same class. The public `MLComputePlan.load_from_path_on_device` loads the model once
+  more for it, and loses operations with several outputs.
+- `_DeviceCtlError` and `_AppBuilder.Error`, which its functions raise.
+
+Import this module where a phone is used, and not before: it brings coremltools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import coremltools
+import numpy as np
+from coremltools.models.ml_program.experimental import remote_device
+from coremltools.models.utils import load_spec
+
+from nas.errors import OutOfMemoryError, RuntimeUnavailableError
+from nas.runtimes.base import Array
+from nas.runtimes.phone.devicectl import last_line
+from nas.runtimes.phone.errors import ModelFailedError, NoAnswerError, PhoneLostError
+from nas.runtimes.phone.patience import Patience
+
+DeviceCtlError: type[Exception] = remote_device._DeviceCtlError
+BuildError: type[Exception] = remote_device._AppBuilder.Error
+
+_APP_FOLDER = "Documents/modelrunnerd"
+_LOAD, _PREDICTION = "MLModelService.Load", "MLModelService.Prediction"
+_NOT_LOADED = "not currently loaded"
+_MEMORY_WORDS = ("memory", "allocate")
+_ILLEGIBLE_READS = 3
+_END_S = 5
+_FIRST_POLL = 16
+
+
+class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
+    """Asks the app, and waits for its answer as long as `Patience` allows, but no longer than the app lives."""
+
+    def __init__(self, socket: Any, patience: Patience) -> None:
+        super().__init__(socket=socket)
+        self._patience = patience
+
+    async def call_method(self, name: str, params: Any, resource: Path | None = None) -> tuple[Any, Path | None]:
+        request = remote_device._JSONRPCRequest(id=str(uuid.uuid4()), method=name, params=params)
+        limit_s = self._patience.load_s if name == _LOAD else self._patience.answer_s
+        try:
+            await self._send(request, resource)
+            response = await self._receive(request.id, name, limit_s)
+        finally:
+            if name == _PREDICTION and resource is not None:
+                resource.unlink(missing_ok=True)  # the client leaves a copy of all inputs in the temporary folder
+        if response.error is not None:
+            raise _refusal(response.error.message)
+        return response.result, response.resource
+
+    def fire_and_forget(self, name: str, params: Any, resource: Path | None = None) -> None:
+        """Nothing: the client's way to unload what is dropped never runs, and complains. See `PhoneSession.unload`."""
+
+    async def _send(self, request: Any, resource: Path | None) -> None:
+        deadline = time.monotonic() + self._patience.send_s
+        while True:
+            try:
+                await asyncio.to_thread(self.socket.send, request, resource)
+                return
+            except DeviceCtlError as error:
+                self._require_app()
+                if time.monotonic() > deadline:
+                    raise PhoneLostError(f"cannot reach the phone: {said(error)}") from error
+            await asyncio.sleep(self._patience.poll_s)
+
+    async def _receive(self, identifier: str, name: str, limit_s: float) -> Any:
+        deadline, illegible, pause_s = time.monotonic() + limit_s, 0, self._patience.poll_s / _FIRST_POLL
+        while True:
+            try:
+                return await asyncio.to_thread(self.socket.receive, identifier)
+            except DeviceCtlError as error:  # so far there is no answer
+                problem = said(error)
+            except (json.JSONDecodeError, ValueError, KeyError) as error:
+                illegible += 1  # half a file may be whole a moment later
+                problem = f"an answer that cannot be read ({error})"
+            self._require_app()
+            if illegible >= _ILLEGIBLE_READS or time.monotonic() > deadline:
+                raise NoAnswerError(f"no answer to {name} within {limit_s:g} s: {problem}")
+            await asyncio.sleep(pause_s)  # most answers come at once, loads of large models take minutes
+            pause_s = min(2 * pause_s, self._patience.poll_s)
+
+    def _require_app(self) -> None:
+        session = self.socket.device.session
+        if not session.is_alive():
+            raise PhoneLostError(f"the app on the phone has ended: {app_words(session) or 'it does not say why'}")
+
+
+def _refusal(message: object) -> RuntimeUnavailableError | OutOfMemoryError:
+    text = " ".join(str(message).split())
+    if _NOT_LOADED in text:  # another app of ours has taken the place of the one that had loaded it
+        return PhoneLostError(text)
+    if any(word in text.lower() for word in _MEMORY_WORDS):
+        return OutOfMemoryError(text)
+    return ModelFailedError(text)
+
+
+async def load(device: Any, compiled: Path, unit: str, patience: Patience) -> Any:
+    """Load a compiled model on a prepared device; what is returned knows `predict`, `unload` and the rest.
+
+    Raises:
+        PhoneLostError: The connection or the app is lost.
+        ModelFailedError: The phone refuses the model.
+        OutOfMemoryError: It does not fit.
+    """
+    socket = remote_device._DeviceCtlSocket(device=device, source=_APP_FOLDER)
+    units = coremltools.ComputeUnit[unit.upper()]
+    model = remote_device._RemoteMLModelService(_Service(socket, patience), compiled, units)
+    await model.load()
+    return model
+
+
+def connected_device(identifier: str) -> Any:
+    """The description that coremltools has of a connected iPhone.
+
+    Raises:
+        PhoneLostError: It is not connected.
+    """
+    with client_errors():
+        found = remote_device.Device.get_connected_devices(remote_device.DeviceType.IPHONE)
+    device = next((each for each in found if each.identifier == identifier), None)
+    if device is None:
+        raise PhoneLostError("the phone is not connected")
+    return device
+
+
+def credentials(team: str | None, profile: str | None, bundle: str | None) -> Any:
+    """How the app is to be signed, as coremltools takes it."""
+    return remote_device.AppSigningCredentials(team or "", profile, bundle)
+
+
+def app_words(session: Any) -> str:
+    """Why an app that has ended did: the last line on a pipe that the client leaves unread."""
+    with contextlib.suppress(OSError, ValueError):
+        return last_line(session._process.stderr.read())
+    return ""
+
+
+def end_app(session: Any) -> None:
+    """End an app, and close the pipes that the client leaves open."""
+    session.stop()
+    process = session._process
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_END_S)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()
+
+
+def arguments(package: Path) -> Callable[[list[Array]], dict[str, Array]]:
+    """What turns arguments, in their order, into the inputs of a package: by name, in its types and C order.
+
+    The client sends values in C order along with the strides that they had before.
+    """
+    types = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType
+    numpy_types = {
+        types.FLOAT16: np.float16,
+        types.FLOAT32: np.float32,
+        types.DOUBLE: np.float64,
+        types.INT32: np.int32,
+    }
+    inputs = load_spec(str(package)).description.input
+    wanted = {item.name: numpy_types[item.type.multiArrayType.dataType] for item in inputs}
+
+    def convert(arrays: list[Array]) -> dict[str, Array]:
+        pairs = zip(wanted.items(), arrays, strict=True)
+        return {name: np.ascontiguousarray(array, dtype) for (name, dtype), array in pairs}
+
+    return convert
+
+
+@contextlib.contextmanager
+def client_errors() -> Iterator[None]:
+    """Turn what the client raises about devicectl into `PhoneLostError`."""
+    try:
+        yield
+    except DeviceCtlError as error:
+        raise PhoneLostError(said(error)) from error
+
+
+def said(error: Exception) -> str:
+    """The last line of a client's error: its message may be text, bytes, or nothing."""
+    return last_line(getattr(error, "message", None) or str(error))

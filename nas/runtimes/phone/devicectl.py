@@ -1,0 +1,167 @@
+"""Phones that Xcode's `devicectl` lists, in what coremltools leaves out: their model, and whether they are locked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import RuntimeUnavailableError
+
+TIMEOUT_S = 60
+_TOOLS_HINT = "install Xcode, open it once, and run: sudo xcode-select -s /Applications/Xcode.app"
+
+
+@dataclass(frozen=True)
+class Phone:
+    """An iPhone, as devicectl describes it.
+
+    Args:
+        name: What its owner calls it.
+        model: Identifier of its model, e.g. `iPhone17,2`.
+        os_version: Version of iOS.
+        os_build: Build of iOS.
+        identifier: Identifier that devicectl takes.
+        udid: Identifier of the hardware.
+        connected: Whether it can be reached now.
+        developer_mode: Whether it lets developers in; `None` where that is not told.
+        locked: Whether its screen is locked; likewise.
+    """
+
+    name: str
+    model: str
+    os_version: str
+    os_build: str
+    identifier: str
+    udid: str
+    connected: bool
+    developer_mode: bool | None
+    locked: bool | None
+
+    @property
+    def description(self) -> str:
+        """What latencies belong to: another build of the system may run the same model in another time."""
+        return f"{self.name}, {self.model}, iOS {self.os_version} ({self.os_build})"
+
+    def obstacle(self) -> str | None:
+        """Why nothing can be measured on it now, with what to do; `None` where it can."""
+        if not self.connected:
+            return "is not connected: plug it in, unlock it, and trust this Mac when it asks"
+        if self.developer_mode is False:
+            return "is not in developer mode: switch it on in Settings > Privacy & Security > Developer Mode"
+        if self.locked:
+            return "is locked: unlock it, and set Settings > Display & Brightness > Auto-Lock to Never while measuring"
+        return None
+
+
+def unavailable_reason() -> str | None:
+    """Why no phone can be reached from this machine; `None` where one could be."""
+    if shutil.which("devicectl") and shutil.which("xcrun"):
+        return None
+    if sys.platform != "darwin":
+        return f"iPhones are reached through a Mac with Xcode, this is {sys.platform}"
+    return "devicectl is missing: it comes with Xcode 15 and later"
+
+
+def list_phones() -> tuple[Phone, ...]:
+    """The iPhones that are paired with this machine, connected or not.
+
+    Raises:
+        RuntimeUnavailableError: There is no devicectl here, or it fails.
+    """
+    reason = unavailable_reason()
+    if reason is not None:
+        raise RuntimeUnavailableError(reason, hint=_TOOLS_HINT if sys.platform == "darwin" else None)
+    found = _iphones()
+    # A phone that was idle shows as disconnected until some command other than this one wakes the tunnel to it.
+    states = {_identifier(each): _lock_state(each) for each in found if _tunnel(each) in ("connected", "disconnected")}
+    if any(_tunnel(each) == "disconnected" for each in found):
+        found = _iphones()
+    return tuple(_phone(each, states.get(_identifier(each))) for each in found)
+
+
+def find_phone(name: str) -> Phone:
+    """The phone of a name, identifier or UDID. It may be locked.
+
+    Raises:
+        RuntimeUnavailableError: There is none, or it lets no developer in; the message lists what is connected.
+    """
+    phones = list_phones()
+    phone = next((each for each in phones if name in (each.name, each.identifier, each.udid)), None)
+    if phone is None or not phone.connected:
+        connected = ", ".join(repr(each.name) for each in phones if each.connected) or "none"
+        what = f"iPhone {name!r} is not connected (connected: {connected})"
+        raise RuntimeUnavailableError(what, hint="plug it in and unlock it; nas devices says what this Mac sees")
+    if phone.developer_mode is False:
+        raise RuntimeUnavailableError(f"iPhone {name!r} {phone.obstacle()}")
+    return phone
+
+
+def _iphones() -> list[Mapping[str, Any]]:
+    devices = _run("list", "devices").get("devices", [])
+    return [each for each in devices if each.get("hardwareProperties", {}).get("deviceType") == "iPhone"]
+
+
+def _phone(device: Mapping[str, Any], locked: bool | None) -> Phone:
+    about, hardware = device.get("deviceProperties", {}), device["hardwareProperties"]
+    mode = about.get("developerModeStatus")
+    return Phone(
+        name=about.get("name", ""),
+        model=hardware.get("productType", "iPhone"),
+        os_version=about.get("osVersionNumber", ""),
+        os_build=about.get("osBuildUpdate", ""),
+        identifier=_identifier(device),
+        udid=hardware.get("udid", ""),
+        connected=_tunnel(device) == "connected",
+        developer_mode=None if mode is None else mode == "enabled",
+        locked=locked,
+    )
+
+
+def _identifier(device: Mapping[str, Any]) -> str:
+    return str(device.get("identifier", ""))
+
+
+def _tunnel(device: Mapping[str, Any]) -> str:
+    return str(device.get("connectionProperties", {}).get("tunnelState", ""))
+
+
+def _lock_state(device: Mapping[str, Any]) -> bool | None:
+    """Whether a phone is locked; `None` where it does not tell, as old systems do not."""
+    try:
+        state = _run("device", "info", "lockState", "--device", _identifier(device))
+    except RuntimeUnavailableError:
+        return None
+    found = state.get("passcodeRequired")
+    return found if isinstance(found, bool) else None
+
+
+def _run(*arguments: str) -> Mapping[str, Any]:
+    """What devicectl answers; its JSON goes to a file, because what it prints is for people and changes."""
+    with tempfile.TemporaryDirectory(prefix="nas-") as folder:
+        file = Path(folder) / "answer.json"
+        command = ["xcrun", "devicectl", *arguments, "--json-output", str(file)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+            if done.returncode == 0:
+                result: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["result"]
+                return result
+            problem = last_line(done.stderr) or f"exit status {done.returncode}"
+        except subprocess.TimeoutExpired:
+            problem = f"no answer within {TIMEOUT_S} s"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            problem = f"its answer cannot be read: {error}"
+    raise RuntimeUnavailableError(f"devicectl {' '.join(arguments[:3])} failed: {problem}")
+
+
+def last_line(text: str | bytes | None) -> str:
+    """The last line that says something, of what a program has printed."""
+    plain = text.decode(errors="replace") if isinstance(text, bytes) else text or ""
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    return lines[-1].removeprefix("ERROR: ") if lines else ""

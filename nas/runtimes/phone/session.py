@@ -1,0 +1,233 @@
+"""One app on one phone, for as long as a job takes: models are loaded and called through it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from nas.errors import RuntimeUnavailableError
+from nas.runtimes.base import Array
+from nas.runtimes.conversion import quiet
+from nas.runtimes.phone.devicectl import Phone, last_line
+from nas.runtimes.phone.errors import ModelFailedError, PhoneLostError
+from nas.runtimes.phone.patience import Patience
+from nas.runtimes.phone.placement import Placement
+
+_NS_PER_MS = 1e6
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How the app that runs the models is signed: by a team, or with a profile that names the app.
+
+    Args:
+        development_team: Identifier of the team; Xcode makes the profile.
+        provisioning_profile: UUID of a profile that exists.
+        bundle_identifier: Identifier of the app; that of the profile, where there is one.
+    """
+
+    development_team: str | None = None
+    provisioning_profile: str | None = None
+    bundle_identifier: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One call of a model.
+
+    Args:
+        duration_ms: What it took, by the phone's own clock.
+        output: What it returned.
+    """
+
+    duration_ms: float
+    output: Array
+
+
+class PhoneModel:
+    """A model that is loaded on a phone; see `PhoneSession.load`.
+
+    Args:
+        service: coremltools' side of it.
+        convert: Makes its inputs of arguments.
+        compiled: Folder of the compiled model.
+    """
+
+    def __init__(self, service: Any, convert: Callable[[list[Array]], dict[str, Array]], compiled: Path) -> None:
+        self.service, self.convert, self.compiled = service, convert, compiled
+
+    @property
+    def load_ms(self) -> float | None:
+        """What loading took on the phone; `None` where it does not say."""
+        duration_ns = self.service.load_duration_in_nano_seconds
+        return duration_ns / _NS_PER_MS if duration_ns else None
+
+
+class PhoneSession:
+    """An app on a phone that loads models and calls them, one request at a time.
+
+    Every request is a round trip of seconds: four copies of files, and half a second's wait or more. Use within a
+    `with` block. All methods raise `PhoneLostError` where connection or app are lost: then call `launch` once the phone
+    is there again, and load the models again.
+
+    Args:
+        phone: The phone; see `find_phone`.
+        signing: How the app is signed.
+        patience: How long to wait.
+    """
+
+    def __init__(self, phone: Phone, signing: Signing | None = None, patience: Patience | None = None) -> None:
+        self.phone, self.signing, self.patience = phone, signing or Signing(), patience or Patience()
+        self.round_trips = 0
+        self.launches = 0
+        self._folder = Path()
+        self._device: Any = None
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        with quiet("coremltools"):  # it remarks on other libraries' versions
+            import nas.runtimes.phone.client  # noqa: F401 - before a folder is made
+
+        self._folder = _work_folder()
+        self._runner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._runner.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def launch(self) -> None:
+        """Launch the app, for the first time or again; it is built the first time only. Models are gone afterwards.
+
+        Raises:
+            PhoneLostError: The phone is not there.
+            RuntimeUnavailableError: The app cannot be built or installed, and the user has to do something.
+        """
+        from nas.runtimes.phone.client import BuildError, client_errors, connected_device, credentials
+
+        self.stop()
+        device = connected_device(self.phone.identifier)
+        signing = self.signing
+        given = credentials(signing.development_team, signing.provisioning_profile, signing.bundle_identifier)
+        try:
+            with quiet(), client_errors():  # the client draws a progress bar of its own
+                self._device = self._runner.run(device.prepare_for_model_debugging(given, self._folder))
+        except PhoneLostError as error:
+            raise _setup_error(error) or error from error
+        except BuildError as error:
+            raise _build_error(error, signing) from error
+        except (ValueError, AttributeError) as error:  # a tool is missing; the build has left no app
+            raise RuntimeUnavailableError(f"the app for the phone cannot be prepared: {error}") from error
+        self.launches += 1
+
+    def alive(self) -> bool:
+        """Whether the app runs: it goes with the cable, when the phone kills it, and when its owner does."""
+        return self._device is not None and bool(self._device.session.is_alive())
+
+    def stop(self) -> None:
+        """End the app, with the models it has loaded."""
+        if self._device is not None:
+            from nas.runtimes.phone.client import end_app
+
+            end_app(self._device.session)
+            self._device = None
+
+    def load(self, package: Path, compute_unit: str) -> PhoneModel:
+        """Compile a package here and load it there.
+
+        Args:
+            package: The package.
+            compute_unit: One of `nas.runtimes.core_ml.COMPUTE_UNITS`.
+
+        Raises:
+            ModelFailedError: It cannot be compiled, or the phone refuses it.
+            OutOfMemoryError: It does not fit.
+        """
+        from nas.runtimes.phone.client import arguments, load
+
+        self._require_app()
+        compiled = self._compile(package)
+        service = self._ask(load(self._device, compiled, compute_unit, self.patience))
+        return PhoneModel(service, arguments(package), compiled)
+
+    def predict(self, model: PhoneModel, inputs: Sequence[Array]) -> Prediction:
+        """Call a model once.
+
+        Raises:
+            ModelFailedError: The phone refuses, or does not say how long it took.
+            OutOfMemoryError: The call does not fit.
+        """
+        self._require_app()
+        outputs = self._ask(model.service.predict(model.convert(list(inputs))))
+        duration_ns = model.service.last_predict_duration_in_nano_seconds
+        if not duration_ns:
+            raise ModelFailedError("the phone did not say how long the call took")
+        return Prediction(duration_ns / _NS_PER_MS, outputs["output"])
+
+    def placement(self, model: PhoneModel) -> Placement:
+        """Where a model's operations run, by the phone's own plan; raises as `predict`."""
+        self._require_app()
+        return Placement.of_plan(self._ask(model.service.retrieve_compute_plan()))
+
+    def unload(self, model: PhoneModel) -> None:
+        """Give the memory of a model back, here and there; raises as `predict`."""
+        shutil.rmtree(model.compiled, ignore_errors=True)
+        self._require_app()
+        self._ask(model.service.unload())
+
+    def _ask(self, call: Coroutine[Any, Any, _T]) -> _T:
+        self.round_trips += 1
+        try:
+            return self._runner.run(call)
+        except (TypeError, KeyError) as error:  # what the client says of an answer without its parts
+            raise ModelFailedError(f"the phone's answer is not complete: {error}") from error
+
+    def _require_app(self) -> None:
+        if not self.alive():
+            raise PhoneLostError("the app on the phone does not run")
+
+    def _compile(self, package: Path) -> Path:
+        from coremltools.models.utils import compile_model
+
+        folder = Path(tempfile.mkdtemp(dir=self._folder, prefix="model-"))
+        try:
+            return Path(compile_model(str(package), str(folder / "model.mlmodelc")))
+        except (RuntimeError, ValueError) as error:
+            raise ModelFailedError(f"Core ML cannot compile it: {' '.join(str(error).split())}") from error
+
+
+def _work_folder() -> Path:
+    """A folder for the app and for messages. The client quotes no name on its way to the shell."""
+    folder = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="nas-phone-", dir="/tmp" if " " in folder else folder))  # noqa: S108
+
+
+def _setup_error(error: PhoneLostError) -> RuntimeUnavailableError | None:
+    """What only the user can mend, of what devicectl says when it installs the app."""
+    if "Developer Mode" not in error.what:
+        return None
+    hint = "switch it on in Settings > Privacy & Security > Developer Mode, and run the same command again"
+    return RuntimeUnavailableError("the phone is not in developer mode", hint=hint)
+
+
+def _build_error(error: Exception, signing: Signing) -> RuntimeUnavailableError:
+    """What xcodebuild said, which the client drops: it is left in the exception that was there before."""
+    printed = getattr(error.__context__, "output", None) or b""
+    lines = [line for line in printed.decode(errors="replace").splitlines() if "error:" in line]
+    said = lines[0].partition("error:")[2].strip() if lines else last_line(printed) or "it does not say why"
+    hint = "name your team with --development-team ID (Xcode > Settings > Accounts shows it), see docs/iphone.md"
+    if signing.development_team or signing.provisioning_profile:
+        hint = (
+            "check the team, the profile and the bundle identifier in Xcode > Settings > Accounts, see docs/iphone.md"
+        )
+    return RuntimeUnavailableError(f"Xcode cannot build the app for the phone: {said}", hint=hint)
