@@ -77,7 +77,7 @@ def test_a_block_of_no_time_has_the_least_there_is() -> None:
 
 @given(st.floats(1e-3, 1e3), st.floats(0, 10), st.integers(1, 2**33), st.integers(2, 32))
 def test_chains_are_as_long_as_they_need_to_be(block_ms: float, call_ms: float, size: int, most: int) -> None:
-    protocol = PhoneProtocol(max_copies=most)
+    protocol = PhoneProtocol(max_copies=most, difference_ms=0)
     first_ms = block_ms + call_ms
     copies = chain_length(first_ms, call_ms, size, protocol)
     assert 2 <= copies <= most
@@ -93,3 +93,11 @@ def test_chains_are_as_long_as_they_need_to_be(block_ms: float, call_ms: float, 
         assert gain(copies) <= NOISE_GAIN * 1.001
     if shorter and call_ms < 20 * block_ms:
         assert gain(shorter[-1]) >= NOISE_GAIN * 0.999
+
+
+@given(st.floats(1e-3, 1e3), st.floats(0.1, 100))
+def test_the_long_chain_stands_out_of_what_calls_differ_by(block_ms: float, difference_ms: float) -> None:
+    protocol = PhoneProtocol(difference_ms=difference_ms)
+    copies = chain_length(block_ms, 0, None, protocol)
+    assert (copies - 1) * block_ms >= difference_ms * 0.999 or copies == protocol.max_copies
+    assert copies >= chain_length(block_ms, 0, None, PhoneProtocol(difference_ms=0))

@@ -69,6 +69,11 @@ def noise(seed: int, what: str, spread: float) -> float:
     return max(0.5, random.Random(f"{seed} {what}").gauss(1, spread))
 
 
+def jitter_ms(seed: int, what: str, spread_ms: float) -> float:
+    """What a call takes longer than it should however short it is, the same whenever the same thing is asked."""
+    return abs(random.Random(f"{seed} {what}").gauss(0, spread_ms))
+
+
 def usages(operations: list[Record], units: str) -> list[Record]:
     """Where operations run and what they are estimated to cost, in the words of the protocol."""
     total_ms = sum(operation_ms(operation, units) for operation in operations)

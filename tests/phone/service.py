@@ -48,7 +48,7 @@ class ModelService:
     """Loads models and answers about them, for as long as the app lives.
 
     Args:
-        phone: The phone, with the settings of its clock (`seed`, `noise`, `load_spread`, `cold_factor`).
+        phone: The phone, with the settings of its clock (`seed`, `noise`, `jitter_ms`, `load_spread`, ...).
     """
 
     def __init__(self, phone: PhoneFolder) -> None:
@@ -122,7 +122,8 @@ class ModelService:
         if model.calls == 0:
             factor *= state["cold_factor"]
         model.calls += 1
-        return latency.latency_ms(model.program["operations"], model.units) * factor
+        jitter_ms = latency.jitter_ms(state["seed"], f"jitter {call}", state["jitter_ms"])
+        return latency.latency_ms(model.program["operations"], model.units) * factor + jitter_ms
 
     def _plan(self, params: Record, resource: Path | None, fault: Fault) -> Answer:
         model = self._loaded(params)

@@ -49,6 +49,7 @@ class SimulatedPhone:
         build: Build of the system.
         seed: Of the noise.
         noise: Spread of the latency from call to call, as a fraction.
+        jitter_ms: Spread of what each call takes longer, however short it is; 0.1 is what is published of phones.
         load_spread: Spread of the latency from load to load, as a fraction.
         cold_factor: What the first prediction after a load takes, in multiples of the next.
         time_scale: What the client's waits are multiplied by; 1 for its own pace.
@@ -64,6 +65,7 @@ class SimulatedPhone:
         *,
         seed: int = 0,
         noise: float = 0.003,
+        jitter_ms: float = 0.0,
         load_spread: float = 0.0,
         cold_factor: float = 1.0,
         time_scale: float = TIME_SCALE,
@@ -78,7 +80,13 @@ class SimulatedPhone:
         self._time_scale = time_scale
         self._stack = ExitStack()
         self._properties = {"name": name, "udid": self.udid, "model": model, "os": os, "build": build}
-        self._clock = {"seed": seed, "noise": noise, "load_spread": load_spread, "cold_factor": cold_factor}
+        self._clock = {
+            "seed": seed,
+            "noise": noise,
+            "jitter_ms": jitter_ms,
+            "load_spread": load_spread,
+            "cold_factor": cold_factor,
+        }
 
     def __enter__(self) -> Self:
         self._folder.path.mkdir(parents=True, exist_ok=True)

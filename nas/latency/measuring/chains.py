@@ -51,6 +51,8 @@ class PhoneProtocol(StrictModel):
         cool_down_s: How long to let the phone cool down when it takes longer; each time twice as long as before.
         max_cool_down_s: But never longer than this.
         cool_downs: How often for one block; then it is measured as the phone is.
+        difference_ms: A long chain takes at least so much longer than a short one, where `max_copies` allows it: calls
+            differ by about 0.1 ms however short they are.
         max_copies: Longest chain.
         max_chain_bytes: Most that a chain's package may take, by the size of one copy.
     """
@@ -63,6 +65,7 @@ class PhoneProtocol(StrictModel):
     cool_down_s: NonNegativeFloat = 20.0
     max_cool_down_s: NonNegativeFloat = 300.0
     cool_downs: PositiveInt = 6
+    difference_ms: NonNegativeFloat = 3.0
     max_copies: Annotated[int, Field(ge=2)] = 32
     max_chain_bytes: PositiveInt = 2**30
 
@@ -143,9 +146,11 @@ def overhead_ms(parts: Sequence[Pairs], latency_ms: float) -> float:
 def chain_length(first_ms: float, call_ms: float, package_bytes: int | None, protocol: PhoneProtocol) -> int:
     """Copies in a block's long chain: enough for the difference to be well above the noise of one call.
 
-    Noise grows with what is timed, so a difference of two calls of `t1` and `tK` is as noisy as `sqrt(t1^2 + tK^2)`, of
-    which the copies make `tK - t1`. Longer chains come closer to the noise of one call, and never below it; they are
-    larger, and take longer to convert and to load.
+    Noise has a part that grows with what is timed: a difference of two calls of `t1` and `tK` is as noisy as
+    `sqrt(t1^2 + tK^2)`, of which the copies make `tK - t1`. Longer chains come closer to that noise of one call, and
+    never below it. The other part is the same for all calls, and for short blocks the larger one (of calls of 0.1 to
+    2.6 ms on an iPhone 14, standard deviations of 0.1 to 0.2 ms were published); it shrinks with each copy. But longer
+    chains are larger, and take longer to convert and to load.
 
     Args:
         first_ms: A first call of one copy.
@@ -159,6 +164,7 @@ def chain_length(first_ms: float, call_ms: float, package_bytes: int | None, pro
     lengths = [length for length in CHAIN_LENGTHS if length <= bound] or [bound]
     for length in lengths:
         long_ms = first_ms + (length - 1) * block_ms
-        if math.hypot(first_ms, long_ms) <= NOISE_GAIN * (long_ms - first_ms):
+        apart_ms = long_ms - first_ms
+        if apart_ms >= protocol.difference_ms and math.hypot(first_ms, long_ms) <= NOISE_GAIN * apart_ms:
             return length
     return lengths[-1]
