@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 if TYPE_CHECKING:
     from nas.latency import LatencyTable
     from nas.runtimes import Runtime
     from nas.runtimes.phone import Signing
     from nas.space import SearchSpace
+
+
+PHONE_ONLY = (
+    "development_team", "provisioning_profile", "bundle_identifier", "pairs", "max_pairs", "max_copies", "cool_down_s",
+    "wait_s",
+)  # fmt: skip
+LOCAL_ONLY = ("rounds", "max_seconds", "min_seconds", "memory_budget_bytes")
+
+
+def refuse_options(context: typer.Context, names: Iterable[str], where: str) -> None:
+    """Raise `ConfigError` for the first of these options that was given: it means nothing there."""
+    from nas.errors import ConfigError
+
+    options = {each.name: each.opts[0] for each in context.command.params}
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = options[name]
+            raise ConfigError(f"{option} means nothing {where}", where="options", hint=f"leave out {option}")
 
 
 def signing(team: str | None, profile: str | None, bundle: str | None) -> Signing:

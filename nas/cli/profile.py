@@ -30,7 +30,7 @@ from nas.cli._latency import (
     ThreadsOption,
     protocol,
 )
-from nas.cli._phone import profile_on_phone, signing
+from nas.cli._phone import LOCAL_ONLY, PHONE_ONLY, profile_on_phone, refuse_options, signing
 
 if TYPE_CHECKING:
     from nas.latency import LatencyTable
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 def profile(
+    context: typer.Context,
     space: SpaceArgument,
     table: TableToWrite,
     runtime: RuntimeOption = "onnxruntime",
@@ -66,9 +67,8 @@ def profile(
     """Measure each distinct block of a search space once; run again, it goes on where it was interrupted.
 
     Several at once on one table share the conversions; one of them measures. On an iPhone, blocks are measured in
-    chains, one after another, and --rounds, --max-seconds and --min-seconds mean nothing.
+    chains, one after another; --rounds, --max-seconds and --min-seconds are for this machine.
     """
-    from nas.errors import ConfigError
     from nas.latency import profile as profile_blocks
     from nas.runtimes import get_runtime
     from nas.space import SearchSpace
@@ -77,8 +77,7 @@ def profile(
     loaded, chosen = SearchSpace.load(space), get_runtime(runtime, **options)
     began = time.perf_counter()
     if runtime == "coreml" and device is not None:
-        if memory_budget_bytes is not None:
-            raise ConfigError("a phone does not report memory", hint="leave out --memory-budget-bytes")
+        refuse_options(context, LOCAL_ONLY, "on a phone")
         found = profile_on_phone(
             loaded,
             device,
@@ -96,6 +95,7 @@ def profile(
             wait_s=wait_s,
         )
     else:
+        refuse_options(context, PHONE_ONLY, "on this machine")
         how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
         found = profile_blocks(
             loaded, chosen, table, device=device, protocol=how, memory_budget_bytes=memory_budget_bytes

@@ -416,6 +416,10 @@ WRONG = {
         ("latency", "check", "{space}", "--table", "{table}", "--figure", "check.bmp"),
         "cannot draw as .bmp",
     ),
+    "phone's option here": (
+        ("profile", "{space}", "--table", "{new}", "--pairs", "9"),
+        "--pairs means nothing on this machine",
+    ),
     "predict without table": (("latency", "predict", "{space}", "--table", "{new}"), "no such latency table"),
 }
 

@@ -443,7 +443,7 @@ class TestRefusals:
             (["--device", "My phone"], "iPhone 'My phone' is not connected (connected: 'Test iPhone'); plug it in"),
             (["--provisioning-profile", "x"], "--provisioning-profile needs --bundle-identifier"),
             (["--provisioning-profile", "x", "--development-team", "y"], "exclude each other"),
-            (["--memory-budget-bytes", 10], "a phone does not report memory"),
+            (["--memory-budget-bytes", 10], "--memory-budget-bytes means nothing on a phone"),
             (["--compute-unit", "gpu"], "compute_unit 'gpu' is unknown"),
             (["--pairs", 3], "options: pairs"),
             (["--runtime", "torch"], "runtime torch has no option 'compute_unit'"),
