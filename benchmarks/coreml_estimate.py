@@ -316,7 +316,7 @@ def main(
 
 def keep(rows: Sequence[Row], found: dict[str, Any]) -> None:
     """Write the constants beside the estimator, with how far they are off and on how many latencies they rest."""
-    chips = [row.observation.chip.name for row in rows if row.kind != "synthetic"]
+    chips = [row.observation.chip.name for row in rows]
     sections = found["sections"]
     Calibration(
         constants=found["constants"],

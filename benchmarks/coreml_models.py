@@ -74,6 +74,10 @@ def _percent(match: re.Match[str]) -> str:
     return f"{round(100 * float(match['a'])):03d}"
 
 
+def _v3(match: re.Match[str]) -> str:
+    return f"mobilenetv3_{match['b']}_{_percent(match) if match['a'] else '100'}"
+
+
 def _v4(match: re.Match[str]) -> str:
     return f"mobilenetv4_{match['a'].lower()}_{_SIZES[match['b'][0].lower()]}"
 
@@ -81,7 +85,7 @@ def _v4(match: re.Match[str]) -> str:
 # Family, name, timm's name, pixels of a side; names as they are written where latencies are published.
 _TIMM: tuple[tuple[str, str, Callable[[re.Match[str]], str], int], ...] = (
     ("MobileNetV2", rf"mobilenet-?v2[-_ x]*{_NUMBER}", lambda m: f"mobilenetv2_{_percent(m)}", 224),
-    ("MobileNetV3", r"mobilenet-?v3[-_ ](?P<a>small|large)(?:[-_ ]1\.0)?", lambda m: f"mobilenetv3_{m['a']}_100", 224),
+    ("MobileNetV3", r"mobilenet-?v3[-_ ](?P<b>small|large)(?:[-_ x]*(?P<a>\d+(?:\.\d+)?))?", _v3, 224),
     ("MobileNetV4", r"(?:mobilenet-?v4|mnv4)[-_ ](?P<a>conv|hybrid)[-_ ](?P<b>s|m|l|small|medium|large)", _v4, 0),
     ("ResNet", r"resnet-?(?P<a>18|26|34|50|101|152)", lambda m: f"resnet{m['a']}", 224),
     ("EfficientFormerV2", r"efficientformer-?v2[-_ ](?P<a>s0|s1|s2|l)", lambda m: f"efficientformerv2_{m['a']}", 224),
@@ -121,10 +125,12 @@ def _classifier(text: str, pixels: int | None) -> Network | None:
 
 
 def _diffusion(text: str) -> Network | None:
-    match = re.fullmatch(r"(?P<a>sd1\.5|sd2\.1(?:-base)?|sdxl)(?:-base)? unet(?: step)?(?: (?P<b>\d+)px)?", text)
+    match = re.fullmatch(
+        r"(?:sd|stable diffusion) ?(?P<a>1\.5|2\.1|xl)(?:-base)? unet(?: step)?(?: (?P<b>\d+)px)?", text
+    )
     if match is None:
         return None
-    name = match["a"].removesuffix("-base")
+    name = f"sd{match['a']}"
     usual = 1024 if name == "sdxl" else 512
     module, inputs = diffusion_unet(name, int(match["b"] or usual))
     return Network("Stable Diffusion XL" if name == "sdxl" else "Stable Diffusion", "diffusion", module, inputs)

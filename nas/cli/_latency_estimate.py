@@ -34,9 +34,10 @@ def estimate(
     loaded, phone = SearchSpace.load(space), get_phone(device)
     estimator = Estimator(phone, compute_unit)
     path = table or DEFAULT_FOLDER / f"{loaded.name}-{phone.slug}-{estimator.unit}.csv"
-    if path.is_file() and (there := LatencyTable.load(path)).provenance != "estimated":
+    kinds = {row.provenance for row in LatencyTable.load(path).rows.values()} if path.is_file() else set()
+    for kind in sorted(kinds - {"estimated"}):
         hint = "choose another file for --table"
-        raise TableError(f"holds {there.provenance} latencies, which estimates must not replace", where=path, hint=hint)
+        raise TableError(f"holds {kind} latencies, which estimates must not replace", where=path, hint=hint)
     made = estimate_table(loaded, estimator).save(path)
     if as_json:
         emit_json({"table": str(path), **made.metadata.model_dump(mode="json")})

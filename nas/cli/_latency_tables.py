@@ -115,4 +115,7 @@ def merge(
         return
     for line in superseded_lines(merged.superseded):
         typer.echo(line)
+    if (basis := merged.table.metadata.estimate) is not None:
+        number = sum(row.provenance == "estimated" for row in merged.table.rows.values())
+        typer.echo(f"{number} rows are estimates for a phone with {basis.chip}")
     typer.echo(f"{out}: {len(merged.table)} rows; {len(merged.superseded)} older ones dropped")

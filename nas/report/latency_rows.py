@@ -81,7 +81,6 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
         and f"takes {cell_text(metadata.call_overhead_ms)} ms beside its blocks",
         "estimates": metadata.estimate and basis_text(metadata.estimate),
         "protocol": _pairs(metadata.protocol),
-        "a call beside its blocks": metadata.call_overhead_ms and f"{cell_text(metadata.call_overhead_ms)} ms",
         "reference block": _reference(metadata),
         "measured": _period(metadata),
         "processors allowed": metadata.affinity and ", ".join(map(str, metadata.affinity)),

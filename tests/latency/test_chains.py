@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from nas.latency import PhoneProtocol
 from nas.latency.measuring.chains import (
     NOISE_GAIN,
+    NoDifferenceError,
     Pairs,
     best_level,
     chain_length,
     overhead_ms,
     settled,
+    shorter_chains,
 )
 
 BLOCK_MS, CALL_MS, COPIES = 0.05, 0.4, 16
@@ -67,12 +69,28 @@ def test_hot_pairs_do_not_count_unless_there_are_no_others() -> None:
     assert given_up.latency_ms == pytest.approx(1.3 * BLOCK_MS, rel=0.01)
 
 
-def test_a_block_of_no_time_has_the_least_there_is() -> None:
-    part = Pairs((1.0, 1.0), (0.4,) * 6, (0.39,) * 6, (1, COPIES))
-    found = settled([part], 1.0, PROTOCOL.model_copy(update={"max_pairs": 6}))
+def test_a_block_that_cannot_be_told_from_noise_is_never_free() -> None:
+    protocol = PROTOCOL.model_copy(update={"max_pairs": 6})
+    faster = Pairs((1.0, 1.0), (0.4,) * 6, (0.39,) * 6, (1, COPIES))
+    with pytest.raises(NoDifferenceError, match="in 6 pairs of calls the long chain took no longer"):
+        settled([faster], 1.0, protocol)
+    assert settled([faster], 1.0, PROTOCOL) is None
+    noisy = Pairs((1.0, 1.0), (0.4,) * 6, (0.39, 0.38, 0.39, 0.38, 0.5, 0.39), (1, COPIES))
+    found = settled([noisy], 1.0, protocol)
     assert found is not None
-    assert 0 < found.latency_ms < 1e-5
+    assert (found.stopped, found.latency_ms) == ("time", pytest.approx(0.1 / (COPIES - 1)))
     assert best_level([]) == math.inf
+
+
+def test_shorter_chains_end_at_two_copies() -> None:
+    assert shorter_chains(32) == [32, 16, 8, 4, 2]
+    assert shorter_chains(2) == [2]
+    assert shorter_chains(3) == [3, 2]
+
+
+def test_more_pairs_than_are_allowed_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="pairs is 100, more than max_pairs, 48"):
+        PhoneProtocol(pairs=100)
 
 
 @given(st.floats(1e-3, 1e3), st.floats(0, 10), st.integers(1, 2**33), st.integers(2, 32))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -127,6 +129,39 @@ def test_gaps_are_filled_on_demand_and_stay_told_apart(nas: Nas, space: SearchSp
     assert both.provenance == "estimated"
     assert both.metadata.call_overhead_ms == 0.2
     assert "measured and estimated" in nas("latency", "show", out)[1]
+
+
+def test_a_table_with_a_single_measured_row_is_not_overwritten(
+    nas: Nas, space: SearchSpace, estimated: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "both.csv"
+    fill_gaps(phone_table(space, {"resnet"}), LatencyTable.load(estimated)).save(path)
+    before = path.read_bytes()
+    code, _, err = nas("latency", "estimate", space.where, "--device", "iphone-16-pro-max", "--table", path)
+    assert code == 2
+    assert "holds measured latencies" in err
+    assert path.read_bytes() == before
+
+
+def test_a_table_without_gaps_stays_measured(space: SearchSpace, estimated: Path, tmp_path: Path) -> None:
+    whole = phone_table(space, {block.kind for block in space_blocks(space)})
+    filled = fill_gaps(whole, LatencyTable.load(estimated)).save(tmp_path / "both.csv")
+    assert filled.provenance == "measured"
+    assert filled.metadata.estimate is None
+    assert "extrapolated" not in filled.metadata.device_text
+
+
+def test_a_missing_block_is_estimated_by_the_command_that_is_named(
+    nas: Nas, space: SearchSpace, estimated: Path
+) -> None:
+    table = LatencyTable.load(estimated)
+    lost = next(block for block in space_blocks(space) if block.kind == "conv1d")
+    fewer = replace(table, rows={key: row for key, row in table.rows.items() if key != lost.key})
+    with pytest.raises(TableError) as told:
+        fewer.row(lost, space=space.where)
+    command = (told.value.hint or "").removeprefix("estimate it with: nas ")
+    assert nas(*shlex.split(command))[0] == 0
+    assert LatencyTable.load(estimated).row(lost).provenance == "estimated"
 
 
 def test_gaps_are_filled_for_the_same_settings_with_estimates_only(space: SearchSpace, estimated: Path) -> None:

@@ -384,6 +384,31 @@ class TestBlocksThatFail:
         with pytest.raises(TableError, match=r"no architecture of tiny can run: block text_learned.* gather is not"):
             usable_space(space_of_phone, LatencyTable.load(path))
 
+    def test_are_not_those_whose_long_chain_does_not_fit(
+        self, unfinished: Callable[..., Path], phone: SimulatedPhone, go_on: Callable[..., LatencyTable]
+    ) -> None:
+        path = unfinished("norm_act")
+        for call in range(3, 3 + HASTE.attempts):  # the reference and the single copy are loaded before
+            phone.faults.on_call(call, "load", "out_of_memory")
+        table = go_on(path)
+        (row,) = (row for row in table.rows.values() if row.kind == "norm_act")
+        assert row.status == "ok"
+        log = SampleLog(samples_path(path), table.metadata.identity_digest)
+        (copies,) = {record.copies[row.key] for record in log.read() if row.key in record.samples_ms}
+        assert copies == (1, 2)
+
+    def test_are_not_those_that_meet_a_phone_which_refuses_everything(
+        self, unfinished: Callable[..., Path], phone: SimulatedPhone, go_on: Callable[..., LatencyTable]
+    ) -> None:
+        path = unfinished("norm_act", "time_embedding")
+        for call in range(6, 100):
+            phone.faults.on_call(call, "prediction", "error", message="busy")
+        with pytest.raises(PhoneGoneError, match=r"refuses what it ran before: busy.*7 of 9 blocks"):
+            go_on(path)
+        assert all(row.usable for row in LatencyTable.load(path).rows.values())
+        phone.faults.clear()
+        assert all(row.usable for row in go_on(path).rows.values())
+
     def test_do_not_take_the_table_with_them(
         self, unfinished: Callable[..., Path], phone: SimulatedPhone, go_on: Callable[..., LatencyTable]
     ) -> None:

@@ -75,6 +75,23 @@ def test_what_one_setting_cannot_run_another_may(space: SearchSpace, make: Make)
         latency.predict(lost)
 
 
+def test_an_architecture_that_is_searched_can_run_somewhere(space: SearchSpace, make: Make) -> None:
+    paths = [make("iOS17", 1, ("conv3d", "separable_conv1d")), make("iOS18", 2, ("self_attention_1d",))]
+    usable, latency, removed = fastest_settings(space, paths)
+    assert [each.candidate for each in removed] == ["self_attention_1d"]
+    assert all(latency.predict(one).pipeline_ms > 0 for one in usable.enumerate())
+
+
+def test_settings_that_run_nothing_are_left_out(space: SearchSpace, make: Make, caplog) -> None:
+    paths = [make("iOS17", 1, ("resnet",)), make("iOS18", 2)]
+    usable, latency, removed = fastest_settings(space, paths)
+    assert (usable.count(), removed) == (space.count(), ())
+    assert len(latency.predictors) == 1
+    assert "no architecture of tiny can run" in caplog.text
+    with pytest.raises(TableError, match="no architecture of tiny can run"):
+        fastest_settings(space, paths[:1])
+
+
 def test_one_table_predicts_as_it_always_did(space: SearchSpace, make: Make) -> None:
     path = make("iOS18", 1)
     _, latency, _ = fastest_settings(space, [path])

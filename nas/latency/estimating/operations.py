@@ -23,9 +23,7 @@ from torch.fx.node import map_arg
 from nas.errors import RuntimeUnavailableError
 from nas.runtimes import exported
 
-Kind = Literal[
-    "convolution", "convolution_3d", "depthwise", "matmul", "reduction", "elementwise", "sinusoid", "layout", "lookup"
-]
+Kind = Literal["convolution", "convolution_3d", "matmul", "reduction", "elementwise", "sinusoid", "layout", "lookup"]
 """What an operation is to a processor."""
 
 _CONVOLUTIONS = ("convolution", "conv1d", "conv2d", "conv3d")
@@ -142,11 +140,8 @@ def _kind(node: Node) -> Kind | None:
 
 
 def _convolution_kind(node: Node) -> Kind:
-    weight = _values(_reads(node)[1])[0]
-    if weight.dim() == 5:
-        # One that is no longer than a frame, or no larger than a pixel, is still a `conv3d` to the converter.
-        return "convolution_3d"
-    return "depthwise" if weight.shape[1] == 1 and weight.shape[0] > 1 else "convolution"
+    # One that is no longer than a frame, or no larger than a pixel, is still a `conv3d` to the converter.
+    return "convolution_3d" if _values(_reads(node)[1])[0].dim() == 5 else "convolution"
 
 
 def _operation(node: Node, kind: Kind, weights: set[str]) -> Operation:

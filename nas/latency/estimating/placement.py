@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from nas.errors import ConfigError
 from nas.latency.estimating.operations import Kind
+from nas.runtimes.core_ml import COMPUTE_UNITS, ComputeUnit
 
 Processor = Literal["neural_engine", "gpu", "cpu"]
-ComputeUnit = Literal["all", "cpu_and_ne", "cpu_and_gpu", "cpu_only"]
-"""Where a model may run, by coremltools' names."""
-
-COMPUTE_UNITS: tuple[ComputeUnit, ...] = get_args(ComputeUnit)
 
 _ALLOWED: dict[ComputeUnit, tuple[Processor, ...]] = {
     "all": ("neural_engine", "gpu", "cpu"),

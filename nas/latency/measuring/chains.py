@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from nas.errors import NasError
 from nas.files import StrictModel
 from nas.latency.measuring.protocol import Stopped, Timing
 from nas.latency.measuring.statistics import Summary, summarise
@@ -28,6 +29,9 @@ REFERENCE_COPIES = 4
 CHAIN_LENGTHS = (4, 8, 16, 32)
 """Copies that a long chain may have; a short one has one."""
 
+LEAST_COPIES = 2
+"""Copies of the shortest of long chains, where no longer one runs."""
+
 NOISE_GAIN = 1.3
 """A long chain is long enough when a difference of two calls is at most so many times as noisy as one call."""
 
@@ -35,6 +39,10 @@ MIN_PAIRS = 6
 """Fewer samples have no 95% interval of their median."""
 
 _LEAST_MS = 1e-6
+
+
+class NoDifferenceError(NasError):
+    """Long chains take no longer than short ones: nothing is known of the block's latency."""
 
 
 class PhoneProtocol(StrictModel):
@@ -68,6 +76,12 @@ class PhoneProtocol(StrictModel):
     difference_ms: NonNegativeFloat = 3.0
     max_copies: Annotated[int, Field(ge=2)] = 32
     max_chain_bytes: PositiveInt = 2**30
+
+    @model_validator(mode="after")
+    def _enough_pairs_are_allowed(self) -> PhoneProtocol:
+        if self.pairs > self.max_pairs:
+            raise ValueError(f"pairs is {self.pairs}, more than max_pairs, {self.max_pairs}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -114,12 +128,15 @@ def settled(parts: Sequence[Pairs], best_ms: float, protocol: PhoneProtocol) -> 
         parts: Its pairs, all of one chain's length.
         best_ms: The reference at its best, over all there is.
         protocol: How finely.
+
+    Raises:
+        NoDifferenceError: The long chains were no longer under way than the short ones.
     """
     counting = [each for each in parts if each.drift(best_ms) <= protocol.drift_percent / 100]
     if sum(len(each.short_ms) for each in counting) >= protocol.pairs:
-        found = timing(counting, best_ms, "precise")
-        if found.summary.interval_percent <= protocol.interval_percent:
-            return found
+        raw = summarise(samples_of(counting), quantile=0.5)
+        if raw.latency_ms > 0 and raw.interval_percent <= protocol.interval_percent:
+            return timing(counting, best_ms, "precise")
     if sum(len(each.short_ms) for each in parts) < protocol.max_pairs:
         return None
     enough = sum(len(each.short_ms) for each in counting) >= protocol.pairs
@@ -127,14 +144,32 @@ def settled(parts: Sequence[Pairs], best_ms: float, protocol: PhoneProtocol) -> 
 
 
 def timing(parts: Sequence[Pairs], best_ms: float, stopped: Stopped) -> Timing:
-    """Latency over some pairs, and the drift they were measured under."""
-    found = summarise([sample for each in parts for sample in each.samples_ms], quantile=0.5)
-    # Noise may make less than nothing of the shortest blocks; a table has no room for that.
-    values = [max(value, _LEAST_MS) for value in (found.latency_ms, found.ci_low_ms, found.ci_high_ms, found.p90_ms)]
-    latency_ms, low_ms, high_ms, p90_ms = values
-    summary = Summary(latency_ms, low_ms, high_ms, latency_ms, p90_ms, found.samples)
+    """Latency over some pairs, and the drift they were measured under.
+
+    Noise may make less than nothing of the shortest blocks. Then the upper end of the interval stands for the latency:
+    no layer is to be free because it was not told from noise.
+
+    Raises:
+        NoDifferenceError: The upper end is not above zero, either.
+    """
+    found = summarise(samples_of(parts), quantile=0.5)
+    if found.ci_high_ms <= 0:
+        raise NoDifferenceError(f"in {found.samples} pairs of calls the long chain took no longer than the short one")
+    latency_ms = found.latency_ms if found.latency_ms > 0 else found.ci_high_ms
+    low_ms, p90_ms = max(found.ci_low_ms, _LEAST_MS), max(found.p90_ms, latency_ms)
+    summary = Summary(latency_ms, min(low_ms, latency_ms), found.ci_high_ms, latency_ms, p90_ms, found.samples)
     drifts = [each.drift(best_ms) for each in parts for _ in each.short_ms]
     return Timing(summary, stopped, 100 * float(np.median(drifts)))
+
+
+def samples_of(parts: Sequence[Pairs]) -> list[float]:
+    """One copy's latency, by each of their pairs."""
+    return [sample for each in parts for sample in each.samples_ms]
+
+
+def shorter_chains(copies: int) -> list[int]:
+    """Lengths to try for a long chain, from this one down to `LEAST_COPIES`."""
+    return [copies, *(length for length in (*reversed(CHAIN_LENGTHS), LEAST_COPIES) if length < copies)]
 
 
 def overhead_ms(parts: Sequence[Pairs], latency_ms: float) -> float:

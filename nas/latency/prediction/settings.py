@@ -8,6 +8,7 @@ is not always the fastest. Each setting has a table of its own; an architecture'
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from nas.latency.prediction.restriction import Removed, usable_space
 from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.table import LatencyTable
 from nas.space import Architecture, SearchSpace
+
+logger = logging.getLogger("nas")
 
 
 class FastestSetting:
@@ -91,19 +94,41 @@ def fastest_settings(
         steps: Denoising steps of one clip.
 
     Returns:
-        The space without the candidates that every table rules out, the latencies, and those candidates with the first
-        table's reasons.
+        The space without the candidates that cannot run with the settings that run most, or are slower forms with all
+        of them; the latencies; and those candidates. A table whose settings run nothing is left out with a warning.
 
     Raises:
         TableError: As `LatencyTable.load`, `usable_space` and `FastestSetting`.
     """
     predictors = [LatencyPredictor.open(space, path, steps) for path in paths]
-    latency = FastestSetting(predictors)
-    first, *others = [usable_space(space, each.table)[1] for each in predictors]
-    elsewhere = [{(each.slot, each.candidate) for each in removed} for removed in others]
-    removed = tuple(each for each in first if all((each.slot, each.candidate) in one for one in elsewhere))
+    latency = FastestSetting(_able(space, predictors))
+    found = [usable_space(space, each.table)[1] for each in latency.predictors]
+    # What runs with one table's settings, and what with another's, need not run together: one table has to run it all.
+    most = min(found, key=lambda removed: sum(each.instead is None for each in removed))
+    slower = [{(each.slot, each.candidate) for each in removed} for removed in found]
+    removed = tuple(
+        each for each in most if each.instead is None or all((each.slot, each.candidate) in one for one in slower)
+    )
     lost = {slot.id: [each.candidate for each in removed if each.slot == slot.id] for slot in space.slots}
     return space.without(lost), latency, removed
+
+
+def _able(space: SearchSpace, predictors: Sequence[LatencyPredictor]) -> list[LatencyPredictor]:
+    """Those whose settings can run any architecture at all; raises `TableError` where none can."""
+    found: list[LatencyPredictor] = []
+    problems: list[TableError] = []
+    for each in predictors:
+        try:
+            usable_space(space, each.table)
+        except TableError as error:
+            problems.append(error)
+        else:
+            found.append(each)
+    if problems and not found:
+        raise problems[0]
+    for problem in problems:
+        logger.warning("left out: %s", problem)
+    return found
 
 
 def _usable(predictor: LatencyPredictor) -> LatencyPredictor:

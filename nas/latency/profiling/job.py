@@ -191,7 +191,7 @@ class _Job:
         return recorder.table
 
     def _settled(self, row: LatencyRow | None) -> bool:
-        if row is None:
+        if row is None or row.provenance != "measured":
             return False
         over = (row.memory_bytes or 0) > (self.memory_budget_bytes or float("inf"))
         return row.status in ("out_of_memory", "failed") or over == (row.status == "over_memory_budget")

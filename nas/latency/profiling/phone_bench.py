@@ -171,16 +171,17 @@ class Bench:
         return int(started and not phone_at_fault)
 
     def _failure(self, chain: BlockChain, error: _Fault) -> NasError:
-        """What is told of a chain with too many faults: that it has failed, unless nothing else works either."""
-        if isinstance(error, PhoneLostError) and not self._works_without(chain):
+        """What is told of a chain with too many faults: that it has failed, unless nothing else works either.
+
+        Raises:
+            PhoneGoneError: A chain that has run here before does not run now.
+        """
+        lost = isinstance(error, PhoneLostError)
+        if chain == self.known_good or (lost and self.known_good is None):
             hint = "unlock the phone, and trust the developer in Settings > General > VPN & Device Management"
-            return PhoneGoneError(f"the app on the phone does not answer: {error.what}", hint=hint)
+            trouble = "the app on the phone does not answer" if lost else "the phone refuses what it ran before"
+            return PhoneGoneError(f"{trouble}: {error.what}", hint=hint)
+        if self.known_good is not None:
+            self.call_ms(self.known_good)
         status: Status = "out_of_memory" if isinstance(error, OutOfMemoryError) else "failed"
         return BlockFailedError(status, error.what)
-
-    def _works_without(self, chain: BlockChain) -> bool:
-        """Whether the phone answers for anything else than this chain; raises `PhoneGoneError` where it does not."""
-        if chain == self.known_good or self.known_good is None:
-            return False
-        self.call_ms(self.known_good)
-        return True

@@ -10,12 +10,15 @@ import torch
 
 from nas.errors import OutOfMemoryError, RuntimeUnavailableError
 from nas.latency.measuring.chains import (
+    LEAST_COPIES,
     REFERENCE_COPIES,
+    NoDifferenceError,
     Pairs,
     PhoneProtocol,
     best_level,
     chain_length,
     settled,
+    shorter_chains,
 )
 from nas.latency.measuring.protocol import Timing
 from nas.latency.profiling.conversions import Conversions, Make
@@ -71,9 +74,11 @@ class ChainMeter:
         try:
             self._convert(short)
             loaded = self._bench.load(short)
-            long = BlockChain(block, self._copies(short))
-            chains.append(long)
-            self._convert(long)
+            for copies in shorter_chains(self._copies(short)):
+                chains.append(BlockChain(block, copies))
+                if self._fits(chains[-1], last=copies == LEAST_COPIES):
+                    break
+            long = chains[-1]
             placement = self._placement(short)
             found = self._until_settled(block.key, short, long)
         except BlockFailedError as error:
@@ -84,6 +89,21 @@ class ChainMeter:
                     self._bench.unload(chain)
         size = self._conversions.package_bytes(short.name)
         return _row(block, found, loaded, {"package_bytes": size, **placement, **_parity(short, loaded)})
+
+    def _fits(self, long: BlockChain, *, last: bool) -> bool:
+        """Load a long chain, of a block that runs alone; raises `BlockFailedError` where not even the last fits."""
+        try:
+            self._convert(long)
+            self._bench.load(long)
+        except BlockFailedError as error:
+            if last:
+                raise
+            logger.warning(
+                "%s: a chain of %d does not run (%s), a shorter one is tried", long.block.key, long.copies, error
+            )
+            self._bench.unload(long)
+            return False
+        return True
 
     def _convert(self, chain: BlockChain) -> None:
         make: Make = chain.make
@@ -97,7 +117,7 @@ class ChainMeter:
 
     def _copies(self, short: BlockChain) -> int:
         """Length of the long chain: as before in an interrupted run, else by a first look at the block."""
-        earlier = self._recorder.parts(short.block.key)
+        earlier = self._recorder.parts(short.block.key, self.reference)
         if earlier:
             return earlier[-1].copies[1]
         size, call_ms = self._conversions.package_bytes(short.name), self._recorder.call_overhead_ms() or 0.0
@@ -117,8 +137,12 @@ class ChainMeter:
 
     def _until_settled(self, key: str, short: BlockChain, long: BlockChain) -> Timing:
         while True:
-            parts, best_ms = self._recorder.parts(key), best_level(self._recorder.levels_ms(self.reference))
-            found = settled(parts, best_ms, self._protocol)
+            parts = self._recorder.parts(key, self.reference)
+            best_ms = best_level(self._recorder.levels_ms(self.reference))
+            try:
+                found = settled(parts, best_ms, self._protocol)
+            except NoDifferenceError as error:
+                raise BlockFailedError("failed", error.what) from error
             if found is not None:
                 return found
             before_ms = self._cool_reference_ms(best_ms)

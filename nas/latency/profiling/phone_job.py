@@ -102,8 +102,9 @@ class _PhoneJob:
         return table.add((), spaces=spaces, complete=not self.missing(table)).save(self.path)
 
     def missing(self, table: LatencyTable) -> list[Block]:
-        """The blocks without a row."""
-        return [block for block in self.blocks if block not in table]
+        """The blocks without a row of their own: an estimate that fills a gap is none."""
+        rows = {block: table.rows.get(block.key) for block in self.blocks}
+        return [block for block, row in rows.items() if row is None or row.provenance != "measured"]
 
     def measure(self, session: PhoneSession, recorder: PhoneRecorder) -> None:
         """Measure what is missing, and again what later turned out to have fallen into drift."""

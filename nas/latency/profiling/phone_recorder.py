@@ -32,9 +32,18 @@ class PhoneRecorder:
         """What a reference took in each of the stretches there are."""
         return [pairs_of(record).level_ms for record in self._records if record.reference == reference]
 
-    def parts(self, key: str) -> list[Pairs]:
-        """The pairs of a block, of the chain's length that was measured last."""
-        found = [pairs_of(record) for record in self._records if key in record.samples_ms]
+    def parts(self, key: str, reference: str | None = None) -> list[Pairs]:
+        """The pairs of a block, of the chain's length that was measured last.
+
+        Args:
+            key: The block's key.
+            reference: Only those measured beside this block: what another one saw says nothing of drift here.
+        """
+        found = [
+            pairs_of(record)
+            for record in self._records
+            if key in record.samples_ms and reference in (None, record.reference)
+        ]
         return [each for each in found if each.copies == found[-1].copies]
 
     def append(self, key: str, reference: str, pairs: Pairs) -> None:
@@ -78,7 +87,7 @@ class PhoneRecorder:
 
     def fell_into_drift(self, row: LatencyRow, reference: str) -> bool:
         """Whether too few of a row's pairs count any more: the phone has since shown how fast it can be."""
-        parts, best_ms = self.parts(row.key), best_level(self.levels_ms(reference))
+        parts, best_ms = self.parts(row.key, reference), best_level(self.levels_ms(reference))
         if row.stopped != "precise" or not parts:
             return False
         counting = [each for each in parts if each.drift(best_ms) <= self.protocol.drift_percent / 100]

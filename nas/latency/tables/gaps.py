@@ -16,8 +16,8 @@ def fill_gaps(measured: LatencyTable, estimates: LatencyTable) -> LatencyTable:
 
     Args:
         measured: The table that is trusted; its metadata stay.
-        estimates: The table of estimates for the same settings. Devices may differ in name: a phone that was measured
-            bears the name that its owner gave it.
+        estimates: The table of estimates for the same settings. That they are for the same kind of phone cannot be
+            checked: one that was measured bears the name that its owner gave it.
 
     Raises:
         TableError: The settings differ, or there is no estimate in the second table.
@@ -31,12 +31,10 @@ def fill_gaps(measured: LatencyTable, estimates: LatencyTable) -> LatencyTable:
         hint = "merge measured tables without it"
         raise TableError("holds no estimates to fill gaps with", where=estimates.where, hint=hint)
     metadata = measured.metadata
-    overheads_ms = (metadata.call_overhead_ms, estimates.metadata.call_overhead_ms)
+    rows = dict(estimates.rows) | dict(measured.rows)
     changes = {
         "spaces": tuple(dict.fromkeys((*metadata.spaces, *estimates.metadata.spaces))),
         "complete": estimates.metadata.complete and set(metadata.spaces) <= set(estimates.metadata.spaces),
-        "call_overhead_ms": next((each for each in overheads_ms if each is not None), None),
-        "estimate": estimates.metadata.estimate,
+        "estimate": estimates.metadata.estimate if len(rows) > len(measured) else metadata.estimate,
     }
-    rows = dict(estimates.rows) | dict(measured.rows)
     return replace(measured, rows=rows, metadata=metadata.model_copy(update=changes))

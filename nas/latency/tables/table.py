@@ -60,7 +60,8 @@ class LatencyTable:
         path = _csv_path(path)
         if path.is_file() and not self._same_conditions(path):
             path.unlink()
-        metadata = self.metadata.model_copy(update={"rows": len(self.rows)})
+        basis = self.metadata.estimate if self.provenance == "estimated" else None
+        metadata = self.metadata.model_copy(update={"rows": len(self.rows), "estimate": basis})
         write_metadata(path, metadata.model_copy(update={"complete": False}))
         try:
             write_rows(path, self.rows.values(), metadata.identity_digest)
@@ -106,9 +107,7 @@ class LatencyTable:
         """
         row = self.rows.get(block.key)
         if row is None:
-            options = f"--runtime {self.metadata.runtime}" + (" --device PHONE" if self.metadata.of_phone else "")
-            command = f"nas profile {space} {options} --table {self.where or 'FILE'}"
-            raise TableError(f"no latency for block {block.key}", where=self.where, hint=f"measure it with: {command}")
+            raise TableError(f"no latency for block {block.key}", where=self.where, hint=self._remedy(space))
         if not row.usable:
             hint = "take it out of the search space, or profile into a new file " + (
                 "to try again" if row.status == "failed" else "where it may use more memory"
@@ -125,6 +124,15 @@ class LatencyTable:
     def latency_ns(self, block: Block, *, space: str | Path = "SPACE") -> int:
         """Latency in whole nanoseconds, whose sums are exact in any order; raises as `row`."""
         return max(1, round(self.latency_ms(block, space=space) * _NS_PER_MS))
+
+    def _remedy(self, space: str | Path) -> str:
+        """How to add the rows of a space."""
+        metadata, table = self.metadata, f"--table {self.where or 'FILE'}"
+        unit = f"--compute-unit {metadata.compute_unit}"
+        if metadata.estimate is not None:
+            return f'estimate it with: nas latency estimate {space} --device "{metadata.device}" {unit} {table}'
+        phone = f" --device PHONE {unit} --deployment-target {metadata.opset}" if metadata.of_phone else ""
+        return f"measure it with: nas profile {space} --runtime {metadata.runtime}{phone} {table}"
 
     def _reason(self, row: LatencyRow) -> str:
         if row.status == "failed":
