@@ -49,7 +49,10 @@ def milliseconds(*given: Operation, unit: str = "cpu_and_ne", bits: float = 16) 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
 def test_the_arithmetic_of_every_block_is_what_torch_counts(path: Path) -> None:
-    for block in space_blocks(SearchSpace.load(path)):
+    blocks = space_blocks(SearchSpace.load(path))
+    # Of one space every block, of the others one of each kind: exporting them all takes a minute.
+    chosen = blocks if path.stem == "three_levels" else {block.kind: block for block in blocks}.values()
+    for block in chosen:
         assert sum(each.macs for each in block_operations(block)) == block_cost(block).macs, block.key
 
 
