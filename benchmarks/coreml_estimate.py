@@ -214,8 +214,11 @@ def figures(rows: Sequence[Row], predicted_ms: Sequence[float]) -> dict[str, Any
 
 def section(rows: Sequence[Row], predicted: dict[str, Sequence[float]]) -> dict[str, Any]:
     """What is reported of one set of rows: each method's figures, by family too, and each model."""
-    families = dict.fromkeys(row.family for row in rows)
+    families = list(dict.fromkeys(row.family for row in rows))
     chosen = {family: [index for index, row in enumerate(rows) if row.family == family] for family in families}
+    several = [index for places in chosen.values() if len(places) > 1 for index in places]
+    if 0 < len(several) < len(rows):
+        chosen["families of several"] = several
     return {
         "methods": {name: figures(rows, values) for name, values in predicted.items()},
         "families": {

@@ -74,8 +74,9 @@ class CoreMLRuntime(Runtime):
 
     def unavailable_reason(self) -> str | None:
         """See `Runtime.unavailable_reason`."""
-        if importlib.util.find_spec("coremltools") is None:
-            return "coremltools is not installed (it has no wheels for this platform or Python version)"
+        missing = coremltools_missing()
+        if missing is not None:
+            return missing
         if sys.platform != "darwin":
             return f"Core ML executes on macOS only, this is {sys.platform}"
         return None
@@ -136,6 +137,13 @@ def _feeds_sinusoid(operation: Any) -> bool:
     if operation.op_type not in {"mul", "add", "sub", "real_div", "expand_dims", "reshape", "cast", "identity"}:
         return False
     return any(_feeds_sinusoid(child) for output in operation.outputs for child in output.child_ops)
+
+
+def coremltools_missing() -> str | None:
+    """Why there is no coremltools here; `None` where there is."""
+    if importlib.util.find_spec("coremltools") is None:
+        return "coremltools is not installed (it has no wheels for this platform or Python version)"
+    return None
 
 
 def import_coremltools() -> Any:

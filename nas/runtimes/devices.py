@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import dataclass
 from typing import Literal
 
 from nas.errors import RuntimeUnavailableError
+from nas.runtimes.core_ml import CoreMLRuntime, coremltools_missing
 from nas.runtimes.environment import cpu_model
 from nas.runtimes.phone.devicectl import Phone, list_phones
 
@@ -48,13 +48,13 @@ def devices() -> tuple[Device, ...]:
 
 def _mac() -> Device:
     name = cpu_model() if sys.platform == "darwin" else None
-    reason = _no_coremltools() or (None if name else f"Core ML executes on macOS only, this is {sys.platform}")
+    reason = CoreMLRuntime().unavailable_reason()
     hint = "nas profile SPACE --runtime coreml --table FILE" if reason is None else "run the same command on a Mac"
     return Device("mac", name, ("coreml",), reason, hint)
 
 
 def _phones() -> tuple[Device, ...]:
-    reason, hint = _no_coremltools(), "pip install coremltools, on a Mac with Xcode"
+    reason, hint = coremltools_missing(), "pip install coremltools, on a Mac with Xcode"
     if reason is None:
         try:
             found = list_phones()
@@ -73,9 +73,3 @@ def _of_phone(phone: Phone) -> Device:
         return Device("iphone", phone.name, ("coreml",), None, command, phone)
     reason, _, hint = obstacle.partition(": ")
     return Device("iphone", phone.name, ("coreml",), reason, hint, phone)
-
-
-def _no_coremltools() -> str | None:
-    if importlib.util.find_spec("coremltools") is None:
-        return "coremltools is not installed (it has no wheels for this platform or Python version)"
-    return None

@@ -37,6 +37,7 @@ def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
         "quality_content": getattr(objective.quality, "fingerprint", ""),
         "steps": steps,
         "device": figures[0].device,
-        "runtime": " or ".join(sorted({figure.runtime for figure in figures})),
+        # Where architectures differ in how they are executed, the model names all ways there are.
+        "runtime": getattr(objective.latency, "runtime", figures[0].runtime),
         "budgets": config.budgets.model_dump(),
     }

@@ -8,7 +8,7 @@ from nas.latency.estimating.chips import Phone
 from nas.latency.estimating.constants import Calibration, shipped_calibration
 from nas.latency.estimating.operations import Operation, operations
 from nas.latency.estimating.placement import compute_unit, home
-from nas.latency.estimating.roofline import Estimate, Workload
+from nas.latency.estimating.roofline import Workload
 from nas.latency.profiling.job import space_blocks
 from nas.latency.tables.metadata import EstimateBasis, TableMetadata
 from nas.latency.tables.rows import LatencyRow
@@ -43,14 +43,14 @@ class Estimator:
         self.phone, self.unit = phone, compute_unit(unit)
         self.calibration = calibration or shipped_calibration()
 
-    def block(self, block: Block) -> Estimate:
-        """What a block takes inside a network.
+    def block_ms(self, block: Block) -> float:
+        """What a block takes inside a network, in milliseconds.
 
         Raises:
             RuntimeUnavailableError: It cannot be exported to a graph, or holds an operation that nobody has told of.
         """
         workload = Workload(block_operations(block), self.unit)
-        return workload.estimate(self.phone.chip, self.calibration.constants, IOS)
+        return workload.block_ms(self.phone.chip, self.calibration.constants, IOS)
 
     @property
     def basis(self) -> EstimateBasis:
@@ -90,24 +90,22 @@ def estimate_table(space: SearchSpace, estimator: Estimator) -> LatencyTable:
         estimator: What estimates.
 
     Raises:
-        RuntimeUnavailableError: As `Estimator.block`.
+        RuntimeUnavailableError: As `Estimator.block_ms`.
     """
     blocks = space_blocks(space)
     rows = []
     with progress_bar("estimating blocks", len(blocks)) as advance:
         for block in blocks:
-            found = estimator.block(block)
-            rows.append(_row(block, found))
+            rows.append(_row(block, estimator.block_ms(block)))
             advance(block.kind)
     return LatencyTable(estimator.metadata(space)).add(rows)
 
 
 @lru_cache(maxsize=4096)
 def block_operations(block: Block) -> tuple[Operation, ...]:
-    """The operations of one call of a block; raises as `Estimator.block`."""
+    """The operations of one call of a block; raises as `Estimator.block_ms`."""
     return operations(*abstract_block(block))
 
 
-def _row(block: Block, found: Estimate) -> LatencyRow:
-    latency_ms = max(found.latency_ms, _LEAST_MS)
-    return LatencyRow(key=block.key, kind=block.kind, latency_ms=latency_ms, provenance="estimated")
+def _row(block: Block, latency_ms: float) -> LatencyRow:
+    return LatencyRow(key=block.key, kind=block.kind, latency_ms=max(latency_ms, _LEAST_MS), provenance="estimated")

@@ -13,7 +13,6 @@ work on a processor costs a dispatch, once per call and each time the work moves
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, get_args
 
@@ -74,21 +73,6 @@ class Constants(StrictModel):
         return self.dispatch_ms if ios >= _NEW_IOS else self.old_dispatch_ms
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a sequence of operations takes on a chip.
-
-    Args:
-        latency_ms: Inside a network whose other work is done by the processor that gets all it can.
-        operation_share: For each processor, its share of the operations.
-        cost_share: For each processor, its share of the time.
-    """
-
-    latency_ms: float
-    operation_share: dict[Processor, float]
-    cost_share: dict[Processor, float]
-
-
 class Workload:
     """Operations as arrays, placed: what is computed once for many sets of constants.
 
@@ -107,17 +91,16 @@ class Workload:
         self._weights_mb = np.array([each.weight_values for each in operations]) * weight_bits / 8 / 1e6
         self._tensors_mb = [np.array(each.tensor_values) * BYTES_PER_VALUE / 1e6 for each in operations]
 
-    def estimate(self, chip: Chip, constants: Constants, ios: int) -> Estimate:
-        """What the operations take, without the one dispatch that a call of a whole network begins with."""
-        times_ms = self._times_ms(chip, constants)
-        latency_ms = float(times_ms.sum()) + sum(
+    def block_ms(self, chip: Chip, constants: Constants, ios: int) -> float:
+        """What the operations take inside a network whose other work is done by the processor that gets all it can."""
+        switches_ms = sum(
             constants.segment_ms(one, ios) + constants.segment_ms(self.home, ios) for one in self._foreign
         )
-        return Estimate(latency_ms, self._shares(np.ones(len(times_ms))), self._shares(times_ms))
+        return float(self._times_ms(chip, constants).sum()) + switches_ms
 
     def call_ms(self, chip: Chip, constants: Constants, ios: int) -> float:
         """What one call takes when the operations are a whole network."""
-        return constants.segment_ms(self.home, ios) + self.estimate(chip, constants, ios).latency_ms
+        return constants.segment_ms(self.home, ios) + self.block_ms(chip, constants, ios)
 
     def _times_ms(self, chip: Chip, constants: Constants) -> _Values:
         inside_mb, outside_mb = self._traffic_mb(CACHE_SHARE * chip.system_cache_mb)
@@ -142,9 +125,3 @@ class Workload:
         inside = [float(each[each <= largest_mb].sum()) for each in self._tensors_mb]
         outside = [float(each[each > largest_mb].sum()) for each in self._tensors_mb]
         return np.array(inside), np.array(outside)
-
-    def _shares(self, amounts: _Values) -> dict[Processor, float]:
-        total = float(amounts.sum())
-        if not total:  # nothing to do: a block that only changes how data is looked at
-            return {name: float(name == self.home) for name in _PROCESSORS}
-        return {name: float(amounts[self._places == index].sum()) / total for index, name in enumerate(_PROCESSORS)}

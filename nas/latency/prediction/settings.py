@@ -26,7 +26,7 @@ class FastestSetting:
     """Latencies of architectures, each with the settings it is fastest with.
 
     Args:
-        predictors: One for each table, of the whole space; the first wins where two are equally fast.
+        predictors: One for each table, all of one space; the first wins where two are equally fast.
 
     Raises:
         TableError: There are none, or two tables are of different devices or of the same settings.
@@ -63,8 +63,14 @@ class FastestSetting:
 
     def fastest(self) -> Architecture:
         """The architecture of least latency with any setting."""
-        candidates = [_usable(each).fastest() for each in self.predictors]
+        able = _able(self.predictors[0].space, self.predictors)
+        candidates = [_on(usable_space(each.space, each.table)[0], each).fastest() for each in able]
         return min(candidates, key=lambda one: self.predict(one).pipeline_ms)
+
+    @property
+    def runtime(self) -> str:
+        """All settings that there are to choose from."""
+        return " or ".join(setting_text(each.table.metadata) for each in self.predictors)
 
 
 def _check_differ(table: LatencyTable, other: LatencyTable) -> None:
@@ -101,8 +107,12 @@ def fastest_settings(
         TableError: As `LatencyTable.load`, `usable_space` and `FastestSetting`.
     """
     predictors = [LatencyPredictor.open(space, path, steps) for path in paths]
-    latency = FastestSetting(_able(space, predictors))
-    found = [usable_space(space, each.table)[1] for each in latency.predictors]
+    FastestSetting(predictors)  # what does not go together is a mistake, whatever of it can run
+    able = _able(space, predictors)
+    for each in predictors:
+        if each not in able:
+            logger.warning("no architecture of %s can run as %s says: it is left out", space.name, each.table.where)
+    found = [usable_space(space, each.table)[1] for each in able]
     # What runs with one table's settings, and what with another's, need not run together: one table has to run it all.
     most = min(found, key=lambda removed: sum(each.instead is None for each in removed))
     slower = [{(each.slot, each.candidate) for each in removed} for removed in found]
@@ -110,7 +120,8 @@ def fastest_settings(
         each for each in most if each.instead is None or all((each.slot, each.candidate) in one for one in slower)
     )
     lost = {slot.id: [each.candidate for each in removed if each.slot == slot.id] for slot in space.slots}
-    return space.without(lost), latency, removed
+    searched = space.without(lost)
+    return searched, FastestSetting([_on(searched, each) for each in able]), removed
 
 
 def _able(space: SearchSpace, predictors: Sequence[LatencyPredictor]) -> list[LatencyPredictor]:
@@ -126,12 +137,9 @@ def _able(space: SearchSpace, predictors: Sequence[LatencyPredictor]) -> list[La
             found.append(each)
     if problems and not found:
         raise problems[0]
-    for problem in problems:
-        logger.warning("left out: %s", problem)
     return found
 
 
-def _usable(predictor: LatencyPredictor) -> LatencyPredictor:
-    """The same for those architectures that can run with its settings."""
-    space, _ = usable_space(predictor.space, predictor.table)
+def _on(space: SearchSpace, predictor: LatencyPredictor) -> LatencyPredictor:
+    """The same predictor for fewer architectures."""
     return LatencyPredictor(space, predictor.table, predictor.steps, predictor.fit)
