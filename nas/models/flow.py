@@ -31,6 +31,10 @@ class NoisyBatch:
     timestep_B: torch.Tensor
     target_BTCHW: torch.Tensor
 
+    def to(self, device: torch.device) -> NoisyBatch:
+        """The same batch on a device."""
+        return NoisyBatch(self.sample_BTCHW.to(device), self.timestep_B.to(device), self.target_BTCHW.to(device))
+
 
 def mix(latent_BTCHW: torch.Tensor, noise_BTCHW: torch.Tensor, level_B: torch.Tensor) -> NoisyBatch:
     """Interpolate data and noise at given noise levels in [0, 1]."""

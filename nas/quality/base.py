@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Literal
 
 from nas.space import Architecture
 
@@ -18,8 +18,12 @@ class QualityMetric(ABC):
     that is not finite means that the architecture failed; it is never replaced by another number.
     """
 
-    name: ClassVar[str]
-    direction: ClassVar[Direction]
+    name: str
+    direction: Direction
+    detail: str = ""
+    """How finely it scores, for figures and tables, e.g. `64 batches`; decides nothing."""
+    fingerprint: str = ""
+    """Digest of the data and weights that scores depend on; with an equal one they can be compared."""
 
     @abstractmethod
     def score(self, architecture: Architecture) -> float:

@@ -5,7 +5,11 @@ Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import torch
+from torch import Tensor, nn
 
 from nas.data import ClipDataset, batch_indices
 from nas.data.pixels import to_pixels
@@ -59,30 +63,60 @@ class HeldOutFlowLoss(QualityMetric):
         self._level_B = shifted((mean + std * quantiles).sigmoid(), shift)
         weights = weights_digest(supernet)
         levels = f"{mean:g},{std:g},{shift:g}"
+        self.detail = f"{batches} batch{'' if batches == 1 else 'es'} of {batch_size}"
         self.fingerprint = f"{self.name}/{weights}/{clips.fingerprint}/{seed}/{batches}x{batch_size}/{levels}"
         self._probes = [
             self._prepare(text_encoder, codec, clips, derive_seed(seed, "probe"), number, batch_size)
             for number in range(batches)
         ]
 
-    @torch.no_grad()
     def score(self, architecture: Architecture) -> float:
         """See `QualityMetric.score`."""
-        losses = [
-            flow_loss(self.supernet(batch.sample_BTCHW, batch.timestep_B, context_BLD, architecture), batch)
-            for batch, context_BLD in self._probes
-        ]
+
+        def predict(sample_BTCHW: Tensor, timestep_B: Tensor, context_BLD: Tensor) -> Tensor:
+            return self.supernet(sample_BTCHW, timestep_B, context_BLD, architecture)  # type: ignore[no-any-return]
+
+        return self._mean_loss(predict, [probe.context_BLD for probe in self._probes])
+
+    @torch.no_grad()
+    def loss_of(self, network: nn.Module, text_encoder: TextEncoder) -> float:
+        """The same loss of a network with weights of its own, on the same clips, noise and timesteps.
+
+        Args:
+            network: Predicts velocities from `sample_BTCHW`, `timestep_B` and `context_BLD`.
+            text_encoder: The encoder that it was trained with.
+        """
+        device = next(network.parameters()).device
+        contexts = [text_encoder.encode(probe.captions).to(device) for probe in self._probes]
+        return self._mean_loss(network, contexts)
+
+    @torch.no_grad()
+    def _mean_loss(self, predict: Callable[..., Tensor], contexts: Sequence[Tensor]) -> float:
+        """Mean over the batches."""
+        losses = []
+        for probe, context_BLD in zip(self._probes, contexts, strict=True):
+            batch = probe.batch.to(context_BLD.device)
+            losses.append(flow_loss(predict(batch.sample_BTCHW, batch.timestep_B, context_BLD), batch))
         return float(torch.stack(losses).mean())
 
     @torch.no_grad()
     def _prepare(
         self, text_encoder: TextEncoder, codec: Codec, clips: ClipDataset, seed: int, number: int, size: int
-    ) -> tuple[NoisyBatch, torch.Tensor]:
-        """One batch of noisy clips, and their captions' context."""
+    ) -> _Probe:
+        """One batch of noisy clips with their captions."""
         device = next(self.supernet.parameters()).device
         video_BTCHW, captions = clips.batch(batch_indices(len(clips), size, seed, number))
         latent_BTCHW = codec.encode(to_pixels(video_BTCHW))
         generator = torch.Generator().manual_seed(derive_seed(seed, "noise", number))
         noise_BTCHW = torch.randn(latent_BTCHW.shape, generator=generator)
         batch = mix(latent_BTCHW.to(device), noise_BTCHW.to(device), self._level_B.to(device))
-        return batch, text_encoder.encode(captions).to(device)
+        return _Probe(batch, tuple(captions), text_encoder.encode(captions).to(device))
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A batch of noisy clips, their captions, and the context of these in the supernet's encoder."""
+
+    batch: NoisyBatch
+    captions: tuple[str, ...]
+    context_BLD: Tensor

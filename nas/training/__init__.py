@@ -2,6 +2,7 @@
 
 from nas.training.config import LoopConfig, TrainingConfig
 from nas.training.distillation import DistillationConfig, distill
+from nas.training.finetuned_loss import FinetunedFlowLoss
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
     finetune_model,
@@ -15,6 +16,7 @@ from nas.training.tasks import FlowTask, SuperNetTask, TrainingTask
 
 __all__ = [
     "DistillationConfig",
+    "FinetunedFlowLoss",
     "FlowTask",
     "LoopConfig",
     "SuperNetTask",

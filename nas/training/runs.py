@@ -195,7 +195,7 @@ def supernet_quality(
         batches: Batches of clips to average over.
     """
     supernet, text_encoder = load_supernet(space, folder)
-    trained = _trained_with(folder)
+    trained = trained_with(folder)
     return HeldOutFlowLoss(
         supernet,
         text_encoder,
@@ -228,15 +228,16 @@ def inherit_model(
     """
     supernet, text_encoder = load_supernet(space, folder)
     architecture = space.check(architecture)
-    shift = _trained_with(folder).timestep_shift
+    shift = trained_with(folder).timestep_shift
     generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=shift)
     return VideoModel(supernet.space, architecture, supernet.extract(architecture), text_encoder, generation)
+
+
+def trained_with(folder: str | Path) -> TrainingConfig:
+    """The settings that the supernet in a folder was trained with."""
+    return load_yaml(_supernet_folder(folder) / "training.yaml", TrainingConfig)
 
 
 def _supernet_folder(folder: str | Path) -> Path:
     root = Path(folder)
     return root / "supernet" if (root / "supernet").is_dir() else root
-
-
-def _trained_with(folder: str | Path) -> TrainingConfig:
-    return load_yaml(_supernet_folder(folder) / "training.yaml", TrainingConfig)

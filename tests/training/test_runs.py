@@ -49,7 +49,7 @@ def test_quality_probes_the_noise_levels_that_training_drew_from(
     for shift in (1.0, 4.0):
         train_supernet(space, clips, config.model_copy(update={"timestep_shift": shift}), tmp_path / str(shift))
         metric = supernet_quality(space, tmp_path / str(shift), clips, batches=1)
-        levels = metric._probes[0][0].timestep_B / 1000
+        levels = metric._probes[0].batch.timestep_B / 1000
         expected = shift * 0.5 / (1 + (shift - 1) * 0.5)
         assert float(levels[3]) < expected < float(levels[4])
         scores.add(metric.score(space.smallest()))

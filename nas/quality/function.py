@@ -1,0 +1,156 @@
+"""Any Python function as a quality metric."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from nas.errors import ConfigError
+from nas.models import SuperNet
+from nas.models.weights import weights_digest
+from nas.quality.base import Direction, QualityMetric
+from nas.space import Architecture
+
+Scorer = Callable[..., Any]
+"""`f(architecture)` or `f(architecture, network)`; returns a number."""
+
+
+class FunctionQuality(QualityMetric):
+    """A metric made of a function.
+
+    A function of one argument gets the `Architecture`. A function of two also gets its network, a stand-alone copy
+    with the weights it inherits from the supernet, which the function may change as it likes. Arguments with
+    defaults do not count. What the function raises is a failed evaluation of that architecture.
+
+    Args:
+        function: The function. It may carry its direction itself: `function.direction = "maximize"`.
+        direction: `minimize` or `maximize`; needed where the function does not say.
+        name: Recognises the metric in a study; the function's module and name by default.
+        supernet: Weights for the networks; only for a function that takes one.
+
+    Raises:
+        ConfigError: The direction is missing, unknown or contradicted, the function takes something else, or it
+            takes a network and there is no supernet, or the other way round.
+    """
+
+    def __init__(
+        self,
+        function: Scorer,
+        *,
+        direction: Direction | None = None,
+        name: str | None = None,
+        supernet: SuperNet | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name or _name(function)
+        self.direction = _direction(function, direction, where=self.name)
+        self.supernet = None if supernet is None else supernet.eval()
+        if takes_network(function, where=self.name) != (supernet is not None):
+            raise _supernet_error(self.name, given=supernet is not None)
+        self.fingerprint = "" if supernet is None else weights_digest(supernet)
+
+    def score(self, architecture: Architecture) -> float:
+        """See `QualityMetric.score`; raises what the function raises, and `TypeError` where it gives no number."""
+        if self.supernet is None:
+            value = self.function(architecture)
+        else:
+            value = self.function(architecture, self.supernet.extract(architecture))
+        if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
+            raise TypeError(f"{self.name} returned {value!r}, expected a number")
+        return float(value)
+
+
+def load_function(spec: str, *, where: str = "--quality") -> Scorer:
+    """Find a function by `package.module:function`, on `sys.path` with the current folder in front.
+
+    Args:
+        spec: Module and name, with a colon between them.
+        where: The option it came from, for messages.
+
+    Raises:
+        ConfigError: It has another form, the module is missing or fails to import, or has no such function.
+    """
+    module_name, colon, name = spec.partition(":")
+    if not (colon and name.isidentifier() and all(part.isidentifier() for part in module_name.split("."))):
+        raise ConfigError(f"expected package.module:function, got {spec!r}", where=where)
+    module = _import(module_name, where)
+    if not hasattr(module, name):
+        raise ConfigError(f"module {module_name} has no {name!r}", where=where, hint=f"looked in {_file(module)}")
+    function = getattr(module, name)
+    if not callable(function):
+        raise ConfigError(f"{spec} is not callable, but of type {type(function).__name__}", where=where)
+    return cast(Scorer, function)
+
+
+def takes_network(function: Scorer, *, where: str) -> bool:
+    """Whether a function needs the network beside the architecture, by its signature.
+
+    Raises:
+        ConfigError: It can be called with neither one nor two arguments, or has no signature to read.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise ConfigError("has no signature to read its arguments from", where=where,
+                          hint="wrap it in a function of your own") from error  # fmt: skip
+    for count in (1, 2):
+        try:
+            signature.bind(*[None] * count)
+        except TypeError:
+            continue
+        return count == 2
+    raise ConfigError(f"takes {signature}, expected (architecture) or (architecture, network)", where=where)
+
+
+def _import(name: str, where: str) -> Any:
+    """Import a module as `python -m` would find it."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # for good: the function may import its neighbours later on
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigError(f"no module {error.name!r}", where=where,
+                              hint=f"looked in the current folder, {here}, and on sys.path") from error  # fmt: skip
+        raise ConfigError(f"module {name} fails to import: {error}", where=where) from error
+    except (Exception, SystemExit) as error:  # a module may fail in any way, and all of them are the user's
+        what = f"module {name} fails to import: {type(error).__name__}: {error}"
+        raise ConfigError(what, where=where) from error
+
+
+def _direction(function: Scorer, given: str | None, *, where: str) -> Direction:
+    own = getattr(function, "direction", None)
+    known = get_args(Direction)
+    for value in (given, own):
+        if value is not None and value not in known:
+            raise ConfigError(f"direction {value!r} is unknown (known: {', '.join(known)})", where=where)
+    if given and own and given != own:
+        raise ConfigError(f"the function says it is to {own}, the direction given is {given}", where=where,
+                          hint="leave one of them out")  # fmt: skip
+    if not (given or own):
+        raise ConfigError("whether lower or higher is better is not said", where=where,
+                          hint='give --direction, or set the attribute direction of the function')  # fmt: skip
+    return cast(Direction, given or own)
+
+
+def _supernet_error(name: str, *, given: bool) -> ConfigError:
+    if given:
+        return ConfigError("takes the architecture alone, a supernet means nothing to it", where=name,
+                           hint="leave it out, or let the function take (architecture, network)")  # fmt: skip
+    return ConfigError("takes a network, which needs a supernet", where=name, hint="give --supernet")
+
+
+def _name(function: Scorer) -> str:
+    name = getattr(function, "__qualname__", None)
+    if name is None:
+        raise ConfigError(f"{function!r} has no name", where="quality", hint="give name=...")
+    return f"{function.__module__}:{name}"
+
+
+def _file(module: Any) -> str:
+    return str(getattr(module, "__file__", None) or module.__name__)
