@@ -68,6 +68,10 @@ class Architecture:
 
     @classmethod
     def _from_file(cls, file: _ArchitectureFile, where: str | Path) -> Architecture:
+        # A space without a network has an order of its own, in which its architectures are written down.
+        written = cls(file.space, tuple(file.layers.items()))
+        if file.id == written.id:
+            return written
         architecture = cls(file.space, tuple(sorted(file.layers.items(), key=_network_order)))
         if file.id is not None and file.id != architecture.id:
             raise ArchitectureError(

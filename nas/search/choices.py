@@ -1,0 +1,192 @@
+"""A search space of plain choices, which need not have anything to do with video."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from nas.errors import ArchitectureError, ConfigError
+from nas.files import fingerprint
+from nas.space import Architecture
+
+Choices = tuple[str, ...]
+"""One candidate per slot, in the order of the slots."""
+
+Canonical = Callable[[Choices], Sequence[str]]
+"""From choices to those that stand for all that mean the same."""
+
+COUNTED = 20_000
+"""Spaces of up to so many combinations are walked to count what is distinct."""
+
+MUTATIONS = 20
+"""Mutations tried until one means something else than the architecture it came from."""
+
+
+@dataclass(frozen=True)
+class ChoiceSlot:
+    """One slot.
+
+    Args:
+        id: Its name, unique in its space.
+        candidates: What may be chosen.
+    """
+
+    id: str
+    candidates: tuple[str, ...]
+
+
+class ChoiceSpace:
+    """All ways to choose one candidate per slot; implements `nas.search.Space`.
+
+    Where several choices describe one architecture, as isomorphic graphs do, `canonical` names the one that stands
+    for all: a function from choices to choices that gives equal results for equal architectures, and leaves its own
+    results as they are. Every architecture made here is canonical, so a search scores each once.
+
+    Args:
+        choices: For each slot, in order, its candidates as texts. `smallest` takes the first of each.
+        name: The space's name, which its architectures carry.
+        canonical: Chooses the representative; without it, different choices are different architectures.
+
+    Raises:
+        ConfigError: There are no slots, or one has no candidates, repeats one, or has one that is no plain text.
+    """
+
+    def __init__(self, choices: Mapping[str, Sequence[str]], *, name: str, canonical: Canonical | None = None) -> None:
+        self.name = name
+        self.slots = tuple(_slot(slot, candidates, name) for slot, candidates in choices.items())
+        if not self.slots:
+            raise ConfigError("a space needs at least one slot", where=f"space {name}")
+        self.canonical = canonical
+        self._representative = lru_cache(maxsize=2**16)(self._canonicalise)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `Space.fingerprint`; the canonical form is recognised by what it makes of a fixed sample."""
+        rng = random.Random(0)
+        forms = [self._representative(self._draw(rng)) for _ in range(32)] if self.canonical else []
+        return fingerprint([self.name, [[slot.id, *slot.candidates] for slot in self.slots], forms])
+
+    def architecture(self, choices: Sequence[str]) -> Architecture:
+        """The architecture that choices, one per slot, describe.
+
+        Raises:
+            ArchitectureError: The number of choices is wrong, or one is not a candidate of its slot.
+        """
+        chosen = self._representative(self._checked(choices))
+        return Architecture(self.name, tuple((slot.id, (one,)) for slot, one in zip(self.slots, chosen, strict=True)))
+
+    def check(self, architecture: Architecture) -> Architecture:
+        """Return an architecture of this space, read from a file for instance, in canonical form.
+
+        Raises:
+            ArchitectureError: It belongs to another space, or does not fit this one.
+        """
+        where = f"architecture {architecture.id}"
+        given = {slot: names[0] for slot, names in architecture.layers if len(names) == 1}
+        expected = [slot.id for slot in self.slots]
+        if architecture.space != self.name:
+            raise ArchitectureError(f"space: expected {self.name!r}, got {architecture.space!r}", where=where)
+        if sorted(given) != sorted(expected) or len(given) != len(architecture.layers):
+            raise ArchitectureError(f"expected one choice for each of {', '.join(expected)}; got {architecture}",
+                                    where=where)  # fmt: skip
+        return self.architecture([given[slot] for slot in expected])
+
+    @cached_property
+    def combinations(self) -> int:
+        """Number of ways to choose, equal architectures counted apart."""
+        return math.prod(len(slot.candidates) for slot in self.slots)
+
+    def count(self) -> int:
+        """Number of architectures; exact, but for one case.
+
+        With a canonical form and more than `COUNTED` combinations it is their number, an upper bound.
+        """
+        return self._distinct if self.canonical and self.combinations <= COUNTED else self.combinations
+
+    def smallest(self) -> Architecture:
+        """The first candidate in every slot."""
+        return self.architecture([slot.candidates[0] for slot in self.slots])
+
+    def uniform(self, candidate: str) -> Architecture | None:
+        """The same candidate in every slot, or `None` where some slot does not offer it."""
+        if all(candidate in slot.candidates for slot in self.slots):
+            return self.architecture([candidate] * len(self.slots))
+        return None
+
+    def sample(self, rng: random.Random) -> Architecture:
+        """A random architecture: all combinations are equally likely, so one with many forms comes more often."""
+        return self.architecture(self._draw(rng))
+
+    def mutate(self, architecture: Architecture, rng: random.Random, *, slots: int = 1) -> Architecture:
+        """An architecture with `slots` random choices replaced, and then made canonical.
+
+        It differs from the one it came from unless `MUTATIONS` attempts all meant the same. Slots with one
+        candidate cannot change; where fewer than `slots` can, all that can do.
+        """
+        before = self.check(architecture)
+        free = [index for index, slot in enumerate(self.slots) if len(slot.candidates) > 1]
+        for _ in range(MUTATIONS):
+            choices = list(before.choices)
+            for index in rng.sample(free, min(slots, len(free))):
+                choices[index] = rng.choice([one for one in self.slots[index].candidates if one != choices[index]])
+            after = self.architecture(choices)
+            if after != before:
+                return after
+        return before
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """Every architecture once, in a fixed order; look at `combinations` first, for all of them are walked."""
+        for choices in itertools.product(*(slot.candidates for slot in self.slots)):
+            # Each class of equal architectures holds its representative, once.
+            if self.canonical is None or self._representative(choices) == choices:
+                yield self.architecture(choices)
+
+    @cached_property
+    def _distinct(self) -> int:
+        return sum(1 for _ in self.enumerate())
+
+    def _draw(self, rng: random.Random) -> Choices:
+        return tuple(rng.choice(slot.candidates) for slot in self.slots)
+
+    def _checked(self, choices: Sequence[str]) -> Choices:
+        if len(choices) != len(self.slots):
+            raise ArchitectureError(f"{len(choices)} choices for {len(self.slots)} slots", where=f"space {self.name}")
+        for slot, choice in zip(self.slots, choices, strict=True):
+            if choice not in slot.candidates:
+                known = ", ".join(slot.candidates)
+                raise ArchitectureError(f"slot {slot.id} cannot hold {choice!r} (known: {known})",
+                                        where=f"space {self.name}")  # fmt: skip
+        return tuple(choices)
+
+    def _canonicalise(self, choices: Choices) -> Choices:
+        """The representative of choices, and the certainty that it is its own."""
+        if self.canonical is None:
+            return choices
+        form = self._checked(tuple(self.canonical(choices)))
+        again = tuple(self.canonical(form))
+        if again != form:
+            raise ArchitectureError(
+                f"canonical turns {choices} into {form}, and that into {again}",
+                where=f"space {self.name}",
+                hint="a canonical form must be its own",
+            )
+        return form
+
+
+def _slot(name: Any, candidates: Sequence[Any], space: str) -> ChoiceSlot:
+    where = f"space {space}: slot {name}"
+    if isinstance(candidates, str) or not candidates:
+        raise ConfigError(f"expected a list of candidates, got {candidates!r}", where=where)
+    for text in (name, *candidates):
+        # The semicolon parts slots in an architecture's text, which its id is made of.
+        if not isinstance(text, str) or not text or ";" in text:
+            raise ConfigError(f"expected a text without a semicolon, got {text!r}", where=where,
+                              hint="write numbers as texts, e.g. '16'")  # fmt: skip
+    if len(set(candidates)) < len(candidates):
+        raise ConfigError(f"a candidate is repeated: {', '.join(candidates)}", where=where)
+    return ChoiceSlot(name, tuple(candidates))
