@@ -38,6 +38,27 @@ def pareto_front(points: ArrayLike, directions: Sequence[Direction]) -> NDArray[
     return mask
 
 
+def pareto_ranks(points: ArrayLike, directions: Sequence[Direction]) -> NDArray[np.int64]:
+    """Ranks of non-dominated sorting: 0 for the front, 1 for the front of what is left without it, and so on.
+
+    Args:
+        points: Shape (points, objectives).
+        directions: One per objective.
+
+    Returns:
+        Shape (points,); -1 for a point with a NaN.
+    """
+    values = np.asarray(points, dtype=np.float64).reshape(-1, len(directions))
+    ranks = np.full(len(values), -1, dtype=np.int64)
+    left = np.flatnonzero(~np.isnan(values).any(axis=1))
+    rank = 0
+    while len(left):
+        leads = pareto_front(values[left], directions)
+        ranks[left[leads]] = rank
+        left, rank = left[~leads], rank + 1
+    return ranks
+
+
 def hypervolume(points: ArrayLike, reference: ArrayLike, directions: Sequence[Direction]) -> float:
     """Area between the front of two objectives and a reference point; exact.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import BudgetError, ConfigError
 from nas.search.pareto import Direction, knee, pareto_front
+from nas.search.rescored import Rescoring, read_rescoring
 from nas.search.storage import IDENTITY, readable_study
 from nas.space import Architecture
 
@@ -30,6 +31,7 @@ class Evaluation:
         runtime: How it is executed there; of several settings, the one that is fastest for it.
         trial: Number of the trial in the study.
         feasible: Whether it meets the budgets of the study.
+        search_quality: What the search scored, where `quality` is a dearer score that came later.
     """
 
     architecture: Architecture
@@ -41,13 +43,16 @@ class Evaluation:
     runtime: str
     trial: int
     feasible: bool
+    search_quality: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for tables and JSON."""
+        searched = {} if self.search_quality is None else {"search_quality": self.search_quality}
         return {
             "id": self.architecture.id,
             "layers": str(self.architecture),
             "quality": self.quality,
+            **searched,
             "latency_ms": self.latency_ms,
             "parameters": self.parameters,
             "provenance": self.provenance,
@@ -75,6 +80,8 @@ class StudyRecord:
         latency_budget_ms: The study's latency budget, if it had one.
         evaluations: Every architecture scored, in the order of their trials.
         failed: Number of architectures whose evaluation failed.
+        rescoring: Dearer scores that members of the front were given since, if any.
+        waiting: Members of the search's front without such a score, in a record made of them; see `final`.
     """
 
     name: str
@@ -88,6 +95,43 @@ class StudyRecord:
     latency_budget_ms: float | None
     evaluations: tuple[Evaluation, ...]
     failed: int
+    rescoring: Rescoring | None = None
+    waiting: int = 0
+
+    @property
+    def searched(self) -> StudyRecord:
+        """The study as the search left it, whatever was scored again since."""
+        return replace(self, rescoring=None)
+
+    @property
+    def final(self) -> StudyRecord:
+        """The study of what was scored again, with the dearer scores in place of the search's.
+
+        Where nothing was, it is the study itself. Scores of both kinds are never compared with each other: what was
+        not scored again is not in it.
+        """
+        if self.rescoring is None:
+            return self
+        again, failed = self.rescoring.scores, self.rescoring.failures
+        waiting = [one for one in self.front if one.architecture.id not in {**again, **failed}]
+        return replace(
+            self,
+            quality=self.rescoring.quality,
+            direction=self.rescoring.direction,
+            evaluations=tuple(
+                replace(one, quality=again[one.architecture.id], search_quality=one.quality)
+                for one in self.evaluations
+                if one.architecture.id in again
+            ),
+            failed=len(failed),
+            rescoring=None,
+            waiting=len(waiting),
+        )
+
+    @property
+    def provenance(self) -> tuple[str, ...]:
+        """Where the latencies come from: `measured`, `estimated`, `published`, as many as apply."""
+        return tuple(sorted({evaluation.provenance for evaluation in self.evaluations}))
 
     @property
     def directions(self) -> tuple[Direction, Direction]:
@@ -130,6 +174,12 @@ class StudyRecord:
         return members[knee(_points(members), self.directions)]
 
     def _members(self) -> tuple[FrontMember, ...]:
+        if self.waiting:
+            raise BudgetError(
+                f"{self.waiting} members of the search's front have no score of {self.quality} yet",
+                where=f"study {self.name}",
+                hint="let `nas rescore` go on, or take the search's own front (--search-scores)",
+            )
         if not self.front:
             raise BudgetError(empty_front(self), where=self.where, hint="let `nas search` go on")
         return self.front
@@ -146,10 +196,13 @@ def empty_front(record: StudyRecord) -> str:
 def pick(record: StudyRecord, latency_budget_ms: float | None = None) -> FrontMember:
     """The member of best quality within a latency budget, or without one the knee of the front.
 
+    The front is that of `record.final`; pass `record.searched` for the search's own.
+
     Raises:
-        BudgetError: No member meets the budget, or the front is empty.
+        BudgetError: No member meets the budget, the front is empty, or some of it waits to be scored again.
     """
-    return record.knee() if latency_budget_ms is None else record.best_within(latency_budget_ms)
+    final = record.final
+    return final.knee() if latency_budget_ms is None else final.best_within(latency_budget_ms)
 
 
 def load_study(storage: str | Path, study_name: str) -> StudyRecord:
@@ -168,8 +221,8 @@ def load_study(storage: str | Path, study_name: str) -> StudyRecord:
 
 
 def load_front(storage: str | Path, study_name: str) -> list[FrontMember]:
-    """The front of a study, fastest first; empty when there is none. Raises as `load_study` does."""
-    return list(load_study(storage, study_name).front)
+    """The final front of a study, fastest first; empty when there is none. Raises as `load_study` does."""
+    return list(load_study(storage, study_name).final.front)
 
 
 def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
@@ -191,6 +244,7 @@ def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
         latency_budget_ms=identity["budgets"]["latency_ms"],
         evaluations=tuple(_evaluation(trial) for trial in first if trial.state == TrialState.COMPLETE),
         failed=sum("failure" in trial.user_attrs for trial in first),
+        rescoring=read_rescoring(study.user_attrs),
     )
 
 

@@ -1,0 +1,61 @@
+"""How the front of a study grew: hypervolume after each evaluation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nas.errors import ConfigError
+from nas.search.pareto import hypervolume, pareto_front
+from nas.search.record import StudyRecord
+
+Point = tuple[float, float]
+"""Quality and latency in ms."""
+
+
+@dataclass(frozen=True)
+class HypervolumeHistory:
+    """Hypervolume of a study against evaluations.
+
+    Args:
+        reference: Quality and latency in ms of the worst that counts.
+        values: After each evaluation, in the unit of quality times ms; those that exceed a budget add nothing.
+    """
+
+    reference: Point
+    values: tuple[float, ...]
+
+
+def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> HypervolumeHistory | None:
+    """The hypervolume of quality and latency after each evaluation.
+
+    Args:
+        record: The study.
+        reference: Quality and latency in ms; by default the worst of each among the feasible evaluations. Two
+            studies can be compared with one reference only, so give it for that.
+
+    Returns:
+        `None` when nothing feasible was scored.
+
+    Raises:
+        ConfigError: The reference is not finite.
+    """
+    feasible = [(one.quality, one.latency_ms) for one in record.evaluations if one.feasible]
+    if not feasible:
+        return None
+    corner = reference or _worst(record, feasible)
+    if not all(map(math.isfinite, corner)):
+        raise ConfigError(f"expected two finite numbers, got {corner}", where="reference")
+    values: list[float] = []
+    front: list[Point] = []
+    for one in record.evaluations:
+        if one.feasible:
+            front.append((one.quality, one.latency_ms))
+            front = [point for point, leads in zip(front, pareto_front(front, record.directions), strict=True) if leads]
+        values.append(hypervolume(front, corner, record.directions))
+    return HypervolumeHistory(corner, tuple(values))
+
+
+def _worst(record: StudyRecord, points: list[Point]) -> Point:
+    worst = max if record.direction == "minimize" else min
+    return worst(quality for quality, _ in points), max(latency_ms for _, latency_ms in points)

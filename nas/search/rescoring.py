@@ -1,0 +1,164 @@
+"""The second stage of a search: score the members of the front again, with a metric too dear for all."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+
+from nas.errors import BudgetError, ConfigError, NasError
+from nas.progress import progress_bar
+from nas.search.pareto import pareto_ranks
+from nas.search.protocols import Space
+from nas.search.record import FrontMember, StudyRecord, empty_front, read_study
+from nas.search.rescored import make_final, metric_key, read_scores, write_failure, write_score
+from nas.search.storage import IDENTITY, readable_study
+from nas.space import Architecture
+
+if TYPE_CHECKING:
+    from nas.quality.base import QualityMetric
+
+logger = logging.getLogger("nas")
+
+MAX_FAILURES = 5
+"""Failures in a row after which the cause is taken to be the metric."""
+
+
+@dataclass(frozen=True)
+class RescoreResult:
+    """How a rescoring ended.
+
+    Args:
+        record: The study; its `final` is what the scores make of it.
+        scored: Architectures scored by this run.
+        known: Architectures that had a score of this metric already.
+        failed: Architectures whose scoring failed in this run; the next run tries them again.
+    """
+
+    record: StudyRecord
+    scored: int
+    known: int
+    failed: int
+
+
+def rescore(
+    storage: str | Path,
+    study_name: str,
+    quality: QualityMetric,
+    *,
+    members: int | None = None,
+    space: Space | None = None,
+) -> RescoreResult:
+    """Score the members of a study's front with a dearer metric, and let the final front be made of these scores.
+
+    Each score is in the storage as soon as it is known, and what has one is skipped, so an interrupted run goes on.
+    Scores of different metrics are kept apart; the last metric that was used here makes the final front.
+
+    Args:
+        storage: Path of a SQLite file, or a storage URL of Optuna.
+        study_name: Name of the study.
+        quality: The metric. Recognised by its name, direction and fingerprint.
+        members: Architectures to score, the whole front first and then the ranks of non-dominated sorting behind it;
+            of the last rank that has room, some spread over its latencies. Without it, the front alone.
+        space: What the metric was made for; compared with the study's.
+
+    Raises:
+        StorageError: The storage cannot be used, or holds no such study.
+        ConfigError: The study has another space, or was not made by `nas search`.
+        BudgetError: The front is empty.
+        NasError: No score came out, or too many in a row failed.
+    """
+    with readable_study(storage, study_name) as study:
+        record = read_study(study, where=str(storage))
+        if space is not None and study.user_attrs[IDENTITY]["space_content"] != space.fingerprint:
+            raise ConfigError(f"was made with another search space than {space.name}, or another version of it",
+                              where=f"study {study_name}")  # fmt: skip
+        chosen = [one.architecture for one in select_members(record, members)]
+        return _Rescoring(study, quality, str(storage)).run(chosen)
+
+
+def select_members(record: StudyRecord, members: int | None = None) -> tuple[FrontMember, ...]:
+    """The evaluations that `rescore` scores again, fastest first; arguments and errors as there."""
+    if not record.front:
+        raise BudgetError(empty_front(record), where=record.where, hint="let `nas search` go on")
+    if members is None:
+        return record.front
+    feasible = [one for one in record.evaluations if one.feasible]
+    ranks = pareto_ranks([(one.quality, one.latency_ms) for one in feasible], record.directions)
+    chosen = list(record.front)
+    for rank in range(1, int(ranks.max()) + 1):
+        behind = sorted(
+            (one for one, its in zip(feasible, ranks, strict=True) if its == rank), key=lambda one: one.latency_ms
+        )
+        room = members - len(chosen)
+        if room <= 0:
+            break
+        places = np.linspace(0, len(behind) - 1, min(room, len(behind))).round().astype(int)
+        chosen += [behind[place] for place in places]
+    return tuple(sorted(chosen, key=lambda one: (one.latency_ms, one.trial)))
+
+
+class _Rescoring:
+    """State of one run."""
+
+    def __init__(self, study: optuna.Study, quality: QualityMetric, where: str) -> None:
+        self.study, self.quality, self.where = study, quality, where
+        self.metric = metric_key(quality)
+        self.scored = self.failed = self.failures_in_a_row = 0
+        self.last_failure = ""
+
+    def run(self, chosen: list[Architecture]) -> RescoreResult:
+        """Score what has no score yet."""
+        known = self._known()
+        waiting = [one for one in chosen if one.id not in known]
+        if len(waiting) < len(chosen):
+            make_final(self.study, self.quality)
+        with progress_bar("scoring again", len(chosen), len(chosen) - len(waiting)) as advance:
+            for architecture in waiting:
+                self._score(architecture)
+                advance(architecture.id)
+        if not self._known():
+            raise NasError(f"none of {len(chosen)} architectures could be scored, the last one failed with "
+                           f"{self.last_failure}", where=f"study {self.study.study_name}")  # fmt: skip
+        record = read_study(self.study, where=self.where)
+        return RescoreResult(record, self.scored, len(chosen) - len(waiting), self.failed)
+
+    def _known(self) -> dict[str, float]:
+        return read_scores(self.study.user_attrs, self.metric)[0]
+
+    def _score(self, architecture: Architecture) -> None:
+        if architecture.id in self._known():  # another process was quicker
+            return
+        try:
+            score = float(self.quality.score(architecture))
+            if not math.isfinite(score):
+                raise ArithmeticError(f"{self.quality.name} is {score}")
+        except NasError:
+            raise  # a user's mistake is the same for every architecture
+        except Exception as error:  # noqa: BLE001 - a metric may fail in any way, and the others must outlive it
+            self._fail(architecture, error)
+        else:
+            write_score(self.study, self.metric, architecture.id, score=score)
+            if not self.scored:
+                make_final(self.study, self.quality)
+            self.scored += 1
+            self.failures_in_a_row = 0
+
+    def _fail(self, architecture: Architecture, error: Exception) -> None:
+        """Record a failure; give up when there are too many in a row."""
+        self.last_failure = f"{type(error).__name__}: {error}"
+        logger.warning("scoring %s failed: %s", architecture.id, self.last_failure)
+        write_failure(self.study, self.metric, architecture.id, failure=self.last_failure)
+        self.failed += 1
+        self.failures_in_a_row += 1
+        if self.failures_in_a_row >= MAX_FAILURES:
+            raise NasError(
+                f"{self.failures_in_a_row} scores in a row failed, the last one with {self.last_failure}",
+                where=f"study {self.study.study_name}",
+                hint="mend the cause and run it again",
+            ) from error
