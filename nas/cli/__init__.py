@@ -21,6 +21,7 @@ from nas.cli import (
     pick,
     plot,
     profile,
+    rescore,
     run,
     search,
     space,
@@ -43,6 +44,7 @@ app.add_typer(latency.app, name="latency")
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("search")(search.search)
+app.command("rescore")(rescore.rescore)
 app.command("front")(front.front)
 app.command("plot")(plot.plot)
 app.command("pick")(pick.pick)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from nas.data import DataSplit
     from nas.space import SearchSpace
 
-DataOption = Annotated[
-    str, typer.Option(help="`moving_shapes` (procedural), or a folder of videos with a captions.csv.")
-]
+DATA_HELP = "`moving_shapes` (procedural), or a folder of videos with a captions.csv."
+
+DataOption = Annotated[str, typer.Option(help=DATA_HELP)]
 
 
 def open_clips(data: str, space: SearchSpace) -> DataSplit:

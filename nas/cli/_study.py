@@ -1,25 +1,76 @@
-"""The options by which `search`, `front`, `plot` and `pick` name a study."""
+"""The options by which verbs name a study, and how its front is shown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from nas.search import StudyRecord
+    from nas.search import HypervolumeHistory, StudyRecord
 
 StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
 StorageOption = Annotated[
     str, typer.Option("--storage", help="SQLite file of the study, or a storage URL such as postgresql+psycopg://...")
 ]
+SearchScoresOption = Annotated[
+    bool, typer.Option("--search-scores", help="The front that the search found, whatever `nas rescore` said since.")
+]
+ReferenceOption = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        metavar="QUALITY MS", help="Worst quality and latency that the hypervolume counts; the worst scored by default."
+    ),
+]
 DEFAULT_STORAGE = "study.db"
 
 
-def show_front(record: StudyRecord) -> None:
-    """Print the front of a study as a table."""
+def load_record(storage: str, study: str, *, search_scores: bool) -> StudyRecord:
+    """Read a study, without what was scored again where `search_scores` asks for that."""
+    from nas.search import load_study
+
+    record = load_study(storage, study)
+    return record.searched if search_scores else record
+
+
+def front_document(record: StudyRecord, reference: tuple[float, float] | None = None) -> dict[str, Any]:
+    """The front of a study with all that is needed to read it, as plain data."""
+    from nas.search import hypervolume_history
+
+    history = hypervolume_history(record, reference)
+    names = ("name", "space", "quality", "direction", "device", "runtime", "steps", "latency_budget_ms", "failed")
+    return {
+        **{name: getattr(record, name) for name in names},
+        "provenance": list(record.provenance),
+        "evaluations": len(record.evaluations),
+        "waiting": record.waiting,
+        "hypervolume": None if history is None else _hypervolume(history),
+        "members": [member.to_dict() for member in record.front],
+    }
+
+
+def show_front(record: StudyRecord, reference: tuple[float, float] | None = None) -> None:
+    """Print the front of a study as a table, and its hypervolume."""
     from nas.cli._common import emit_table
+    from nas.search import hypervolume_history
 
     arrow = "lower is better" if record.direction == "minimize" else "higher is better"
-    title = f"front of {record.name}: {record.quality} ({arrow}); latency on {record.device}, {record.steps} steps"
+    title = f"front of {record.name}: {record.quality} ({arrow}); latency on {record.device}"
+    title += "" if record.one_call else f", {record.steps} steps"
     emit_table(title, [member.to_dict() for member in record.front])
+    history = hypervolume_history(record, reference)
+    if history is not None:
+        typer.echo(hypervolume_text(history))
+    if record.waiting:
+        typer.echo(f"{record.waiting} members of the search's front are not scored again yet: `nas rescore` goes on")
+
+
+def hypervolume_text(history: HypervolumeHistory) -> str:
+    """The hypervolume of a front and what it refers to, in a sentence."""
+    quality, latency_ms = history.reference
+    return f"hypervolume {history.values[-1]:.6g} up to quality {quality:.6g} and {latency_ms:,.6g} ms"
+
+
+def _hypervolume(history: HypervolumeHistory) -> dict[str, Any]:
+    quality, latency_ms = history.reference
+    return {"value": history.values[-1], "reference": {"quality": quality, "latency_ms": latency_ms}}

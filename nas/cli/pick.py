@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, emit_json, emit_table
-from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption
+from nas.cli._study import DEFAULT_STORAGE, SearchScoresOption, StorageOption, StudyOption, load_record
 
 
 def pick(
@@ -19,16 +19,16 @@ def pick(
         float | None, typer.Option(help="Take the best one whose clip takes no longer.")
     ] = None,
     knee: Annotated[bool, typer.Option("--knee", help="Take the one beyond which latency buys little.")] = False,
+    search_scores: SearchScoresOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one architecture of the front, the best within a latency budget or the knee."""
+    """Write one architecture of the front: the best within a latency budget, or the knee. Say which."""
     from nas.errors import ConfigError
-    from nas.search import load_study
     from nas.search import pick as pick_member
 
     if knee == (latency_budget_ms is not None):
         raise ConfigError("give either --latency-budget-ms or --knee", where="options")
-    member = pick_member(load_study(storage, study), latency_budget_ms)
+    member = pick_member(load_record(storage, study, search_scores=search_scores), latency_budget_ms)
     member.architecture.save(out)
     row = {"file": str(out), **member.to_dict()}
     if as_json:

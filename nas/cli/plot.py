@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption
+from nas.cli._study import (
+    DEFAULT_STORAGE,
+    ReferenceOption,
+    SearchScoresOption,
+    StorageOption,
+    StudyOption,
+    load_record,
+)
 
 
 def plot(
@@ -15,16 +22,30 @@ def plot(
     out: Annotated[Path, typer.Option(help="Figure to write: .png, .svg or .pdf.")],
     storage: StorageOption = DEFAULT_STORAGE,
     latency_budget_ms: Annotated[
-        float | None, typer.Option(help="Draw this budget and mark what it would pick.")
+        float | None,
+        typer.Option(help="Draw this budget and mark what it would pick; the study's own when left out."),
     ] = None,
+    knee: Annotated[bool, typer.Option("--knee", help="Mark the knee of the front instead.")] = False,
+    search_scores: SearchScoresOption = False,
+    reference: ReferenceOption = None,
 ) -> None:
-    """Draw every architecture scored, and the front."""
-    from nas.report import plot_front
-    from nas.search import load_study
+    """Draw every architecture scored, the front, and how its hypervolume grew.
 
-    record = load_study(storage, study)
+    After `nas rescore` both stages are drawn, with the members that fell off the front marked.
+    """
+    from nas.errors import BudgetError, ConfigError
+    from nas.report import plot_front
+    from nas.search import pick
+
+    if knee and latency_budget_ms is not None:
+        raise ConfigError("give either --latency-budget-ms or --knee", where="options")
+    record = load_record(storage, study, search_scores=search_scores)
     budget_ms = record.latency_budget_ms if latency_budget_ms is None else latency_budget_ms
-    met = budget_ms is not None and any(member.latency_ms <= budget_ms for member in record.front)
-    chosen = record.best_within(budget_ms).architecture if met and budget_ms is not None else None
-    plot_front(record, out, latency_budget_ms=budget_ms, chosen=chosen)
+    chosen = None
+    if knee or budget_ms is not None:
+        try:
+            chosen = pick(record, None if knee else budget_ms).architecture
+        except BudgetError as error:
+            typer.echo(f"nothing is marked as chosen: {error}", err=True)
+    plot_front(record, out, latency_budget_ms=budget_ms, chosen=chosen, reference=reference)
     typer.echo(str(out))

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json
-from nas.cli._data import DataOption, open_clips
+from nas.cli._quality import (
+    ClipsOption,
+    DirectionOption,
+    FunctionOption,
+    QualityOptions,
+    SupernetOption,
+    make_quality,
+)
 from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption, show_front
 
 
@@ -19,14 +26,18 @@ def search(
         list[Path],
         typer.Option(help="Latency table (CSV); several of one device, for other settings: the fastest one counts."),
     ],
-    supernet: Annotated[Path, typer.Option(help="Folder written by `nas train`.")],
-    data: DataOption,
     study: StudyOption,
+    supernet: SupernetOption = None,
+    data: ClipsOption = None,
+    quality: FunctionOption = None,
+    direction: DirectionOption = None,
     storage: StorageOption = DEFAULT_STORAGE,
     evaluations: Annotated[int, typer.Option(help="Distinct architectures to score, over all runs.")] = 100,
     sampler: Annotated[str, typer.Option(help="random, nsga2, nsga3, tpe or exhaustive.")] = "nsga2",
     steps: Annotated[int, typer.Option(help="Denoising steps per clip to predict the latency for.")] = 4,
-    batches: Annotated[int, typer.Option(min=1, help="Batches of held-out clips to score with.")] = 4,
+    batches: Annotated[
+        int | None, typer.Option(min=1, help="Batches of held-out clips to score with; 4 when left out.")
+    ] = None,
     latency_budget_ms: Annotated[float | None, typer.Option(help="Limit on the latency of one clip.")] = None,
     max_parameters: Annotated[int | None, typer.Option(help="Limit on the denoising network's parameters.")] = None,
     max_memory_bytes: Annotated[int | None, typer.Option(help="Limit on its peak activations, in bytes.")] = None,
@@ -35,7 +46,10 @@ def search(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Search SPACE with a trained supernet and a latency table; an equal study name goes on.
+    """Search SPACE with a latency table and a metric; an equal study name goes on.
+
+    The metric is the loss on held-out clips, with weights of a trained supernet (--supernet, --data), or a function of
+    yours (--quality).
 
     Candidates whose blocks ran out of memory, or over the memory budget, when the table was measured are left out, and
     those that compute the same as a faster one. Several tables, such as one for each deployment target and compute unit
@@ -46,7 +60,6 @@ def search(
     from nas.models import network_cost
     from nas.search import SearchConfig, empty_front, run_search
     from nas.space import SearchSpace
-    from nas.training import supernet_quality
 
     budgets = {"latency_ms": latency_budget_ms, "parameters": max_parameters, "memory_bytes": max_memory_bytes}
     options = {
@@ -62,10 +75,10 @@ def search(
     usable, latency, removed = fastest_settings(SearchSpace.load(space), table, config.steps)
     for each in () if as_json else removed:
         typer.echo(f"left out: {each}")
-    clips = open_clips(data, usable).validation
-    quality = supernet_quality(usable.whole, supernet, clips, seed=seed, batches=batches)
+    scoring = QualityOptions(quality, direction, supernet, data, batches, None, seed)
+    metric = make_quality(scoring, usable.whole, batches=4)
     result = run_search(
-        usable, latency, quality, config, storage, study, cost=lambda one: network_cost(usable.lower(one))
+        usable, latency, metric, config, storage, study, cost=lambda one: network_cost(usable.lower(one))
     )
     if as_json:
         counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}

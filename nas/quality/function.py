@@ -41,7 +41,7 @@ class FunctionQuality(QualityMetric):
         self,
         function: Scorer,
         *,
-        direction: Direction | None = None,
+        direction: str | None = None,
         name: str | None = None,
         supernet: SuperNet | None = None,
     ) -> None:

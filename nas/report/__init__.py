@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nas.report.front_figure import draw_front, latency_caption, layers_text, plot_front
+from nas.report.front_figure import draw_front, latency_caption, plot_front
+from nas.report.front_listing import layers_text
 from nas.report.latency_errors import draw_error_contributions, plot_error_contributions
 from nas.report.latency_figure import draw_latency_check, plot_latency_check
 from nas.report.latency_heat_map import draw_latency_heat_map, plot_latency_heat_map

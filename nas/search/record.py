@@ -129,6 +129,20 @@ class StudyRecord:
         )
 
     @property
+    def one_call(self) -> bool:
+        """Whether a result is one call of the searched network, with nothing before, after or repeated."""
+        return bool(self.evaluations) and all(one.unet_ms == one.latency_ms for one in self.evaluations)
+
+    @property
+    def fallen(self) -> tuple[FrontMember, ...]:
+        """Members of the search's front that are not on the final one, though scored again; with the search's scores."""
+        if self.rescoring is None:
+            return ()
+        stayed = {member.trial for member in self.final.front}
+        again = self.rescoring.scores
+        return tuple(one for one in self.front if one.architecture.id in again and one.trial not in stayed)
+
+    @property
     def provenance(self) -> tuple[str, ...]:
         """Where the latencies come from: `measured`, `estimated`, `published`, as many as apply."""
         return tuple(sorted({evaluation.provenance for evaluation in self.evaluations}))

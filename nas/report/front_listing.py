@@ -1,0 +1,98 @@
+"""The text below the front's figure: the numbered members, and where the numbers come from."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from nas.report.style import GREEN, INK, MUTED
+from nas.search import FrontMember, StudyRecord
+from nas.space import NONE, Architecture
+
+LINE_HEIGHT_IN = 0.17
+EXTRA_LINES = 5
+COLUMNS_PER_IN = 14
+CAPTION_COLUMNS_PER_IN = 14.4
+
+
+class Listing:
+    """What stands below a figure of a front.
+
+    Args:
+        record: The study.
+        members: The members to describe, in the order of their numbers.
+        chosen: The architecture that was picked; its lines are set off.
+        width_in: Width of the figure.
+    """
+
+    def __init__(
+        self, record: StudyRecord, members: Sequence[FrontMember], chosen: Architecture | None, width_in: float
+    ) -> None:
+        self.record, self.members, self.chosen, self.width_in = record, list(members), chosen, width_in
+        self.entries = [self._entry(number, one) for number, one in enumerate(self.members, start=1)]
+
+    @property
+    def lines(self) -> int:
+        """Lines that the members take."""
+        return sum(map(len, self.entries))
+
+    def write(self, axes: Axes, caption: str) -> None:
+        """Write the members, then a caption and what there is to remark on."""
+        axes.axis("off")
+        lines = [(self._head(), MUTED)] if self.entries else []
+        for member, entry in zip(self.members, self.entries, strict=True):
+            colour = GREEN if member.architecture == self.chosen else INK
+            lines += [(line, colour) for line in entry]
+        total = len(lines) + EXTRA_LINES - 1
+        for row, (line, colour) in enumerate(lines):
+            weight = "bold" if colour == GREEN else "normal"
+            axes.text(
+                0, 1 - row / total, line, fontsize=7.6, family="monospace", va="top", color=colour, fontweight=weight
+            )
+        text = " ".join([caption, *self._remarks()])
+        wrapped = "\n".join(textwrap.wrap(text, int(CAPTION_COLUMNS_PER_IN * self.width_in)))
+        axes.text(0, 1 - (len(lines) + 0.7) / total, wrapped, fontsize=8, color=MUTED, va="top")
+
+    def _remarks(self) -> list[str]:
+        """What a reader of the figure could otherwise take for something else."""
+        final, rescoring = self.record.final, self.record.rescoring
+        remarks = []
+        if len(self.members) < len(final.front):
+            remarks.append(f"Listed are {len(self.members)} of the {len(final.front)} on the front.")
+        if rescoring is not None:
+            fallen, led = len(self.record.fallen), len(self.record.front)
+            remarks.append(f"Of the {led} that led the search, {fallen} fell off when scored again.")
+            for count, what in ((final.failed, "failed"), (final.waiting, "wait to be scored again")):
+                remarks += [f"{count} {what}."] if count else []
+        return remarks
+
+    def _head(self) -> str:
+        searched = "" if self.record.rescoring is None else "in search"
+        return self._row("", "latency, ms", "quality", searched, "parameters") + "layers"
+
+    def _entry(self, number: int, member: FrontMember) -> list[str]:
+        """The lines that describe a member."""
+        size = "-" if member.parameters is None else f"{member.parameters / 1e6:.2f} M"
+        searched = "" if member.search_quality is None else f"{member.search_quality:.4g}"
+        head = self._row(str(number), f"{member.latency_ms:,.2f}", f"{member.quality:.4g}", searched, size)
+        # A line ends after a stage where it can: no-break spaces hold the names of one stage together.
+        stages = [stage.replace(" ", "\xa0") for stage in layers_text(member.architecture).split("; ")]
+        first, *others = textwrap.wrap("; ".join(stages), int(COLUMNS_PER_IN * self.width_in) - len(head))
+        return [line.replace("\xa0", " ") for line in (head + first, *(" " * len(head) + line for line in others))]
+
+    def _row(self, number: str, latency_ms: str, quality: str, searched: str, parameters: str) -> str:
+        """One line up to the layers; the search's score has a column only where there is a second stage."""
+        again = "" if self.record.rescoring is None else f"{searched:>10} "
+        return f"{number:>2} {latency_ms:>11} {quality:>10} {again}{parameters:>11}   "
+
+
+def layers_text(architecture: Architecture) -> str:
+    """The layers of an architecture, leaving out stages that hold none."""
+    stages = [
+        f"{stage}: {' '.join('-' if name == NONE else name for name in names)}"
+        for stage, names in architecture.layers
+        if set(names) != {NONE}
+    ]
+    return "; ".join(stages) or "no temporal layer"

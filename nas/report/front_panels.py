@@ -1,0 +1,176 @@
+"""The panels of the front's figure: quality against latency, as the search scored and as it was scored again."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from nas.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, tidy
+from nas.search import Evaluation, FrontMember, StudyRecord
+from nas.space import Architecture
+
+MAX_LISTED = 10
+"""Members of the front that are numbered and written out below the figure."""
+
+LABEL_GAP_IN = 0.2
+AXES_IN = (7.2, 3.45)
+"""Width and height between the outermost points of a panel, roughly."""
+
+NARROW_IN = (4.6, 3.45)
+"""The same where two panels stand side by side."""
+
+LABEL_COLUMNS = 52
+"""Longer axis labels are broken, because the axis is no longer than that."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is marked in every panel.
+
+    Args:
+        latency_budget_ms: A limit to draw.
+        chosen: The architecture that was picked.
+    """
+
+    latency_budget_ms: float | None
+    chosen: Architecture | None
+
+    def over(self, evaluation: Evaluation) -> bool:
+        """Whether an evaluation exceeds the limit, or a budget of its study."""
+        limit_ms = self.latency_budget_ms
+        return (limit_ms is not None and evaluation.latency_ms > limit_ms) or not evaluation.feasible
+
+
+def draw_search_stage(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
+    """What the search scored: everything, its front, and where members fell off later, these."""
+    members = {member.trial for member in record.front}
+    _draw_points(axes, [one for one in record.evaluations if one.trial not in members], marks, "scored")
+    _draw_front(axes, record.front, marks)
+    _draw_fallen(axes, record.fallen)
+    _finish(axes, record, marks, numbered)
+    _legend(axes)
+
+
+def draw_second_stage(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
+    """What was scored again: the final front, what fell off it, and what was behind it all along."""
+    final = record.final
+    members, fallen = {member.trial for member in final.front}, {member.trial for member in record.fallen}
+    behind = [one for one in final.evaluations if one.trial not in members | fallen]
+    _draw_points(axes, behind, marks, "scored again")
+    _draw_front(axes, final.front, marks, label="final front")
+    _draw_fallen(axes, [one for one in final.evaluations if one.trial in fallen])
+    _finish(axes, final, marks, numbered)
+    _legend(axes, only=("scored again", "final front"))  # the rest is explained beside it
+
+
+def listed_members(record: StudyRecord, chosen: Architecture | None) -> list[FrontMember]:
+    """The members to number: as many as there is room for, the chosen one and the ends before all others.
+
+    Of the final front. Numbers need room in every panel that they stand in.
+    """
+    final = record.final
+    front = final.front
+    places = [_places(final, NARROW_IN if record.rescoring else AXES_IN)]
+    if record.rescoring:
+        places.append(_places(record, NARROW_IN))
+    spread = [front[round(index)] for index in np.linspace(0, len(front) - 1, MAX_LISTED)] if front else []
+    first = [member for member in final.evaluations if member.architecture == chosen]
+    kept: list[FrontMember] = []
+    for member in dict.fromkeys([*first, *front[:1], *front[-1:], *spread]):
+        room = all(
+            np.abs(panel[member.trial] - panel[other.trial]).max() >= LABEL_GAP_IN for panel in places for other in kept
+        )
+        if (room or not kept) and len(kept) < MAX_LISTED:
+            kept.append(member)
+    return sorted(kept, key=lambda member: (member.latency_ms, member.trial))
+
+
+def _places(record: StudyRecord, size_in: tuple[float, float]) -> dict[int, NDArray[np.float64]]:
+    """By trial, where points come to lie, roughly, in inches."""
+    if not record.evaluations:
+        return {}
+    points = np.array(_columns(record.evaluations)).T
+    span = np.ptp(points, axis=0)
+    scaled = (points - points.min(axis=0)) / np.where(span > 0, span, 1.0) * size_in
+    return {one.trial: place for one, place in zip(record.evaluations, scaled, strict=True)}
+
+
+def _draw_points(axes: Axes, points: Sequence[Evaluation], marks: Marks, label: str) -> None:
+    within = [one for one in points if not marks.over(one)]
+    over = [one for one in points if marks.over(one)]
+    if within:
+        axes.scatter(*_columns(within), s=22, color=FAINT, label=label, zorder=2)
+    if over:
+        axes.scatter(*_columns(over), s=24, color=VERMILION, alpha=0.55, marker="x", label="over budget", zorder=2)
+
+
+def _draw_front(axes: Axes, front: Sequence[FrontMember], marks: Marks, label: str = "front") -> None:
+    if front:
+        latency_ms, quality = _columns(front)
+        # From one member to the next, the best there is stays what it was.
+        axes.step(latency_ms, quality, where="post", color=BLUE, linewidth=1.6, zorder=3)
+        filled = ["white" if marks.over(member) else BLUE for member in front]
+        axes.scatter(latency_ms, quality, s=32, c=filled, edgecolor=BLUE, linewidth=1.4, zorder=4)
+        axes.scatter([], [], s=32, color=BLUE, label=label)
+
+
+def _draw_fallen(axes: Axes, fallen: Sequence[Evaluation]) -> None:
+    if fallen:
+        axes.scatter(
+            *_columns(fallen), s=46, color=ORANGE, marker="X", edgecolor="white", linewidth=0.7,
+            label="fell off the front", zorder=5,
+        )  # fmt: skip
+
+
+def _finish(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
+    """Budget, choice, numbers and labels."""
+    if marks.latency_budget_ms is not None:
+        label = f"budget, {marks.latency_budget_ms:,.4g} ms"
+        style = {"color": VERMILION, "linewidth": 1.3, "linestyle": (0, (5, 3))}
+        axes.axvline(marks.latency_budget_ms, label=label, zorder=1, **style)  # type: ignore[arg-type]
+    chosen = [one for one in record.evaluations if one.architecture == marks.chosen]
+    if chosen:
+        axes.scatter(
+            *_columns(chosen), s=150, facecolor="none", edgecolor=GREEN, linewidth=2.2, label="chosen", zorder=6
+        )
+    _number(axes, record, {member.trial: number for number, member in enumerate(numbered, start=1)})
+    _label(axes, record)
+
+
+def _number(axes: Axes, record: StudyRecord, numbers: dict[int, int]) -> None:
+    """Number members on the side of the front where no point can be."""
+    side = -1 if record.direction == "minimize" else 1
+    for member in (member for member in record.front if member.trial in numbers):
+        axes.annotate(
+            str(numbers[member.trial]), (member.latency_ms, member.quality), xytext=(-8, 9 * side),
+            textcoords="offset points", ha="center", va="center", fontsize=9, color=BLUE, fontweight="bold", zorder=7,
+        )  # fmt: skip
+
+
+def _label(axes: Axes, record: StudyRecord) -> None:
+    better = "lower" if record.direction == "minimize" else "higher"
+    what = "one call" if record.one_call else "one clip"
+    axes.set_xlabel(f"latency of {what}, ms (lower is better)", color=INK)
+    axes.set_ylabel(textwrap.fill(f"{record.quality} ({better} is better)", LABEL_COLUMNS), color=INK)
+    axes.margins(x=0.06, y=0.1)
+    tidy(axes)
+
+
+def _legend(axes: Axes, only: Sequence[str] | None = None) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    kept = [(one, label) for one, label in zip(handles, labels, strict=True) if only is None or label in only]
+    if kept:
+        axes.legend(
+            *zip(*kept, strict=True),
+            loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=6, frameon=False, fontsize=9, handletextpad=0.4,
+            columnspacing=1.2, borderaxespad=0.2,
+        )  # fmt: skip
+
+
+def _columns(evaluations: Sequence[Evaluation]) -> tuple[list[float], list[float]]:
+    return [one.latency_ms for one in evaluations], [one.quality for one in evaluations]
