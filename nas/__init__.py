@@ -34,22 +34,28 @@ if TYPE_CHECKING:
     from nas.models import VideoUNet as VideoUNet
     from nas.models import network_cost as network_cost
     from nas.pipeline import run_pipeline as run_pipeline
+    from nas.quality import FunctionQuality as FunctionQuality
     from nas.quality import HeldOutFlowLoss as HeldOutFlowLoss
     from nas.quality import QualityMetric as QualityMetric
     from nas.report import plot_front as plot_front
     from nas.report import plot_latency_check as plot_latency_check
     from nas.report.samples import write_samples as write_samples
     from nas.runtimes import get_runtime as get_runtime
+    from nas.search import ChoiceSpace as ChoiceSpace
     from nas.search import SearchConfig as SearchConfig
+    from nas.search import SumLatency as SumLatency
+    from nas.search import TableLatency as TableLatency
     from nas.search import load_front as load_front
     from nas.search import load_study as load_study
     from nas.search import pick as pick
+    from nas.search import rescore as rescore
     from nas.search import run_search as run_search
     from nas.space import Architecture as Architecture
     from nas.space import Plan as Plan
     from nas.space import SearchSpace as SearchSpace
     from nas.space import lower as lower
     from nas.training import DistillationConfig as DistillationConfig
+    from nas.training import FinetunedFlowLoss as FinetunedFlowLoss
     from nas.training import LoopConfig as LoopConfig
     from nas.training import TrainingConfig as TrainingConfig
     from nas.training import distill as distill
@@ -68,14 +74,25 @@ _HOME = {
     "nas.latency": ("LatencyPredictor", "LatencyTable", "Protocol", "check_networks", "fit_networks", "profile"),
     "nas.models": ("Generation", "SuperNet", "VideoModel", "VideoUNet", "network_cost"),
     "nas.pipeline": ("run_pipeline",),
-    "nas.quality": ("HeldOutFlowLoss", "QualityMetric"),
+    "nas.quality": ("FunctionQuality", "HeldOutFlowLoss", "QualityMetric"),
     "nas.report": ("plot_front", "plot_latency_check"),
     "nas.report.samples": ("write_samples",),
     "nas.runtimes": ("get_runtime",),
-    "nas.search": ("SearchConfig", "load_front", "load_study", "pick", "run_search"),
+    "nas.search": (
+        "ChoiceSpace",
+        "SearchConfig",
+        "SumLatency",
+        "TableLatency",
+        "load_front",
+        "load_study",
+        "pick",
+        "rescore",
+        "run_search",
+    ),
     "nas.space": ("Architecture", "Plan", "SearchSpace", "lower"),
     "nas.training": (
         "DistillationConfig",
+        "FinetunedFlowLoss",
         "LoopConfig",
         "TrainingConfig",
         "distill",

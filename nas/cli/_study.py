@@ -38,14 +38,15 @@ def front_document(record: StudyRecord, reference: tuple[float, float] | None = 
     from nas.search import hypervolume_history
 
     history = hypervolume_history(record, reference)
-    names = ("name", "space", "quality", "direction", "device", "runtime", "steps", "latency_budget_ms", "failed")
+    names = ("space", "quality", "direction", "device", "runtime", "steps", "latency_budget_ms", "failed")
     return {
+        "study": record.name,
         **{name: getattr(record, name) for name in names},
         "provenance": list(record.provenance),
         "evaluations": len(record.evaluations),
         "waiting": record.waiting,
         "hypervolume": None if history is None else _hypervolume(history),
-        "members": [member.to_dict() for member in record.front],
+        "front": [member.to_dict() for member in record.front],
     }
 
 

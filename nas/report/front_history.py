@@ -21,5 +21,7 @@ def draw_history(axes: Axes, history: HypervolumeHistory) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     tidy(axes)
-    text = f"hypervolume of the search {history.values[-1]:.4g}, reference point: quality {quality:.4g}, {latency_ms:,.5g} ms"
-    axes.set_title(text, loc="left", fontsize=9, color=MUTED)
+    reference = f"reference point: quality {quality:.4g}, {latency_ms:,.5g} ms"
+    axes.set_title(
+        f"hypervolume of the search {history.values[-1]:.4g}, {reference}", loc="left", fontsize=9, color=MUTED
+    )

@@ -122,7 +122,7 @@ def _draw_front(axes: Axes, front: Sequence[FrontMember], marks: Marks, label: s
 def _draw_fallen(axes: Axes, fallen: Sequence[Evaluation]) -> None:
     if fallen:
         axes.scatter(
-            *_columns(fallen), s=46, color=ORANGE, marker="X", edgecolor="white", linewidth=0.7,
+            *_columns(fallen), s=64, color=ORANGE, marker="X", edgecolor="white", linewidth=0.7,
             label="fell off the front", zorder=5,
         )  # fmt: skip
 

@@ -135,7 +135,7 @@ class StudyRecord:
 
     @property
     def fallen(self) -> tuple[FrontMember, ...]:
-        """Members of the search's front that are not on the final one, though scored again; with the search's scores."""
+        """Members of the search's front that are not on the final one, though scored again; search's scores."""
         if self.rescoring is None:
             return ()
         stayed = {member.trial for member in self.final.front}

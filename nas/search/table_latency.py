@@ -159,7 +159,7 @@ class SumLatency(_Known):
         wanted = {slot.id: list(slot.candidates) for slot in space.slots}
         _same("slots", wanted, latencies_ms, "latency table")
         for slot, candidates in wanted.items():
-            _same("candidates", candidates, latencies_ms[slot], f"latency table, slot {slot}")
+            _same("candidates", candidates, latencies_ms[slot], f"latency table: slot {slot}")
         self._known = [
             {one: _at_least_zero(value, f"latency table, {slot}, {one}") for one, value in latencies_ms[slot].items()}
             for slot in wanted

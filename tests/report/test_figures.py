@@ -28,7 +28,7 @@ from nas.report import (
     plot_latency_check,
     plot_latency_heat_map,
 )
-from nas.search import Evaluation, StudyRecord
+from nas.search import Evaluation, Rescoring, StudyRecord, hypervolume_history
 from nas.space import SearchSpace
 from tests.latency.strategies import measured
 from tests.search.problem import FormulaLatency, formula_loss, small_space
@@ -79,8 +79,12 @@ def line(figure):
     return next(line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post")
 
 
-def numbers(figure):
-    return [text for text in figure.axes[0].texts if text.get_text().isdigit()]
+def numbers(axes):
+    return [text for text in axes.texts if text.get_text().isdigit()]
+
+
+def part(figure, name):
+    return next(axes for axes in figure.axes if axes.get_label() == name)
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
@@ -120,7 +124,7 @@ def test_numbers_and_lines_of_text_do_not_overlap(count):
     figure = draw_front(study, chosen=study.knee().architecture)
     figure.draw_without_rendering()
 
-    for texts in (numbers(figure), figure.axes[1].texts):
+    for texts in (numbers(part(figure, "front")), part(figure, "listing").texts):
         boxes = [text.get_window_extent() for text in texts]
         assert boxes
         assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
@@ -133,8 +137,8 @@ def test_each_numbered_member_is_described_below():
 
     figure = draw_front(study)
 
-    below = [text.get_text() for text in figure.axes[1].texts]
-    for number in numbers(figure):
+    below = [text.get_text() for text in part(figure, "listing").texts]
+    for number in numbers(part(figure, "front")):
         entry = next(text for text in below if text.startswith(f"{number.get_text():>2} "))
         latency_ms, quality = number.xy
         assert f"{latency_ms:.2f}" in entry
@@ -149,7 +153,7 @@ def test_members_that_no_number_fits_are_counted(second_ms, said):
     pairs = zip(study.evaluations, places, strict=True)
     scored = tuple(replace(one, latency_ms=ms, quality=loss) for one, (ms, loss) in pairs)
 
-    below = draw_front(replace(study, evaluations=scored)).axes[1].texts[-1].get_text()
+    below = part(draw_front(replace(study, evaluations=scored)), "listing").texts[-1].get_text()
 
     assert ("Listed are 2 of the 3 on the front." in " ".join(below.split())) == said
 
@@ -158,6 +162,79 @@ def test_the_caption_says_where_latencies_come_from():
     assert "predicted from measured block latencies on test bench, formula" in latency_caption(record(3))
     assert "predicted from estimated block latencies" in latency_caption(record(3, provenance="estimated"))
     assert "4 x denoising network" in latency_caption(record(3))
+
+
+def test_the_caption_of_a_single_call_speaks_of_no_clip():
+    study = record(3, provenance="published")
+    scored = tuple(replace(one, unet_ms=one.latency_ms) for one in study.evaluations)
+    study = replace(study, evaluations=scored)
+
+    assert latency_caption(study) == "Latency of one call, published, on test bench, formula."
+    assert part(draw_front(study), "front").get_xlabel() == "latency of one call, ms (lower is better)"
+
+
+def test_the_hypervolume_is_drawn_against_evaluations_with_its_reference_point():
+    study = record(24)
+
+    for reference in (None, (12.0, 60.0)):
+        axes = part(draw_front(study, reference=reference), "history")
+        history = hypervolume_history(study, reference)
+        evaluations, values = axes.lines[0].get_data()
+        assert list(evaluations) == list(range(1, 25))
+        assert list(values) == list(history.values)
+        quality, latency_ms = history.reference
+        assert f"quality {quality:.4g}, {latency_ms:.5g} ms" in axes.get_title(loc="left")
+
+
+def rescored(study, *, changed, left_out=0):
+    """The study with its front scored again: 100 times the loss, and some members made so bad that they fall."""
+    chosen = study.front[: len(study.front) - left_out]
+    bad = {one.architecture.id for one in chosen[1::3]} if changed else set()
+    scores = {one.architecture.id: 100 * one.quality + 5000 * (one.architecture.id in bad) for one in chosen}
+    return replace(study, rescoring=Rescoring("dear loss (64 batches)", "minimize", scores, {}))
+
+
+def test_both_stages_are_drawn_and_members_that_fell_are_marked():
+    study = rescored(record(24), changed=True)
+    fallen = [one for one in study.front if one.architecture.id not in {x.architecture.id for x in study.final.front}]
+
+    figure = draw_front(study, chosen=study.final.knee().architecture)
+
+    search, final = part(figure, "search"), part(figure, "front")
+    assert (search.get_ylabel(), final.get_ylabel()) == (
+        "loss (lower is better)",
+        "dear loss (64 batches) (lower is better)",
+    )
+    for axes, front in ((search, study.front), (final, study.final.front)):
+        steps = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
+        assert steps.get_xydata().tolist() == [[one.latency_ms, one.quality] for one in front]
+        marked = next(each for each in axes.collections if each.get_label() == "fell off the front")
+        assert sorted(marked.get_offsets()[:, 0]) == sorted(one.latency_ms for one in fallen) != []
+    text = " ".join(part(figure, "listing").texts[-1].get_text().split())
+    assert f"Of the {len(study.front)} that led the search, {len(fallen)} fell off" in text
+
+
+def test_labels_of_two_stages_do_not_overlap():
+    study = rescored(record(24), changed=True)
+    figure = draw_front(study, latency_budget_ms=30, chosen=study.final.knee().architecture)
+    figure.draw_without_rendering()
+
+    parts = [part(figure, name) for name in ("search", "front", "history", "listing")]
+    for texts in ([*numbers(parts[0])], [*numbers(parts[1])], parts[3].texts):
+        boxes = [text.get_window_extent() for text in texts]
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    legends = [axes.get_legend().get_window_extent() for axes in parts[:2]]
+    titles = [axes._left_title.get_window_extent() for axes in parts[:3]]
+    labels = [text.get_window_extent() for axes in parts[:3] for text in (axes.xaxis.label, axes.yaxis.label)]
+    boxes = [*legends, *titles, *labels]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    assert all(figure.bbox.padded(1).contains(*corner) for box in boxes for corner in (box.min, box.max))
+
+
+def test_members_that_wait_to_be_scored_again_are_counted():
+    figure = draw_front(rescored(record(24), changed=False, left_out=2))
+
+    assert "2 wait to be scored again." in " ".join(part(figure, "listing").texts[-1].get_text().split())
 
 
 def test_empty_stages_are_left_out_of_the_description():

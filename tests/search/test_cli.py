@@ -12,7 +12,7 @@ from nas.data import ClipShape, MovingShapesConfig, open_data
 from nas.files import write_yaml
 from nas.latency import LatencyPredictor, LatencyTable, Protocol, profile
 from nas.runtimes import get_runtime
-from nas.search import SearchConfig, run_search
+from nas.search import SearchConfig, hypervolume, load_study, run_search
 from nas.space import Architecture, SearchSpace
 from nas.training import TrainingConfig, supernet_quality, train_supernet
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
@@ -79,7 +79,7 @@ def test_a_search_scores_with_the_supernet_and_the_table(made, nas, tmp_path):
     code, out, err = nas(*command, "--evaluations", 8)
     assert code == 0, err
     assert "8 architectures scored" in out
-    assert json.loads(nas("front", "--study", "s", "--storage", storage, "--json")[1])
+    assert json.loads(nas("front", "--study", "s", "--storage", storage, "--json")[1])["front"]
 
     code, out, err = nas(*command, "--latency-budget-ms", 1e-6)
     assert code == 2
@@ -92,9 +92,21 @@ def test_a_search_scores_with_the_supernet_and_the_table(made, nas, tmp_path):
 
 def test_the_front_is_printed_for_people_and_for_scripts(study, nas):
     code, out, _ = nas("front", *study, "--json")
-    members = json.loads(out)
     assert code == 0
+    found = json.loads(out)
+    members = found["front"]
     assert list(members[0]) == ["id", "layers", "quality", "latency_ms", "parameters", "provenance", "runtime"]
+
+    assert found["provenance"] == ["measured"]
+    assert (found["quality"], found["direction"], found["device"]) == ("formula loss", "minimize", "test bench")
+    worst = found["hypervolume"]["reference"]
+    code, out, _ = nas("front", *study, "--reference", 20, 60, "--json")
+    other = json.loads(out)["hypervolume"]
+    assert other["reference"] == {"quality": 20, "latency_ms": 60}
+    points = [(member["quality"], member["latency_ms"]) for member in members]
+    assert other["value"] == pytest.approx(hypervolume(points, (20, 60), ("minimize", "minimize")))
+    scored = load_study(study[3], "s").evaluations
+    assert worst == {"quality": max(one.quality for one in scored), "latency_ms": 48}
 
     code, out, _ = nas("front", *study)
     assert code == 0
@@ -103,7 +115,7 @@ def test_the_front_is_printed_for_people_and_for_scripts(study, nas):
 
 
 def test_pick_writes_the_best_within_the_budget_or_the_knee(study, nas, tmp_path):
-    members = json.loads(nas("front", *study, "--json")[1])
+    members = json.loads(nas("front", *study, "--json")[1])["front"]
     middle = members[len(members) // 2]
 
     for options, expected in [(("--latency-budget-ms", middle["latency_ms"]), middle), (("--knee",), None)]:
@@ -117,7 +129,7 @@ def test_pick_writes_the_best_within_the_budget_or_the_knee(study, nas, tmp_path
 
 
 def test_pick_refuses_what_it_cannot_do(study, nas, tmp_path):
-    fastest = json.loads(nas("front", *study, "--json")[1])[0]
+    fastest = json.loads(nas("front", *study, "--json")[1])["front"][0]
 
     code, _, err = nas("pick", *study, "--latency-budget-ms", 1, "--out", tmp_path / "chosen.yaml")
     assert code == 2
@@ -148,7 +160,8 @@ def test_an_unfinished_study_says_so(nas, tmp_path):
     options = ("--study", "s", "--storage", tmp_path / "s.db")
 
     assert "no evaluations yet" in nas("front", *options)[1]
-    assert nas("front", *options, "--json")[1].strip() == "[]"
+    found = json.loads(nas("front", *options, "--json")[1])
+    assert (found["front"], found["hypervolume"]) == ([], None)
     assert nas("plot", *options, "--out", tmp_path / "front.png")[0] == 0
     code, _, err = nas("pick", *options, "--knee", "--out", tmp_path / "chosen.yaml")
     assert (code, err.count("\n")) == (2, 1)
@@ -162,3 +175,111 @@ def test_a_study_that_is_not_there(nas, tmp_path):
         code, _, err = nas(verb, "--study", "s", "--storage", tmp_path / "absent.db", *extra, *knee)
         assert (code, err.count("\n")) == (2, 1)
         assert "absent.db: no such file" in err
+
+
+METRICS = """
+def gain(architecture):
+    return sum(name != "none" for name in architecture.choices)
+
+gain.direction = "maximize"
+
+def weights(architecture, network):
+    return sum(weight.numel() for weight in network.parameters())
+
+def fails(architecture):
+    raise RuntimeError("no display")
+"""
+
+
+@pytest.fixture
+def metrics(tmp_path, monkeypatch):
+    """A module of metrics in the current folder."""
+    (tmp_path / "my_metrics.py").write_text(METRICS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    sys.modules.pop("my_metrics", None)
+
+
+def test_a_function_takes_the_place_of_the_supernet(made, metrics, nas):
+    folder, space, _ = made
+    search = ("search", folder / "space.yaml", "--table", folder / "table.csv", "--evaluations", 6, "--storage", "s.db")
+
+    code, out, err = nas(*search, "--study", "one", "--quality", "my_metrics:gain", "--json")
+    assert code == 0, err
+    for member in json.loads(out)["front"]:
+        assert member["quality"] == 3 - next(one for one in space.enumerate() if one.id == member["id"]).choices.count(
+            "none"
+        )
+    shown = json.loads(nas("front", "--study", "one", "--storage", "s.db", "--json")[1])
+    assert (shown["quality"], shown["direction"]) == ("my_metrics:gain", "maximize")
+
+    two = (*search, "--study", "two", "--quality", "my_metrics:weights", "--direction", "minimize", "--json")
+    code, out, err = nas(*two, "--supernet", folder / "supernet")
+    assert code == 0, err
+    assert all(member["quality"] == member["parameters"] for member in json.loads(out)["front"])
+
+    code, out, err = nas(*search, "--study", "three", "--quality", "my_metrics:fails", "--direction", "minimize")
+    assert (code, "5 evaluations in a row failed, the last one with RuntimeError: no display" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "needs --supernet and --data"),
+        (("--supernet", "folder"), "needs --data"),
+        (("--direction", "minimize"), "--direction is that of a function"),
+        (("--quality", "my_metrics:gain", "--data", "moving_shapes"), "--data belongs to the held-out flow loss"),
+        (("--quality", "my_metrics:gain", "--batches", "3"), "--batches belongs to the held-out flow loss"),
+        (("--quality", "my_metrics:gain", "--supernet", "folder"), "takes the architecture alone"),
+        (("--quality", "my_metrics:gain", "--direction", "minimize"), "says it is to maximize"),
+        (("--quality", "my_metrics:fails"), "whether lower or higher is better is not said"),
+        (("--quality", "my_metrics:weights", "--direction", "minimize"), "takes a network, which needs a supernet"),
+        (("--quality", "my_metrics:absent"), "has no 'absent'"),
+        (("--quality", "absent:gain"), "no module 'absent'"),
+    ],
+)
+def test_metrics_that_cannot_serve_end_in_one_line(made, metrics, nas, options, words):
+    folder, _, _ = made
+    common = (folder / "space.yaml", "--study", "s", "--storage", "s.db")
+
+    for command in (("search", *common, "--table", folder / "table.csv"), ("rescore", *common)):
+        code, _, err = nas(*command, *options)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert words in err
+    assert not (metrics / "s.db").exists()
+
+
+def test_a_front_is_scored_again_and_used_from_then_on(made, metrics, nas):
+    folder, space, clips = made
+    where = ("--study", "s", "--storage", "s.db")
+    data = ("--supernet", folder / "supernet", "--data", "moving_shapes")
+    search = ("search", folder / "space.yaml", "--table", folder / "table.csv", *data, *where, "--batches", 1)
+    searched = json.loads(nas(*search, "--evaluations", 6, "--json")[1])["front"]
+
+    code, out, err = nas("rescore", folder / "space.yaml", *where, *data, "--batches", 3, "--members", 5, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["scored"], found["known"], found["failed"], found["evaluations"]) == (5, 0, 0, 5)
+    assert found["quality"] == "held-out flow loss (3 batches of 8)"
+    dear = supernet_quality(space, folder / "supernet", clips, batches=3)
+    for member in found["front"]:
+        one = next(one for one in space.enumerate() if one.id == member["id"])
+        assert member["quality"] == pytest.approx(dear.score(one))
+        assert member["search_quality"] != member["quality"]
+
+    assert json.loads(nas("front", *where, "--json")[1])["front"] == found["front"]
+    assert json.loads(nas("front", *where, "--search-scores", "--json")[1])["front"] == searched
+    for options, front in (((), found["front"]), (("--search-scores",), searched)):
+        code, out, err = nas("pick", *where, *options, "--latency-budget-ms", 1e9, "--out", "c.yaml", "--json")
+        assert code == 0, err
+        assert json.loads(out)["id"] == front[-1]["id"] == Architecture.load("c.yaml").id
+        assert nas("plot", *where, *options, "--knee", "--out", "front.png")[0] == 0
+
+    code, out, err = nas("rescore", folder / "space.yaml", *where, *data, "--batches", 1, "--finetune-steps", 2)
+    assert code == 0, err
+    assert f"{len(searched)} scored, 0 known before, 0 failed" in out
+    assert "held-out flow loss after 2 steps alone" in nas("front", *where, "--json")[1]
+    code, out, err = nas("rescore", folder / "space.yaml", *where, "--quality", "my_metrics:gain")
+    assert code == 0, err
+    assert json.loads(nas("front", *where, "--json")[1])["quality"] == "my_metrics:gain"

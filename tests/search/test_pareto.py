@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 
-from nas.search import hypervolume, knee, pareto_front
+from nas.search import hypervolume, knee, pareto_front, pareto_ranks
 
 MIN2 = ("minimize", "minimize")
 directions = st.sampled_from(["minimize", "maximize"])
@@ -117,3 +117,16 @@ def test_two_members_have_the_faster_one_as_knee():
 def test_nothing_has_no_knee():
     with pytest.raises(ValueError, match="no knee"):
         knee([], MIN2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=20))
+def test_ranks_are_fronts_of_what_is_left(points):
+    ranks = pareto_ranks(points, ("minimize", "maximize"))
+
+    left = list(range(len(points)))
+    for rank in range(max(ranks, default=-1) + 1):
+        leads = pareto_front([points[index] for index in left], ("minimize", "maximize"))
+        assert [ranks[index] == rank for index in left] == leads.tolist()
+        left = [index for index in left if ranks[index] != rank]
+    assert not left
+    assert pareto_ranks([(1, np.nan), (2, 2)], ("minimize", "maximize")).tolist() == [-1, 0]

@@ -1,0 +1,72 @@
+"""Held-out loss of architectures trained on alone: against the same done by hand, and blind to the order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.data import DataSplit, MovingShapes
+from nas.models.weights import weights_digest
+from nas.space import SearchSpace
+from nas.training import (
+    FinetunedFlowLoss,
+    TrainingConfig,
+    finetune_model,
+    inherit_model,
+    supernet_quality,
+    train_supernet,
+)
+
+
+@pytest.fixture
+def supernet(space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path) -> Path:
+    train_supernet(space, clips, config, tmp_path / "supernet")
+    return tmp_path / "supernet"
+
+
+def test_the_score_is_the_loss_of_the_network_trained_alone(
+    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, supernet: Path, tmp_path: Path
+) -> None:
+    metric = FinetunedFlowLoss(space, supernet, DataSplit(clips, clips), steps=5, seed=1, batches=2)
+    one, other = space.architecture(["conv1d", "none"]), space.smallest()
+    before = weights_digest(metric.supernet)
+
+    score = metric.score(one)
+
+    alone = inherit_model(space, supernet, one)
+    settings = {"steps": 5, "seed": 1, "learning_rate": config.learning_rate / 2, "warmup_steps": 0}
+    finetune_model(alone, clips, config.model_copy(update=settings), tmp_path / "alone")
+    held_out = supernet_quality(space, supernet, clips, seed=1, batches=2)
+    assert score == pytest.approx(held_out.loss_of(alone.unet, alone.text_encoder), rel=1e-5)
+    assert score < held_out.score(one)
+    assert metric.score(other) != score
+    assert metric.score(one) == score
+    assert weights_digest(metric.supernet) == before
+
+
+def test_a_network_that_was_not_trained_on_scores_as_in_the_supernet(
+    space: SearchSpace, clips: MovingShapes, supernet: Path
+) -> None:
+    held_out = supernet_quality(space, supernet, clips, batches=1)
+    for one in space.enumerate():
+        alone = inherit_model(space, supernet, one)
+        assert held_out.loss_of(alone.unet, alone.text_encoder) == pytest.approx(held_out.score(one), rel=1e-6)
+
+
+def test_what_decides_the_score_is_in_the_fingerprint(space: SearchSpace, clips: MovingShapes, supernet: Path) -> None:
+    split = DataSplit(clips, clips)
+    variants = [{"steps": 5}, {"steps": 6}, {"steps": 5, "seed": 1}, {"steps": 5, "batches": 1}]
+    found = {FinetunedFlowLoss(space, supernet, split, **each).fingerprint for each in variants}
+    assert len(found) == len(variants)
+    assert FinetunedFlowLoss(space, supernet, split, steps=5).fingerprint in found
+
+
+def test_diverged_training_is_a_failed_evaluation(space: SearchSpace, clips: MovingShapes, supernet: Path) -> None:
+    metric = FinetunedFlowLoss(space, supernet, DataSplit(clips, clips), steps=3)
+    with torch.no_grad():
+        next(iter(metric.supernet.parameters())).fill_(torch.nan)
+
+    with pytest.raises(ArithmeticError, match="diverged"):
+        metric.score(space.smallest())
