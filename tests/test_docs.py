@@ -37,6 +37,22 @@ def test_the_python_page_runs(tmp_path: Path) -> None:
     assert "6400 architectures" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_search_page_shows_an_example_that_runs(tmp_path: Path) -> None:
+    example = ROOT / "examples" / "own_search.py"
+    assert example.read_text().endswith(f"\n\n{_code('search.md')}")
+    command = [sys.executable, example]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    front = [line.split() for line in done.stdout.splitlines()]
+    assert len(front) >= 4
+    # Features come in any order, and a slower member of a front is a better one.
+    assert all(row[3:] == sorted(row[3:]) for row in front)
+    assert [row[2] for row in front] == sorted((row[2] for row in front), reverse=True)
+    assert (tmp_path / "runs" / "own_search" / "front.png").stat().st_size > 5000
+
+
 def test_links_in_the_documents_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
