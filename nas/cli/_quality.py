@@ -87,7 +87,7 @@ def _function_quality(options: QualityOptions, spec: str, space: SearchSpace) ->
 
 def _held_out_quality(options: QualityOptions, space: SearchSpace, batches: int) -> QualityMetric:
     from nas.errors import ConfigError
-    from nas.training import FinetunedFlowLoss, supernet_quality
+    from nas.training import held_out_quality
 
     if options.direction is not None:
         raise ConfigError("--direction is that of a function", where="options", hint="give --quality, or leave it out")
@@ -97,7 +97,11 @@ def _held_out_quality(options: QualityOptions, space: SearchSpace, batches: int)
         )
         raise ConfigError(f"the held-out flow loss needs {missing}", where="options",
                           hint="or score with a function of yours, --quality module:function")  # fmt: skip
-    clips, seed = open_clips(options.data, space), options.seed
-    if options.finetune_steps is None:
-        return supernet_quality(space, options.supernet, clips.validation, seed=seed, batches=batches)
-    return FinetunedFlowLoss(space, options.supernet, clips, steps=options.finetune_steps, seed=seed, batches=batches)
+    return held_out_quality(
+        space,
+        options.supernet,
+        open_clips(options.data, space),
+        finetune_steps=options.finetune_steps,
+        seed=options.seed,
+        batches=batches,
+    )

@@ -56,14 +56,22 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     from nas.search import hypervolume_history
 
     arrow = "lower is better" if record.direction == "minimize" else "higher is better"
-    title = f"front of {record.name}: {record.quality} ({arrow}); latency on {record.device}"
-    title += "" if record.one_call else f", {record.steps} steps"
-    emit_table(title, [member.to_dict() for member in record.front])
+    source = f"{' and '.join(record.provenance)} latency on {record.device}, {record.runtime}"
+    steps = "" if record.one_call else f", {record.steps} steps"
+    emit_table(f"front of {record.name}: {record.quality} ({arrow}); {source}{steps}", _rows(record))
     history = hypervolume_history(record, reference)
     if history is not None:
         typer.echo(hypervolume_text(history))
     if record.waiting:
         typer.echo(f"{record.waiting} members of the search's front are not scored again yet: `nas rescore` goes on")
+
+
+def _rows(record: StudyRecord) -> list[dict[str, Any]]:
+    """The members without what is equal for all of them, which the title says or nobody knows."""
+    rows = [member.to_dict() for member in record.front]
+    said = {"runtime": record.runtime, "provenance": record.provenance[0], "parameters": None}
+    told = {name for name, value in said.items() if all(row[name] == value for row in rows)}
+    return [{name: value for name, value in row.items() if name not in told} for row in rows]
 
 
 def hypervolume_text(history: HypervolumeHistory) -> str:

@@ -75,6 +75,22 @@ class QualityStage(StrictModel):
     batches: PositiveInt = 4
 
 
+class RescoreStage(StrictModel):
+    """How the front is scored again before one of it is picked.
+
+    Args:
+        batches: Batches of eight held-out clips per architecture.
+        finetune_steps: Train each architecture alone for so many steps first; not at all when left out.
+        members: Architectures to score, the front first and then the ranks behind it; the front when left out.
+        seed: Seed of the held-out draw and of the training.
+    """
+
+    batches: PositiveInt = 64
+    finetune_steps: PositiveInt | None = None
+    members: PositiveInt | None = None
+    seed: int = 0
+
+
 class DistillStage(StrictModel):
     """How the chosen architecture is trained on and distilled.
 
@@ -121,6 +137,7 @@ class RunConfig(StrictModel):
         out: Folder of the run, relative to this file.
         data: Training clips; a relative path starts from this file.
         validation_fraction: Share of the videos held out to score architectures on.
+        rescore: Second scoring of the front; none when left out.
     """
 
     space: str
@@ -132,6 +149,7 @@ class RunConfig(StrictModel):
     train: TrainingConfig = TrainingConfig()
     quality: QualityStage = QualityStage()
     search: SearchConfig = SearchConfig()
+    rescore: RescoreStage | None = None
     pick: PickStage = PickStage()
     check: CheckStage = CheckStage()
     distill: DistillStage = DistillStage()

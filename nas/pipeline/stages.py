@@ -25,9 +25,16 @@ from nas.pipeline.summary import run_sections
 from nas.report import plot_front, plot_latency_check, write_summary
 from nas.report.samples import write_samples
 from nas.runtimes import Runtime, get_runtime
-from nas.search import load_study, pick, run_search
+from nas.search import StudyRecord, load_study, pick, rescore, run_search
 from nas.space import Architecture, SearchSpace
-from nas.training import distill, finetune_model, inherit_model, supernet_quality, train_supernet
+from nas.training import (
+    distill,
+    finetune_model,
+    held_out_quality,
+    inherit_model,
+    supernet_quality,
+    train_supernet,
+)
 
 STUDY = "search"
 
@@ -64,7 +71,8 @@ class Stages:
             Stage("fit", [config.fit], ("profile",), self.fit),
             Stage("train", [config.train, space.fingerprint, space.outside_paths], ("data",), self.train),
             Stage("search", [config.search, config.quality], ("profile", "fit", "train"), self.search),
-            Stage("front", [config.pick], ("search",), self.front),
+            *([] if config.rescore is None else [Stage("rescore", [config.rescore], ("search",), self.rescore)]),
+            Stage("front", [config.pick], ("search",) if config.rescore is None else ("rescore",), self.front),
             Stage("check", [config.check], ("front",), self.check),
             Stage("distill", [config.distill], ("front",), self.distill),
             Stage("export", [config.export], ("front", "distill"), self.export),
@@ -139,22 +147,43 @@ class Stages:
         headline = f"{len(result.record.evaluations)} of {self.usable.count():,} architectures scored"
         return StageResult(headline, ("study.db",))
 
+    def rescore(self, folder: Path) -> StageResult:
+        """Score the front again, dearer."""
+        settings = self.config.rescore
+        assert settings is not None
+        quality = held_out_quality(
+            self.space,
+            self.root / "train",
+            self.clips,
+            finetune_steps=settings.finetune_steps,
+            seed=settings.seed,
+            batches=settings.batches,
+        )
+        result = rescore(self.storage, STUDY, quality, members=settings.members)
+        final = result.record.final
+        write_json(folder / "rescored.json", [one.to_dict() for one in final.evaluations])
+        headline = (
+            f"{len(final.evaluations)} architectures scored again, {len(result.record.fallen)} fell off the front"
+        )
+        return StageResult(headline, ("rescored.json",))
+
     def front(self, folder: Path) -> StageResult:
         """Draw the front and pick the architecture that goes on."""
-        record = load_study(self.storage, STUDY)
+        record = self.record
         budget_ms = self.config.pick.latency_budget_ms
         chosen = pick(record, budget_ms)
         chosen.architecture.save(folder / "architecture.yaml")
-        write_json(folder / "front.json", [member.to_dict() for member in record.front])
+        write_json(folder / "front.json", [member.to_dict() for member in record.final.front])
         for suffix in ("png", "svg"):
             plot_front(record, folder / f"front.{suffix}", latency_budget_ms=budget_ms, chosen=chosen.architecture)
         how = "summed" if self.predictor.fit is None else "summed and fitted"
         headline = (
-            f"{len(record.front)} architectures on the front; picked {chosen.architecture.id}, "
+            f"{len(record.final.front)} architectures on the front; picked {chosen.architecture.id}, "
             f"{chosen.latency_ms:.1f} ms per clip ({chosen.provenance} blocks, {how})"
         )
         values = {
-            "members": [member.to_dict() for member in record.front],
+            "members": [member.to_dict() for member in record.final.front],
+            "metric": record.final.quality,
             "unet_ms": chosen.unet_ms,
             **chosen.to_dict(),
         }
@@ -162,7 +191,7 @@ class Stages:
 
     def check(self, folder: Path) -> StageResult:
         """Measure members of the front as whole networks, against what the table predicts."""
-        front = load_study(self.storage, STUDY).front
+        front = self.record.final.front
         settings = self.config.check
         chosen = _spread([member.architecture for member in front], settings.networks, self.chosen)
         report = check_networks(
@@ -235,6 +264,12 @@ class Stages:
     def storage(self) -> str:
         """Where the study stands."""
         return str(self.root / "search" / "study.db")
+
+    @property
+    def record(self) -> StudyRecord:
+        """The study; without what an earlier run scored again where this one does not."""
+        record = load_study(self.storage, STUDY)
+        return record.searched if self.config.rescore is None else record
 
     @property
     def runtime(self) -> Runtime:

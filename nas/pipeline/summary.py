@@ -23,7 +23,7 @@ def _front(root: Path) -> Section:
         {
             "id": member["id"],
             "layers": member["layers"],
-            "held-out loss": member["quality"],
+            picked["metric"]: member["quality"],
             "latency_ms, predicted": member["latency_ms"],
             "parameters": member["parameters"],
         }

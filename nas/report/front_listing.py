@@ -70,15 +70,21 @@ class Listing:
 
     def _head(self) -> str:
         searched = "" if self.record.rescoring is None else "in search"
-        return self._row("", "latency, ms", "quality", searched, "parameters") + "layers"
+        return self._row("", "latency, ms", "quality", searched, "parameters") + (
+            "choices" if self.record.one_call else "layers"
+        )
+
+    def _choices(self, member: FrontMember) -> str:
+        """What was chosen; only where a network has more in it than its choices is no choice no layer."""
+        return str(member.architecture) if self.record.one_call else layers_text(member.architecture)
 
     def _entry(self, number: int, member: FrontMember) -> list[str]:
         """The lines that describe a member."""
         size = "-" if member.parameters is None else f"{member.parameters / 1e6:.2f} M"
         searched = "" if member.search_quality is None else f"{member.search_quality:.4g}"
-        head = self._row(str(number), f"{member.latency_ms:,.2f}", f"{member.quality:.4g}", searched, size)
+        head = self._row(str(number), _milliseconds(member.latency_ms), f"{member.quality:.4g}", searched, size)
         # A line ends after a stage where it can: no-break spaces hold the names of one stage together.
-        stages = [stage.replace(" ", "\xa0") for stage in layers_text(member.architecture).split("; ")]
+        stages = [stage.replace(" ", "\xa0") for stage in self._choices(member).split("; ")]
         first, *others = textwrap.wrap("; ".join(stages), int(COLUMNS_PER_IN * self.width_in) - len(head))
         return [line.replace("\xa0", " ") for line in (head + first, *(" " * len(head) + line for line in others))]
 
@@ -86,6 +92,10 @@ class Listing:
         """One line up to the layers; the search's score has a column only where there is a second stage."""
         again = "" if self.record.rescoring is None else f"{searched:>10} "
         return f"{number:>2} {latency_ms:>11} {quality:>10} {again}{parameters:>11}   "
+
+
+def _milliseconds(latency_ms: float) -> str:
+    return f"{latency_ms:,.2f}" if latency_ms >= 1 else f"{latency_ms:.3g}"
 
 
 def layers_text(architecture: Architecture) -> str:

@@ -2,7 +2,7 @@
 
 from nas.training.config import LoopConfig, TrainingConfig
 from nas.training.distillation import DistillationConfig, distill
-from nas.training.finetuned_loss import FinetunedFlowLoss
+from nas.training.finetuned_loss import FinetunedFlowLoss, held_out_quality
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
     finetune_model,
@@ -26,6 +26,7 @@ __all__ = [
     "TrainingTask",
     "distill",
     "finetune_model",
+    "held_out_quality",
     "inherit_model",
     "load_supernet",
     "supernet_quality",

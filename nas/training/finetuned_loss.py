@@ -14,7 +14,7 @@ from nas.models.weights import weights_digest
 from nas.quality import HeldOutFlowLoss, QualityMetric
 from nas.space import Architecture, SearchSpace
 from nas.training.config import TrainingConfig
-from nas.training.runs import load_supernet, run_task, trained_with
+from nas.training.runs import load_supernet, run_task, supernet_quality, trained_with
 from nas.training.tasks import FlowTask
 
 
@@ -83,6 +83,24 @@ class FinetunedFlowLoss(QualityMetric):
                 # A property of this architecture, not a mistake that would stop all of them.
                 raise ArithmeticError(error.what) from error
         return self.held_out.loss_of(unet, text_encoder)
+
+
+def held_out_quality(
+    space: SearchSpace,
+    folder: str | Path,
+    clips: DataSplit,
+    *,
+    finetune_steps: int | None = None,
+    seed: int = 0,
+    batches: int = 4,
+) -> QualityMetric:
+    """Held-out flow loss with inherited weights, or after training each architecture alone for some steps.
+
+    Arguments as of `supernet_quality` and `FinetunedFlowLoss`, of which it is one.
+    """
+    if finetune_steps is None:
+        return supernet_quality(space, folder, clips.validation, seed=seed, batches=batches)
+    return FinetunedFlowLoss(space, folder, clips, steps=finetune_steps, seed=seed, batches=batches)
 
 
 def _short(trained: TrainingConfig, steps: int, seed: int) -> TrainingConfig:

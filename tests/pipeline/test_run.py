@@ -24,7 +24,8 @@ from tests.tiny import TINY
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["data", "profile", "fit", "train", "search", "front", "check", "distill", "export", "samples", "summary"]
+STAGES = ["data", "profile", "fit", "train", "search", "rescore", "front", "check", "distill", "export", "samples"]
+STAGES += ["summary"]
 TRAINING = {"steps": 6, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 2}
 QUICK = {"rounds": 2, "interval_percent": 1000, "max_seconds": 0, "min_seconds": 0}
 RUN: dict[str, Any] = {
@@ -36,6 +37,7 @@ RUN: dict[str, Any] = {
     "train": TRAINING,
     "quality": {"batches": 1},
     "search": {"evaluations": 5, "sampler": "random", "steps": 2},
+    "rescore": {"batches": 2, "finetune_steps": 2},
     "check": {"networks": 2, "protocol": QUICK},
     "distill": {
         "finetune": TRAINING,
