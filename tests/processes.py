@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["nas.cli", "nas.pipeline", "onnxruntime", __name__])
+_CONTEXT.set_forkserver_preload(["nas.cli", "nas.pipeline", "onnxruntime", "onnxscript", __name__])
 
 
 def start(folder: Path, function: Callable[..., Any], *arguments: Any) -> BaseProcess:

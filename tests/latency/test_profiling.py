@@ -16,7 +16,6 @@ import pytest
 
 from nas.errors import RuntimeUnavailableError, StorageError, TableError
 from nas.latency import (
-    LatencyRow,
     LatencyTable,
     Protocol,
     SampleLog,
@@ -114,16 +113,16 @@ def profiling(space_file: Path, path: Path, max_seconds: float) -> BaseProcess:
 
 @pytest.mark.slow
 def test_a_profile_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed_one(
-    space_file: Path, tmp_path: Path
+    small_file: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(1)
-    space, path = SearchSpace.load(space_file), tmp_path / "table.csv"
+    space, path = SearchSpace.load(small_file), tmp_path / "table.csv"
     undisturbed = {block.key for block in space_blocks(space)}
     sampled: dict[str, list[float]] = {}
     for _ in range(KILLS):
-        process = profiling(space_file, path, max_seconds=0.3)
+        process = profiling(small_file, path, max_seconds=0.3)
         # From the first conversions into the measuring; the later ones start further on, from what the first ones left.
-        time.sleep(rng.uniform(0.5, 7))
+        time.sleep(rng.uniform(0.3, 3))
         process.kill()
         process.join()
         if not path.is_file():
@@ -146,10 +145,10 @@ def test_a_profile_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed
 
 
 @pytest.mark.slow
-def test_workers_share_one_profile(space_file: Path, tmp_path: Path) -> None:
+def test_workers_share_one_profile(small_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    space = SearchSpace.load(space_file)
-    workers = [profiling(space_file, path, max_seconds=0.05) for _ in range(3)]
+    space = SearchSpace.load(small_file)
+    workers = [profiling(small_file, path, max_seconds=0.05) for _ in range(3)]
     workers[1].kill()
     for worker in workers:
         worker.join()
@@ -206,7 +205,7 @@ def test_a_block_that_does_not_fit_into_memory_is_recorded_and_left_out(tmp_path
     path, runtime = tmp_path / "table.csv", get_runtime("onnxruntime")
     full = TableMetadata(device=cpu_model(), runtime="onnxruntime", threads=1, opset="20")
     others = [
-        LatencyRow(key=block.key, kind=block.kind, latency_ms=1.0, provenance="estimated")
+        measured(block.key, 1.0, datetime(2026, 1, 2, tzinfo=UTC), kind=block.kind)
         for block in space_blocks(large)
         if block.kind != "self_attention_3d"
     ]
