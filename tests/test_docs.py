@@ -26,7 +26,7 @@ def _code(page: str) -> str:
 def test_the_python_page_runs(tmp_path: Path) -> None:
     code = _code("python.md")
     assert len([line for line in code.splitlines() if line.strip() and not line.startswith("#")]) <= 40
-    # Under the name of the space on the page, one that is a tenth of its work.
+    # Under the name of the space on the page, a smaller one.
     (tmp_path / "search_spaces").mkdir()
     (tmp_path / "search_spaces" / "quickstart.yaml").write_text(yaml.safe_dump(TINY))
     (tmp_path / "page.py").write_text(code)
