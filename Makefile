@@ -33,7 +33,7 @@ quickstart: $(STAMP) ## the whole job on a small scale, about 9 minutes on 2 cor
 	$(BIN)/nas run examples/quickstart.yaml
 
 test: $(STAMP) ## run the tests with coverage (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --cov $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov $(PYTEST_ARGS)
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 # Set before the first heavy import, and inherited by the processes that tests start.
@@ -14,3 +19,45 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # A busy machine is no reason for a property to fail, and a failure must come back on the next run.
 settings.register_profile("nas", deadline=None, derandomize=True)
 settings.load_profile("nas")
+
+# What libraries take seconds for, in millions of lines of theirs: by module, the functions.
+CONVERTERS = {
+    "torch.onnx": ("export",),
+    "torch.export": ("export",),
+    "torch.export.exported_program": ("ExportedProgram.run_decompositions",),
+    "coremltools": ("convert",),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Under coverage, keep it out of the converters: to see that no line there is ours doubles their time."""
+    if type(sys.gettrace()).__module__.partition(".")[0] != "coverage":
+        return
+    for module, names in CONVERTERS.items():
+        for name in names if module in sys.modules else ():
+            *path, attribute = name.split(".")
+            owner = functools.reduce(getattr, path, sys.modules[module])
+            function = getattr(owner, attribute)
+            if not hasattr(function, "traced"):
+                setattr(owner, attribute, untraced(function))
+
+
+def untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, out of the sight of coverage; our modules' `forward` is, too, but runs elsewhere."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return function(*arguments, **options)
+        finally:
+            sys.settrace(tracer)
+            _nothing()  # the tracer goes back to its quick way at the next call, and before this one returns
+
+    call.traced = function  # type: ignore[attr-defined]
+    return call
+
+
+def _nothing() -> None:
+    pass

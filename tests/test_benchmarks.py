@@ -18,6 +18,7 @@ from torch import nn
 from nas.latency import Protocol, profile
 from nas.runtimes import Convertible, get_runtime
 from nas.space import SearchSpace
+from tests.latency.conftest import SMALL
 from tests.tiny import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,8 +51,8 @@ def test_latency_accuracy_compares_every_method_on_the_same_networks(tmp_path: P
 
 @pytest.mark.slow
 def test_coreml_conversion_reads_every_block_in_every_form(tmp_path: Path) -> None:
-    slots = [{"stage": "mid", "candidates": ["none", "conv1d", "self_attention_1d"]}]
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"slots": slots}), encoding="utf-8")
+    slots = [{"stage": "down.0", "candidates": ["none", "conv1d", "self_attention_1d"]}]
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(SMALL | {"slots": slots}), encoding="utf-8")
     command = [
         sys.executable,
         str(ROOT / "benchmarks" / "coreml_conversion.py"),

@@ -23,11 +23,33 @@ TINY = BASE | {
     ],
 }
 
+SMALL = TINY | {
+    "backbone": {
+        "down_block_types": ["DownBlock2D"],
+        "mid_block_type": None,
+        "up_block_types": ["UpBlock2D"],
+        "block_out_channels": [16],
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 16,
+        "attention_head_dim": 2,
+    },
+    "slots": [{"stage": "down.0", "candidates": ["none", "conv1d"]}],
+}
+"""Nine blocks, for what converts them all."""
+
 
 @pytest.fixture
 def space_file(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def small_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
     return path
 
 

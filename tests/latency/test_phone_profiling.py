@@ -40,26 +40,13 @@ from nas.latency.profiling.phone_bench import BlockChain
 from nas.runtimes import get_runtime
 from nas.runtimes.phone import Patience, PhoneGoneError
 from nas.space import SearchSpace
-from tests.latency.conftest import TINY
+from tests.latency.conftest import SMALL
 from tests.phone.simulated_phone import SimulatedPhone
 
 UNIT = "cpu_and_ne"
 COPIES = 4
 QUICK = PhoneProtocol(max_copies=COPIES, cool_down_s=0.2)
 HASTE = Patience(poll_s=0.02, send_s=1, answer_s=0.8, load_s=2, lost_s=20, look_s=0.05)
-SPACE = TINY | {
-    "backbone": {
-        "down_block_types": ["DownBlock2D"],
-        "mid_block_type": None,
-        "up_block_types": ["UpBlock2D"],
-        "block_out_channels": [16],
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "cross_attention_dim": 16,
-        "attention_head_dim": 2,
-    },
-    "slots": [{"stage": "down.0", "candidates": ["none", "conv1d"]}],
-}
 SHORT_KINDS = ("time_embedding", "norm_act", "decode_space_to_depth")
 
 
@@ -93,7 +80,7 @@ def nas(*arguments: object) -> tuple[int, str, str]:
 
 @pytest.fixture(scope="session")
 def space_of_phone() -> SearchSpace:
-    return SearchSpace.from_dict(SPACE)
+    return SearchSpace.from_dict(SMALL)
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +89,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "phone-tables"
     folder.mkdir(exist_ok=True)
-    (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
+    (folder / "space.yaml").write_text(yaml.safe_dump(SMALL))
     return folder
 
 
@@ -540,7 +527,7 @@ class TestDevices:
             "Away": "is not connected",
         }
         assert reasons == expected
-        assert 'nas profile SPACE --runtime coreml --device "Ready" --table FILE' in text
+        assert 'nas profile SMALL --runtime coreml --device "Ready" --table FILE' in text
 
     def test_of_a_phone_that_fails(self, phone: SimulatedPhone) -> None:
         phone.faults.next("list_devices", "error", message="CoreDevice is busy")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from nas.errors import RuntimeUnavailableError, StorageError, TableError
 from nas.latency import (
-    LatencyRow,
     LatencyTable,
     Protocol,
     SampleLog,
@@ -34,6 +33,7 @@ from nas.latency.measuring.protocol import timings
 from nas.runtimes import cpu_model, get_runtime
 from nas.space import SearchSpace, cells, chain
 from tests.latency.strategies import measured
+from tests.processes import start
 from tests.tiny import TINY
 
 QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
@@ -101,31 +101,30 @@ def test_missing_rows_are_added_and_the_others_kept(space: SearchSpace, tmp_path
     assert again.rows[gone].samples >= 4
 
 
-def profiling(space_file: Path, path: Path, runtime: str, max_seconds: float) -> subprocess.Popen[bytes]:
+def measure(space_file: Path, path: Path, max_seconds: float) -> None:
+    protocol = Protocol(rounds=3, interval_percent=0.0001, max_seconds=max_seconds, min_seconds=0)
+    profile(SearchSpace.load(space_file), get_runtime("onnxruntime"), path, protocol=protocol)
+
+
+def profiling(space_file: Path, path: Path, max_seconds: float) -> BaseProcess:
     """A profile in a process of its own; it takes some seconds, because no interval is narrow enough for it."""
-    script = (
-        "from nas.latency import Protocol, profile; from nas.runtimes import get_runtime\n"
-        "from nas.space import SearchSpace\n"
-        f"protocol = Protocol(rounds=3, interval_percent=0.0001, max_seconds={max_seconds}, min_seconds=0)\n"
-        f"profile(SearchSpace.load({str(space_file)!r}), get_runtime({runtime!r}), {str(path)!r}, protocol=protocol)"
-    )
-    return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    return start(space_file.parent, measure, space_file, path, max_seconds)
 
 
 @pytest.mark.slow
 def test_a_profile_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed_one(
-    space_file: Path, tmp_path: Path
+    small_file: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(1)
-    space, path = SearchSpace.load(space_file), tmp_path / "table.csv"
+    space, path = SearchSpace.load(small_file), tmp_path / "table.csv"
     undisturbed = {block.key for block in space_blocks(space)}
     sampled: dict[str, list[float]] = {}
     for _ in range(KILLS):
-        process = profiling(space_file, path, "onnxruntime", max_seconds=0.3)
-        # From the first imports into the measuring; the later ones start further on, from what the first ones left.
-        time.sleep(rng.uniform(2, 9))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process = profiling(small_file, path, max_seconds=0.3)
+        # From the first conversions into the measuring; the later ones start further on, from what the first ones left.
+        time.sleep(rng.uniform(0.3, 3))
+        process.kill()
+        process.join()
         if not path.is_file():
             continue
         partial = LatencyTable.load(path)
@@ -146,12 +145,14 @@ def test_a_profile_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed
 
 
 @pytest.mark.slow
-def test_workers_share_one_profile(space_file: Path, tmp_path: Path) -> None:
+def test_workers_share_one_profile(small_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    space = SearchSpace.load(space_file)
-    workers = [profiling(space_file, path, "onnxruntime", max_seconds=0.05) for _ in range(3)]
-    os.kill(workers[1].pid, signal.SIGKILL)
-    assert [worker.wait() for worker in workers] == [0, -signal.SIGKILL, 0]
+    space = SearchSpace.load(small_file)
+    workers = [profiling(small_file, path, max_seconds=0.05) for _ in range(3)]
+    workers[1].kill()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, -signal.SIGKILL, 0]
     table = LatencyTable.load(path)
     assert table.metadata.complete
     assert table.rows.keys() == {block.key for block in space_blocks(space)}
@@ -204,7 +205,7 @@ def test_a_block_that_does_not_fit_into_memory_is_recorded_and_left_out(tmp_path
     path, runtime = tmp_path / "table.csv", get_runtime("onnxruntime")
     full = TableMetadata(device=cpu_model(), runtime="onnxruntime", threads=1, opset="20")
     others = [
-        LatencyRow(key=block.key, kind=block.kind, latency_ms=1.0, provenance="estimated")
+        measured(block.key, 1.0, datetime(2026, 1, 2, tzinfo=UTC), kind=block.kind)
         for block in space_blocks(large)
         if block.kind != "self_attention_3d"
     ]

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ from nas.models import VideoModel
 from nas.models.weights import load_safetensors
 from nas.pipeline import load_run
 from nas.training import train_supernet
+from tests.processes import finish, start_nas
 from tests.tiny import TINY
 
 pytestmark = pytest.mark.slow
@@ -57,17 +54,9 @@ def run_file(tmp_path: Path) -> Path:
     return path
 
 
-def _start(run_file: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from nas.cli import main; main()", "run", str(run_file), "--json"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def _finish(run_file: Path) -> list[dict[str, Any]]:
-    process = _start(run_file)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err[-3000:]
-    rows: list[dict[str, Any]] = json.loads(out)
+    process = start_nas(run_file.parent, "run", run_file, "--json")
+    rows: list[dict[str, Any]] = json.loads(finish(process, run_file.parent))
     return rows
 
 
@@ -78,13 +67,13 @@ def _marker(run_file: Path, stage: str) -> dict[str, Any] | None:
 
 def _kill_in(run_file: Path, stage: str) -> None:
     """Start the run, and SIGKILL it as soon as it is inside `stage`."""
-    process = _start(run_file)
+    process = start_nas(run_file.parent, "run", run_file, "--json")
     deadline = time.monotonic() + 120
-    while _marker(run_file, stage) is None and process.poll() is None and time.monotonic() < deadline:
+    while _marker(run_file, stage) is None and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.15)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
 
 
 def test_a_run_ends_with_all_it_promises_and_a_second_one_redoes_nothing(run_file: Path) -> None:

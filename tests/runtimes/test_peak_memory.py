@@ -21,7 +21,7 @@ FLOAT = 4
 
 # How much larger a process is at the height of a call than before it.
 RESIDENT = """
-import json, re, sys, tempfile
+import json, os, re, sys, tempfile
 from pathlib import Path
 import numpy, torch
 from torch import nn
@@ -50,19 +50,27 @@ MODULES = {
 def status(name):
     return int(re.search(rf"{name}:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
-runtime, name = sys.argv[1:]
-module, small, shape = MODULES[name]
-with tempfile.TemporaryDirectory() as folder:
-    prepare = lambda shape: get_runtime(runtime).prepare(module, (torch.zeros(shape),), ("x",), Path(folder))
-    prepare(small).run([numpy.ones(small, "f")])  # code is loaded when it first runs
-    executable, inputs = prepare(shape), [numpy.ones(shape, "f")]
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = status("VmRSS")
-    executable.run(inputs)
-    grown = status("VmHWM") - before
-    reported = executable.peak_memory_bytes(inputs)
-print(json.dumps({
-    "grown": grown, "values": reported - inputs[0].nbytes - sum(p.nbytes for p in module.parameters())}))
+def measure(runtime, name):
+    module, small, shape = MODULES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        prepare = lambda shape: get_runtime(runtime).prepare(module, (torch.zeros(shape),), ("x",), Path(folder))
+        prepare(small).run([numpy.ones(small, "f")])  # code is loaded when it first runs
+        executable, inputs = prepare(shape), [numpy.ones(shape, "f")]
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        before = status("VmRSS")
+        executable.run(inputs)
+        grown = status("VmHWM") - before
+        reported = executable.peak_memory_bytes(inputs)
+    values = reported - inputs[0].nbytes - sum(p.nbytes for p in module.parameters())
+    return {"grown": grown, "values": values, "input": inputs[0].nbytes}
+
+# Each measurement has a process of its own; what they share is that everything is imported, and nothing has run.
+for name in sys.argv[2:]:
+    if os.fork() == 0:
+        sys.stdout.write(json.dumps(measure(sys.argv[1], name)) + "\\n")
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.wait()[1] == 0
 """
 
 
@@ -115,18 +123,22 @@ def test_values_that_are_done_with_do_not_add_up(runtime: str, tmp_path: Path) -
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("module", ["attention", "convolution"])
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_system_saw_the_process_grow_by_as_much(runtime: str, module: str) -> None:
-    command = [sys.executable, "-c", RESIDENT, runtime, module]
+def test_the_system_saw_the_process_grow_by_as_much(runtime: str) -> None:
+    names = ("attention", "convolution") * 2
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is released goes back to the system at once
-    runs = [subprocess.run(command, env=environment, capture_output=True, text=True, check=False) for _ in range(2)]
-    assert [(done.returncode, done.stderr) for done in runs] == [(0, "")] * 2
-    # What an allocator keeps for itself differs from process to process, and only ever adds.
-    seen = min((json.loads(done.stdout) for done in runs), key=lambda each: each["grown"])
-    assert seen["grown"] > 30_000_000
-    # Factors that a library has packed for itself are in the process but not in the report.
-    assert seen["grown"] == pytest.approx(seen["values"], rel=0.25)
+    command = [sys.executable, "-c", RESIDENT, runtime, *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = list(zip(names, map(json.loads, done.stdout.splitlines()), strict=True))
+    for module in set(names):
+        # What an allocator keeps for itself differs from process to process, and only ever adds.
+        seen = min((each for name, each in found if name == module), key=lambda each: each["grown"])
+        assert seen["grown"] > 30_000_000
+        # Factors that a library has packed for itself are in the process but not in the report. So is the input in
+        # the layout that oneDNN, below torch, likes best on some processors.
+        rearranged = seen["input"] if (runtime, module) == ("torch", "convolution") else 0
+        assert 0.75 * seen["values"] <= seen["grown"] <= 1.25 * seen["values"] + rearranged, module
 
 
 def test_shared_weights_count_once_in_torch(tmp_path: Path) -> None:

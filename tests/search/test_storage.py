@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import resource
 import signal
-import subprocess
 import sys
+import time
 
 import optuna
 import pytest
 
 from nas.errors import ConfigError, StorageError
 from nas.search import Budgets, SearchConfig, load_front, load_study, run_search
+from tests.processes import finish, start
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
 SPACE = small_space()
 LATENCY = FormulaLatency(SPACE)
 
-SCRIPT = """
-import sys, time
-from nas.search import SearchConfig, run_search
-from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
 class Slow(FormulaQuality):
+    """Says what it scores, and takes its time."""
+
+    def __init__(self, sleep_s):
+        super().__init__()
+        self.sleep_s = sleep_s
+
     def score(self, architecture):
-        print(architecture.id, flush=True)
-        time.sleep(float(sys.argv[3]))
+        sys.stdout.write(f"{architecture.id}\n")
+        sys.stdout.flush()
+        time.sleep(self.sleep_s)
         return super().score(architecture)
 
-space = small_space()
-config = SearchConfig(evaluations=int(sys.argv[2]), sampler="random")
-run_search(space, FormulaLatency(space), Slow(), config, sys.argv[1], "study")
-"""
+
+def search(database, evaluations, sleep_s):
+    run(str(database), Slow(sleep_s), evaluations=evaluations)
 
 
-def process(database, evaluations, sleep_s):
-    command = [sys.executable, "-c", SCRIPT, str(database), str(evaluations), str(sleep_s)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def printed(folder):
+    return (folder / "out.txt").read_text().split() if (folder / "out.txt").is_file() else []
 
 
 def run(storage, quality=None, *, latency=LATENCY, space=SPACE, name="study", **settings):
@@ -50,14 +52,13 @@ def ids(evaluations):
 
 def test_a_second_process_goes_on_where_the_first_ended(tmp_path):
     database = tmp_path / "runs" / "study.db"
-    first = process(database, 8, 0)
-    printed, errors = first.communicate(timeout=60)
-    assert first.returncode == 0, errors
+    before = finish(start(tmp_path, search, database, 8, 0), tmp_path).split()
+    assert len(before) == 8
 
     quality = FormulaQuality()
     result = run(database, quality, evaluations=20)
 
-    assert ids(result.record.evaluations) == printed.split() + quality.calls
+    assert ids(result.record.evaluations) == before + quality.calls
     assert len(set(ids(result.record.evaluations))) == 20
     assert result.scored == 12
 
@@ -75,13 +76,16 @@ def test_a_finished_study_has_nothing_left_to_do(tmp_path):
 
 def test_a_killed_search_loses_its_running_evaluation_only_and_makes_up_for_it(tmp_path):
     database = tmp_path / "study.db"
-    victim = process(database, 24, 0.3)
-    begun = [victim.stdout.readline().strip() for _ in range(4)]
+    victim = start(tmp_path, search, database, 24, 0.3)
+    while len(printed(tmp_path)) < 4:
+        assert victim.is_alive()
+        time.sleep(0.02)
     with pytest.raises(StorageError, match=r"study\.db: another process is searching.*PostgreSQL"):
         run(database)
-    victim.send_signal(signal.SIGKILL)
-    begun += victim.communicate(timeout=30)[0].split()
-    assert victim.returncode == -signal.SIGKILL
+    victim.kill()
+    victim.join()
+    assert victim.exitcode == -signal.SIGKILL
+    begun = printed(tmp_path)
 
     quality = FormulaQuality()
     result = run(database, quality, evaluations=12)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ import torch
 import yaml
 
 from nas.models.weights import load_safetensors
+from tests.processes import finish, start_nas
 from tests.tiny import TINY
 
 pytestmark = pytest.mark.slow
@@ -24,20 +23,14 @@ def space_file(tmp_path: Path) -> Path:
     path = tmp_path / "space.yaml"
     path.write_text(yaml.safe_dump(TINY))
     (tmp_path / "training.yaml").write_text(
-        yaml.safe_dump({"steps": 40, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 5})
+        yaml.safe_dump({"steps": 20, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 5})
     )
     return path
 
 
 def _command(space: Path, out: Path) -> list[str]:
     config = str(space.parent / "training.yaml")
-    return ["-m", "nas", "train", str(space), "--data", "moving_shapes", "--config", config, "--out", str(out)]
-
-
-def _start(arguments: list[str]) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return ["train", str(space), "--data", "moving_shapes", "--config", config, "--out", str(out)]
 
 
 def _weights(out: Path) -> dict[str, torch.Tensor]:
@@ -45,27 +38,25 @@ def _weights(out: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(space_file: Path, tmp_path: Path) -> None:
-    process = _start(_command(space_file, tmp_path / "killed"))
+    process = start_nas(tmp_path, *_command(space_file, tmp_path / "killed"))
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed" / "checkpoints").glob("step-*")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
     assert not (tmp_path / "killed" / "supernet").exists()
     for name in ("killed", "whole"):
-        process = _start(_command(space_file, tmp_path / name))
-        _, err = process.communicate(timeout=200)
-        assert process.returncode == 0, err[-2000:]
+        finish(start_nas(tmp_path, *_command(space_file, tmp_path / name)), tmp_path)
     killed, whole = _weights(tmp_path / "killed"), _weights(tmp_path / "whole")
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
 
 
 def test_two_processes_train_one_supernet(space_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "two"
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    process = _start([*launch, *_command(space_file, out)])
-    said, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err[-3000:]
-    assert said.count("trained") == 1
-    assert (out / "metrics.csv").read_text().count("\n") == 1 + 5
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "nas"]
+    command = [*launch, *_command(space_file, out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("trained") == 1
+    assert (out / "metrics.csv").read_text().count("\n") == 1 + 3
     assert all(torch.isfinite(tensor).all() for tensor in _weights(out).values())
