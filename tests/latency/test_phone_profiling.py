@@ -527,7 +527,7 @@ class TestDevices:
             "Away": "is not connected",
         }
         assert reasons == expected
-        assert 'nas profile SMALL --runtime coreml --device "Ready" --table FILE' in text
+        assert 'nas profile SPACE --runtime coreml --device "Ready" --table FILE' in text
 
     def test_of_a_phone_that_fails(self, phone: SimulatedPhone) -> None:
         phone.faults.next("list_devices", "error", message="CoreDevice is busy")
