@@ -1,0 +1,120 @@
+"""What is known of architectures without evaluating them, looked up once each.
+
+Shape suffixes: N candidates, D parameters, C columns (choices, then features).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.errors import NasError
+from nas.search.pareto_sampler.domain import Codes, Domain
+
+Params = Mapping[str, Any]
+Code = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Functions of an architecture's parameters.
+
+    Args:
+        latency: The objective that is known.
+        feasible: Whether an architecture may be proposed at all.
+        features: Numbers that tell something about quality, on scales where a difference of 1 matters.
+        key: Equal for architectures that are the same; of those, only one is ever proposed.
+    """
+
+    latency: Callable[[Params], float]
+    feasible: Callable[[Params], bool] | None = None
+    features: Callable[[Params], Sequence[float]] | None = None
+    key: Callable[[Params], Hashable] | None = None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Feasible and distinct architectures.
+
+    Args:
+        codes_ND: Their choices.
+        latency_N: Their latencies.
+        rows_NC: What the surrogate sees of them.
+        keys: By which they are recognised.
+    """
+
+    codes_ND: Codes
+    latency_N: NDArray[np.float64]
+    rows_NC: NDArray[np.float64]
+    keys: tuple[Hashable, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Of one architecture; `latency` is infinite where it is not feasible."""
+
+    latency: float
+    features: tuple[float, ...]
+    key: Hashable
+
+
+class Catalogue:
+    """Looks architectures up, each of them once.
+
+    Args:
+        domain: The space.
+        knowledge: What to ask.
+    """
+
+    def __init__(self, domain: Domain, knowledge: Knowledge) -> None:
+        self.domain, self.knowledge = domain, knowledge
+        self._facts: dict[Code, _Facts] = {}
+
+    def candidates(self, codes_ND: Codes) -> Candidates:
+        """The feasible ones among some architectures, each once; of equal ones, the fastest.
+
+        Raises:
+            NasError: A latency is not a positive number.
+        """
+        best: dict[Hashable, tuple[float, Code]] = {}
+        for row in codes_ND.tolist():
+            code = tuple(row)
+            facts = self.facts(code)
+            if math.isfinite(facts.latency) and facts.latency < best.get(facts.key, (math.inf, code))[0]:
+                best[facts.key] = (facts.latency, code)
+        codes = [code for _, code in best.values()]
+        latency = np.array([latency for latency, _ in best.values()], dtype=np.float64)
+        kept = np.array(codes, dtype=np.int16).reshape(-1, len(self.domain.names))
+        return Candidates(kept, latency, self.rows(codes), tuple(best))
+
+    def rows(self, codes: Sequence[Code]) -> NDArray[np.float64]:
+        """Choices and features; shape (N, C)."""
+        facts = [self.facts(code) for code in codes]
+        rows = [[*code, *each.features] for code, each in zip(codes, facts, strict=True)]
+        return np.array(rows, dtype=np.float64).reshape(len(codes), -1 if codes else len(self.domain.names))
+
+    def facts(self, code: Code) -> _Facts:
+        """What is known of one architecture."""
+        if code not in self._facts:
+            self._facts[code] = self._ask(code)
+        return self._facts[code]
+
+    def _ask(self, code: Code) -> _Facts:
+        params, ask = self.domain.decode(code), self.knowledge
+        key = code if ask.key is None else ask.key(params)
+        features = () if ask.features is None else tuple(map(float, ask.features(params)))
+        if ask.feasible is not None and not ask.feasible(params):
+            return _Facts(math.inf, features, key)
+        latency = float(ask.latency(params))
+        if not (math.isfinite(latency) and latency > 0):
+            raise NasError(f"the latency of {params} is {latency}",
+                           hint="a latency is a positive number, and an unknown one an error")  # fmt: skip
+        return _Facts(latency, features, key)

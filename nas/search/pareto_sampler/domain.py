@@ -1,0 +1,107 @@
+"""A finite search space of Optuna in numbers: one column per parameter, one integer per value.
+
+Shape suffixes: N architectures, D parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+Codes = NDArray[np.int16]
+
+MOST_VALUES = 1_000
+"""A parameter with more values than this is taken for a continuous one."""
+
+
+class Domain:
+    """The values that each parameter may take.
+
+    Args:
+        values: By name of the parameter.
+    """
+
+    def __init__(self, values: Mapping[str, tuple[Any, ...]]) -> None:
+        self.values = dict(values)
+        self.names = tuple(self.values)
+        self.sizes = np.array([len(each) for each in self.values.values()], dtype=np.int64)
+        self._places = [{_key(value): place for place, value in enumerate(each)} for each in self.values.values()]
+
+    @classmethod
+    def of(cls, search_space: Mapping[str, BaseDistribution]) -> Self | None:
+        """The domain of Optuna's distributions; `None` where a parameter is continuous, or there is none."""
+        values = {name: _values(distribution) for name, distribution in search_space.items()}
+        finite = {name: each for name, each in values.items() if each is not None}
+        return cls(finite) if finite and len(finite) == len(values) else None
+
+    @property
+    def count(self) -> int:
+        """Number of combinations."""
+        return math.prod(self.sizes.tolist())
+
+    def encode(self, params: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """The places of values; `None` where a parameter is missing or has a value from outside the domain."""
+        if params.keys() < self.values.keys():
+            return None
+        try:
+            return tuple(places[_key(params[name])] for name, places in zip(self.names, self._places, strict=True))
+        except KeyError:
+            return None
+
+    def decode(self, code: NDArray[np.integer] | tuple[int, ...]) -> dict[str, Any]:
+        """The values at places."""
+        return {name: each[place] for (name, each), place in zip(self.values.items(), code, strict=True)}
+
+    def uniform(self) -> Codes:
+        """For each value that every parameter offers, the combination that has it everywhere; shape (N, D)."""
+        everywhere = set.intersection(*(set(places) for places in self._places))
+        kept = [key for key in self._places[0] if key in everywhere]
+        return np.array([[places[key] for places in self._places] for key in kept], dtype=np.int16).reshape(
+            -1, len(self.names)
+        )
+
+    def enumerate(self) -> Codes:
+        """Every combination, the last parameter changing fastest; shape (count, D)."""
+        grid = np.indices(tuple(self.sizes.tolist())).astype(np.int16)
+        return np.ascontiguousarray(grid.reshape(len(self.names), -1).T)
+
+    def sample(self, rng: np.random.Generator, count: int) -> Codes:
+        """Independent uniform draws; shape (count, D)."""
+        return rng.integers(self.sizes, size=(count, len(self.names))).astype(np.int16)
+
+    def mutate(self, codes_ND: Codes, rng: np.random.Generator) -> Codes:
+        """A copy of each row with one parameter replaced by another value, two in half of the rows, and so on."""
+        mutated = codes_ND.copy()
+        changes = np.minimum(rng.geometric(0.5, size=len(codes_ND)), len(self.names))
+        order = rng.random(codes_ND.shape).argsort(axis=1).argsort(axis=1)
+        chosen = order < changes[:, None]
+        # A step of 1 to size - 1 around the circle never ends where it began.
+        steps = 1 + (rng.random(codes_ND.shape) * (self.sizes - 1)).astype(np.int64)
+        mutated[chosen] = ((codes_ND + steps) % self.sizes)[chosen]
+        return mutated
+
+
+def _values(distribution: BaseDistribution) -> tuple[Any, ...] | None:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution) and not distribution.log:
+        steps = range(distribution.low, distribution.high + 1, distribution.step)
+        return tuple(steps) if len(steps) <= MOST_VALUES else None
+    if isinstance(distribution, FloatDistribution) and distribution.single():
+        return (distribution.low,)
+    return None
+
+
+def _key(value: Any) -> tuple[type, Any]:
+    """`True` and `1` are equal to Python, and two choices to Optuna."""
+    return type(value), value

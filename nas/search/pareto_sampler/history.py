@@ -1,0 +1,64 @@
+"""The trials of a study as the sampler needs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.search.pareto_sampler.catalogue import Code
+from nas.search.pareto_sampler.domain import Domain
+
+
+@dataclass(frozen=True)
+class History:
+    """What has been evaluated, what is being evaluated, and what is not worth another try.
+
+    Args:
+        losses: By code, in the order of the trials; less is better, and NaN is still pending.
+        closed: Codes that ended without a result: failed, pruned, or not a number.
+    """
+
+    losses: dict[Code, float]
+    closed: frozenset[Code]
+
+    @classmethod
+    def read(
+        cls,
+        trials: Sequence[FrozenTrial],
+        domain: Domain,
+        directions: Sequence[StudyDirection],
+        latency_objective: int,
+        *,
+        promised: Sequence[Code] = (),
+    ) -> Self:
+        """Read the trials of a study.
+
+        Args:
+            trials: In the order of their numbers.
+            domain: The space; trials from outside it are left out.
+            directions: Of the study, one or two.
+            latency_objective: Index of the known one of two.
+            promised: Proposed by this process, and not yet to be seen among the trials.
+        """
+        quality = 0 if len(directions) == 1 else 1 - latency_objective
+        sign = -1.0 if directions[quality] == StudyDirection.MAXIMIZE else 1.0
+        losses: dict[Code, float] = {}
+        closed: set[Code] = set()
+        pending = dict.fromkeys(promised)
+        for trial in trials:
+            code = domain.encode(trial.params)
+            if code is None:
+                continue
+            if trial.state == TrialState.COMPLETE and math.isfinite(trial.values[quality]):
+                losses.setdefault(code, sign * trial.values[quality])
+            elif trial.state == TrialState.RUNNING:
+                pending[code] = None
+            elif trial.state.is_finished():
+                closed.add(code)
+        losses.update((code, math.nan) for code in pending if code not in losses)
+        return cls(losses, frozenset(closed - losses.keys()))

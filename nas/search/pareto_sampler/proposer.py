@@ -1,0 +1,181 @@
+"""From what is known of a study to the next architecture.
+
+Shape suffixes: N candidates, T trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.gaussian_process.kernels import Kernel
+
+from nas.search.pareto import pareto_front
+from nas.search.pareto_sampler.acquisition import expected_hypervolume_gain
+from nas.search.pareto_sampler.catalogue import Candidates, Catalogue, Code
+from nas.search.pareto_sampler.domain import Codes
+from nas.search.pareto_sampler.history import History
+from nas.search.pareto_sampler.kernel import architecture_kernel
+from nas.search.pareto_sampler.pool import Pool
+from nas.search.pareto_sampler.scaling import LossScale
+from nas.search.pareto_sampler.surrogate import PoolPosterior, fit_kernel
+
+Floats = NDArray[np.float64]
+
+REFIT_GROWTH = 1.12
+"""The kernel's parameters are fitted again when there are so many times the trials of the last fit."""
+
+LARGEST_FIT = 500
+"""Trials that a fit looks at: its cost grows with the cube of their number. Predictions use all of them."""
+
+RENEWAL = 8
+"""Trials after which a pool that is not the whole space is renewed."""
+
+
+class Proposer:
+    """Keeps a pool of candidates and a surrogate over it, and adds to it what trials have shown since.
+
+    Args:
+        catalogue: Looks architectures up.
+        anchors: Architectures to begin with.
+        reference: Latency and loss that count as worth nothing; `None` to choose them by what is seen.
+        startup_trials: Trials before the first fit.
+        rng: Source of randomness.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        anchors: Codes,
+        reference: tuple[float, float] | None,
+        startup_trials: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.catalogue, self.reference, self.rng = catalogue, reference, rng
+        self.pool = Pool(catalogue, rng, anchors)
+        self.design = first_design(self.pool.candidates, [*anchors, *catalogue.domain.uniform()], startup_trials, rng)
+        self._kernel: Kernel | None = None
+        self._posterior: PoolPosterior | None = None
+        self._trials: list[Code] = []
+        self._fitted = self._renewed = 0
+        self._scale = LossScale(0.0, 1.0)
+
+    def propose(self, history: History) -> Code:
+        """The next architecture; one that was seen before only where the pool holds no other."""
+        seen = {self.catalogue.facts(code).key for code in [*history.losses, *history.closed]}
+        finished = sum(not np.isnan(loss) for loss in history.losses.values())
+        if len(history.losses) >= len(self.design) and finished >= len(self.design) // 2:
+            return self._most_promising(history, seen)
+        following = next((code for code in self.design if self.catalogue.facts(code).key not in seen), None)
+        return following or self._any(seen)
+
+    def _most_promising(self, history: History, seen: set[Hashable]) -> Code:
+        self._follow(history)
+        gain_N = self._gain(history)
+        if len(self._trials) >= self._renewed + RENEWAL and not self.pool.complete:
+            self._renew_pool(history, gain_N)
+            gain_N = self._gain(history)
+        gain_N[[key in seen for key in self.pool.candidates.keys]] = -np.inf
+        best = int(gain_N.argmax())
+        return self._code(best) if np.isfinite(gain_N[best]) else self._any(seen)
+
+    def _any(self, seen: set[Hashable]) -> Code:
+        """A random candidate, an unseen one where there is one."""
+        keys = self.pool.candidates.keys
+        unseen = [place for place, key in enumerate(keys) if key not in seen]
+        return self._code(int(self.rng.choice(unseen or len(keys))))
+
+    def _code(self, place: int) -> Code:
+        return tuple(self.pool.candidates.codes_ND[place].tolist())
+
+    def _follow(self, history: History) -> None:
+        """Bring the surrogate up to the trials there are."""
+        new = [code for code in history.losses if code not in set(self._trials)]
+        gone = len(self._trials) + len(new) > len(history.losses)
+        if self._posterior is None or gone or len(history.losses) >= self._fitted * REFIT_GROWTH:
+            self._refit(history)
+            return
+        for code in new:
+            self._posterior.add(self.catalogue.rows([code])[0])
+            self._trials.append(code)
+
+    def _refit(self, history: History) -> None:
+        self._trials = list(history.losses)
+        known = {code: loss for code, loss in history.losses.items() if not np.isnan(loss)}
+        losses = np.array(list(known.values()))
+        self._scale = LossScale.of(losses)
+        rows = self.catalogue.rows(list(known))
+        kernel = self._kernel or architecture_kernel(len(self.catalogue.domain.names), rows.shape[1])
+        chosen = _spread_over(losses, LARGEST_FIT)
+        self._kernel = fit_kernel(kernel, rows[chosen], self._scale(losses[chosen]))
+        self._fitted = len(self._trials)
+        self._predict_from_scratch()
+
+    def _renew_pool(self, history: History, gain_N: Floats) -> None:
+        codes = list(history.losses)
+        points = np.array([[self.catalogue.facts(code).latency, history.losses[code]] for code in codes])
+        leading = pareto_front(points, ("minimize", "minimize")) & np.isfinite(points).all(axis=1)
+        self.pool.renew([code for code, leads in zip(codes, leading, strict=True) if leads], gain_N)
+        self._predict_from_scratch()
+
+    def _predict_from_scratch(self) -> None:
+        self._posterior = PoolPosterior(self._kernel, self.pool.candidates.rows_NC, self.catalogue.rows(self._trials))
+        self._renewed = len(self._trials)
+
+    def _gain(self, history: History) -> Floats:
+        """What is expected of each candidate."""
+        assert self._posterior is not None
+        losses = self._scale(np.array([history.losses[code] for code in self._trials]))
+        mean_N, deviation_N, believed_T = self._posterior.predict(losses)
+        latency_T = np.array([self.catalogue.facts(code).latency for code in self._trials])
+        reference = self._reference_point(losses)
+        points = np.column_stack([latency_T, believed_T])
+        points = points[(points < reference).all(axis=1)]
+        front = points[pareto_front(points, ("minimize", "minimize"))]
+        front = np.unique(front, axis=0)
+        return expected_hypervolume_gain(self.pool.candidates.latency_N, mean_N, deviation_N, front, reference)
+
+    def _reference_point(self, losses_T: Floats) -> tuple[float, float]:
+        if self.reference is not None:
+            return self.reference[0], float(self._scale(np.array(self.reference[1])))
+        first = losses_T[: len(self.design)]
+        slowest = float(self.pool.candidates.latency_N.max())
+        # A little beyond, so that the slowest architecture has something to gain as well.
+        return slowest * 1.01, float(np.nanmedian(first))
+
+
+def first_design(
+    candidates: Candidates, wanted: Sequence[NDArray[np.int16]], count: int, rng: np.random.Generator
+) -> list[Code]:
+    """Architectures to know before anything is guessed.
+
+    Args:
+        candidates: What there is.
+        wanted: Taken first, as far as they are candidates.
+        count: How many in all, at most half of the candidates.
+        rng: Source of randomness.
+
+    Returns:
+        The wanted ones, the fastest, the slowest, and one of each of as many equal parts of the others, ordered by
+        latency, as are left.
+    """
+    codes = [tuple(row) for row in candidates.codes_ND.tolist()]
+    order = np.argsort(candidates.latency_N, kind="stable")
+    ends = [codes[order[0]], codes[order[-1]]]
+    there = set(codes)
+    design = list(dict.fromkeys([*(code for row in wanted if (code := tuple(row.tolist())) in there), *ends]))
+    count = max(min(count, len(codes) // 2), 1)
+    others = [place for place in order.tolist() if codes[place] not in set(design)]
+    parts = np.array_split(np.array(others, dtype=np.int64), max(count - len(design), 0) or 1)
+    drawn = [codes[int(rng.choice(part))] for part in parts if len(part)]
+    return (design + drawn)[:count]
+
+
+def _spread_over(losses_T: Floats, count: int) -> NDArray[np.int64]:
+    """Places of at most `count` trials, the better half of them the best there are, the rest spread over the others."""
+    if len(losses_T) <= count:
+        return np.arange(len(losses_T))
+    order = np.argsort(losses_T, kind="stable")
+    others = np.linspace(count // 2, len(order) - 1, count - count // 2).astype(np.int64)
+    return np.sort(order[np.concatenate([np.arange(count // 2), others])])

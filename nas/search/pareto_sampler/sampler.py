@@ -1,0 +1,143 @@
+"""The sampler as Optuna calls it."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.trial import FrozenTrial
+
+from nas.search.pareto_sampler.catalogue import Catalogue, Knowledge, Params
+from nas.search.pareto_sampler.domain import Domain
+from nas.search.pareto_sampler.history import History
+from nas.search.pareto_sampler.proposer import Proposer
+
+
+class ParetoSampler(BaseSampler):
+    """Proposes what is expected to add most to the front, knowing every latency and guessing every quality.
+
+    Optuna's own samplers take all objectives for unknown and equally dear. Where one of them is known, such as
+    a latency that a table holds, this one asks for it instead of learning it: a Gaussian process models quality
+    alone, latencies are exact, and each proposal is the architecture of largest expected gain in hypervolume.
+    Running trials count as if they had ended as expected, so that parallel workers propose different
+    architectures. Constraints hold by construction: what is not feasible is never proposed. It begins with the
+    uniform architectures, the cheapest and the dearest, and a spread over all latencies.
+
+    It is for studies of categorical parameters, integers and other finite ones, with one objective to learn and
+    at most one that is known. Parameters of other kinds are drawn at random, and then all of them are.
+
+    Args:
+        latency: The known objective of an architecture, by its parameters; positive. It is called for many
+            architectures (for all of a space of up to 20,000) and should take well below a millisecond.
+        search_space: The parameters, when they are known beforehand; else they are learnt from finished trials,
+            and the first trial is drawn at random.
+        feasible: Whether an architecture may be proposed.
+        features: Numbers that describe an architecture to the surrogate, beside its choices. What makes two
+            architectures similar in quality makes good features: paths through a cell, counts of a layer. Their
+            differences are added up, so a difference of 1 should mean about as much in each.
+        key: Equal for architectures that compute the same: they are evaluated once, in their fastest form.
+        anchors: Parameters of architectures to begin with, beside the uniform ones, the fastest and the slowest.
+        latency_objective: Index of the known objective among those of a study of two.
+        reference: Latency and quality that count as worth nothing. By default the largest latency of the
+            candidates and the median quality of the first trials.
+        startup_trials: Trials before the first fit; fewer in spaces that have few architectures.
+        seed: Of its random numbers.
+    """
+
+    def __init__(
+        self,
+        latency: Callable[[Params], float],
+        *,
+        search_space: Mapping[str, BaseDistribution] | None = None,
+        feasible: Callable[[Params], bool] | None = None,
+        features: Callable[[Params], Sequence[float]] | None = None,
+        key: Callable[[Params], Hashable] | None = None,
+        anchors: Sequence[Params] = (),
+        latency_objective: int = 1,
+        reference: tuple[float, float] | None = None,
+        startup_trials: int = 20,
+        seed: int | None = None,
+    ) -> None:
+        self._knowledge = Knowledge(latency, feasible, features, key)
+        self._search_space = None if search_space is None else dict(search_space)
+        self._latency_objective, self._reference = latency_objective, reference
+        self._startup_trials, self._anchors = startup_trials, tuple(anchors)
+        self._rng = np.random.default_rng(seed)
+        self._random = RandomSampler(seed=seed)
+        self._intersection = IntersectionSearchSpace()
+        self._proposers: dict[tuple[Any, ...], Proposer] = {}
+        self._promised: dict[int, tuple[int, ...]] = {}
+        self._lock = threading.Lock()
+        self._warned = False
+
+    def reseed_rng(self) -> None:
+        """Draw other numbers from now on, as Optuna asks of copies in other threads."""
+        self._random.reseed_rng()
+        with self._lock:
+            self._rng.bit_generator.state = np.random.default_rng().bit_generator.state
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that are proposed together."""
+        if self._search_space is not None:
+            return self._search_space
+        return self._intersection.calculate(study)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """An architecture; empty where parameters are not finite, which leaves them to chance.
+
+        Raises:
+            ValueError: The study has more objectives than one to learn and one that is known.
+            NasError: No architecture is feasible, or a latency is not a positive number.
+        """
+        if len(study.directions) > 2:
+            raise ValueError(f"ParetoSampler is for one or two objectives, the study has {len(study.directions)}")
+        domain = Domain.of(search_space)
+        if domain is None:
+            self._warn(search_space)
+            return {}
+        with self._lock:
+            proposer = self._proposer(domain)
+            code = proposer.propose(self._history(study, trial, domain))
+            self._promised[trial.number] = code
+        return domain.decode(code)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A random value, for parameters that are not proposed together."""
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def _proposer(self, domain: Domain) -> Proposer:
+        identity = tuple(domain.values.items())
+        if identity not in self._proposers:
+            catalogue = Catalogue(domain, self._knowledge)
+            anchors = [code for each in self._anchors if (code := domain.encode(each)) is not None]
+            codes = np.array(anchors, dtype=np.int16).reshape(-1, len(domain.names))
+            self._proposers[identity] = Proposer(catalogue, codes, self._reference, self._startup_trials, self._rng)
+        return self._proposers[identity]
+
+    def _history(self, study: optuna.Study, trial: FrozenTrial, domain: Domain) -> History:
+        trials = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
+        # Between its proposal and its first parameter a trial of another thread shows nothing.
+        for each in trials:
+            if each.number in self._promised and (each.state.is_finished() or each.params):
+                del self._promised[each.number]
+        return History.read(
+            trials, domain, study.directions, self._latency_objective, promised=tuple(self._promised.values())
+        )
+
+    def _warn(self, search_space: Mapping[str, BaseDistribution]) -> None:
+        if search_space and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "ParetoSampler searches finite parameters; a study with others is sampled at random", stacklevel=2
+            )
