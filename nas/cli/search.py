@@ -71,7 +71,7 @@ def search(
         counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
         found = {"failed": result.record.failed, "front": [member.to_dict() for member in result.front]}
         left_out = [asdict(each) for each in removed]
-        emit_json({"study": study, "storage": storage, "removed": left_out, **counts, **found})
+        emit_json({"study": study, "storage": result.record.where, "removed": left_out, **counts, **found})
         return
     typer.echo(f"ended: {result.reason}")
     if result.front:

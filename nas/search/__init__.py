@@ -7,6 +7,7 @@ from nas.search.pareto import hypervolume, knee, pareto_front
 from nas.search.protocols import Choice, Cost, CostModel, LatencyFigure, LatencyModel, Space
 from nas.search.record import Evaluation, FrontMember, StudyRecord, empty_front, load_front, load_study, pick
 from nas.search.study import SearchResult, run_search
+from nas.search.timing import Timing
 
 __all__ = [
     "Budgets",
@@ -22,6 +23,7 @@ __all__ = [
     "SearchResult",
     "Space",
     "StudyRecord",
+    "Timing",
     "empty_front",
     "hypervolume",
     "knee",
