@@ -40,7 +40,7 @@ from enum import Enum
 import optuna
 from optuna.trial import FrozenTrial, Trial
 
-from nas.search.ledger import CLAIM, CLAIMED, SCORING, broken_off, counts, is_decided
+from nas.search.ledger import CLAIM, CLAIMED, SCORING, broken_off, counts, is_decided, key
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 """Between readings: the other needs milliseconds to decide, unless it died."""
@@ -93,16 +93,16 @@ def settle(study: optuna.Study, trial: Trial, places: int, pause: Callable[[floa
 def decide(number: int, trials: Iterable[FrozenTrial], places: int) -> Outcome:
     """The decision of one trial, from what it has read after its claim; pure, so that it can be reasoned about."""
     trials = list(trials)
-    mine = _key(next(trial for trial in trials if trial.number == number))
+    mine = key(next(trial for trial in trials if trial.number == number))
     rivals = [trial for trial in trials if counts(trial) and trial.number != number]
     settled = [trial for trial in rivals if is_decided(trial) or trial.number < number]
     open_ones = [trial for trial in rivals if not is_decided(trial) and trial.number > number]
-    same = [trial for trial in settled if _key(trial) == mine]
+    same = [trial for trial in settled if key(trial) == mine]
     if same:
         # The one that scores, where it is known already, is the better reference.
         return Outcome(Decision.YIELD, max(same, key=is_decided))
-    taken = {_key(trial) for trial in settled} | _reserved(trials, mine)
-    undecided = {_key(trial) for trial in open_ones} - taken
+    taken = {key(trial) for trial in settled} | _reserved(trials, mine)
+    undecided = {key(trial) for trial in open_ones} - taken
     if len(taken) >= places:
         return Outcome(Decision.NO_PLACE)
     if mine in undecided or len(taken | undecided) >= places:
@@ -112,9 +112,5 @@ def decide(number: int, trials: Iterable[FrozenTrial], places: int) -> Outcome:
 
 def _reserved(trials: Iterable[FrozenTrial], mine: str) -> set[str]:
     """Architectures to be taken over; none to one that takes over, lest such trials wait for each other's places."""
-    left = {_key(trial) for trial in trials if broken_off(trial)}
+    left = {key(trial) for trial in trials if broken_off(trial)}
     return set() if mine in left else left
-
-
-def _key(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs["architecture"]["id"])

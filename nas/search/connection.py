@@ -147,12 +147,18 @@ def _use_utc(engine: sqlalchemy.Engine) -> None:
     Heartbeats are kept without a time zone. In local time, all workers would seem dead for the first moments of
     summer time, and workers with other settings of the zone would seem dead always, or never.
     """
+    errors = engine.dialect.loaded_dbapi.Error
 
     @sqlalchemy.event.listens_for(engine, "connect")
     def set_zone(raw: Any, _record: Any) -> None:
-        with raw.cursor() as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
-        raw.commit()
+        statement = "SET TIME ZONE 'UTC'"
+        try:
+            with raw.cursor() as cursor:
+                cursor.execute(statement)
+            raw.commit()
+        except errors as error:
+            # SQLAlchemy dresses errors of its own statements only.
+            raise sqlalchemy.exc.OperationalError(statement, None, error) from error
 
     # Connections of the pool were made before.
     engine.dispose()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
@@ -24,13 +26,36 @@ WITHDRAWN = "withdrawn"
 """Trial attribute: the study had all the architectures it asks for, and this one was never scored."""
 
 
-def known_trials(study: optuna.Study) -> Known:
-    """The architectures that must not be scored again."""
+@dataclass(frozen=True)
+class Ledger:
+    """What one reading of a study says.
+
+    Args:
+        known: The architectures that must not be scored again.
+        interrupted: Those whose scoring was broken off and that nobody has taken over, the oldest first.
+        deaths: By id of an architecture, how many workers died with it in hand.
+    """
+
+    known: Known
+    interrupted: tuple[Architecture, ...]
+    deaths: Mapping[str, int]
+
+
+def read_ledger(study: optuna.Study) -> Ledger:
+    """Read all trials of a study."""
+    trials = study.get_trials(deepcopy=False)
+    known = _known(trials)
+    left = [trial for trial in trials if broken_off(trial)]
+    deaths = Counter(key(trial) for trial in left if RELEASED not in trial.user_attrs)
+    unknown = [trial for trial in left if key(trial) not in known]
+    return Ledger(known, tuple(dict.fromkeys(architectures(unknown))), deaths)
+
+
+def _known(trials: Sequence[FrozenTrial]) -> Known:
     found: dict[str, FrozenTrial] = {}
-    trials = filter(counts, study.get_trials(deepcopy=False))
     # Of several claims of one architecture, the one that has come to a result says most.
-    for trial in sorted(trials, key=lambda trial: not trial.state.is_finished()):
-        found.setdefault(_key(trial), trial)
+    for trial in sorted(filter(counts, trials), key=lambda trial: not trial.state.is_finished()):
+        found.setdefault(key(trial), trial)
     return found
 
 
@@ -56,17 +81,9 @@ def broken_off(trial: FrozenTrial) -> bool:
     return not trial.user_attrs.keys() & {"failure", "duplicate_of", WITHDRAWN}
 
 
-def interrupted(study: optuna.Study, known: Known) -> list[Architecture]:
-    """Architectures whose scoring was broken off and that nobody has taken over, the oldest first."""
-    trials = filter(broken_off, study.get_trials(deepcopy=False, states=(TrialState.FAIL,)))
-    left = {_key(trial): trial for trial in trials if _key(trial) not in known}
-    return architectures(list(left.values()))
-
-
-def deaths(study: optuna.Study, architecture: Architecture) -> int:
-    """How many workers died while they had this architecture in hand."""
-    trials = filter(broken_off, study.get_trials(deepcopy=False, states=(TrialState.FAIL,)))
-    return sum(_key(trial) == architecture.id and RELEASED not in trial.user_attrs for trial in trials)
+def key(trial: FrozenTrial) -> str:
+    """Id of the architecture of a trial that has one among its attributes."""
+    return str(trial.user_attrs["architecture"]["id"])
 
 
 def running(known: Known) -> list[FrozenTrial]:
@@ -91,10 +108,6 @@ def idle_evaluations(known: Known, front: Sequence[FrozenTrial]) -> int:
     """How many finished evaluations in a row, up to now, left the front as it was."""
     last = max((trial.number for trial in front), default=-1)
     return sum(trial.number > last and trial.state.is_finished() for trial in known.values())
-
-
-def _key(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs["architecture"]["id"])
 
 
 def _feasible(trial: FrozenTrial) -> bool:

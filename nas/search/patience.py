@@ -24,7 +24,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import TrialState
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 logger = logging.getLogger("nas")
 
@@ -38,7 +38,8 @@ def is_outage(error: BaseException | None) -> bool:
     """Whether an access failed because of the connection and may be repeated, rather than for what it said."""
     if isinstance(error, StorageInternalError):
         return is_outage(error.__cause__)
-    return isinstance(error, OperationalError | InterfaceError) or (
+    # PendingRollbackError: Optuna goes on in the same transaction, after an error that it takes for another.
+    return isinstance(error, OperationalError | InterfaceError | PendingRollbackError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.errors import NasError
 from nas.search.claims import Decision, settle
 from nas.search.config import SearchConfig
-from nas.search.ledger import RELEASED, WITHDRAWN, Known, deaths
+from nas.search.ledger import RELEASED, WITHDRAWN, Ledger
 from nas.search.liveness import Liveness
 from nas.search.objective import Objective
 from nas.space import Architecture
@@ -44,13 +44,13 @@ class Trials:
         # Scores whose trial somebody else had ended; they are told again under the next one.
         self._untold: dict[str, float] = {}
 
-    def bring_to_an_end(self, trial: Trial, architecture: Architecture, known: Known) -> bool:
+    def bring_to_an_end(self, trial: Trial, architecture: Architecture, ledger: Ledger) -> bool:
         """End a trial, however long that takes.
 
         Args:
             trial: As asked of the study.
             architecture: Its architecture.
-            known: What was known when it was asked.
+            ledger: What was known when it was asked.
 
         Returns:
             Whether it was scored, or failed to be: it counts as an evaluation.
@@ -59,7 +59,7 @@ class Trials:
             NasError: A user's mistake, or too many failures in a row.
         """
         try:
-            return self._end(trial, architecture, known)
+            return self._end(trial, architecture, ledger)
         except optuna.exceptions.UpdateFinishedTrialError:
             self._warn_of_loss(trial)
             return False
@@ -67,10 +67,10 @@ class Trials:
             self._release(trial)
             raise
 
-    def _end(self, trial: Trial, architecture: Architecture, known: Known) -> bool:
+    def _end(self, trial: Trial, architecture: Architecture, ledger: Ledger) -> bool:
         self._describe(trial, architecture)
-        if architecture.id in known:
-            return self._repeat(trial, known[architecture.id])
+        if architecture.id in ledger.known:
+            return self._repeat(trial, ledger.known[architecture.id])
         if not self.objective.feasible(architecture):
             self.over_budget += 1
             self._tell(trial, state=TrialState.PRUNED)
@@ -83,7 +83,7 @@ class Trials:
                 trial.set_user_attr(WITHDRAWN, True)
                 self._tell(trial, state=TrialState.FAIL)
                 return False
-            return self._score(trial, architecture)
+            return self._score(trial, architecture, ledger.deaths.get(architecture.id, 0))
 
     def _describe(self, trial: Trial, architecture: Architecture) -> None:
         """Attach what is known beforehand."""
@@ -106,8 +106,7 @@ class Trials:
         self.repeated += 1
         return False
 
-    def _score(self, trial: Trial, architecture: Architecture) -> bool:
-        died = deaths(self.study, architecture)
+    def _score(self, trial: Trial, architecture: Architecture, died: int) -> bool:
         if died >= MAX_DEATHS:
             self._fail(trial, architecture, f"{died} workers died while they scored it")
             return True

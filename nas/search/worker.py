@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial
 from nas.files import derive_seed
 from nas.progress import Bar, progress_bar
 from nas.search.config import SearchConfig
-from nas.search.ledger import Known, architectures, idle_evaluations, interrupted, known_trials, leading, running
+from nas.search.ledger import Known, Ledger, architectures, idle_evaluations, leading, read_ledger, running
 from nas.search.liveness import Liveness
 from nas.search.objective import Objective
 from nas.search.proposals import anchors, fresh
@@ -61,26 +61,30 @@ class Worker:
 
     def run(self) -> str:
         """Search until there is a reason to stop, and return it."""
-        self.alive.free_the_dead()
-        known = known_trials(self.study)
+        ledger = self._read()
+        known = ledger.known
         if self.config.sampler != "exhaustive":
             self.queue.extend(filter(self._wanted(known), anchors(self.space, self.objective.latency)))
         total = max(min(self.config.evaluations, self.space.count()), len(known))
         with progress_bar("searching", total, len(known) - len(running(known))) as bar:
-            while (reason := self._turn(known, bar)) is None:
-                self.alive.free_the_dead()
-                known = known_trials(self.study)
-                bar.reach(len(known) - len(running(known)), f"{len(self._front(known))} on the front")
+            while (reason := self._turn(ledger, bar)) is None:
+                ledger = self._read()
+                done = len(ledger.known) - len(running(ledger.known))
+                bar.reach(done, f"{len(self._front(ledger.known))} on the front")
         return reason
 
-    def _turn(self, known: Known, bar: Bar) -> str | None:
+    def _read(self) -> Ledger:
+        self.alive.free_the_dead()
+        return read_ledger(self.study)
+
+    def _turn(self, ledger: Ledger, bar: Bar) -> str | None:
         """One trial, or some waiting for those of others; the reason to stop where there is one."""
-        complete, others = self._complete(known), running(known)
-        reason = self._cut_short(known) if others or complete is None else complete
+        complete, others = self._complete(ledger), running(ledger.known)
+        reason = self._cut_short(ledger.known) if others or complete is None else complete
         if reason is not None:
             return reason
         if complete is None:
-            self._trial(known)
+            self._trial(ledger)
         else:
             # Should one of them die, its architecture is left to score.
             bar.say(f"waiting for {len(others)} that other workers are scoring")
@@ -97,15 +101,15 @@ class Worker:
                 return f"the last {idle} evaluations left the front as it was"
         return None
 
-    def _complete(self, known: Known) -> str | None:
+    def _complete(self, ledger: Ledger) -> str | None:
         """Why nothing is left to propose; otherwise queues an architecture where the sampler may not find one."""
+        known = ledger.known
         if len(known) >= self.config.evaluations:
             return f"{len(known)} architectures scored"
         if len(known) >= self.space.count():
             return f"all {self.space.count()} architectures of the space are scored"
         wanted = self._wanted(known)
-        left = interrupted(self.study, known)
-        self.queue = deque(filter(wanted, dict.fromkeys([*left, *self.queue])))
+        self.queue = deque(filter(wanted, dict.fromkeys([*ledger.interrupted, *self.queue])))
         if self.queue:
             return None
         if self.config.sampler == "exhaustive":
@@ -119,13 +123,13 @@ class Worker:
         self.queue.append(following)
         return None
 
-    def _trial(self, known: Known) -> None:
+    def _trial(self, ledger: Ledger) -> None:
         """One trial, from the proposal to the result."""
         if self.queue:
             self.study.enqueue_trial(dict(zip(self.slots, self.queue.popleft().choices, strict=True)))
         trial = self._ask()
         architecture = self.space.architecture([trial.params[name] for name in self.slots])
-        counted = self.trials.bring_to_an_end(trial, architecture, known)
+        counted = self.trials.bring_to_an_end(trial, architecture, ledger)
         self.idle = 0 if counted else self.idle + 1
 
     def _ask(self) -> Trial:
