@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import signal
 import subprocess
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 
 from nas.errors import ConfigError, StorageError
 from nas.search import Budgets, SearchConfig, load_front, load_study, run_search
-from tests.search.formulas import FormulaLatency, PlainSpace, true_front
+from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss, true_front
 from tests.search.worker_process import TIMING, Announced
 
 pgserver = pytest.importorskip("pgserver", reason="there are no wheels of it for this Python")
@@ -98,8 +100,12 @@ def workers(count, **arguments):
             worker.process.wait()
 
 
+def driver_url(server):
+    return server.url.replace("postgresql:", "postgresql+psycopg:")
+
+
 def trials_of(server, name):
-    return optuna.load_study(study_name=name, storage=server.url.replace("postgresql:", "postgresql+psycopg:")).trials
+    return optuna.load_study(study_name=name, storage=driver_url(server)).trials
 
 
 def run(server, name, quality=None, **settings):
@@ -153,21 +159,44 @@ def test_the_number_of_evaluations_holds_for_all_workers_together(server):
     assert len(load_study(server.url, "exact").evaluations) == 9
 
 
-def test_a_thousand_trials_outlive_two_crashes_of_the_database(server):
+def fill(server, name, space, count):
+    """Add results as a worker leaves them, at a fraction of its price; they are what a crash must not lose."""
+    latency = FormulaLatency(space)
+    run_search(space, latency, Announced(0), SearchConfig(evaluations=1), server.url, name, timing=TIMING)
+    study = optuna.load_study(study_name=name, storage=driver_url(server))
+    distributions = {slot.id: CategoricalDistribution(slot.candidates) for slot in space.slots}
+    for one in itertools.islice(space.enumerate(), 1, count):
+        figure = latency.predict(one)
+        attrs = {"unet_ms": figure.unet_ms, "parameters": None, "provenance": "measured", "runtime": "formula"}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=dict(zip(distributions, one.choices, strict=True)),
+                distributions=distributions,
+                values=[formula_loss(one), figure.pipeline_ms],
+                user_attrs={"architecture": one.to_dict(), **attrs},
+            )
+        )
+
+
+def test_a_study_of_a_thousand_outlives_two_crashes_of_the_database(server):
+    space = PlainSpace(LARGE)
+    fill(server, "long", space, 900)
     with workers(2, storage=server.url, name="long", evaluations=1000, slots=LARGE) as started:
-        for moment in (250, 500):
+        for moment in (30, 60):
             while sum(len(worker.begun) for worker in started) < moment:
                 time.sleep(0.05)
-                assert all(worker.process.poll() is None for worker in started), started[0].process.stderr.read()
+                assert all(worker.process.poll() is None for worker in started), "a worker has died"
             server.crash()
             time.sleep(0.7)
             server.start()
         ends = [worker.end() for worker in started]
 
     begun = [one for worker in started for one in worker.begun]
-    assert len(begun) == len(set(begun)) == 1000
+    before = [one.id for one in itertools.islice(space.enumerate(), 900)]
     record = load_study(server.url, "long")
-    assert sorted(one.architecture.id for one in record.evaluations) == sorted(begun)
+    assert len(begun) == len(set(begun)) == 100
+    assert sorted(one.architecture.id for one in record.evaluations) == sorted(before + begun)
+    assert all(one.quality == formula_loss(one.architecture) for one in record.evaluations)
     assert record.failed == 0
     for _, errors in ends:
         assert 1 <= errors.count("the database of the study is away") <= 2
