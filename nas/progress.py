@@ -8,7 +8,15 @@ import os
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 logger = logging.getLogger("nas")
 
@@ -21,8 +29,32 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+class Bar:
+    """A progress bar; calling it advances it by one unit.
+
+    Args:
+        bars: The display.
+        task: The bar in it.
+    """
+
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self._bars, self._task = bars, task
+
+    def __call__(self, status: str) -> None:
+        """One more unit is finished."""
+        self._bars.update(self._task, advance=1, status=status)
+
+    def reach(self, done: int, status: str) -> None:
+        """So many units are finished in all, whoever did them."""
+        self._bars.update(self._task, completed=done, status=status)
+
+    def say(self, status: str) -> None:
+        """Change the text beside the bar."""
+        self._bars.update(self._task, status=status)
+
+
 @contextlib.contextmanager
-def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
+def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
     """Show a bar on standard error while the block runs.
 
     Args:
@@ -31,7 +63,7 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
         done: Units finished in an earlier, interrupted run.
 
     Yields:
-        A function to call after each unit, with a status text to show beside the bar.
+        The bar, to call after each unit with a status text to show beside it.
     """
     columns = (
         TextColumn("{task.description:<20}"),
@@ -43,8 +75,4 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
     )
     with Progress(*columns, console=Console(stderr=True), disable=not is_first_process()) as bars:
         task = bars.add_task(label, total=total, completed=done, status="")
-
-        def advance(status: str) -> None:
-            bars.update(task, advance=1, status=status)
-
-        yield advance
+        yield Bar(bars, task)

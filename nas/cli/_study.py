@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
 StorageOption = Annotated[
-    str, typer.Option("--storage", help="SQLite file of the study, or a storage URL such as postgresql+psycopg://...")
+    str, typer.Option("--storage", help="SQLite file of the study, or for many workers postgresql://user@host/base.")
 ]
 SearchScoresOption = Annotated[
     bool, typer.Option("--search-scores", help="The front that the search found, whatever `nas rescore` said since.")

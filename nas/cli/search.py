@@ -33,7 +33,7 @@ def search(
     direction: DirectionOption = None,
     storage: StorageOption = DEFAULT_STORAGE,
     evaluations: Annotated[int, typer.Option(help="Distinct architectures to score, over all runs.")] = 100,
-    sampler: Annotated[str, typer.Option(help="random, nsga2, nsga3, tpe or exhaustive.")] = "nsga2",
+    sampler: Annotated[str, typer.Option(help="pareto, random, nsga2, nsga3, tpe or exhaustive.")] = "pareto",
     steps: Annotated[int, typer.Option(help="Denoising steps per clip to predict the latency for.")] = 4,
     batches: Annotated[
         int | None, typer.Option(min=1, help="Batches of held-out clips to score with; 4 when left out.")
@@ -84,7 +84,7 @@ def search(
         counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
         found = {"failed": result.record.failed, "front": [member.to_dict() for member in result.front]}
         left_out = [asdict(each) for each in removed]
-        emit_json({"study": study, "storage": storage, "removed": left_out, **counts, **found})
+        emit_json({"study": study, "storage": result.record.where, "removed": left_out, **counts, **found})
         return
     typer.echo(f"ended: {result.reason}")
     if result.front:

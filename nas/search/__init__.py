@@ -6,12 +6,14 @@ from nas.search.choices import ChoiceSlot, ChoiceSpace
 from nas.search.config import Budgets, SamplerName, SearchConfig
 from nas.search.history import HypervolumeHistory, hypervolume_history
 from nas.search.pareto import hypervolume, knee, pareto_front, pareto_ranks
+from nas.search.pareto_sampler import ParetoSampler
 from nas.search.protocols import Choice, Cost, CostModel, LatencyFigure, LatencyModel, Space
 from nas.search.record import Evaluation, FrontMember, StudyRecord, empty_front, load_front, load_study, pick
 from nas.search.rescored import Rescoring
 from nas.search.rescoring import RescoreResult, rescore
 from nas.search.study import SearchResult, run_search
 from nas.search.table_latency import KnownLatency, SumLatency, TableLatency
+from nas.search.timing import Timing
 
 __all__ = [
     "Budgets",
@@ -26,6 +28,7 @@ __all__ = [
     "KnownLatency",
     "LatencyFigure",
     "LatencyModel",
+    "ParetoSampler",
     "RescoreResult",
     "Rescoring",
     "SamplerName",
@@ -35,6 +38,7 @@ __all__ = [
     "StudyRecord",
     "SumLatency",
     "TableLatency",
+    "Timing",
     "empty_front",
     "hypervolume",
     "hypervolume_history",

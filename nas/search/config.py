@@ -8,7 +8,7 @@ from pydantic import Field
 
 from nas.files import StrictModel
 
-SamplerName = Literal["random", "nsga2", "nsga3", "tpe", "exhaustive"]
+SamplerName = Literal["pareto", "random", "nsga2", "nsga3", "tpe", "exhaustive"]
 
 
 class Budgets(StrictModel):
@@ -30,7 +30,8 @@ class SearchConfig(StrictModel):
 
     Args:
         evaluations: Distinct architectures to score, over all runs of the study. Failed ones count.
-        sampler: Who proposes. `exhaustive` walks the space in its own order.
+        sampler: Who proposes. `pareto` learns quality and knows latency (`ParetoSampler`); `exhaustive` walks the
+            space in its own order; the others are Optuna's.
         seed: Equal seeds propose equal architectures.
         steps: Denoising steps per clip, for which the latency is predicted.
         budgets: Upper limits.
@@ -40,7 +41,7 @@ class SearchConfig(StrictModel):
     """
 
     evaluations: int = Field(100, gt=0)
-    sampler: SamplerName = "nsga2"
+    sampler: SamplerName = "pareto"
     seed: int = 0
     steps: int = Field(4, gt=0)
     budgets: Budgets = Budgets()

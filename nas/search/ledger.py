@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
@@ -14,27 +16,85 @@ from nas.space import Architecture
 Known = Mapping[str, FrozenTrial]
 """By id of the architecture, the trial that scored it, failed to, or is doing so elsewhere."""
 
+CLAIM, CLAIMED, SCORING = "claim", "claimed", "scoring"
+"""Trial attribute and its values: a worker wants to score the architecture; it does. See `nas.search.claims`."""
 
-def known_trials(study: optuna.Study) -> Known:
-    """The architectures that must not be scored again."""
+RELEASED = "released"
+"""Trial attribute: the worker was told to stop and gave the architecture back, which is no sign of trouble with it."""
+
+WITHDRAWN = "withdrawn"
+"""Trial attribute: the study had all the architectures it asks for, and this one was never scored."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What one reading of a study says.
+
+    Args:
+        known: The architectures that must not be scored again.
+        interrupted: Those whose scoring was broken off and that nobody has taken over, the oldest first.
+        deaths: By id of an architecture, how many workers died with it in hand.
+    """
+
+    known: Known
+    interrupted: tuple[Architecture, ...]
+    deaths: Mapping[str, int]
+
+
+def read_ledger(study: optuna.Study) -> Ledger:
+    """Read all trials of a study."""
+    trials = study.get_trials(deepcopy=False)
+    known = _known(trials)
+    left = [trial for trial in trials if broken_off(trial)]
+    deaths = Counter(key(trial) for trial in left if RELEASED not in trial.user_attrs)
+    unknown = [trial for trial in left if key(trial) not in known]
+    return Ledger(known, tuple(dict.fromkeys(architectures(unknown))), deaths)
+
+
+def _known(trials: Sequence[FrozenTrial]) -> Known:
     found: dict[str, FrozenTrial] = {}
-    states = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
-    for trial in study.get_trials(deepcopy=False, states=states):
-        described = "architecture" in trial.user_attrs and "duplicate_of" not in trial.user_attrs
-        if described and not _broken_off(trial):
-            found.setdefault(trial.user_attrs["architecture"]["id"], trial)
+    # Of several claims of one architecture, the one that has come to a result says most.
+    for trial in sorted(filter(counts, trials), key=lambda trial: not trial.state.is_finished()):
+        found.setdefault(key(trial), trial)
     return found
 
 
-def interrupted(study: optuna.Study) -> list[Architecture]:
-    """Architectures whose scoring ended with its process, not with a result."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    return [_architecture(trial) for trial in trials if _broken_off(trial) and "architecture" in trial.user_attrs]
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a trial takes the place of an evaluation: it has a result, has failed to get one, or claims to."""
+    attrs = trial.user_attrs
+    if "architecture" not in attrs or "duplicate_of" in attrs or WITHDRAWN in attrs:
+        return False
+    if trial.state == TrialState.RUNNING:
+        return CLAIM in attrs
+    return trial.state == TrialState.COMPLETE or (trial.state == TrialState.FAIL and "failure" in attrs)
+
+
+def is_decided(trial: FrozenTrial) -> bool:
+    """Whether a trial that counts is certain to: not a claim that may still yield."""
+    return trial.state.is_finished() or trial.user_attrs[CLAIM] == SCORING
+
+
+def broken_off(trial: FrozenTrial) -> bool:
+    """Whether the scoring ended with its process, not with a result."""
+    if trial.state != TrialState.FAIL or "architecture" not in trial.user_attrs:
+        return False
+    return not trial.user_attrs.keys() & {"failure", "duplicate_of", WITHDRAWN}
+
+
+def key(trial: FrozenTrial) -> str:
+    """Id of the architecture of a trial that has one among its attributes."""
+    return str(trial.user_attrs["architecture"]["id"])
+
+
+def running(known: Known) -> list[FrozenTrial]:
+    """The trials that are being scored, or may be about to."""
+    return [trial for trial in known.values() if trial.state == TrialState.RUNNING]
 
 
 def leading(known: Known, directions: Sequence[Direction]) -> list[FrozenTrial]:
     """The feasible trials on the front, in the order of their numbers."""
-    scored = [trial for trial in known.values() if trial.state == TrialState.COMPLETE and _feasible(trial)]
+    complete = (trial for trial in known.values() if trial.state == TrialState.COMPLETE and _feasible(trial))
+    scored = sorted(complete, key=lambda trial: trial.number)
     points = np.array([trial.values for trial in scored]).reshape(-1, len(directions))
     return [trial for trial, leads in zip(scored, pareto_front(points, directions), strict=True) if leads]
 
@@ -45,14 +105,9 @@ def architectures(trials: Sequence[FrozenTrial]) -> list[Architecture]:
 
 
 def idle_evaluations(known: Known, front: Sequence[FrozenTrial]) -> int:
-    """How many evaluations in a row, up to now, left the front as it was."""
+    """How many finished evaluations in a row, up to now, left the front as it was."""
     last = max((trial.number for trial in front), default=-1)
-    return sum(trial.number > last for trial in known.values())
-
-
-def _broken_off(trial: FrozenTrial) -> bool:
-    attrs = trial.user_attrs
-    return trial.state == TrialState.FAIL and "failure" not in attrs and "duplicate_of" not in attrs
+    return sum(trial.number > last and trial.state.is_finished() for trial in known.values())
 
 
 def _feasible(trial: FrozenTrial) -> bool:

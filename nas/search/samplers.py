@@ -1,13 +1,20 @@
-"""The samplers of Optuna that a search can use, by name."""
+"""The samplers that a search can use, by name."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
+from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
 
 from nas.search.config import SamplerName
+from nas.search.objective import Objective
+from nas.search.pareto_sampler import ParetoSampler
+from nas.search.proposals import anchors
+from nas.space import Architecture
 
 POPULATION = 20
 """Individuals in a generation of the genetic samplers.
@@ -17,13 +24,16 @@ selection has had an effect. It is fixed, because a study must be continued with
 """
 
 
-def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
+def make_sampler(name: SamplerName, objective: Objective, seed: int) -> BaseSampler:
     """Make a sampler.
 
     Args:
         name: `exhaustive` needs no sampler, since all its proposals are enqueued; it gets the random one.
+        objective: What is searched; `pareto` asks it for latencies and budgets.
         seed: Seed of its random numbers.
     """
+    if name == "pareto":
+        return _pareto(objective, seed)
     if name == "nsga2":
         return NSGAIISampler(population_size=POPULATION, seed=seed)
     if name == "nsga3":
@@ -33,3 +43,27 @@ def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
     if name == "tpe":
         return TPESampler(multivariate=True, seed=seed)
     return RandomSampler(seed=seed)
+
+
+def _pareto(objective: Objective, seed: int) -> ParetoSampler:
+    space = objective.space
+
+    def architecture(params: Mapping[str, Any]) -> Architecture:
+        return space.architecture([params[slot.id] for slot in space.slots])
+
+    def latency_ms(params: Mapping[str, Any]) -> float:
+        return float(objective.latency.predict(architecture(params)).pipeline_ms)
+
+    def feasible(params: Mapping[str, Any]) -> bool:
+        return objective.feasible(architecture(params))
+
+    known_good = [dict(zip((slot.id for slot in space.slots), one.choices, strict=True))
+                  for one in anchors(space, objective.latency)]  # fmt: skip
+    return ParetoSampler(
+        latency_ms,
+        search_space={slot.id: CategoricalDistribution(slot.candidates) for slot in space.slots},
+        feasible=feasible if objective.limits else None,
+        key=lambda params: architecture(params).id,
+        anchors=known_good,
+        seed=seed,
+    )

@@ -207,6 +207,14 @@ def test_a_storage_that_cannot_be_opened(url, words):
     assert "\n" not in str(caught.value)
 
 
+def test_a_missing_driver_for_postgresql_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+
+    with pytest.raises(StorageError, match=r"no driver for PostgreSQL.*pip install 'nas-video\[postgres\]'"):
+        run("postgresql://someone@127.0.0.1:1/base")
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("in the way")
 

@@ -14,7 +14,7 @@ from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, s
 
 SPACE = small_space()
 LATENCY = FormulaLatency(SPACE)
-SAMPLERS = ["random", "nsga2", "nsga3", "tpe", "exhaustive"]
+SAMPLERS = ["pareto", "random", "nsga2", "nsga3", "tpe", "exhaustive"]
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_whole_space_is_searched_once_and_its_front_is_the_true_one(storage, s
     assert result.scored == 24
 
 
-@pytest.mark.parametrize("sampler", ["nsga2", "tpe", "exhaustive"])
+@pytest.mark.parametrize("sampler", ["pareto", "nsga2", "tpe", "exhaustive"])
 def test_a_budget_holds_for_everything_scored(storage, sampler):
     quality = FormulaQuality()
 

@@ -1,0 +1,160 @@
+"""One trial, from the proposal to its end: known already, over a budget, another worker's, failed or scored."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+import optuna
+from optuna.exceptions import OptunaError
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from nas.errors import NasError
+from nas.search.claims import Decision, settle
+from nas.search.config import SearchConfig
+from nas.search.ledger import RELEASED, WITHDRAWN, Ledger
+from nas.search.liveness import Liveness
+from nas.search.objective import Objective
+from nas.space import Architecture
+
+logger = logging.getLogger("nas")
+
+MAX_DEATHS = 3
+"""Workers that may die with an architecture in hand before it counts as failed.
+
+One that exhausts the memory of its machine takes its process with it, and would take every worker in turn.
+"""
+
+
+class Trials:
+    """Brings the trials of one worker to their ends, and counts them.
+
+    Args:
+        objective: Scores architectures.
+        config: How many to score, and how many failures to bear.
+        study: The study.
+        alive: What other workers get to see of this one.
+    """
+
+    def __init__(self, objective: Objective, config: SearchConfig, study: optuna.Study, alive: Liveness) -> None:
+        self.objective, self.config, self.study, self.alive = objective, config, study, alive
+        self.scored = self.repeated = self.over_budget = 0
+        self._failures_in_a_row = 0
+        # Scores whose trial somebody else had ended; they are told again under the next one.
+        self._untold: dict[str, float] = {}
+
+    def bring_to_an_end(self, trial: Trial, architecture: Architecture, ledger: Ledger) -> bool:
+        """End a trial, however long that takes.
+
+        Args:
+            trial: As asked of the study.
+            architecture: Its architecture.
+            ledger: What was known when it was asked.
+
+        Returns:
+            Whether it was scored, or failed to be: it counts as an evaluation.
+
+        Raises:
+            NasError: A user's mistake, or too many failures in a row.
+        """
+        try:
+            return self._end(trial, architecture, ledger)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            self._warn_of_loss(trial)
+            return False
+        except BaseException:
+            self._release(trial)
+            raise
+
+    def _end(self, trial: Trial, architecture: Architecture, ledger: Ledger) -> bool:
+        self._describe(trial, architecture)
+        if architecture.id in ledger.known:
+            return self._repeat(trial, ledger.known[architecture.id])
+        if not self.objective.feasible(architecture):
+            self.over_budget += 1
+            self._tell(trial, state=TrialState.PRUNED)
+            return False
+        with self.alive.beating(trial):
+            outcome = settle(self.study, trial, self.config.evaluations, self.alive.pause)
+            if outcome.winner is not None:
+                return self._repeat(trial, outcome.winner)
+            if outcome.decision is Decision.NO_PLACE:
+                trial.set_user_attr(WITHDRAWN, True)
+                self._tell(trial, state=TrialState.FAIL)
+                return False
+            return self._score(trial, architecture, ledger.deaths.get(architecture.id, 0))
+
+    def _describe(self, trial: Trial, architecture: Architecture) -> None:
+        """Attach what is known beforehand."""
+        costs = self.objective.costs(architecture)
+        trial.set_user_attr("architecture", architecture.to_dict())
+        trial.set_user_attr("parameters", costs.parameters)
+        trial.set_user_attr("unet_ms", costs.unet_ms)
+        trial.set_user_attr("provenance", costs.provenance)
+        trial.set_user_attr("runtime", costs.runtime)
+        for name, excess in self.objective.constraints(architecture).items():
+            trial.set_constraint(name, excess)
+
+    def _repeat(self, trial: Trial, earlier: FrozenTrial) -> bool:
+        """Give a repeated proposal the result of the first; it is not scored and does not count."""
+        trial.set_user_attr("duplicate_of", earlier.number)
+        if earlier.state == TrialState.COMPLETE:
+            self._tell(trial, earlier.values)
+        else:
+            self._tell(trial, state=TrialState.FAIL)
+        self.repeated += 1
+        return False
+
+    def _score(self, trial: Trial, architecture: Architecture, died: int) -> bool:
+        if died >= MAX_DEATHS:
+            self._fail(trial, architecture, f"{died} workers died while they scored it")
+            return True
+        try:
+            quality = self._untold.get(architecture.id)
+            quality = self.objective.score(architecture) if quality is None else quality
+        except NasError:
+            # A user's mistake is the same for every architecture. This one is left for the next run.
+            raise
+        except Exception as error:  # noqa: BLE001 - a metric may fail in any way, and the search must outlive it
+            self._fail(trial, architecture, f"{type(error).__name__}: {error}", error)
+            return True
+        self._untold[architecture.id] = quality
+        told = self._tell(trial, [quality, self.objective.costs(architecture).latency_ms])
+        if told:
+            del self._untold[architecture.id]
+            self.scored += 1
+            self._failures_in_a_row = 0
+        return told
+
+    def _fail(self, trial: Trial, architecture: Architecture, failure: str, error: Exception | None = None) -> None:
+        """Record a failed evaluation; give up when there are too many in a row."""
+        logger.warning("scoring %s failed: %s", architecture.id, failure)
+        trial.set_user_attr("failure", failure)
+        self._tell(trial, state=TrialState.FAIL)
+        self.scored += 1
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= self.config.max_failures:
+            raise NasError(
+                f"{self._failures_in_a_row} evaluations in a row failed, the last one with {failure}",
+                where=f"study {self.study.study_name}",
+                hint="mend the cause and start a study of another name",
+            ) from error
+
+    def _tell(self, trial: Trial, values: list[float] | None = None, state: TrialState | None = None) -> bool:
+        """End a trial in the storage; `False` when somebody else had ended it before."""
+        told = self.study.tell(trial, values, state=state, skip_if_finished=True)
+        if told.state != (state or TrialState.COMPLETE):
+            self._warn_of_loss(trial)
+            return False
+        return True
+
+    def _warn_of_loss(self, trial: Trial) -> None:
+        logger.warning("trial %d was taken for dead while this worker had it in hand: its heartbeats did not get "
+                       "through; the search goes on", trial.number)  # fmt: skip
+
+    def _release(self, trial: Trial) -> None:
+        """Give the architecture back at once, where that is possible; otherwise the lack of heartbeats will."""
+        with self.alive.impatient(), contextlib.suppress(SQLAlchemyError, OptunaError):
+            trial.set_user_attr(RELEASED, True)
+            self._tell(trial, state=TrialState.FAIL)

@@ -1,0 +1,166 @@
+"""One worker of a study: propose, bring to an end, and look whether there is a reason to stop."""
+
+from __future__ import annotations
+
+import random
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, Trial
+
+from nas.files import derive_seed
+from nas.progress import Bar, progress_bar
+from nas.search.config import SearchConfig
+from nas.search.ledger import Known, Ledger, architectures, idle_evaluations, leading, read_ledger, running
+from nas.search.liveness import Liveness
+from nas.search.objective import Objective
+from nas.search.proposals import anchors, fresh
+from nas.search.samplers import make_sampler
+from nas.search.seeding import LateSampler
+from nas.search.timing import Timing
+from nas.search.trials import Trials
+from nas.space import Architecture
+
+MAX_IDLE = 10
+"""Proposals in a row that needed no scoring, after which the search proposes an architecture itself."""
+
+
+class Worker:
+    """State of one run.
+
+    Args:
+        objective: Scores architectures.
+        config: How long to search, and how.
+        study: The study, open for writing.
+        alive: How other workers are told apart from dead ones.
+        timing: How often to look at the others when there is nothing else to do.
+    """
+
+    def __init__(
+        self, objective: Objective, config: SearchConfig, study: optuna.Study, alive: Liveness, timing: Timing
+    ) -> None:
+        self.objective, self.config, self.study, self.alive, self.timing = objective, config, study, alive, timing
+        self.space = objective.space
+        self.slots: dict[str, BaseDistribution] = {
+            slot.id: CategoricalDistribution(slot.candidates) for slot in self.space.slots
+        }
+        # Seeded by the number of this run's first trial, so that no two workers, and no two runs, draw alike.
+        self.sampler = LateSampler(
+            lambda number: make_sampler(config.sampler, objective, self._seed("sampler", number))
+        )
+        study.sampler = self.sampler
+        self.rng: random.Random | None = None
+        self.trials = Trials(objective, config, study, alive)
+        self.deadline = time.monotonic() + (config.timeout_s or float("inf"))
+        self.queue: deque[Architecture] = deque()
+        self.in_order: Iterator[Architecture] = self.space.enumerate()
+        self.idle = 0
+
+    def run(self) -> str:
+        """Search until there is a reason to stop, and return it."""
+        ledger = self._read()
+        known = ledger.known
+        if self.config.sampler != "exhaustive":
+            self.queue.extend(filter(self._wanted(known), anchors(self.space, self.objective.latency)))
+        total = max(min(self.config.evaluations, self.space.count()), len(known))
+        with progress_bar("searching", total, len(known) - len(running(known))) as bar:
+            while (reason := self._turn(ledger, bar)) is None:
+                ledger = self._read()
+                done = len(ledger.known) - len(running(ledger.known))
+                bar.reach(done, f"{len(self._front(ledger.known))} on the front")
+        return reason
+
+    def _read(self) -> Ledger:
+        self.alive.free_the_dead()
+        return read_ledger(self.study)
+
+    def _turn(self, ledger: Ledger, bar: Bar) -> str | None:
+        """One trial, or some waiting for those of others; the reason to stop where there is one."""
+        complete, others = self._complete(ledger), running(ledger.known)
+        reason = self._cut_short(ledger.known) if others or complete is None else complete
+        if reason is not None:
+            return reason
+        if complete is None:
+            self._trial(ledger)
+        else:
+            # Should one of them die, its architecture is left to score.
+            bar.say(f"waiting for {len(others)} that other workers are scoring")
+            self.alive.pause(min(self.timing.poll_s, max(0.0, self.deadline - time.monotonic())))
+        return None
+
+    def _cut_short(self, known: Known) -> str | None:
+        """Why to end now, whatever is left to score."""
+        if time.monotonic() >= self.deadline:
+            return f"the time of {self.config.timeout_s:g} s is over"
+        if self.config.patience is not None:
+            idle = idle_evaluations(known, self._front(known))
+            if idle >= self.config.patience:
+                return f"the last {idle} evaluations left the front as it was"
+        return None
+
+    def _complete(self, ledger: Ledger) -> str | None:
+        """Why nothing is left to propose; otherwise queues an architecture where the sampler may not find one."""
+        known = ledger.known
+        if len(known) >= self.config.evaluations:
+            return f"{len(known)} architectures scored"
+        if len(known) >= self.space.count():
+            return f"all {self.space.count()} architectures of the space are scored"
+        wanted = self._wanted(known)
+        self.queue = deque(filter(wanted, dict.fromkeys([*ledger.interrupted, *self.queue])))
+        if self.queue:
+            return None
+        if self.config.sampler == "exhaustive":
+            following = next(filter(wanted, self.in_order), None) or next(filter(wanted, self.space.enumerate()), None)
+        elif self.idle >= MAX_IDLE:
+            following = fresh(self.space, wanted, architectures(self._front(known)), self._rng())
+        else:
+            return None
+        if following is None:
+            return f"no architecture is left to score within the budgets ({len(known)} scored)"
+        self.queue.append(following)
+        return None
+
+    def _trial(self, ledger: Ledger) -> None:
+        """One trial, from the proposal to the result."""
+        if self.queue:
+            self.study.enqueue_trial(dict(zip(self.slots, self.queue.popleft().choices, strict=True)))
+        trial = self._ask()
+        architecture = self.space.architecture([trial.params[name] for name in self.slots])
+        counted = self.trials.bring_to_an_end(trial, architecture, ledger)
+        self.idle = 0 if counted else self.idle + 1
+
+    def _ask(self) -> Trial:
+        with warnings.catch_warnings():
+            # Meant for those who start none themselves.
+            warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
+            return self.study.ask(self.slots)
+
+    def _rng(self) -> random.Random:
+        if self.rng is None:
+            self.rng = random.Random(self._seed("fresh", self.sampler.first))
+        return self.rng
+
+    def _seed(self, purpose: str, number: int) -> int:
+        return derive_seed(self.config.seed, purpose, number)
+
+    def _wanted(self, known: Known) -> _Wanted:
+        return _Wanted(frozenset(known), self.objective)
+
+    def _front(self, known: Known) -> list[FrozenTrial]:
+        return leading(known, (self.objective.quality.direction, "minimize"))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Whether an architecture is still to be scored."""
+
+    known: frozenset[str]
+    objective: Objective
+
+    def __call__(self, architecture: Architecture) -> bool:
+        return architecture.id not in self.known and self.objective.feasible(architecture)
