@@ -77,7 +77,7 @@ def test_members_carry_what_is_known_of_them(storage):
 def test_a_repeated_proposal_is_told_what_is_known_and_does_not_count(storage):
     quality = FormulaQuality()
 
-    result = run(storage, quality, evaluations=18)
+    result = run(storage, quality, sampler="nsga2", evaluations=18)
 
     trials = optuna.load_study(study_name="study", storage=storage).trials
     repeats = [trial for trial in trials if "duplicate_of" in trial.user_attrs]
