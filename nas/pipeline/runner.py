@@ -157,6 +157,8 @@ def _only_run(root: Path) -> Iterator[None]:
     with lock(root / ".lock", wait=False) as held:
         if not held:
             raise StorageError("another run is using this folder", where=root, hint="wait until it ends")
+        # A process killed while it wrote a marker leaves what it had of it.
+        remove_temporaries(_marker(root, "").parent)
         yield
 
 

@@ -116,7 +116,8 @@ class Worker:
             return None
         if self.config.sampler == "exhaustive":
             following = next(filter(wanted, self.in_order), None) or next(filter(wanted, self.space.enumerate()), None)
-        elif self.idle >= MAX_IDLE:
+        elif self.idle >= MAX_IDLE or not known:
+            # Budgets can exclude each other; a sampler would look for what there is not.
             following = fresh(self.space, wanted, architectures(self._front(known)), self._rng())
         else:
             return None

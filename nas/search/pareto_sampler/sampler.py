@@ -92,7 +92,7 @@ class ParetoSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """An architecture; empty where parameters are not finite, which leaves them to chance.
+        """An architecture; random values where parameters are not finite.
 
         Raises:
             ValueError: The study has more objectives than one to learn and one that is known.
@@ -103,7 +103,9 @@ class ParetoSampler(BaseSampler):
         domain = Domain.of(search_space)
         if domain is None:
             self._warn(search_space)
-            return {}
+            return {
+                name: self._random.sample_independent(study, trial, name, each) for name, each in search_space.items()
+            }
         with self._lock:
             proposer = self._proposer(domain)
             code = proposer.propose(self._history(study, trial, domain))

@@ -1,0 +1,188 @@
+"""Tabular benchmarks whose architectures are cells in NAS-Bench-201 notation, one row each.
+
+A cell is a graph of a few nodes, each of which adds up what operations make of all nodes before it. Its notation lists
+the nodes after the first, separated by `+`, and for each its operations, as in
+`|conv~0|+|none~0|skip~1|+|conv~0|pool~1|none~2|`: name of the operation, then number of the node it reads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution
+
+from nas.search import hypervolume
+
+ABSENT, IDENTITY = "none", "skip_connect"
+
+Edge = tuple[int, int]
+Choices = tuple[str, ...]
+
+
+class DataError(Exception):
+    """What is wrong with a file, in one line."""
+
+
+@dataclass(frozen=True)
+class TabularProblem:
+    """Two columns of a file as a search: error to learn, latency that is known.
+
+    Args:
+        name: Of the columns.
+        edges: The slots of the space: each edge from a node to a later one.
+        rows: By choices, one per edge, the row.
+        error_percent: By row, 100 minus the accuracy.
+        latency_ms: By row.
+        reference: Latency and error that count as worth nothing.
+    """
+
+    name: str
+    edges: tuple[Edge, ...]
+    rows: Mapping[Choices, int]
+    error_percent: NDArray[np.float64]
+    latency_ms: NDArray[np.float64]
+    reference: tuple[float, float]
+
+    @cached_property
+    def slots(self) -> dict[str, CategoricalDistribution]:
+        """The space as Optuna sees it: every operation that occurs, on every edge, in the order of the alphabet."""
+        operations = sorted({name for choices in self.rows for name in choices})
+        return {f"{end}<-{begin}": CategoricalDistribution(operations) for begin, end in self.edges}
+
+    @cached_property
+    def true_hypervolume(self) -> float:
+        """Of all rows."""
+        return self._hypervolume(np.arange(len(self.latency_ms)))
+
+    def share(self, rows: Sequence[int]) -> float:
+        """Hypervolume of some rows, as a share of the true front's."""
+        return self._hypervolume(np.array(rows, dtype=np.int64)) / self.true_hypervolume
+
+    def choices(self, params: Mapping[str, Any]) -> Choices:
+        """One operation per edge."""
+        return tuple(params[slot] for slot in self.slots)
+
+    def row(self, params: Mapping[str, Any]) -> int | None:
+        """The row of an architecture; `None` where the file has none."""
+        return self.rows.get(self.choices(params))
+
+    def _hypervolume(self, rows: NDArray[np.int64]) -> float:
+        points = np.column_stack([self.latency_ms[rows], self.error_percent[rows]])
+        return hypervolume(points, self.reference, ("minimize", "minimize"))
+
+
+def load_problem(
+    path: Path, accuracy: str, latency: str, *, latency_percentile: float = 99, reference_accuracy: float | None = None
+) -> TabularProblem:
+    """Read a parquet or CSV file.
+
+    Args:
+        path: The file, with a column `arch_str`.
+        accuracy: Column of accuracies in percent.
+        latency: Column of latencies in milliseconds.
+        latency_percentile: Of the latencies, for the reference point.
+        reference_accuracy: For the reference point; the median when left out.
+
+    Raises:
+        DataError: The file cannot be read, a column is missing, or a value is wrong.
+    """
+    table = _read(path, [accuracy, latency])
+    cells = [_parse(text, path) for text in table["arch_str"]]
+    edges = tuple(cells[0])
+    if any(tuple(cell) != edges for cell in cells):
+        raise DataError(f"{path}: arch_str: cells have different graphs; all must have the same nodes and edges")
+    rows = {tuple(cell.values()): row for row, cell in enumerate(cells)}
+    if len(rows) < len(cells):
+        raise DataError(f"{path}: arch_str: {len(cells) - len(rows)} rows repeat a cell; leave one row of each")
+    accuracies, latencies = _numbers(table, accuracy, path), _numbers(table, latency, path)
+    if not 1 < accuracies.max() <= 100 or accuracies.min() < 0:
+        raise DataError(
+            f"{path}: {accuracy}: accuracies from {accuracies.min():g} to {accuracies.max():g} are no percent"
+        )
+    if latencies.min() <= 0:
+        raise DataError(f"{path}: {latency}: a latency of {latencies.min():g} ms")
+    worst = float(np.median(accuracies)) if reference_accuracy is None else reference_accuracy
+    reference = (float(np.percentile(latencies, latency_percentile)), 100 - worst)
+    return TabularProblem(f"{accuracy}, {latency}", edges, rows, 100 - accuracies, latencies, reference)
+
+
+def path_features(problem: TabularProblem, choices: Choices) -> list[float]:
+    """What a cell computes, in numbers: its paths from the first node to the last, and the operations on them.
+
+    A path counts by the operations on it, whatever their order, identities left out (after the path encoding of White
+    et al., "BANANAS", 2021). Edges that no such path uses change nothing of what the cell computes, and are not seen.
+    """
+    operations = dict(zip(problem.edges, choices, strict=True))
+    used: set[Edge] = set()
+    paths: Counter[tuple[str, ...]] = Counter()
+    for path in _paths(problem.edges):
+        names = [operations[edge] for edge in path]
+        if ABSENT not in names:
+            paths[tuple(sorted(name for name in names if name != IDENTITY))] += 1
+            used.update(path)
+    counts = Counter(operations[edge] for edge in used)
+    names = next(iter(problem.slots.values())).choices
+    per_path = [float(paths[kind]) for kind in _path_kinds(problem)]
+    return [*per_path, *(float(counts[name]) for name in names), float(len(problem.edges) - len(used))]
+
+
+def _path_kinds(problem: TabularProblem) -> list[tuple[str, ...]]:
+    names = [str(name) for name in next(iter(problem.slots.values())).choices if name not in {ABSENT, IDENTITY}]
+    kinds: list[tuple[str, ...]] = [()]
+    longest = max(end for _, end in problem.edges)
+    for _ in range(longest):
+        kinds = [*kinds, *(tuple(sorted((*kind, name))) for kind in kinds for name in names)]
+        kinds = list(dict.fromkeys(kinds))
+    return kinds
+
+
+def _paths(edges: Sequence[Edge]) -> list[list[Edge]]:
+    last = max(end for _, end in edges)
+
+    def onward(node: int) -> Iterator[list[Edge]]:
+        if node == last:
+            yield []
+        for edge in edges:
+            if edge[0] == node:
+                yield from ([edge, *rest] for rest in onward(edge[1]))
+
+    return list(onward(0))
+
+
+def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {str(error).splitlines()[0]}") from error
+    for column in ["arch_str", *columns]:
+        if column not in table:
+            raise DataError(f"{path}: no column {column!r} (there are {', '.join(map(str, table.columns))})")
+    return table.reset_index(drop=True)
+
+
+def _parse(text: str, path: Path) -> dict[Edge, str]:
+    """By edge, the operation."""
+    found: dict[Edge, str] = {}
+    try:
+        for end, node in enumerate(str(text).split("+"), start=1):
+            for part in node.strip("|").split("|"):
+                name, begin = part.split("~")
+                found[int(begin), end] = name
+    except ValueError as error:
+        raise DataError(f"{path}: arch_str: {text!r} is not in NAS-Bench-201 notation") from error
+    return dict(sorted(found.items(), key=lambda item: (item[0][1], item[0][0])))
+
+
+def _numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]:
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise DataError(f"{path}: {column}: row {int(np.flatnonzero(~np.isfinite(values))[0])} is not a number")
+    return values

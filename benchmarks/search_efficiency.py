@@ -1,0 +1,164 @@
+"""How fast searches approach the true front of a table that holds every architecture, and what a proposal costs.
+
+    python benchmarks/search_efficiency.py --data FILE --accuracy COLUMN --latency COLUMN [--seeds 10]
+        [--evaluations 50,100,200,500] [--json]
+
+FILE is a parquet or CSV file with cells in NAS-Bench-201 notation (`arch_str`), accuracies in percent and latencies in
+milliseconds. --accuracy and --latency may be given several times; each pair is a search problem of its own.
+
+Printed is the share of the true front's hypervolume after so many evaluations of distinct architectures: mean, and
+spread over the seeds. The reference point is the 99th percentile of latency, and 100 minus the median accuracy: with
+the worst values instead, a few hundred random draws reach nearly all of it. "ParetoSampler, paths" is told what any
+user of such cells knows, the paths through them (`features=`); "ParetoSampler" sees the choices alone, as all others.
+
+The last line measures proposals in a space of 10^12 architectures, whose quality and latency are made up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.large_space import proposal_ms
+from benchmarks.nasbench201 import DataError, TabularProblem, load_problem
+from benchmarks.search_methods import METHODS
+
+SETTLED = 200
+"""Proposals over which their time is averaged."""
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = _options()
+    try:
+        problems = [
+            load_problem(options.data, accuracy, latency, latency_percentile=options.reference_latency_percentile,
+                         reference_accuracy=options.reference_accuracy)
+            for accuracy, latency in product(options.accuracy, options.latency)
+        ]  # fmt: skip
+    except DataError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    shares, milliseconds = _run(problems, options)
+    report = _report(problems, options, shares, milliseconds)
+    report["large_space"] = {"architectures": "4^20", "trials": SETTLED, "proposal_ms": proposal_ms(SETTLED)}
+    if options.json:
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    else:
+        _show(report)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--accuracy", action="append", required=True)
+    parser.add_argument("--latency", action="append", required=True)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--evaluations", type=_counts, default=[50, 100, 200, 500])
+    parser.add_argument("--methods", type=lambda text: text.split(";"), default=list(METHODS), help="separated by ;")
+    parser.add_argument("--reference-latency-percentile", type=float, default=99)
+    parser.add_argument("--reference-accuracy", type=float, help="in percent; the median when left out")
+    parser.add_argument("--workers", type=int, default=1, help="processes; more than one disturb the times")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if unknown := [name for name in options.methods if name not in METHODS]:
+        parser.error(f"--methods: no method {unknown[0]!r} (there are {'; '.join(METHODS)})")
+    if options.seeds < 1 or options.workers < 1:
+        parser.error("--seeds and --workers are at least 1")
+    return options
+
+
+def _counts(text: str) -> list[int]:
+    counts = sorted({int(part) for part in text.split(",")})
+    if counts[0] < 1:
+        raise argparse.ArgumentTypeError("at least 1 evaluation")
+    return counts
+
+
+def _run(
+    problems: Sequence[TabularProblem], options: argparse.Namespace
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+    """Shares by method, of shape (problems, seeds, evaluations), and milliseconds of a proposal."""
+    jobs = list(product(options.methods, range(len(problems)), range(options.seeds)))
+    with ProcessPoolExecutor(options.workers) as pool:
+        arguments = [(name, problems[place], seed, options.evaluations) for name, place, seed in jobs]
+        results = list(pool.map(_search, *zip(*arguments, strict=True)))
+    shape = (len(options.methods), len(problems), options.seeds, -1)
+    shares = np.array([share for share, _ in results]).reshape(shape)
+    times = np.array([each for _, each in results]).reshape(len(options.methods), -1).mean(axis=1)
+    return dict(zip(options.methods, shares, strict=True)), dict(zip(options.methods, times.tolist(), strict=True))
+
+
+def _search(name: str, problem: TabularProblem, seed: int, evaluations: Sequence[int]) -> tuple[list[float], float]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    run = METHODS[name](problem, seed, min(max(evaluations), len(problem.rows)))
+    shares = [problem.share(run.rows[:count]) for count in evaluations]
+    return shares, 1000 * float(np.mean(run.seconds[:SETTLED]))
+
+
+def _report(
+    problems: Sequence[TabularProblem],
+    options: argparse.Namespace,
+    shares: dict[str, NDArray[np.float64]],
+    milliseconds: dict[str, float],
+) -> dict[str, Any]:
+    return {
+        "data": options.data.name,
+        "seeds": options.seeds,
+        "evaluations": options.evaluations,
+        "mean": {name: _numbers(each.mean(axis=(0, 1))) for name, each in shares.items()},
+        "spread_over_seeds": {name: _numbers(each.mean(axis=0).std(axis=0)) for name, each in shares.items()},
+        "proposal_ms": {name: round(each, 2) for name, each in milliseconds.items()},
+        "problems": {
+            problem.name: {
+                "reference": {"latency_ms": problem.reference[0], "error_percent": problem.reference[1]},
+                "mean": {name: _numbers(each[place].mean(axis=0)) for name, each in shares.items()},
+                "spread_over_seeds": {name: _numbers(each[place].std(axis=0)) for name, each in shares.items()},
+            }
+            for place, problem in enumerate(problems)
+        },
+    }
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
+
+
+def _show(report: dict[str, Any]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    for name, problem in report["problems"].items():
+        console.print(_table(name, problem, report["evaluations"]))
+    title = f"mean of {len(report['problems'])} problems, {report['seeds']} seeds"
+    console.print(_table(title, report, report["evaluations"], report["proposal_ms"]))
+    large = report["large_space"]
+    console.print(f"{large['architectures']} architectures: {large['proposal_ms']:.1f} ms per proposal over {SETTLED}")
+
+
+def _table(
+    title: str, part: dict[str, Any], evaluations: Sequence[int], milliseconds: dict[str, float] | None = None
+) -> Table:
+    time_column = [] if milliseconds is None else [f"ms per proposal, first {SETTLED}"]
+    table = Table("method", *(str(count) for count in evaluations), *time_column, title=title, title_justify="left")
+    for name, means in part["mean"].items():
+        cells = zip(means, part["spread_over_seeds"][name], strict=True)
+        times = [] if milliseconds is None else [f"{milliseconds[name]:.1f}"]
+        table.add_row(name, *(f"{mean:.4f} ± {spread:.4f}" for mean, spread in cells), *times)
+    return table
+
+
+if __name__ == "__main__":
+    main()
