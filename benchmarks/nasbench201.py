@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -114,34 +115,41 @@ def load_problem(
     return TabularProblem(f"{accuracy}, {latency}", edges, rows, 100 - accuracies, latencies, reference)
 
 
-def path_features(problem: TabularProblem, choices: Choices) -> list[float]:
+class PathFeatures:
     """What a cell computes, in numbers: its paths from the first node to the last, and the operations on them.
 
     A path counts by the operations on it, whatever their order, identities left out (after the path encoding of White
     et al., "BANANAS", 2021). Edges that no such path uses change nothing of what the cell computes, and are not seen.
+
+    Args:
+        problem: Whose cells they are.
     """
-    operations = dict(zip(problem.edges, choices, strict=True))
-    used: set[Edge] = set()
-    paths: Counter[tuple[str, ...]] = Counter()
-    for path in _paths(problem.edges):
-        names = [operations[edge] for edge in path]
-        if ABSENT not in names:
-            paths[tuple(sorted(name for name in names if name != IDENTITY))] += 1
-            used.update(path)
-    counts = Counter(operations[edge] for edge in used)
-    names = next(iter(problem.slots.values())).choices
-    per_path = [float(paths[kind]) for kind in _path_kinds(problem)]
-    return [*per_path, *(float(counts[name]) for name in names), float(len(problem.edges) - len(used))]
+
+    def __init__(self, problem: TabularProblem) -> None:
+        self.edges = problem.edges
+        self.operations = tuple(map(str, next(iter(problem.slots.values())).choices))
+        self.paths = _paths(problem.edges)
+        self.kinds = _kinds([name for name in self.operations if name not in {ABSENT, IDENTITY}], max(problem.edges)[1])
+
+    def __call__(self, choices: Choices) -> list[float]:
+        """Paths of each kind, uses of each operation on them, and edges on none."""
+        chosen = dict(zip(self.edges, choices, strict=True))
+        used: set[Edge] = set()
+        kinds: Counter[tuple[str, ...]] = Counter()
+        for path in self.paths:
+            names = [chosen[edge] for edge in path]
+            if ABSENT not in names:
+                kinds[tuple(sorted(name for name in names if name != IDENTITY))] += 1
+                used.update(path)
+        counts = Counter(chosen[edge] for edge in used)
+        per_path = [float(kinds[kind]) for kind in self.kinds]
+        return [*per_path, *(float(counts[name]) for name in self.operations), float(len(self.edges) - len(used))]
 
 
-def _path_kinds(problem: TabularProblem) -> list[tuple[str, ...]]:
-    names = [str(name) for name in next(iter(problem.slots.values())).choices if name not in {ABSENT, IDENTITY}]
-    kinds: list[tuple[str, ...]] = [()]
-    longest = max(end for _, end in problem.edges)
-    for _ in range(longest):
-        kinds = [*kinds, *(tuple(sorted((*kind, name))) for kind in kinds for name in names)]
-        kinds = list(dict.fromkeys(kinds))
-    return kinds
+def _kinds(names: Sequence[str], longest: int) -> list[tuple[str, ...]]:
+    """All sets of operations, repeats included, that a path of some length may have."""
+    lengths = range(longest + 1)
+    return [kind for length in lengths for kind in combinations_with_replacement(sorted(names), length)]
 
 
 def _paths(edges: Sequence[Edge]) -> list[list[Edge]]:

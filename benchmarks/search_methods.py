@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from pymoo.operators.mutation.pm import PolynomialMutation
 from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
-from benchmarks.nasbench201 import Choices, TabularProblem, path_features
+from benchmarks.nasbench201 import Choices, PathFeatures, TabularProblem
 from nas.search import ParetoSampler
 from nas.search.samplers import POPULATION
 
@@ -119,7 +118,7 @@ def _pareto(problem: TabularProblem, seed: int, features: Callable[[Choices], li
 
 
 def _with_paths(problem: TabularProblem, seed: int) -> ParetoSampler:
-    return _pareto(problem, seed, lru_cache(maxsize=None)(lambda choices: path_features(problem, choices)))
+    return _pareto(problem, seed, PathFeatures(problem))
 
 
 def _tpe(seed: int) -> BaseSampler:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,11 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @cached_property
+    def places(self) -> dict[Hashable, int]:
+        """By key, the row."""
+        return {key: place for place, key in enumerate(self.keys)}
 
 
 @dataclass(frozen=True)

@@ -76,15 +76,19 @@ class Proposer:
         if len(self._trials) >= self._renewed + RENEWAL and not self.pool.complete:
             self._renew_pool(history, gain_N)
             gain_N = self._gain(history)
-        gain_N[[key in seen for key in self.pool.candidates.keys]] = -np.inf
+        gain_N[self._places(seen)] = -np.inf
         best = int(gain_N.argmax())
         return self._code(best) if np.isfinite(gain_N[best]) else self._any(seen)
 
     def _any(self, seen: set[Hashable]) -> Code:
         """A random candidate, an unseen one where there is one."""
-        keys = self.pool.candidates.keys
-        unseen = [place for place, key in enumerate(keys) if key not in seen]
-        return self._code(int(self.rng.choice(unseen or len(keys))))
+        count = len(self.pool.candidates)
+        unseen = np.setdiff1d(np.arange(count), self._places(seen))
+        return self._code(int(self.rng.choice(unseen if len(unseen) else count)))
+
+    def _places(self, seen: set[Hashable]) -> list[int]:
+        places = self.pool.candidates.places
+        return [places[key] for key in seen if key in places]
 
     def _code(self, place: int) -> Code:
         return tuple(self.pool.candidates.codes_ND[place].tolist())

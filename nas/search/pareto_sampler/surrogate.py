@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 _JITTER = 1e-6
 _ITERATIONS = 20
+_ROOM = 64
 
 
 def fit_kernel(kernel: Kernel, rows_TC: Floats, loss_T: Floats) -> Kernel:
@@ -71,18 +72,24 @@ class PoolPosterior:
         self._variance = float(self.kernel.diag(rows_TC[:1])[0])
         covariance = self.kernel(rows_TC) + (self.noise + _JITTER) * np.eye(len(rows_TC))
         self._factor = np.linalg.cholesky(covariance)
-        self._projected = solve_triangular(self._factor, self.kernel(rows_TC, pool_NC), lower=True)
-        self._explained_N = np.einsum("tn,tn->n", self._projected, self._projected)
+        projected = solve_triangular(self._factor, self.kernel(rows_TC, pool_NC), lower=True)
+        self._explained_N = np.einsum("tn,tn->n", projected, projected)
+        # With room for more rows, so that one more does not copy all.
+        self._buffer = np.empty((len(rows_TC) + _ROOM, len(pool_NC)))
+        self._buffer[: len(rows_TC)] = projected
 
     def add(self, row_C: Floats) -> None:
         """Take in one more trial."""
         count = len(self.rows_TC)
         along = solve_triangular(self._factor, self.kernel(self.rows_TC, row_C[None])[:, 0], lower=True)
         rest = np.sqrt(max(self._variance + self.noise + _JITTER - along @ along, _JITTER))
-        projected_N = (self.kernel(row_C[None], self.pool_NC)[0] - along @ self._projected) / rest
+        projected_N = (self.kernel(row_C[None], self.pool_NC)[0] - along @ self._buffer[:count]) / rest
         factor = np.zeros((count + 1, count + 1))
         factor[:count, :count], factor[count, :count], factor[count, count] = self._factor, along, rest
-        self._factor, self._projected = factor, np.vstack([self._projected, projected_N])
+        self._factor = factor
+        if count == len(self._buffer):
+            self._buffer = np.concatenate([self._buffer, np.empty((_ROOM, len(self.pool_NC)))])
+        self._buffer[count] = projected_N
         self._explained_N += projected_N**2
         self.rows_TC = np.vstack([self.rows_TC, row_C])
 
@@ -99,7 +106,7 @@ class PoolPosterior:
         believed_T = self._believed(loss_T)
         weights = solve_triangular(self._factor, believed_T, lower=True)
         variance_N = np.maximum(self._variance - self._explained_N, 0) + self.noise
-        return weights @ self._projected, np.sqrt(variance_N), believed_T
+        return weights @ self._buffer[: len(weights)], np.sqrt(variance_N), believed_T
 
     def _believed(self, loss_T: Floats) -> Floats:
         pending = np.isnan(loss_T)
