@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test lint format clean
+.PHONY: help venv quickstart test coverage lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,8 +32,11 @@ $(STAMP): pyproject.toml constraints.txt
 quickstart: $(STAMP) ## the whole job on a small scale, about 9 minutes on 2 cores; run again to resume
 	$(BIN)/nas run examples/quickstart.yaml
 
-test: $(STAMP) ## run the tests with coverage (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov $(PYTEST_ARGS)
+test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+coverage: $(STAMP) ## run the tests and see that they reach 90% of the lines, as CI does
+	$(MAKE) test PYTEST_ARGS='--cov $(PYTEST_ARGS)'
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

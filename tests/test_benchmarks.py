@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import typer
@@ -149,3 +151,64 @@ def test_latency_statistics_reads_the_samples_beside_a_table(tmp_path: Path) -> 
     assert report["windows"] >= 3
     assert {"10th percentile", "evened, 25th percentile"} <= report["scatter"].keys()
     assert all(0 < row["median_percent"] <= row["largest_percent"] for row in report["scatter"].values())
+
+
+def cells_file(folder: Path, **columns: object) -> Path:
+    """Cells of three nodes, all 64 of them: a convolution helps, most of all on the way that is longest."""
+    worth = {"none": 0.0, "skip_connect": 1.0, "pool": 2.0, "conv": 5.0}
+    rows = []
+    for one, two, three in itertools.product(worth, repeat=3):
+        direct, around = worth[two], min(worth[one], worth[three]) * 2
+        cost = sum({"none": 0.1, "skip_connect": 0.2, "pool": 1.0, "conv": 3.0}[name] for name in (one, two, three))
+        cell = f"|{one}~0|+|{two}~0|{three}~1|"
+        rows.append({"arch_str": cell, "accuracy": 40 + 2 * direct + 4 * around, "latency": cost} | columns)
+    path = folder / "cells.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def efficiency(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "search_efficiency.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_search_efficiency_compares_searches_on_any_table_of_cells(tmp_path: Path) -> None:
+    path = cells_file(tmp_path)
+    options = ["--accuracy", "accuracy", "--latency", "latency", "--seeds", 2, "--evaluations", "8,24,64", "--json"]
+    done = efficiency("--data", path, *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads(done.stdout)
+    assert report["problems"].keys() == {"accuracy, latency"}
+    for name, shares in report["mean"].items():
+        assert shares == sorted(shares), name
+        assert 0 <= shares[0] <= shares[-1] <= 1
+        assert report["proposal_ms"][name] > 0
+    # All 64 cells evaluated, each once, are the true front.
+    assert all(report["mean"][name][-1] == 1 for name in report["mean"] if "pymoo" not in name)
+    assert report["mean"]["ParetoSampler, paths"][1] > report["mean"]["random (Optuna)"][1]
+    assert report["large_space"]["proposal_ms"] > 0
+
+
+@pytest.mark.slow
+def test_search_efficiency_names_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    path = cells_file(tmp_path, fraction=0.5, text="x")
+    for accuracy, latency, words in [
+        ("absent", "latency", "no column 'absent'"),
+        ("fraction", "latency", "no percent"),
+        ("accuracy", "text", "row 0 is not a number"),
+    ]:
+        done = efficiency("--data", path, "--accuracy", accuracy, "--latency", latency)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_paths_through_a_cell_do_not_see_what_leads_nowhere(tmp_path: Path) -> None:
+    from benchmarks.nasbench201 import PathFeatures, load_problem
+
+    problem = load_problem(cells_file(tmp_path), "accuracy", "latency")
+    features = PathFeatures(problem)
+    assert features(("conv", "skip_connect", "none")) == features(("pool", "skip_connect", "none"))
+    assert features(("conv", "skip_connect", "pool")) == features(("pool", "skip_connect", "conv"))
+    assert features(("conv", "skip_connect", "pool")) != features(("conv", "pool", "skip_connect"))
