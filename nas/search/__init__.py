@@ -13,7 +13,7 @@ from nas.search.rescored import Rescoring
 from nas.search.rescoring import RescoreResult, rescore
 from nas.search.study import SearchResult, run_search
 from nas.search.table_latency import KnownLatency, SumLatency, TableLatency
-from nas.search.timing import Timing
+from nas.search.workers.timing import Timing
 
 __all__ = [
     "Budgets",

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.errors import BudgetError, ConfigError
 from nas.search.pareto import Direction, knee, pareto_front
 from nas.search.rescored import Rescoring, read_rescoring
-from nas.search.storage import IDENTITY, readable_study
+from nas.search.workers.storage import IDENTITY, readable_study
 from nas.space import Architecture
 
 

@@ -17,7 +17,7 @@ from nas.search.pareto import pareto_ranks
 from nas.search.protocols import Space
 from nas.search.record import FrontMember, StudyRecord, empty_front, read_study
 from nas.search.rescored import make_final, metric_key, read_scores, write_failure, write_score
-from nas.search.storage import IDENTITY, readable_study
+from nas.search.workers.storage import IDENTITY, readable_study
 from nas.space import Architecture
 
 if TYPE_CHECKING:

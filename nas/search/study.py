@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.search.config import SearchConfig
-from nas.search.connection import shown
 from nas.search.identity import identity
-from nas.search.liveness import liveness
 from nas.search.objective import Objective
 from nas.search.protocols import CostModel, LatencyModel, Space
 from nas.search.record import FrontMember, StudyRecord, read_study
-from nas.search.storage import writable_study
-from nas.search.timing import Timing
-from nas.search.worker import Worker
+from nas.search.workers.connection import shown
+from nas.search.workers.liveness import liveness
+from nas.search.workers.storage import writable_study
+from nas.search.workers.timing import Timing
+from nas.search.workers.worker import Worker
 
 if TYPE_CHECKING:
     from nas.quality.base import QualityMetric

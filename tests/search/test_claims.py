@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from nas.search import SearchConfig, Timing
 from nas.search.objective import Objective
-from nas.search.worker import Worker
+from nas.search.workers.worker import Worker
 from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss
 
 STEPS = 20_000

@@ -11,7 +11,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import DataError, OperationalError
 
-from nas.search.patience import PatientStorage
+from nas.search.workers.patience import PatientStorage
 
 
 def lost(error=OperationalError):

@@ -40,7 +40,7 @@ from enum import Enum
 import optuna
 from optuna.trial import FrozenTrial, Trial
 
-from nas.search.ledger import CLAIM, CLAIMED, SCORING, broken_off, counts, is_decided, key
+from nas.search.workers.ledger import CLAIM, CLAIMED, SCORING, broken_off, counts, is_decided, key
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 """Between readings: the other needs milliseconds to decide, unless it died."""

@@ -16,9 +16,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from nas.errors import ConfigError, StorageError
-from nas.search.connection import connection, database_file, shown, storage_errors
 from nas.search.pareto import Direction
-from nas.search.timing import Timing
+from nas.search.workers.connection import connection, database_file, shown, storage_errors
+from nas.search.workers.timing import Timing
 
 IDENTITY = "identity"
 """Study attribute: what must not change while a study goes on."""

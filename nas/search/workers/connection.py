@@ -18,8 +18,8 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import URL
 
 from nas.errors import StorageError
-from nas.search.patience import PatientStorage, is_outage
-from nas.search.timing import Timing
+from nas.search.workers.patience import PatientStorage, is_outage
+from nas.search.workers.timing import Timing
 
 LOCK_TIMEOUT_S = 60
 

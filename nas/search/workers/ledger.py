@@ -17,7 +17,7 @@ Known = Mapping[str, FrozenTrial]
 """By id of the architecture, the trial that scored it, failed to, or is doing so elsewhere."""
 
 CLAIM, CLAIMED, SCORING = "claim", "claimed", "scoring"
-"""Trial attribute and its values: a worker wants to score the architecture; it does. See `nas.search.claims`."""
+"""Trial attribute and its values: a worker wants to score the architecture; it does. See `workers.claims`."""
 
 RELEASED = "released"
 """Trial attribute: the worker was told to stop and gave the architecture back, which is no sign of trouble with it."""

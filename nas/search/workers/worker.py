@@ -16,14 +16,14 @@ from optuna.trial import FrozenTrial, Trial
 from nas.files import derive_seed
 from nas.progress import Bar, progress_bar
 from nas.search.config import SearchConfig
-from nas.search.ledger import Known, Ledger, architectures, idle_evaluations, leading, read_ledger, running
-from nas.search.liveness import Liveness
 from nas.search.objective import Objective
 from nas.search.proposals import anchors, fresh
 from nas.search.samplers import make_sampler
-from nas.search.seeding import LateSampler
-from nas.search.timing import Timing
-from nas.search.trials import Trials
+from nas.search.workers.ledger import Known, Ledger, architectures, idle_evaluations, leading, read_ledger, running
+from nas.search.workers.liveness import Liveness
+from nas.search.workers.seeding import LateSampler
+from nas.search.workers.timing import Timing
+from nas.search.workers.trials import Trials
 from nas.space import Architecture
 
 MAX_IDLE = 10

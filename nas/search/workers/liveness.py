@@ -13,8 +13,8 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import Trial
 
-from nas.search.patience import PatientStorage
-from nas.search.timing import Timing
+from nas.search.workers.patience import PatientStorage
+from nas.search.workers.timing import Timing
 
 
 class Liveness(Protocol):

@@ -11,11 +11,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import NasError
-from nas.search.claims import Decision, settle
 from nas.search.config import SearchConfig
-from nas.search.ledger import RELEASED, WITHDRAWN, Ledger
-from nas.search.liveness import Liveness
 from nas.search.objective import Objective
+from nas.search.workers.claims import Decision, settle
+from nas.search.workers.ledger import RELEASED, WITHDRAWN, Ledger
+from nas.search.workers.liveness import Liveness
 from nas.space import Architecture
 
 logger = logging.getLogger("nas")
