@@ -148,7 +148,6 @@ def _prepare_folder(folder: Path, known: Mapping[str, Any], digest: str) -> None
         shutil.rmtree(folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    remove_temporaries(folder)
 
 
 @contextlib.contextmanager
@@ -157,8 +156,8 @@ def _only_run(root: Path) -> Iterator[None]:
     with lock(root / ".lock", wait=False) as held:
         if not held:
             raise StorageError("another run is using this folder", where=root, hint="wait until it ends")
-        # A process killed while it wrote a marker leaves what it had of it.
-        remove_temporaries(_marker(root, "").parent)
+        # A run that was killed while it wrote a file leaves what it had of it, anywhere in the folder.
+        remove_temporaries(root)
         yield
 
 

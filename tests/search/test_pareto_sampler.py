@@ -92,8 +92,17 @@ def test_it_comes_nearer_to_the_front_than_samplers_that_know_no_latency():
 
 def test_either_direction_of_quality_is_searched_alike():
     space = slots(4)
-    proposals = [search(ParetoSampler(latency_ms, search_space=space, seed=1), space, 40, sign) for sign in (1.0, -1.0)]
+    proposals = [
+        search(ParetoSampler(latency_ms, search_space=space, reference=(20.0, sign * 4.0), seed=1), space, 40, sign)
+        for sign in (1.0, -1.0)
+    ]
     assert proposals[0] == proposals[1]
+
+
+def test_nothing_worse_than_the_reference_is_sought():
+    space = slots(4)
+    sampler = ParetoSampler(latency_ms, search_space=space, reference=(6.0, 10.0), startup_trials=10, seed=0)
+    assert max(latency_ms(params) for params in search(sampler, space, 30)[10:]) < 6.0
 
 
 def test_either_objective_may_be_the_known_one():
@@ -191,6 +200,16 @@ def test_running_trials_are_not_proposed_again_and_count_as_expected():
     for trial in running:
         study.tell(trial, [loss(trial.params), latency_ms(trial.params)])
     assert len({key(trial.params) for trial in study.get_trials()}) == 33
+
+
+def test_the_smallest_spaces_are_searched_too():
+    space = {"layer": CategoricalDistribution(("none", "conv"))}
+    study = study_of(ParetoSampler(lambda params: 1.0 + COST[params["layer"]], search_space=space, seed=0))
+    trials = [study.ask(space) for _ in range(3)]
+    assert {trial.params["layer"] for trial in trials[:2]} == {"none", "conv"}
+    for trial in trials:
+        study.tell(trial, [-WORTH[trial.params["layer"]], 1.0 + COST[trial.params["layer"]]])
+    study.ask(space)
 
 
 def test_threads_of_one_study_propose_different_architectures():

@@ -45,8 +45,7 @@ class History:
             latency_objective: Index of the known one of two.
             promised: Proposed by this process, and not yet to be seen among the trials.
         """
-        quality = 0 if len(directions) == 1 else 1 - latency_objective
-        sign = -1.0 if directions[quality] == StudyDirection.MAXIMIZE else 1.0
+        quality, sign = learnt_objective(directions, latency_objective)
         losses: dict[Code, float] = {}
         closed: set[Code] = set()
         pending = dict.fromkeys(promised)
@@ -62,3 +61,9 @@ class History:
                 closed.add(code)
         losses.update((code, math.nan) for code in pending if code not in losses)
         return cls(losses, frozenset(closed - losses.keys()))
+
+
+def learnt_objective(directions: Sequence[StudyDirection], latency_objective: int) -> tuple[int, float]:
+    """Index of the objective that is not known, and what makes a loss of it when multiplied."""
+    quality = 0 if len(directions) == 1 else 1 - latency_objective
+    return quality, -1.0 if directions[quality] == StudyDirection.MAXIMIZE else 1.0

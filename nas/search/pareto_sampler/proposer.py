@@ -65,7 +65,7 @@ class Proposer:
         """The next architecture; one that was seen before only where the pool holds no other."""
         seen = {self.catalogue.facts(code).key for code in [*history.losses, *history.closed]}
         finished = sum(not np.isnan(loss) for loss in history.losses.values())
-        if len(history.losses) >= len(self.design) and finished >= len(self.design) // 2:
+        if len(history.losses) >= len(self.design) and finished >= max(len(self.design) // 2, 1):
             return self._most_promising(history, seen)
         following = next((code for code in self.design if self.catalogue.facts(code).key not in seen), None)
         return following or self._any(seen)
@@ -95,7 +95,8 @@ class Proposer:
 
     def _follow(self, history: History) -> None:
         """Bring the surrogate up to the trials there are."""
-        new = [code for code in history.losses if code not in set(self._trials)]
+        followed = set(self._trials)
+        new = [code for code in history.losses if code not in followed]
         gone = len(self._trials) + len(new) > len(history.losses)
         if self._posterior is None or gone or len(history.losses) >= self._fitted * REFIT_GROWTH:
             self._refit(history)

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from nas.search.pareto_sampler.catalogue import Catalogue, Knowledge, Params
 from nas.search.pareto_sampler.domain import Domain
-from nas.search.pareto_sampler.history import History
+from nas.search.pareto_sampler.history import History, learnt_objective
 from nas.search.pareto_sampler.proposer import Proposer
 
 
@@ -107,7 +107,7 @@ class ParetoSampler(BaseSampler):
                 name: self._random.sample_independent(study, trial, name, each) for name, each in search_space.items()
             }
         with self._lock:
-            proposer = self._proposer(domain)
+            proposer = self._proposer(domain, learnt_objective(study.directions, self._latency_objective)[1])
             code = proposer.propose(self._history(study, trial, domain))
             self._promised[trial.number] = code
         return domain.decode(code)
@@ -118,13 +118,14 @@ class ParetoSampler(BaseSampler):
         """A random value, for parameters that are not proposed together."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
-    def _proposer(self, domain: Domain) -> Proposer:
-        identity = tuple(domain.values.items())
+    def _proposer(self, domain: Domain, sign: float) -> Proposer:
+        identity = (sign, *domain.values.items())
         if identity not in self._proposers:
             catalogue = Catalogue(domain, self._knowledge)
             anchors = [code for each in self._anchors if (code := domain.encode(each)) is not None]
             codes = np.array(anchors, dtype=np.int16).reshape(-1, len(domain.names))
-            self._proposers[identity] = Proposer(catalogue, codes, self._reference, self._startup_trials, self._rng)
+            worst = None if self._reference is None else (self._reference[0], sign * self._reference[1])
+            self._proposers[identity] = Proposer(catalogue, codes, worst, self._startup_trials, self._rng)
         return self._proposers[identity]
 
     def _history(self, study: optuna.Study, trial: FrozenTrial, domain: Domain) -> History:
