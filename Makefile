@@ -36,7 +36,7 @@ test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 coverage: $(STAMP) ## run the tests and see that they reach 90% of the lines, as CI does
-	$(MAKE) test PYTEST_ARGS='--cov $(PYTEST_ARGS)'
+	$(MAKE) test PYTEST_ARGS='$(PYTEST_ARGS) --cov'
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
