@@ -94,9 +94,11 @@ def with_pymoo(problem: TabularProblem, seed: int, evaluations: int) -> Run:
         for member in population:
             params = {name: each[round(value)] for name, each, value in zip(names, operations, member.X, strict=True)}
             row = problem.row(params)
-            lost = row is None
-            member.F = np.full(2, 1e9) if lost else np.array([problem.error_percent[row], problem.latency_ms[row]])
-            if row is not None and row not in run.rows and len(run.rows) < evaluations:
+            if row is None:
+                member.F = np.full(2, 1e9)
+                continue
+            member.F = np.array([problem.error_percent[row], problem.latency_ms[row]])
+            if row not in run.rows and len(run.rows) < evaluations:
                 run.rows.append(row)
                 run.seconds.append(time.perf_counter() - began)
                 began = time.perf_counter()

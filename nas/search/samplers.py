@@ -57,6 +57,7 @@ def _pareto(objective: Objective, seed: int) -> ParetoSampler:
     def feasible(params: Mapping[str, Any]) -> bool:
         return objective.feasible(architecture(params))
 
+    # The search proposes them itself; here they make sure that a part of a large space holds something feasible.
     known_good = [dict(zip((slot.id for slot in space.slots), one.choices, strict=True))
                   for one in anchors(space, objective.latency)]  # fmt: skip
     return ParetoSampler(

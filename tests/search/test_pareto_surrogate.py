@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from nas.search import hypervolume
@@ -94,8 +95,6 @@ def test_the_expected_gain_is_the_mean_gain_of_many_draws(front, latency, mean, 
     before = hypervolume(points, reference, directions)
     # Quantiles instead of draws: exact to the width of a step, without noise.
     steps = (np.arange(400) + 0.5) / 400
-    from scipy.stats import norm
-
     drawn = [
         hypervolume([*points, (latency, value)], reference, directions) for value in norm.ppf(steps, mean, deviation)
     ]
