@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations_with_replacement
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +118,11 @@ def load_problem(
 class PathFeatures:
     """What a cell computes, in numbers: its paths from the first node to the last, and the operations on them.
 
-    A path counts by the operations on it, whatever their order, identities left out (after the path encoding of White
-    et al., "BANANAS", 2021). Edges that no such path uses change nothing of what the cell computes, and are not seen.
+    Of each set of operations, from a single one to all, the most, the fewest and the mean number on a path, and the
+    share of paths that have one: how deep a cell is, whether it has a residual path, how much of it is pooling.
+    (White et al., "BANANAS", 2021, describe cells by their paths one by one; summaries need fewer examples.) Paths
+    through an absent edge are none, and identities are not counted. Edges that no path uses change nothing of what
+    the cell computes; their number alone is seen.
 
     Args:
         problem: Whose cells they are.
@@ -129,27 +132,31 @@ class PathFeatures:
         self.edges = problem.edges
         self.operations = tuple(map(str, next(iter(problem.slots.values())).choices))
         self.paths = _paths(problem.edges)
-        self.kinds = _kinds([name for name in self.operations if name not in {ABSENT, IDENTITY}], max(problem.edges)[1])
+        self.sets = _sets([name for name in self.operations if name not in {ABSENT, IDENTITY}])
 
     def __call__(self, choices: Choices) -> list[float]:
-        """Paths of each kind, uses of each operation on them, and edges on none."""
+        """Four numbers for each set of operations, the number of paths, uses of each operation, and unused edges."""
         chosen = dict(zip(self.edges, choices, strict=True))
-        used: set[Edge] = set()
-        kinds: Counter[tuple[str, ...]] = Counter()
-        for path in self.paths:
-            names = [chosen[edge] for edge in path]
-            if ABSENT not in names:
-                kinds[tuple(sorted(name for name in names if name != IDENTITY))] += 1
-                used.update(path)
-        counts = Counter(chosen[edge] for edge in used)
-        per_path = [float(kinds[kind]) for kind in self.kinds]
-        return [*per_path, *(float(counts[name]) for name in self.operations), float(len(self.edges) - len(used))]
+        open_paths = [path for path in self.paths if all(chosen[edge] != ABSENT for edge in path)]
+        used = {edge for path in open_paths for edge in path}
+        uses = Counter(chosen[edge] for edge in used)
+        on_paths = [Counter(chosen[edge] for edge in path) for path in open_paths]
+        described = [number for names in self.sets for number in _describe(names, on_paths)]
+        unused = len(self.edges) - len(used)
+        return [*described, float(len(open_paths)), *(float(uses[name]) for name in self.operations), float(unused)]
 
 
-def _kinds(names: Sequence[str], longest: int) -> list[tuple[str, ...]]:
-    """All sets of operations, repeats included, that a path of some length may have."""
-    lengths = range(longest + 1)
-    return [kind for length in lengths for kind in combinations_with_replacement(sorted(names), length)]
+def _describe(names: tuple[str, ...], on_paths: Sequence[Counter[str]]) -> tuple[float, float, float, float]:
+    """The most, the fewest and the mean number on a path, and the share of paths with one; -1 without any path."""
+    counts = [sum(on_path[name] for name in names) for on_path in on_paths]
+    if not counts:
+        return -1.0, -1.0, -1.0, -1.0
+    return float(max(counts)), float(min(counts)), float(np.mean(counts)), float(np.mean(np.sign(counts)))
+
+
+def _sets(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """All sets of operations but the empty one."""
+    return [each for size in range(1, len(names) + 1) for each in combinations(sorted(names), size)]
 
 
 def _paths(edges: Sequence[Edge]) -> list[list[Edge]]:

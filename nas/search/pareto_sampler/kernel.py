@@ -25,8 +25,9 @@ _BOUNDS = (1e-3, 20.0)
 # Logarithms, mean and deviation. They keep a fit to a few points from calling everything noise, or nothing.
 _PRIORS = {
     "decay": (np.log(0.3), 1.0),
-    "constant_value": (0.0, 1.0),
-    "noise_level": (np.log(0.02), 1.5),
+    "weight": (np.log(0.05), 1.0),
+    "constant_value": (np.log(0.5), 1.0),
+    "noise_level": (np.log(0.1), 0.5),
 }
 
 
@@ -64,36 +65,44 @@ class ChoiceKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # typ
 
 
 class FeatureKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # type: ignore[misc]
-    """`exp(-decay times the sum of absolute differences)` of the features behind the choices.
+    """Matern kernel of smoothness 3/2 over the features behind the choices, each with a weight of its own.
+
+    With `d^2 = sum of weight times squared difference`, it is `(1 + sqrt(3) d) exp(-sqrt(3) d)` (Rasmussen and
+    Williams, "Gaussian Processes for Machine Learning", 2006, equation 4.17, with automatic relevance determination).
 
     Args:
         slots: Columns of choices, which are left out.
-        decay: How much a difference of 1 tells the qualities apart.
-        decay_bounds: Of the fit.
+        weight: One per feature: how much a difference of 1 there tells the qualities apart.
+        weight_bounds: Of the fit.
     """
 
-    def __init__(self, slots: int, decay: float, decay_bounds: tuple[float, float] = _BOUNDS) -> None:
-        self.slots, self.decay, self.decay_bounds = slots, decay, decay_bounds
+    def __init__(self, slots: int, weight: ArrayLike, weight_bounds: tuple[float, float] = _BOUNDS) -> None:
+        self.slots, self.weight, self.weight_bounds = slots, weight, weight_bounds
 
     @property
-    def hyperparameter_decay(self) -> Hyperparameter:
+    def hyperparameter_weight(self) -> Hyperparameter:
         """What the fit may change."""
-        return Hyperparameter("decay", "numeric", self.decay_bounds)
+        return Hyperparameter("weight", "numeric", self.weight_bounds, len(np.atleast_1d(self.weight)))
 
     def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:
         """Covariance of rows, and where wanted its gradient by the logarithms of the hyperparameters."""
-        other = X if Y is None else Y
-        distance = cdist(X[:, self.slots :], other[:, self.slots :], "cityblock")
-        kernel = np.exp(-self.decay * distance)
-        return (kernel, (-self.decay * distance * kernel)[:, :, None]) if eval_gradient else kernel
+        scale = np.sqrt(np.atleast_1d(self.weight))
+        one, other = (rows[:, self.slots :] * scale for rows in (X, X if Y is None else Y))
+        root = np.sqrt(3) * cdist(one, other)
+        fading = np.exp(-root)
+        kernel = (1 + root) * fading
+        if not eval_gradient:
+            return kernel
+        squares = (one[:, None, :] - other[None, :, :]) ** 2
+        return kernel, -1.5 * fading[:, :, None] * squares
 
 
 def architecture_kernel(slots: int, columns: int) -> Kernel:
     """Choices, features in the columns behind them where there are any, and noise, each with a weight of its own."""
-    kernel = ConstantKernel(1.0, (0.02, 50.0)) * ChoiceKernel(np.full(slots, 0.3))
+    kernel = ConstantKernel(0.5, (0.02, 50.0)) * ChoiceKernel(np.full(slots, 0.3))
     if columns > slots:
-        kernel = kernel + ConstantKernel(1.0, (0.02, 50.0)) * FeatureKernel(slots, 0.3)
-    return kernel + WhiteKernel(0.02, (1e-4, 2.0))
+        kernel = kernel + ConstantKernel(0.5, (0.02, 50.0)) * FeatureKernel(slots, np.full(columns - slots, 0.05))
+    return kernel + WhiteKernel(0.1, (1e-4, 2.0))
 
 
 def log_prior(kernel: Kernel, theta: Floats) -> tuple[float, Floats]:

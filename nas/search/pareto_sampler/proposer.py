@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 REFIT_GROWTH = 1.12
 """The kernel's parameters are fitted again when there are so many times the trials of the last fit."""
 
-LARGEST_FIT = 500
+LARGEST_FIT = 300
 """Trials that a fit looks at: its cost grows with the cube of their number. Predictions use all of them."""
 
 RENEWAL = 8
@@ -145,9 +145,7 @@ class Proposer:
         if self.reference is not None:
             return self.reference[0], float(self._scale(np.array(self.reference[1])))
         first = losses_T[: len(self.design)]
-        slowest = float(self.pool.candidates.latency_N.max())
-        # A little beyond, so that the slowest architecture has something to gain as well.
-        return slowest * 1.01, float(np.nanmedian(first))
+        return _slowest_that_counts(self.pool.candidates.latency_N), float(np.nanmedian(first))
 
 
 def first_design(
@@ -175,6 +173,18 @@ def first_design(
     parts = np.array_split(np.array(others, dtype=np.int64), max(count - len(design), 0) or 1)
     drawn = [codes[int(rng.choice(part))] for part in parts if len(part)]
     return (design + drawn)[:count]
+
+
+def _slowest_that_counts(latency_N: Floats) -> float:
+    """A little beyond the slowest, so that it has something to gain as well, unless it is far out.
+
+    Far out is what lies more than three interquartile ranges above the upper quartile (Tukey, "Exploratory Data
+    Analysis", 1977). The slowest of the front gains the whole width to the reference: with that of a few outliers, one
+    end of the front would be all that matters.
+    """
+    lower, upper = np.percentile(latency_N, [25, 75])
+    fence = upper + 3 * (upper - lower)
+    return 1.01 * float(latency_N[latency_N <= fence].max())
 
 
 def _spread_over(losses_T: Floats, count: int) -> NDArray[np.int64]:

@@ -40,13 +40,13 @@ class ParetoSampler(BaseSampler):
             and the first trial is drawn at random.
         feasible: Whether an architecture may be proposed.
         features: Numbers that describe an architecture to the surrogate, beside its choices. What makes two
-            architectures similar in quality makes good features: paths through a cell, counts of a layer. Their
-            differences are added up, so a difference of 1 should mean about as much in each.
+            architectures similar in quality makes good features: depth, counts of a layer. The surrogate learns
+            which of them matter; a difference of 1 should mean something in each.
         key: Equal for architectures that compute the same: they are evaluated once, in their fastest form.
         anchors: Parameters of architectures to begin with, beside the uniform ones, the fastest and the slowest.
         latency_objective: Index of the known objective among those of a study of two.
-        reference: Latency and quality that count as worth nothing. By default the largest latency of the
-            candidates and the median quality of the first trials.
+        reference: Latency and quality that count as worth nothing. By default the largest latency among the
+            candidates that is no outlier, and the median quality of the first trials.
         startup_trials: Trials before the first fit; fewer in spaces that have few architectures.
         seed: Of its random numbers.
     """
