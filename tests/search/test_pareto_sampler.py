@@ -148,6 +148,30 @@ def test_it_begins_with_the_uniform_the_fastest_and_the_slowest():
     assert {int(5 * (each - 1) / (latencies[-1] - 0.99)) for each in latencies} == set(range(5))
 
 
+def test_workers_with_random_numbers_of_their_own_begin_with_one_spread_between_them():
+    space = slots(5)
+    study, latencies = study_of(ParetoSampler(latency_ms, search_space=space)), []
+    samplers = [ParetoSampler(latency_ms, search_space=space, seed=seed) for seed in range(4)]
+    for number in range(20):
+        study.sampler = samplers[number % 4]
+        trial = study.ask(space)
+        latencies.append(latency_ms(trial.params))
+        study.tell(trial, [loss(trial.params), latencies[-1]])
+    every = sorted(latency_ms(dict(zip(space, one, strict=True))) for one in itertools.product(LAYERS, repeat=5))
+    quarters = np.searchsorted(np.quantile(every, [0.25, 0.5, 0.75]), latencies)
+    assert min(np.bincount(quarters, minlength=4)) >= 3
+
+
+def test_the_latency_of_an_outlier_does_not_decide_where_the_search_looks():
+    space, slow = slots(5), ("both", "both", "attention", "both", "both")
+
+    def with_outlier(params) -> float:
+        return 1e6 if key(params) == slow else latency_ms(params)
+
+    proposed = search(ParetoSampler(with_outlier, search_space=space, seed=0), space, 60)
+    assert share(proposed, space) > 0.98
+
+
 def test_anchors_come_first():
     space = slots(5)
     wanted = {"slot 0": "conv", "slot 1": "none", "slot 2": "both", "slot 3": "none", "slot 4": "conv"}

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Matern
 
 from nas.search import hypervolume
 from nas.search.pareto_sampler.acquisition import expected_hypervolume_gain, expected_improvement
 from nas.search.pareto_sampler.domain import Domain
-from nas.search.pareto_sampler.kernel import architecture_kernel, log_prior
+from nas.search.pareto_sampler.kernel import FeatureKernel, architecture_kernel, log_prior
 from nas.search.pareto_sampler.scaling import LossScale
 from nas.search.pareto_sampler.surrogate import PoolPosterior, fit_kernel
 
@@ -69,6 +70,19 @@ def test_pending_trials_take_the_mean_that_the_others_predict_and_leave_it_as_it
     assert believed[:15] == pytest.approx(y[:15])
     expected, _, _ = PoolPosterior(kernel, x[15:], x[:15]).predict(y[:15])
     assert believed[15:] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_fit_finds_the_feature_that_matters():
+    x = rows(80, features=5)
+    weights = fit_kernel(architecture_kernel(SLOTS, SLOTS + 5), x, np.tanh(2 * x[:, SLOTS + 3])).k1.k2.k2.weight
+    assert np.argmax(weights) == 3
+    assert weights[3] > 5 * np.delete(weights, 3).max()
+
+
+def test_features_are_compared_as_by_the_matern_kernel_of_scikit_learn():
+    x, y, weight = rows(9), rows(6, seed=1), np.array([0.1, 2.0, 0.5])
+    expected = Matern(length_scale=1 / np.sqrt(weight), nu=1.5)(x[:, SLOTS:], y[:, SLOTS:])
+    assert FeatureKernel(SLOTS, weight)(x, y) == pytest.approx(expected)
 
 
 def test_a_fit_finds_the_slot_that_matters():

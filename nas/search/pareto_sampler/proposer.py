@@ -5,7 +5,7 @@ Shape suffixes: N candidates, T trials.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from nas.search.pareto import pareto_front
 from nas.search.pareto_sampler.acquisition import expected_hypervolume_gain
-from nas.search.pareto_sampler.catalogue import Candidates, Catalogue, Code
+from nas.search.pareto_sampler.catalogue import Catalogue, Code
+from nas.search.pareto_sampler.design import Design
 from nas.search.pareto_sampler.domain import Codes
 from nas.search.pareto_sampler.history import History
 from nas.search.pareto_sampler.kernel import architecture_kernel
@@ -54,7 +55,7 @@ class Proposer:
     ) -> None:
         self.catalogue, self.reference, self.rng = catalogue, reference, rng
         self.pool = Pool(catalogue, rng, anchors)
-        self.design = first_design(self.pool.candidates, [*anchors, *catalogue.domain.uniform()], startup_trials, rng)
+        self.design = Design.of(self.pool.candidates, [*anchors, *catalogue.domain.uniform()], startup_trials)
         self._kernel: Kernel | None = None
         self._posterior: PoolPosterior | None = None
         self._trials: list[Code] = []
@@ -67,8 +68,8 @@ class Proposer:
         finished = sum(not np.isnan(loss) for loss in history.losses.values())
         if len(history.losses) >= len(self.design) and finished >= max(len(self.design) // 2, 1):
             return self._most_promising(history, seen)
-        following = next((code for code in self.design if self.catalogue.facts(code).key not in seen), None)
-        return following or self._any(seen)
+        following = self.design.following(seen, self.rng)
+        return self._any(seen) if following is None else following
 
     def _most_promising(self, history: History, seen: set[Hashable]) -> Code:
         self._follow(history)
@@ -146,33 +147,6 @@ class Proposer:
             return self.reference[0], float(self._scale(np.array(self.reference[1])))
         first = losses_T[: len(self.design)]
         return _slowest_that_counts(self.pool.candidates.latency_N), float(np.nanmedian(first))
-
-
-def first_design(
-    candidates: Candidates, wanted: Sequence[NDArray[np.int16]], count: int, rng: np.random.Generator
-) -> list[Code]:
-    """Architectures to know before anything is guessed.
-
-    Args:
-        candidates: What there is.
-        wanted: Taken first, as far as they are candidates.
-        count: How many in all, at most half of the candidates.
-        rng: Source of randomness.
-
-    Returns:
-        The wanted ones, the fastest, the slowest, and one of each of as many equal parts of the others, ordered by
-        latency, as are left.
-    """
-    codes = [tuple(row) for row in candidates.codes_ND.tolist()]
-    order = np.argsort(candidates.latency_N, kind="stable")
-    ends = [codes[order[0]], codes[order[-1]]]
-    there = set(codes)
-    design = list(dict.fromkeys([*(code for row in wanted if (code := tuple(row.tolist())) in there), *ends]))
-    count = max(min(count, len(codes) // 2), 1)
-    others = [place for place in order.tolist() if codes[place] not in set(design)]
-    parts = np.array_split(np.array(others, dtype=np.int64), max(count - len(design), 0) or 1)
-    drawn = [codes[int(rng.choice(part))] for part in parts if len(part)]
-    return (design + drawn)[:count]
 
 
 def _slowest_that_counts(latency_N: Floats) -> float:
