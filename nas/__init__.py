@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from nas.training import DistillationConfig as DistillationConfig
     from nas.training import FinetunedFlowLoss as FinetunedFlowLoss
     from nas.training import LoopConfig as LoopConfig
+    from nas.training import SuperNetConfig as SuperNetConfig
     from nas.training import TrainingConfig as TrainingConfig
     from nas.training import distill as distill
     from nas.training import finetune_model as finetune_model
@@ -94,6 +95,7 @@ _HOME = {
         "DistillationConfig",
         "FinetunedFlowLoss",
         "LoopConfig",
+        "SuperNetConfig",
         "TrainingConfig",
         "distill",
         "finetune_model",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
+
+if TYPE_CHECKING:
+    from nas.files import StrictModel
+
+    Settings = TypeVar("Settings", bound=StrictModel)
 
 
 def train(
@@ -27,6 +33,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Which architectures a step of the supernet trains: uniform, fair, sandwich.")
+    ] = None,
     guidance_scale: Annotated[
         float, typer.Option(min=1, help="Default guidance of a model trained with --architecture.")
     ] = 3.0,
@@ -34,12 +43,13 @@ def train(
 ) -> None:
     """Train the weight-sharing supernet of SPACE, or with --architecture a single network."""
     from nas.errors import ConfigError
-    from nas.files import load_yaml, parse
     from nas.space import SearchSpace
-    from nas.training import TrainingConfig, finetune_model, inherit_model, train_model, train_supernet
+    from nas.training import SuperNetConfig, TrainingConfig, finetune_model, inherit_model, train_model, train_supernet
 
     if supernet is not None and architecture is None:
         raise ConfigError("--supernet says where an architecture starts from", hint="give --architecture, too")
+    if strategy is not None and architecture is not None:
+        raise ConfigError("--strategy chooses among architectures", hint="leave it out, or leave --architecture out")
 
     options = {
         "steps": steps,
@@ -47,21 +57,20 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
+        "strategy": strategy,
     }
-    base = load_yaml(config, TrainingConfig).model_dump() if config else {}
-    given = {name: value for name, value in options.items() if value is not None}
-    settings = parse(base | given, TrainingConfig, where="options")
     loaded = SearchSpace.load(space)
-    chosen = loaded.load_architecture(architecture) if architecture else None
-    clips = open_clips(data, loaded).train
-    if chosen is None:
-        result, made = train_supernet(loaded, clips, settings, out), out / "supernet"
-    elif supernet is not None:
-        inherited = inherit_model(loaded, supernet, chosen, guidance_scale=guidance_scale)
-        result, made = finetune_model(inherited, clips, settings, out), out / "model"
+    if architecture is None:
+        settings = _settings(SuperNetConfig, config, options)
+        result, made = train_supernet(loaded, open_clips(data, loaded).train, settings, out), out / "supernet"
     else:
-        result = train_model(loaded, chosen, clips, settings, out, guidance_scale=guidance_scale)
-        made = out / "model"
+        alone, made = _settings(TrainingConfig, config, options), out / "model"
+        chosen, clips = loaded.load_architecture(architecture), open_clips(data, loaded).train
+        if supernet is None:
+            result = train_model(loaded, chosen, clips, alone, out, guidance_scale=guidance_scale)
+        else:
+            inherited = inherit_model(loaded, supernet, chosen, guidance_scale=guidance_scale)
+            result = finetune_model(inherited, clips, alone, out)
     row = {
         "made": str(made),
         "steps": result.steps,
@@ -73,3 +82,12 @@ def train(
         emit_json(row)
     else:
         emit_table("trained", [row])
+
+
+def _settings(kind: type[Settings], config: Path | None, options: Mapping[str, Any]) -> Settings:
+    """The settings of a file, with what the options say in the place of what it says."""
+    from nas.files import load_yaml, parse
+
+    base = load_yaml(config, kind).model_dump() if config else {}
+    given = {name: value for name, value in options.items() if value is not None}
+    return parse(base | given, kind, where="options")

@@ -5,7 +5,7 @@ Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -27,11 +27,24 @@ def mount(root: nn.Module, path: str, module: nn.Module) -> None:
     root.add_module(name, module)
 
 
-def execute(plan: Plan, root: nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Run a plan on the modules mounted below `root` at its nodes' names; free values after their last use."""
+def execute(
+    plan: Plan, root: nn.Module, inputs: Mapping[str, torch.Tensor], skipped: Collection[str] = ()
+) -> torch.Tensor:
+    """Run a plan on the modules mounted below `root` at its nodes' names; free values after their last use.
+
+    Args:
+        plan: What to run.
+        root: Holds the modules.
+        inputs: By name.
+        skipped: Names of temporal layers to pass by. A temporal layer keeps the shape of its first input, which is
+            what comes out in its place.
+    """
     values = dict(inputs)
     for node, freed in plan.schedule:
-        values[node.name] = root.get_submodule(node.name)(*(values[name] for name in node.inputs))
+        if node.name in skipped:
+            values[node.name] = values[node.inputs[0]]
+        else:
+            values[node.name] = root.get_submodule(node.name)(*(values[name] for name in node.inputs))
         for name in freed:
             del values[name]
     return values[plan.output]
@@ -92,6 +105,18 @@ def spatial_names(plan: Plan, module: nn.Module) -> set[str]:
     """Names in `module`'s state dict that belong to the backbone, which are diffusers' names."""
     prefixes = [node.name + "." for node in plan.nodes if node.in_backbone]
     return {name for name in module.state_dict() if any(name.startswith(prefix) for prefix in prefixes)}
+
+
+def freeze_backbone(module: nn.Module, plan: Plan) -> None:
+    """Leave the backbone of a network or supernet out of training, and train what is searched.
+
+    Args:
+        module: The network or supernet.
+        plan: A plan of it.
+    """
+    names = spatial_names(plan, module)
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name not in names)
 
 
 def load_spatial(module: nn.Module, plan: Plan, weights: Mapping[str, torch.Tensor], *, where: str | Path) -> None:

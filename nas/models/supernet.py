@@ -5,6 +5,7 @@ Shape suffixes as in `nas.models.network`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 
 import torch
@@ -59,11 +60,15 @@ class SuperNet(nn.Module):
         timestep_B: torch.Tensor,
         context_BLD: torch.Tensor,
         architecture: Architecture,
+        skipped: Collection[str] = (),
     ) -> torch.Tensor:
-        """Predict the velocity with one architecture's layers; arguments as `VideoUNet.forward`."""
+        """Predict the velocity with one architecture's layers, but for those to be skipped.
+
+        The tensors are those of `VideoUNet.forward`; `skipped` is that of `execute`.
+        """
         plan = self.plan(architecture)
         names = (spec.name for spec in plan.inputs)
-        return execute(plan, self, dict(zip(names, (sample_BTCHW, timestep_B, context_BLD), strict=True)))
+        return execute(plan, self, dict(zip(names, (sample_BTCHW, timestep_B, context_BLD), strict=True)), skipped)
 
     def extract(self, architecture: Architecture) -> VideoUNet:
         """A stand-alone copy of one architecture with the supernet's weights.

@@ -12,7 +12,7 @@ from nas.files import StrictModel, load_yaml
 from nas.latency import FitProtocol, Protocol
 from nas.search import SearchConfig
 from nas.space import SearchSpace
-from nas.training import DistillationConfig, LoopConfig, TrainingConfig
+from nas.training import DistillationConfig, LoopConfig, SuperNetConfig, TrainingConfig
 
 
 class ProfileStage(StrictModel):
@@ -146,7 +146,7 @@ class RunConfig(StrictModel):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     profile: ProfileStage = ProfileStage()
     fit: FitStage = FitStage()
-    train: TrainingConfig = TrainingConfig()
+    train: SuperNetConfig = SuperNetConfig()
     quality: QualityStage = QualityStage()
     search: SearchConfig = SearchConfig()
     rescore: RescoreStage | None = None

@@ -1,6 +1,6 @@
 """Training: the flow-matching objective, one loop for all trainers, supernets, single models, distillation."""
 
-from nas.training.config import LoopConfig, TrainingConfig
+from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.distillation import DistillationConfig, distill
 from nas.training.finetuned_loss import FinetunedFlowLoss, held_out_quality
 from nas.training.loop import Trainer, TrainingResult
@@ -19,6 +19,7 @@ __all__ = [
     "FinetunedFlowLoss",
     "FlowTask",
     "LoopConfig",
+    "SuperNetConfig",
     "SuperNetTask",
     "Trainer",
     "TrainingConfig",

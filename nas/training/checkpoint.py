@@ -1,11 +1,14 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
 Tensors are safetensors, the rest is JSON; nothing is pickled. Randomness needs no state, because every step seeds
-its own. A checkpoint is a folder that appears whole or not at all.
+its own. A checkpoint is a folder that appears whole or not at all, with a digest of each file: what a disk or a copy
+has damaged since is noticed, and the checkpoint before it is used.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +23,11 @@ from nas.errors import CheckpointError
 from nas.files import atomic_folder, read_json, write_json
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 
+logger = logging.getLogger(__name__)
+
 KEPT = 2
+
+_TASK, _EMA, _OPTIMIZER, _STATE = "task.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"
 
 
 @dataclass(frozen=True)
@@ -34,46 +41,90 @@ class Progress:
 def save_checkpoint(
     root: Path, task: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel, progress: Progress, fingerprint: str
 ) -> None:
-    """Write a checkpoint below `root` and drop all but the newest two."""
+    """Write a checkpoint below `root`; of the others, only the one before it stays."""
     with atomic_folder(root / f"step-{progress.step:08d}") as folder:
-        save_safetensors(folder / "task.safetensors", task.state_dict())
-        save_safetensors(folder / "ema.safetensors", _numbered(ema.shadow_params))
-        save_safetensors(folder / "optimizer.safetensors", _optimizer_tensors(optimizer))
+        save_safetensors(folder / _TASK, task.state_dict())
+        save_safetensors(folder / _EMA, _numbered(ema.shadow_params))
+        save_safetensors(folder / _OPTIMIZER, _optimizer_tensors(optimizer))
+        digests = {name: _digest(folder / name) for name in (_TASK, _EMA, _OPTIMIZER)}
         state = {"step": progress.step, "elapsed_s": progress.elapsed_s, "fingerprint": fingerprint}
-        write_json(folder / "state.json", state | {"ema_step": ema.optimization_step})
-    for old in _checkpoints(root)[:-KEPT]:
+        write_json(folder / _STATE, state | {"ema_step": ema.optimization_step, "sha256": digests})
+    before = [folder for folder in _checkpoints(root) if folder.name <= f"step-{progress.step:08d}"]
+    for old in set(_checkpoints(root)) - set(before[-KEPT:]):
         shutil.rmtree(old, ignore_errors=True)
 
 
 def restore_checkpoint(
     root: Path, task: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel, fingerprint: str
 ) -> Progress:
-    """Load the newest checkpoint below `root` into its owners; start at step 0 where there is none.
+    """Load the newest whole checkpoint below `root` into its owners; start at step 0 where there is none.
 
     Raises:
-        CheckpointError: The checkpoint is damaged, or was written by another configuration, space or data.
+        CheckpointError: All checkpoints are damaged, or one was written by another configuration, space or data.
     """
-    checkpoints = _checkpoints(root)
-    if not checkpoints:
-        return Progress(0, 0.0)
-    folder = checkpoints[-1]
-    state = read_json(folder / "state.json", error=CheckpointError)
-    if state.get("fingerprint") != fingerprint:
+    damage: CheckpointError | None = None
+    for folder in reversed(_checkpoints(root)):
+        try:
+            saved = _read(folder)
+        except CheckpointError as error:
+            logger.warning("%s; going on from an earlier checkpoint", error)
+            damage = damage or error
+            continue
+        if saved.state["fingerprint"] != fingerprint:
+            raise CheckpointError(
+                "was written by another search space, data set or training configuration",
+                where=folder,
+                hint="restore that configuration, or choose another output folder",
+            )
+        return _restore(saved, task, optimizer, ema)
+    if damage is not None:
         raise CheckpointError(
-            "was written by another search space, data set or training configuration",
-            where=folder,
-            hint="restore that configuration, or choose another output folder",
-        )
-    load_into(task, load_safetensors(folder / "task.safetensors"), where=folder / "task.safetensors")
-    shadow = load_safetensors(folder / "ema.safetensors")
-    ema.shadow_params = [shadow[str(index)].to(old.device) for index, old in enumerate(ema.shadow_params)]
-    ema.optimization_step = int(state["ema_step"])
-    _load_optimizer(optimizer, load_safetensors(folder / "optimizer.safetensors"))
-    return Progress(int(state["step"]), float(state["elapsed_s"]))
+            f"no whole checkpoint is left; the newest: {damage.what}",
+            where=damage.where,
+            hint=f"delete {root} to begin anew",
+        ) from damage
+    return Progress(0, 0.0)
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """What a folder holds."""
+
+    folder: Path
+    state: Mapping[str, Any]
+    task: Mapping[str, torch.Tensor]
+    ema: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, torch.Tensor]
+
+
+def _read(folder: Path) -> _Saved:
+    """A checkpoint, every file of which is as it was written."""
+    state = read_json(folder / _STATE, error=CheckpointError)
+    if not isinstance(state, dict) or not {"step", "elapsed_s", "fingerprint", "ema_step", "sha256"} <= state.keys():
+        raise CheckpointError("is not the state of a checkpoint", where=folder / _STATE)
+    tensors = {}
+    for name in (_TASK, _EMA, _OPTIMIZER):
+        tensors[name] = load_safetensors(folder / name)
+        if _digest(folder / name) != state["sha256"].get(name):
+            raise CheckpointError("is not what was written: its digest differs", where=folder / name)
+    return _Saved(folder, state, tensors[_TASK], tensors[_EMA], tensors[_OPTIMIZER])
+
+
+def _restore(saved: _Saved, task: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel) -> Progress:
+    load_into(task, saved.task, where=saved.folder / _TASK)
+    ema.shadow_params = [saved.ema[str(index)].to(old.device) for index, old in enumerate(ema.shadow_params)]
+    ema.optimization_step = int(saved.state["ema_step"])
+    _load_optimizer(optimizer, saved.optimizer)
+    return Progress(int(saved.state["step"]), float(saved.state["elapsed_s"]))
 
 
 def _checkpoints(root: Path) -> list[Path]:
     return sorted(root.glob("step-*"))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _numbered(tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -58,9 +58,27 @@ class TrainingConfig(LoopConfig):
         timestep_mean: Mean of the logit-normal noise level.
         timestep_std: Its standard deviation.
         timestep_shift: Timestep shift; above 1 trains more on noisy levels. Models are sampled with it, too.
+        freeze_backbone: Train the temporal layers alone, and leave the spatial backbone as it is.
     """
 
     caption_dropout: Fraction = 0.1
     timestep_mean: float = 0.0
     timestep_std: PositiveFloat = 1.0
     timestep_shift: PositiveFloat = 1.0
+    freeze_backbone: bool = False
+
+
+class SuperNetConfig(TrainingConfig):
+    """Settings of a supernet's training, beside those of flow matching.
+
+    Args:
+        strategy: Which architectures a step trains. `uniform`: one, all equally likely. `fair`: one, such that each
+            candidate of a slot is trained equally often. `sandwich`: the largest on the data, and the smallest and
+            some random ones on what the largest predicts (in-place distillation); its steps cost as many times more.
+        random_paths: Random architectures of a sandwich.
+        skip_probability: Share of temporal layers that a step passes by, so that the others learn to do without.
+    """
+
+    strategy: Literal["uniform", "fair", "sandwich"] = "uniform"
+    random_paths: PositiveInt = 2
+    skip_probability: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -13,7 +13,7 @@ from nas.models import make_codec
 from nas.models.weights import weights_digest
 from nas.quality import HeldOutFlowLoss, QualityMetric
 from nas.space import Architecture, SearchSpace
-from nas.training.config import TrainingConfig
+from nas.training.config import SuperNetConfig, TrainingConfig
 from nas.training.runs import load_supernet, run_task, supernet_quality, trained_with
 from nas.training.tasks import FlowTask
 
@@ -103,8 +103,8 @@ def held_out_quality(
     return FinetunedFlowLoss(space, folder, clips, steps=finetune_steps, seed=seed, batches=batches)
 
 
-def _short(trained: TrainingConfig, steps: int, seed: int) -> TrainingConfig:
-    """The supernet's settings, cut down to a few steps from weights that are trained already."""
+def _short(trained: SuperNetConfig, steps: int, seed: int) -> TrainingConfig:
+    """The supernet's settings, cut down to a few steps of one architecture from weights that are trained already."""
     changes = {
         "steps": steps,
         "max_minutes": None,
@@ -114,4 +114,4 @@ def _short(trained: TrainingConfig, steps: int, seed: int) -> TrainingConfig:
         "checkpoint_every": steps,
         "seed": seed,
     }
-    return trained.model_copy(update=changes)
+    return TrainingConfig(**trained.model_dump(include=set(TrainingConfig.model_fields)) | changes)

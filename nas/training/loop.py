@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from diffusers.training_utils import EMAModel
 
@@ -44,6 +45,8 @@ class TrainingResult:
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
     """The accelerator of a run; sub-networks leave parameters unused, which DDP must be told."""
+    # Accelerate keeps the precision of a program's first run for all others, and refuses another one.
+    AcceleratorState._reset_state()
     return Accelerator(
         cpu=only_cpu(),
         mixed_precision=config.mixed_precision,
@@ -80,15 +83,16 @@ class Trainer:
         self.folder, self.fingerprint, self.label = folder, fingerprint, label
         self.accelerator = accelerator
         task.to(accelerator.device)
+        parameters = list(task.trained_parameters())
+        if not parameters:
+            raise TrainingError("nothing is left to train", hint="train the backbone, too (freeze_backbone: false)")
         self.optimizer = torch.optim.AdamW(
-            list(task.trained_parameters()),
+            parameters,
             lr=config.learning_rate,
             betas=(0.9, config.adam_beta2),
             weight_decay=config.weight_decay,
         )
-        self.ema = EMAModel(
-            list(task.trained_parameters()), decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True
-        )
+        self.ema = EMAModel(parameters, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
         self.recent: deque[float] = deque(maxlen=50)
 
     def run(self) -> TrainingResult:

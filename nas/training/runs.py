@@ -23,7 +23,7 @@ from nas.models.weights import load_into, load_safetensors, save_safetensors, we
 from nas.quality import HeldOutFlowLoss
 from nas.space import Architecture, SearchSpace
 from nas.training.batches import BatchSource
-from nas.training.config import LoopConfig, TrainingConfig
+from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.loop import Trainer, TrainingResult, make_accelerator
 from nas.training.processes import processes
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
@@ -32,15 +32,17 @@ WEIGHTS, TEXT_WEIGHTS = "supernet.safetensors", "text_encoder.safetensors"
 
 
 def train_supernet(
-    space: SearchSpace, clips: ClipDataset, config: TrainingConfig, folder: str | Path
+    space: SearchSpace, clips: ClipDataset, config: SuperNetConfig, folder: str | Path
 ) -> TrainingResult:
     """Train the supernet of a space and write it to `folder`; goes on where an interrupted run stopped.
 
     Raises:
         CheckpointError: `folder` holds checkpoints of another space, data set or configuration.
+        ConfigError: The backbone is to be frozen, and has no weights to keep.
         TrainingError: The loss is no longer finite.
     """
     root = Path(folder)
+    _check_backbone(space, config)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     supernet, text_encoder = SuperNet(space), make_text_encoder(space)
     task = SuperNetTask(supernet, text_encoder, config)
@@ -79,6 +81,7 @@ def train_model(
         steps: Denoising steps that the model is sampled with by default.
         guidance_scale: Its default classifier-free guidance.
     """
+    _check_backbone(space, config)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
     model = VideoModel.build(space, architecture, generation)
@@ -233,9 +236,18 @@ def inherit_model(
     return VideoModel(supernet.space, architecture, supernet.extract(architecture), text_encoder, generation)
 
 
-def trained_with(folder: str | Path) -> TrainingConfig:
+def trained_with(folder: str | Path) -> SuperNetConfig:
     """The settings that the supernet in a folder was trained with."""
-    return load_yaml(_supernet_folder(folder) / "training.yaml", TrainingConfig)
+    return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
+
+
+def _check_backbone(space: SearchSpace, config: TrainingConfig) -> None:
+    if config.freeze_backbone and space.file.backbone.pretrained is None:
+        raise ConfigError(
+            "freeze_backbone: the backbone would stay as random as it begins",
+            where=space.where,
+            hint="name a checkpoint in backbone.pretrained, or train the backbone, too",
+        )
 
 
 def _supernet_folder(folder: str | Path) -> Path:

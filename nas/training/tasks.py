@@ -12,14 +12,17 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from nas.files import derive_seed
-from nas.models import SuperNet, TextEncoder
-from nas.models.flow import flow_loss
+from nas.models import SuperNet, TextEncoder, VideoUNet
+from nas.models.flow import NoisyBatch, flow_loss
+from nas.models.network import freeze_backbone
 from nas.space import Architecture
 from nas.training.batches import Batch
-from nas.training.config import TrainingConfig
+from nas.training.config import SuperNetConfig, TrainingConfig
 from nas.training.objective import add_noise
+from nas.training.paths import path_strategy
 
 Losses = dict[str, torch.Tensor]
 
@@ -76,43 +79,66 @@ class FlowTask(JointTask):
     Args:
         unet: The denoising network.
         text_encoder: Trained along when it is trainable.
-        config: The distribution of noise levels.
+        config: The distribution of noise levels, and whether the backbone is trained.
     """
 
-    def __init__(self, unet: nn.Module, text_encoder: TextEncoder, config: TrainingConfig) -> None:
+    def __init__(self, unet: VideoUNet | SuperNet, text_encoder: TextEncoder, config: TrainingConfig) -> None:
         super().__init__(unet, text_encoder)
         self.config = config
+        if config.freeze_backbone:
+            freeze_backbone(unet, unet.plan if isinstance(unet, VideoUNet) else unet.plan(unet.space.smallest()))
 
-    def velocity(
-        self, sample_BTCHW: torch.Tensor, timestep_B: torch.Tensor, context_BLD: torch.Tensor, step: int
-    ) -> torch.Tensor:
-        """The network's prediction at this step."""
-        return self.unet(sample_BTCHW, timestep_B, context_BLD)  # type: ignore[no-any-return]
+    def noisy(self, latent_BTCHW: torch.Tensor) -> NoisyBatch:
+        """Clips at random noise levels."""
+        config = self.config
+        return add_noise(latent_BTCHW, mean=config.timestep_mean, std=config.timestep_std, shift=config.timestep_shift)
 
     def loss(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int) -> torch.Tensor:
         """See `JointTask.loss`."""
-        config = self.config
-        noisy = add_noise(latent_BTCHW, mean=config.timestep_mean, std=config.timestep_std, shift=config.timestep_shift)
+        noisy = self.noisy(latent_BTCHW)
         context_BLD = self.text_encoder(tokens_BL)
-        return flow_loss(self.velocity(noisy.sample_BTCHW, noisy.timestep_B, context_BLD, step), noisy)
+        return flow_loss(self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD), noisy)
 
 
 class SuperNetTask(FlowTask):
-    """Single-path training of a supernet: every step trains one uniformly drawn architecture.
+    """Flow matching of a supernet, where every step trains the architectures that a strategy chooses.
 
-    Uniform sampling is Single Path One-Shot (Guo et al. 2020, arXiv 1904.00420). It is uniform over what layers
-    compute: a layer that a slot offers in several forms is not drawn more often than another.
+    Where these are several, the first learns from the data and the others from what the first predicts: in-place
+    distillation (Yu et al., "BigNAS", 2020, arXiv 2003.11142). All see the same clips and noise.
+
+    Args:
+        unet: The supernet.
+        text_encoder: Trained along when it is trainable.
+        config: Strategy, skipping of layers, and the distribution of noise levels.
     """
 
     unet: SuperNet
+    config: SuperNetConfig
 
-    def architecture(self, step: int) -> Architecture:
-        """The architecture of a step, the same on every process."""
-        rng = random.Random(derive_seed(self.config.seed, "architecture", step))
-        return self.unet.distinct_space.sample(rng)
+    def __init__(self, unet: SuperNet, text_encoder: TextEncoder, config: SuperNetConfig) -> None:
+        super().__init__(unet, text_encoder, config)
+        self.strategy = path_strategy(unet.distinct_space, config)
 
-    def velocity(
-        self, sample_BTCHW: torch.Tensor, timestep_B: torch.Tensor, context_BLD: torch.Tensor, step: int
-    ) -> torch.Tensor:
-        """See `FlowTask.velocity`."""
-        return self.unet(sample_BTCHW, timestep_B, context_BLD, self.architecture(step))  # type: ignore[no-any-return]
+    def loss(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int) -> torch.Tensor:
+        """Mean over the architectures of a step; see `JointTask.loss`."""
+        first, *others = self.strategy.paths(step)
+        noisy, context_BLD = self.noisy(latent_BTCHW), self.text_encoder(tokens_BL)
+        inputs = (noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
+        velocity_BTCHW = self.unet(*inputs, first, self.skipped(first, step))
+        losses = [flow_loss(velocity_BTCHW, noisy)]
+        for number, each in enumerate(others, start=1):
+            predicted_BTCHW = self.unet(*inputs, each, self.skipped(each, step, number))
+            losses.append(F.mse_loss(predicted_BTCHW.float(), velocity_BTCHW.detach().float()))
+        return torch.stack(losses).mean()
+
+    def skipped(self, architecture: Architecture, step: int, number: int = 0) -> frozenset[str]:
+        """Names of the temporal layers that an architecture does without in a step, equal on all processes.
+
+        Each is left out with `skip_probability`, as in the robust training of SnapFusion (Li et al. 2023,
+        arXiv 2306.00980, section 4.2).
+        """
+        if self.config.skip_probability == 0:
+            return frozenset()
+        rng = random.Random(derive_seed(self.config.seed, "skip", step, number))
+        temporal = (node.name for node in self.unet.plan(architecture).nodes if node.slot is not None)
+        return frozenset(name for name in temporal if rng.random() < self.config.skip_probability)

@@ -16,7 +16,7 @@ from nas.data import ClipShape, MovingShapes, write_mp4
 from nas.latency import Protocol, profile
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
-from nas.training import TrainingConfig, train_supernet
+from nas.training import SuperNetConfig, train_supernet
 from tests.tiny import TINY
 
 
@@ -62,7 +62,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     quick = Protocol(rounds=2, max_seconds=0, min_seconds=0)
     profile(space, get_runtime("torch", threads=1), root / "table.csv", protocol=quick)
     clips = MovingShapes(ClipShape(4, 16, 16, 8), clips=12)
-    train_supernet(space, clips, TrainingConfig(steps=2, batch_size=2, image_batch_size=0), root / "run")
+    train_supernet(space, clips, SuperNetConfig(steps=2, batch_size=2, image_batch_size=0), root / "run")
     return root
 
 

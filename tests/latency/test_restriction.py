@@ -19,7 +19,7 @@ from nas.data import ClipShape, MovingShapesConfig, open_data
 from nas.errors import ArchitectureError, TableError
 from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, space_blocks, usable_space
 from nas.space import NONE, Architecture, SearchSpace, same_function
-from nas.training import TrainingConfig, train_supernet
+from nas.training import SuperNetConfig, train_supernet
 from tests.latency.conftest import TINY
 
 
@@ -136,7 +136,7 @@ def test_a_search_says_what_it_leaves_out_and_keeps_to_the_rest(
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
     clips = open_data(MovingShapesConfig(kind="moving_shapes", clips=20), shape, base=".")
-    settings = TrainingConfig(steps=1, batch_size=2, image_batch_size=1)
+    settings = SuperNetConfig(steps=1, batch_size=2, image_batch_size=1)
     train_supernet(space, clips.train, settings, tmp_path / "supernet")
     key = the_key(table, "conv3d")
     less, full = blocked(table, [key]).save(tmp_path / "less.csv"), table.save(tmp_path / "full.csv")

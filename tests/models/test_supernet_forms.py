@@ -13,7 +13,7 @@ from nas.models import SuperNet, VideoModel, VideoUNet
 from nas.models.text import make_text_encoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
-from nas.training import TrainingConfig, inherit_model, train_supernet
+from nas.training import SuperNetConfig, inherit_model, train_supernet
 from nas.training.tasks import SuperNetTask
 from tests.space.spaces import FORMS, tiny, tiny_space
 
@@ -118,7 +118,7 @@ def test_a_trained_supernet_gives_out_models_in_any_form(space: SearchSpace, tmp
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
     clips = open_data(MovingShapesConfig(kind="moving_shapes", clips=20), shape, base=".")
-    train_supernet(space, clips.train, TrainingConfig(steps=2, batch_size=2, image_batch_size=1), tmp_path / "run")
+    train_supernet(space, clips.train, SuperNetConfig(steps=2, batch_size=2, image_batch_size=1), tmp_path / "run")
     trained, *others = in_forms(space)
     reference = inherit_model(space, tmp_path / "run", trained).generate(["a red circle"], seed=0)
     model = inherit_model(space, tmp_path / "run", others[-1])
@@ -130,8 +130,8 @@ def test_a_trained_supernet_gives_out_models_in_any_form(space: SearchSpace, tmp
 
 
 def test_training_draws_every_function_alike_however_many_forms_it_has(space: SearchSpace) -> None:
-    task = SuperNetTask(SuperNet(space), make_text_encoder(space), TrainingConfig(steps=1))
-    drawn = [task.architecture(step).choices for step in range(300)]
+    task = SuperNetTask(SuperNet(space), make_text_encoder(space), SuperNetConfig(steps=1))
+    drawn = [task.strategy.paths(step)[0].choices for step in range(300)]
     assert {choices[0] for choices in drawn} == {"none", "conv1d"}
     assert {choices[1:] for choices in drawn} == {("split", "as_conv3d")}
     assert 100 < sum(choices[0] == "none" for choices in drawn) < 200

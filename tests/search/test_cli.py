@@ -14,7 +14,7 @@ from nas.latency import LatencyPredictor, LatencyTable, Protocol, profile
 from nas.runtimes import get_runtime
 from nas.search import SearchConfig, hypervolume, load_study, run_search
 from nas.space import Architecture, SearchSpace
-from nas.training import TrainingConfig, supernet_quality, train_supernet
+from nas.training import SuperNetConfig, supernet_quality, train_supernet
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
 
@@ -52,7 +52,7 @@ def made(tmp_path_factory):
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
     clips = open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=".")
-    train_supernet(space, clips.train, TrainingConfig(steps=2, batch_size=2, image_batch_size=1), folder / "supernet")
+    train_supernet(space, clips.train, SuperNetConfig(steps=2, batch_size=2, image_batch_size=1), folder / "supernet")
     return folder, space, clips.validation
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from nas.data import ClipShape, MovingShapes
 from nas.space import SearchSpace
-from nas.training import TrainingConfig
+from nas.training import SuperNetConfig
 from tests.tiny import TINY
 
 
@@ -19,5 +19,5 @@ def clips() -> MovingShapes:
 
 
 @pytest.fixture
-def config() -> TrainingConfig:
-    return TrainingConfig(steps=6, batch_size=2, image_batch_size=2, warmup_steps=1, checkpoint_every=2, seed=3)
+def config() -> SuperNetConfig:
+    return SuperNetConfig(steps=6, batch_size=2, image_batch_size=2, warmup_steps=1, checkpoint_every=2, seed=3)

@@ -12,7 +12,7 @@ from nas.models.weights import weights_digest
 from nas.space import SearchSpace
 from nas.training import (
     FinetunedFlowLoss,
-    TrainingConfig,
+    SuperNetConfig,
     finetune_model,
     inherit_model,
     supernet_quality,
@@ -21,13 +21,13 @@ from nas.training import (
 
 
 @pytest.fixture
-def supernet(space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path) -> Path:
+def supernet(space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path) -> Path:
     train_supernet(space, clips, config, tmp_path / "supernet")
     return tmp_path / "supernet"
 
 
 def test_the_score_is_the_loss_of_the_network_trained_alone(
-    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, supernet: Path, tmp_path: Path
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, supernet: Path, tmp_path: Path
 ) -> None:
     metric = FinetunedFlowLoss(space, supernet, DataSplit(clips, clips), steps=5, seed=1, batches=2)
     one, other = space.architecture(["conv1d", "none"]), space.smallest()

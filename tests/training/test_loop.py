@@ -11,7 +11,7 @@ from nas.data import MovingShapes
 from nas.errors import CheckpointError, TrainingError
 from nas.models.weights import load_safetensors
 from nas.space import SearchSpace
-from nas.training import TrainingConfig, load_supernet, train_supernet
+from nas.training import SuperNetConfig, load_supernet, train_supernet
 from nas.training.loop import Trainer
 
 
@@ -36,7 +36,7 @@ def _stop_before(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_supernet(space, clips, config, tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -52,7 +52,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 
 
 def test_a_finished_run_is_not_trained_again(
-    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = train_supernet(space, clips, config, tmp_path)
     before = _weights(tmp_path)
@@ -65,20 +65,43 @@ def test_a_finished_run_is_not_trained_again(
 
 
 def test_only_the_newest_checkpoints_are_kept(
-    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
 ) -> None:
     train_supernet(space, clips, config, tmp_path)
     names = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000004", "step-00000006"]
 
 
-@pytest.mark.parametrize("change", ["learning_rate", "data", "space"])
+@pytest.mark.parametrize("strategy", ["fair", "sandwich"])
+def test_every_strategy_resumes_bit_for_bit(
+    space: SearchSpace,
+    clips: MovingShapes,
+    config: SuperNetConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+) -> None:
+    changes = {"strategy": strategy, "skip_probability": 0.3, "gradient_accumulation": 2, "mixed_precision": "bf16"}
+    config = config.model_copy(update=changes)
+    train_supernet(space, clips, config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        _stop_before(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            train_supernet(space, clips, config, tmp_path / "halves")
+    train_supernet(space, clips, config, tmp_path / "halves")
+    whole, halves = _weights(tmp_path / "whole"), _weights(tmp_path / "halves")
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+@pytest.mark.parametrize("change", ["learning_rate", "data", "space", "strategy"])
 def test_a_checkpoint_of_something_else_is_refused(
-    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path, change: str
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, change: str
 ) -> None:
     train_supernet(space, clips, config, tmp_path)
     if change == "learning_rate":
         config = config.model_copy(update={"learning_rate": 0.5})
+    elif change == "strategy":
+        config = config.model_copy(update={"strategy": "fair"})
     elif change == "data":
         clips = MovingShapes(clips.shape, clips=12, seed=1)
     else:
@@ -87,20 +110,55 @@ def test_a_checkpoint_of_something_else_is_refused(
         train_supernet(space, clips, config, tmp_path)
 
 
-def test_a_damaged_checkpoint_is_one_clear_line(
-    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+FILES = ("task.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_checkpoint_cut_in_half_is_noticed_and_the_one_before_it_used(
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, name: str, caplog
 ) -> None:
     train_supernet(space, clips, config, tmp_path)
-    file = tmp_path / "checkpoints" / "step-00000006" / "optimizer.safetensors"
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"optimizer\.safetensors: not a valid safetensors file"):
+    whole = _weights(tmp_path)
+    shutil.rmtree(tmp_path / "supernet")
+    file = tmp_path / "checkpoints" / "step-00000006" / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    train_supernet(space, clips, config, tmp_path)
+    assert f"step-00000006/{name}" in caplog.text
+    assert "going on from an earlier checkpoint" in caplog.text
+    assert all(torch.equal(whole[each], tensor) for each, tensor in _weights(tmp_path).items())
+    caplog.clear()
+    train_supernet(space, clips, config, tmp_path)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("name", FILES[:3])
+def test_a_checkpoint_with_a_flipped_bit_is_noticed(
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, name: str, caplog
+) -> None:
+    train_supernet(space, clips, config, tmp_path)
+    file = tmp_path / "checkpoints" / "step-00000006" / name
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    train_supernet(space, clips, config, tmp_path)
+    assert "its digest differs" in caplog.text
+
+
+def test_where_no_checkpoint_is_whole_it_is_one_clear_line(
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
+) -> None:
+    train_supernet(space, clips, config, tmp_path)
+    for folder in (tmp_path / "checkpoints").iterdir():
+        file = folder / "optimizer.safetensors"
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"step-00000006/optimizer\.safetensors: no whole checkpoint .*delete"):
         train_supernet(space, clips, config, tmp_path)
 
 
 def test_divergence_is_named_and_the_last_checkpoint_stays(
     space: SearchSpace, clips: MovingShapes, tmp_path: Path
 ) -> None:
-    config = TrainingConfig(
+    config = SuperNetConfig(
         steps=30, batch_size=2, image_batch_size=0, learning_rate=1e18, warmup_steps=0, checkpoint_every=1
     )
     with pytest.raises(TrainingError, match=r"loss is .* at step \d+; training diverged; lower learning_rate"):
@@ -110,7 +168,7 @@ def test_divergence_is_named_and_the_last_checkpoint_stays(
 
 
 def test_without_averaging_the_result_is_the_last_step(
-    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
 ) -> None:
     train_supernet(space, clips, config.model_copy(update={"ema_decay": 0.0}), tmp_path)
     raw = load_safetensors(tmp_path / "checkpoints" / "step-00000006" / "task.safetensors")
@@ -119,7 +177,7 @@ def test_without_averaging_the_result_is_the_last_step(
 
 
 def test_averaged_weights_differ_from_the_last_step(
-    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
 ) -> None:
     train_supernet(space, clips, config, tmp_path)
     raw = load_safetensors(tmp_path / "checkpoints" / "step-00000006" / "task.safetensors")
@@ -129,7 +187,7 @@ def test_averaged_weights_differ_from_the_last_step(
 def test_metrics_hold_each_logged_step_once_after_a_resume(
     space: SearchSpace, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = TrainingConfig(steps=25, batch_size=1, image_batch_size=1, checkpoint_every=5)
+    config = SuperNetConfig(steps=25, batch_size=1, image_batch_size=1, checkpoint_every=5)
     with monkeypatch.context() as patch:
         _stop_before(patch, 14)
         with pytest.raises(KeyboardInterrupt):
@@ -145,7 +203,7 @@ def test_metrics_hold_each_logged_step_once_after_a_resume(
 def test_a_time_budget_ends_the_run_and_anneals_the_rate(
     space: SearchSpace, clips: MovingShapes, tmp_path: Path
 ) -> None:
-    config = TrainingConfig(steps=100_000, max_minutes=0.03, batch_size=1, image_batch_size=0, warmup_steps=0)
+    config = SuperNetConfig(steps=100_000, max_minutes=0.03, batch_size=1, image_batch_size=0, warmup_steps=0)
     result = train_supernet(space, clips, config, tmp_path)
     assert 0 < result.steps < 100_000
     assert 1.8 <= result.elapsed_s < 10
@@ -155,14 +213,14 @@ def test_a_time_budget_ends_the_run_and_anneals_the_rate(
 
 
 def test_training_lowers_the_loss(space: SearchSpace, clips: MovingShapes, tmp_path: Path) -> None:
-    config = TrainingConfig(steps=80, batch_size=8, image_batch_size=0, learning_rate=3e-3, warmup_steps=5)
+    config = SuperNetConfig(steps=80, batch_size=8, image_batch_size=0, learning_rate=3e-3, warmup_steps=5)
     train_supernet(space, clips, config, tmp_path)
     losses = [float(row["loss"]) for row in _rows(tmp_path)]
     assert sum(losses[-3:]) / 3 < 0.6 * losses[0]
 
 
 def test_a_supernet_of_another_space_is_refused(
-    space: SearchSpace, clips: MovingShapes, config: TrainingConfig, tmp_path: Path
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
 ) -> None:
     train_supernet(space, clips, config, tmp_path)
     load_supernet(space, tmp_path)

@@ -5,7 +5,7 @@ import torch
 from nas.data import MovingShapes
 from nas.models import Generation, SuperNet, VideoModel, make_codec, make_text_encoder
 from nas.space import SearchSpace
-from nas.training import DistillationConfig, FlowTask, SuperNetTask, TrainingConfig
+from nas.training import DistillationConfig, FlowTask, SuperNetConfig, SuperNetTask, TrainingConfig
 from nas.training.batches import Batch, BatchSource
 from nas.training.distillation import DistillationTask
 
@@ -65,9 +65,9 @@ def test_processes_share_each_step_without_overlap(space: SearchSpace, clips: Mo
 
 def test_a_supernet_step_touches_only_the_sampled_path(space: SearchSpace, clips: MovingShapes) -> None:
     supernet = SuperNet(space)
-    task = SuperNetTask(supernet, make_text_encoder(space), TrainingConfig(seed=5))
+    task = SuperNetTask(supernet, make_text_encoder(space), SuperNetConfig(seed=5))
     task(_batch(space, clips), 7)["loss"].backward()
-    plan = supernet.plan(task.architecture(7))
+    plan = supernet.plan(task.strategy.paths(7)[0])
     used = {node.name for node in plan.nodes}
     for name, parameter in supernet.named_parameters():
         on_path = any(name.startswith(node + ".") for node in used)
@@ -75,8 +75,8 @@ def test_a_supernet_step_touches_only_the_sampled_path(space: SearchSpace, clips
 
 
 def test_every_architecture_is_drawn(space: SearchSpace) -> None:
-    task = SuperNetTask(SuperNet(space), make_text_encoder(space), TrainingConfig(seed=5))
-    drawn = [task.architecture(step) for step in range(300)]
+    task = SuperNetTask(SuperNet(space), make_text_encoder(space), SuperNetConfig(seed=5))
+    drawn = [task.strategy.paths(step)[0] for step in range(300)]
     counts = {architecture: drawn.count(architecture) for architecture in space.enumerate()}
     assert len(counts) == 6
     assert min(counts.values()) > 25
