@@ -204,6 +204,41 @@ def test_search_efficiency_names_what_is_wrong_with_a_file(tmp_path: Path) -> No
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_ranking_compares_supernets_and_proxies_with_separate_trainings(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "ranking.py"),
+        "--space",
+        str(tmp_path / "tiny.yaml"),
+        "--json",
+    ]
+    command += ["--architectures", "3", "--steps", "4", "--supernet-factor", "1", "--seeds", "1", "--workers", "1"]
+    command += ["--strategies", "fair,sandwich", "--out", str(tmp_path / "out")]
+    reports = []
+    for _ in range(2):  # the second time from what the first has left
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        reports.append(json.loads(done.stdout))
+    assert reports[0] == reports[1]
+    rows = reports[0]["agreement"]
+    assert list(rows) == ["trained alone, another seed", "fair", "sandwich", "parameters", "MACs", "synflow"]
+    assert all(-1 <= row["kendall_tau"] <= 1 for row in rows.values())
+    assert len(list(tmp_path.glob("out/*/metrics.csv"))) == 2 + 2 * 3
+    assert reports[0]["loss_alone"]["least"] < reports[0]["loss_alone"]["most"]
+
+
+@pytest.mark.slow
+def test_supernet_cost_compares_steps(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    command = [sys.executable, str(ROOT / "benchmarks" / "supernet_cost.py"), "--space", str(tmp_path / "tiny.yaml")]
+    done = subprocess.run([*command, "--rounds", "3", "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    costs = json.loads(done.stdout)["cost_of_a_step"]
+    assert costs["sandwich"]["median"] > 1.5 * costs["uniform"]["median"]
+
+
 def test_paths_through_a_cell_do_not_see_what_leads_nowhere(tmp_path: Path) -> None:
     from benchmarks.nasbench201 import PathFeatures, load_problem
 

@@ -1,0 +1,110 @@
+"""The trainings that `ranking.py` compares: each in a folder of its own, and done once however often it is asked."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from nas.data import ClipShape, DataSplit, MovingShapesConfig, open_data
+from nas.files import fingerprint, read_json, write_json
+from nas.models import SuperNet, VideoModel, make_codec, make_text_encoder
+from nas.progress import progress_bar
+from nas.quality import HeldOutFlowLoss
+from nas.space import NONE, Architecture, SearchSpace
+from nas.training import SuperNetConfig, TrainingConfig, supernet_quality, train_model, train_supernet
+
+HELD_OUT_SEED = 0
+BATCHES = 32
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, and what is scored after it.
+
+    Args:
+        name: Of its folder.
+        space: File of the search space.
+        config: Of the training; a `SuperNetConfig` for a supernet.
+        architectures: What is scored: with the weights of the supernet, or the one that was trained alone.
+    """
+
+    name: str
+    space: Path
+    config: TrainingConfig
+    architectures: tuple[Architecture, ...]
+
+    def run(self, out: Path) -> dict[str, float]:
+        """Train and score, or read what an earlier run has left; losses by architecture."""
+        space = SearchSpace.load(self.space)
+        ids = [architecture.id for architecture in self.architectures]
+        identity = fingerprint([space.fingerprint, self.config.model_dump(), ids, BATCHES])
+        file = out / self.name / "losses.json"
+        if file.is_file() and (saved := read_json(file))["identity"] == identity:
+            return dict(saved["losses"])
+        torch.set_num_threads(1)
+        losses = self._train(space, out / self.name)
+        write_json(file, {"identity": identity, "losses": losses})
+        return losses
+
+    def _train(self, space: SearchSpace, folder: Path) -> dict[str, float]:
+        clips = clips_of(space)
+        if isinstance(self.config, SuperNetConfig):
+            train_supernet(space, clips.train, self.config, folder)
+            quality = supernet_quality(space, folder, clips.validation, seed=HELD_OUT_SEED, batches=BATCHES)
+            return {each.id: quality.score(each) for each in self.architectures}
+        (alone,) = self.architectures
+        train_model(space, alone, clips.train, self.config, folder)
+        model = VideoModel.load(folder / "model")
+        return {alone.id: _held_out(space, clips, self.config).loss_of(model.unet, model.text_encoder)}
+
+
+def clips_of(space: SearchSpace) -> DataSplit:
+    """Moving shapes in the shape of a space."""
+    video = space.file.video
+    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    return open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=Path())
+
+
+def _held_out(space: SearchSpace, clips: DataSplit, config: TrainingConfig) -> HeldOutFlowLoss:
+    """The metric of `supernet_quality`, of which a network with weights of its own needs clips and noise alone."""
+    levels = {"mean": config.timestep_mean, "std": config.timestep_std, "shift": config.timestep_shift}
+    parts = SuperNet(space), make_text_encoder(space), make_codec(space), clips.validation
+    return HeldOutFlowLoss(*parts, seed=HELD_OUT_SEED, batches=BATCHES, **levels)
+
+
+def run_all(jobs: list[Job], out: Path, workers: int) -> dict[str, dict[str, float]]:
+    """Losses by architecture, by name of the job."""
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        progress_bar("training", len(jobs), 0) as advance,
+    ):
+        running = {pool.submit(job.run, out): job.name for job in jobs}
+        found = {}
+        for done in as_completed(running):
+            found[running[done]] = done.result()
+            advance(running[done])
+    return found
+
+
+def spread(space: SearchSpace, count: int, seed: int) -> tuple[Architecture, ...]:
+    """Distinct architectures with few, some and many temporal layers, each number of layers equally often.
+
+    Uniform draws of a space of many slots nearly all have about the same number of layers. A search looks at all
+    of its front, from the cheapest to the dearest.
+    """
+    rng = random.Random(seed)
+    drawn = dict.fromkeys([space.smallest()])
+    while len(drawn) < count:
+        layers = len(drawn) % (len(space.slots) + 1)
+        filled = set(rng.sample(range(len(space.slots)), layers))
+        choices = [
+            rng.choice([name for name in slot.candidates if name != NONE]) if place in filled else NONE
+            for place, slot in enumerate(space.slots)
+        ]
+        drawn[space.architecture(choices)] = None
+    return tuple(drawn)
