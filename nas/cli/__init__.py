@@ -11,6 +11,7 @@ import sys
 import typer
 
 from nas.cli import (
+    compare,
     data,
     devices,
     distill,
@@ -50,6 +51,7 @@ app.command("plot")(plot.plot)
 app.command("pick")(pick.pick)
 app.command("distill")(distill.distill)
 app.command("generate")(generate.generate)
+app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("run")(run.run)
 

@@ -20,17 +20,21 @@ def generate(
     ] = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Write one clip as MP4 and GIF."""
+    """Write one clip as MP4 and GIF, and say how long it took."""
     from nas.data import write_gif, write_mp4
-    from nas.data.pixels import to_bytes
     from nas.errors import ConfigError
     from nas.models import VideoModel
+    from nas.report.comparison import Sampling, sample_all
 
     if out.suffix not in {".mp4", ".gif"}:
         raise ConfigError(f"cannot write {out.suffix or 'a file without suffix'}", where=out, hint="use .mp4 or .gif")
     loaded = VideoModel.load(model)
-    clip = to_bytes(loaded.generate([prompt], seed=seed, steps=steps, guidance_scale=guidance_scale))[0]
+    meant = loaded.generation
+    scale = meant.guidance_scale if guidance_scale is None else guidance_scale
+    (made,) = sample_all([Sampling("", loaded, steps or meant.steps, scale)], [prompt], seed=seed)
+    (clip,) = made.clips_TCHW
     fps = loaded.space.file.video.fps
     write_mp4(clip, out.with_suffix(".mp4"), fps)
     write_gif(clip, out.with_suffix(".gif"), fps)
     typer.echo(f"{out.with_suffix('.mp4')}\n{out.with_suffix('.gif')}")
+    typer.echo(f"{made.seconds_per_clip:.3g} s for the clip, {made.sampling.calls} calls of the denoising network")

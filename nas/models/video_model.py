@@ -5,7 +5,7 @@ Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -109,6 +109,7 @@ class VideoModel:
         steps: int | None = None,
         guidance_scale: float | None = None,
         first: int = 0,
+        on_step: Callable[[], object] | None = None,
     ) -> torch.Tensor:
         """Make one clip per prompt.
 
@@ -118,6 +119,7 @@ class VideoModel:
             steps: Denoising steps; the model's own when left out.
             guidance_scale: Classifier-free guidance; the model's own when left out.
             first: Number of the first clip, to continue a series in batches.
+            on_step: Called after each denoising step.
 
         Returns:
             Pixels (B, T, 3, H, W) in [-1, 1].
@@ -131,6 +133,8 @@ class VideoModel:
             velocity = guided_velocity(self.unet, sample_BTCHW, timestep, context_BLD, empty_BLD, scale)
             # diffusers' annotations ask for legacy tensor types
             sample_BTCHW = scheduler.step(velocity, timestep, sample_BTCHW, return_dict=False)[0]  # type: ignore[arg-type]
+            if on_step is not None:
+                on_step()
         return make_codec(self.space).decode(sample_BTCHW)
 
     def noise(self, clips: int, seed: int, first: int = 0) -> torch.Tensor:

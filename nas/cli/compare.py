@@ -1,0 +1,43 @@
+"""`nas compare`: a distilled model beside its teacher, on the same prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
+
+
+def compare(
+    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="Model folder made by `nas distill`.")],
+    teacher: Annotated[Path, typer.Option(help="Model folder that it was distilled from.")],
+    prompt: Annotated[list[str], typer.Option(help="What a clip should show; give it again for more rows.")],
+    out: Annotated[Path, typer.Option(help="Contact sheet to write: .png, .svg or .pdf.")],
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw what the teacher, the teacher in as few steps, and the student make of the same prompts and noise."""
+    from nas.models import VideoModel
+    from nas.report.comparison import plot_contact_sheet, sample_all, student_and_teacher
+    from nas.report.style import check_format
+
+    check_format(out)
+    samplings = student_and_teacher(VideoModel.load(student), VideoModel.load(teacher))
+    sampled = sample_all(samplings, prompt, seed=seed)
+    plot_contact_sheet(sampled, prompt, out)
+    rows = [
+        {
+            "sampled": each.sampling.label,
+            "steps": each.sampling.steps,
+            "guidance": each.sampling.guidance_scale,
+            "calls": each.sampling.calls,
+            "seconds per clip": round(each.seconds_per_clip, 4),
+        }
+        for each in sampled
+    ]
+    if as_json:
+        emit_json({"sheet": str(out), "rows": rows})
+    else:
+        emit_table(str(out), rows)

@@ -1,0 +1,142 @@
+"""Ways to sample, side by side: the same prompts and noise, a strip of frames and the time for each clip.
+
+Shape suffixes: T frames, C channels (RGB), H height, W width.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch.nn import functional
+
+from nas.data.pixels import to_bytes
+from nas.errors import ConfigError
+from nas.models import VideoModel
+from nas.progress import progress_bar
+from nas.report.style import INK, MUTED, new_figure, save_figure
+
+FRAMES = 4
+"""Frames of a clip that a sheet shows, spread evenly."""
+
+CELL_WIDTH_IN, PROMPT_HEIGHT_IN, TITLE_HEIGHT_IN = 3.6, 0.3, 0.6
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A model, and how it is sampled.
+
+    Args:
+        label: What a reader calls it.
+        model: The model.
+        steps: Denoising steps.
+        guidance_scale: Classifier-free guidance; 1 is none.
+    """
+
+    label: str
+    model: VideoModel
+    steps: int
+    guidance_scale: float
+
+    @property
+    def calls(self) -> int:
+        """Calls of the denoising network for a clip; guidance takes two a step, made together as a batch of two."""
+        return self.steps * (1 if self.guidance_scale == 1 else 2)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a sampling made.
+
+    Args:
+        sampling: How.
+        clips_TCHW: One clip per prompt, uint8.
+        seconds_per_clip: Wall time of a clip alone, from the prompt to pixels: text encoder, calls and decoder.
+    """
+
+    sampling: Sampling
+    clips_TCHW: tuple[torch.Tensor, ...]
+    seconds_per_clip: float
+
+
+def student_and_teacher(student: VideoModel, teacher: VideoModel) -> tuple[Sampling, Sampling, Sampling]:
+    """What a distillation is judged by: the teacher as it is meant, the teacher in as few calls, and the student.
+
+    Raises:
+        ConfigError: The models make clips of different shapes, so equal noise would not be the same start.
+    """
+    if student.space.latent_shape != teacher.space.latent_shape:
+        shapes = [" x ".join(map(str, model.space.latent_shape)) for model in (teacher, student)]
+        raise ConfigError(f"the teacher's latent clips are {shapes[0]}, the student's {shapes[1]}",
+                          hint="compare a student with the model it was distilled from")  # fmt: skip
+    meant, short = teacher.generation, student.generation
+    return (
+        Sampling("teacher", teacher, meant.steps, meant.guidance_scale),
+        Sampling(f"teacher, {_counted(short.steps, 'step')}, no guidance", teacher, short.steps, 1.0),
+        Sampling("student", student, short.steps, short.guidance_scale),
+    )
+
+
+def sample_all(samplings: Sequence[Sampling], prompts: Sequence[str], *, seed: int = 0) -> tuple[Sampled, ...]:
+    """Make every prompt's clip in every way, one at a time, prompt `i` from the same noise in all."""
+    with progress_bar("generating", sum(each.steps for each in samplings) * len(prompts)) as advance:
+        return tuple(_sample(each, prompts, seed, lambda: advance("")) for each in samplings)
+
+
+def _sample(sampling: Sampling, prompts: Sequence[str], seed: int, on_step: Callable[[], object]) -> Sampled:
+    make = partial(
+        sampling.model.generate,
+        steps=sampling.steps,
+        guidance_scale=sampling.guidance_scale,
+        seed=seed,
+        on_step=on_step,
+    )
+    began = time.perf_counter()
+    clips = [make([prompt], first=number) for number, prompt in enumerate(prompts)]
+    seconds = (time.perf_counter() - began) / len(prompts)
+    return Sampled(sampling, tuple(to_bytes(clip)[0] for clip in clips), seconds)
+
+
+def plot_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str], path: str | Path) -> Path:
+    """Draw a row for each prompt and a column for each way to sample; raises as `save_figure`."""
+    return save_figure(draw_contact_sheet(sampled, prompts), path)
+
+
+def draw_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str]) -> Figure:
+    """The figure of `plot_contact_sheet`."""
+    video_TCHW = sampled[0].clips_TCHW[0]
+    shown = min(FRAMES, len(video_TCHW))
+    strip_height_in = CELL_WIDTH_IN * video_TCHW.shape[2] / (shown * video_TCHW.shape[3])
+    height_in = TITLE_HEIGHT_IN + len(prompts) * (strip_height_in + PROMPT_HEIGHT_IN)
+    figure = new_figure(CELL_WIDTH_IN * len(sampled), height_in)
+    grid = figure.subplots(len(prompts), len(sampled), squeeze=False)
+    for column, each in enumerate(sampled):
+        for row, prompt in enumerate(prompts):
+            _draw_strip(grid[row][column], each.clips_TCHW[row])
+            if column == 0:
+                grid[row][column].set_title(prompt, loc="left", fontsize=8, color=MUTED)
+        calls = f"{_counted(each.sampling.calls, 'call')}, {each.seconds_per_clip:.3g} s per clip"
+        grid[0][column].annotate(
+            f"{each.sampling.label}\n{calls}", (0, 1), (0, 16), xycoords="axes fraction", textcoords="offset points",
+            fontsize=9, fontweight="bold", color=INK, va="bottom",
+        )  # fmt: skip
+    return figure
+
+
+def _draw_strip(axes: Axes, video_TCHW: torch.Tensor) -> None:
+    places = torch.linspace(0, len(video_TCHW) - 1, min(FRAMES, len(video_TCHW))).round().long()
+    gap = max(video_TCHW.shape[3] // 32, 1)
+    gapped_TCHW = functional.pad(video_TCHW[places], (0, gap), value=255)
+    strip_HWC = torch.cat(list(gapped_TCHW), dim=2)[..., :-gap].permute(1, 2, 0)
+    axes.imshow(strip_HWC.numpy(), interpolation="nearest")
+    axes.set_axis_off()
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
