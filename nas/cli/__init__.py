@@ -11,6 +11,7 @@ import sys
 import typer
 
 from nas.cli import (
+    classifier,
     compare,
     data,
     devices,
@@ -24,6 +25,7 @@ from nas.cli import (
     profile,
     rescore,
     run,
+    score,
     search,
     space,
     train,
@@ -52,6 +54,8 @@ app.command("pick")(pick.pick)
 app.command("distill")(distill.distill)
 app.command("generate")(generate.generate)
 app.command("compare")(compare.compare)
+app.command("classifier")(classifier.classifier)
+app.command("score")(score.score)
 app.command("export")(export.export)
 app.command("run")(run.run)
 

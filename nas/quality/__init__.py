@@ -1,6 +1,7 @@
 """Quality metrics behind one protocol."""
 
 from nas.quality.base import QualityMetric
+from nas.quality.classifier import ReadAccuracy, ShapeClassifier
 from nas.quality.flow_loss import HeldOutFlowLoss
 from nas.quality.frechet import FeatureExtractor, FrechetVideoDistance, frechet_distance
 from nas.quality.function import FunctionQuality, load_function, takes_network
@@ -15,8 +16,10 @@ __all__ = [
     "HeldOutFlowLoss",
     "PromptAccuracy",
     "QualityMetric",
+    "ReadAccuracy",
     "Reading",
     "SampleMetric",
+    "ShapeClassifier",
     "TemporalFlicker",
     "estimate",
     "frechet_distance",

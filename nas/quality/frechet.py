@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.errors import DataError
+from nas.errors import DataError, NasError
 from nas.quality.samples import SampleMetric
 
 Floats = NDArray[np.float64]
@@ -64,15 +64,27 @@ class FrechetVideoDistance(SampleMetric):
 
     @torch.no_grad()
     def describe(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> Floats:
-        """The features; raises `DataError` where the extractor gives something else than finite numbers per clip."""
-        parts = [torch.as_tensor(self.extract(part)) for part in torch.split(video_BTCHW, BATCH)]
-        feature_BK = torch.cat(parts).double().cpu().numpy()
+        """The features.
+
+        Raises:
+            DataError: The extractor fails, or gives something else than a row of finite numbers per clip.
+        """
+        parts = [self._features(part) for part in torch.split(video_BTCHW, BATCH)]
+        return np.asarray(torch.cat(parts).double().cpu().numpy(), dtype=np.float64)
+
+    def _features(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
+        try:
+            feature_BK = torch.as_tensor(self.extract(video_BTCHW))
+        except NasError:
+            raise
+        except Exception as error:  # a function of the user's may fail in any way
+            raise DataError(f"{self.name}: {type(error).__name__}: {error}") from error
         if feature_BK.ndim != 2 or len(feature_BK) != len(video_BTCHW):
-            raise DataError(f"{self.name}: features of shape {feature_BK.shape} for {len(video_BTCHW)} clips",
+            raise DataError(f"{self.name}: features of shape {tuple(feature_BK.shape)} for {len(video_BTCHW)} clips",
                             hint="return one row of features per clip")  # fmt: skip
-        if not np.isfinite(feature_BK).all():
+        if not torch.isfinite(feature_BK).all():
             raise DataError(f"{self.name}: features that are not finite")
-        return np.asarray(feature_BK, dtype=np.float64)
+        return feature_BK
 
     def value(self, generated_BK: Floats, real_BK: Floats) -> float:
         """See `SampleMetric.value`."""

@@ -1,5 +1,6 @@
 """Training: the flow-matching objective, one loop for all trainers, supernets, single models, distillation."""
 
+from nas.training.classifier import train_classifier
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.distillation import DistillationConfig, distill
 from nas.training.finetuned_loss import FinetunedFlowLoss, held_out_quality
@@ -31,6 +32,7 @@ __all__ = [
     "inherit_model",
     "load_supernet",
     "supernet_quality",
+    "train_classifier",
     "train_model",
     "train_supernet",
 ]

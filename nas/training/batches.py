@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
 
 import torch
 
@@ -14,6 +15,17 @@ from nas.data import ClipDataset, batch_indices
 from nas.data.pixels import to_pixels
 from nas.files import derive_seed
 from nas.models import Codec, TextEncoder
+
+
+class Movable(Protocol):
+    """What a training step can be given: anything that moves to a device."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        ...
+
+
+BatchT = TypeVar("BatchT", bound=Movable)
 
 
 @dataclass(frozen=True)

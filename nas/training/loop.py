@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
 import torch
 from accelerate import Accelerator
@@ -18,7 +19,7 @@ from diffusers.training_utils import EMAModel
 from nas.errors import TrainingError
 from nas.files import derive_seed
 from nas.progress import Advance, progress_bar
-from nas.training.batches import Batch
+from nas.training.batches import BatchT
 from nas.training.checkpoint import Progress, restore_checkpoint, save_checkpoint
 from nas.training.config import LoopConfig
 from nas.training.metrics import MetricsLog
@@ -55,7 +56,7 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     )
 
 
-class Trainer:
+class Trainer(Generic[BatchT]):
     """Trains a task and leaves its averaged weights in it.
 
     Args:
@@ -70,8 +71,8 @@ class Trainer:
 
     def __init__(
         self,
-        task: TrainingTask,
-        batches: Callable[[int], Batch],
+        task: TrainingTask[BatchT],
+        batches: Callable[[int], BatchT],
         config: LoopConfig,
         folder: Path,
         *,

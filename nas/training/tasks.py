@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Generic
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from nas.models import SuperNet, TextEncoder, VideoUNet
 from nas.models.flow import NoisyBatch, flow_loss
 from nas.models.network import freeze_backbone
 from nas.space import Architecture
-from nas.training.batches import Batch
+from nas.training.batches import Batch, BatchT
 from nas.training.config import SuperNetConfig, TrainingConfig
 from nas.training.objective import add_noise
 from nas.training.paths import path_strategy
@@ -27,7 +28,7 @@ from nas.training.paths import path_strategy
 Losses = dict[str, torch.Tensor]
 
 
-class TrainingTask(nn.Module, ABC):
+class TrainingTask(nn.Module, ABC, Generic[BatchT]):
     """One thing that can be trained.
 
     The contract: `forward(batch, step)` returns scalars, of which `loss` is minimised; everything random in it
@@ -36,7 +37,7 @@ class TrainingTask(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, batch: Batch, step: int) -> Losses:
+    def forward(self, batch: BatchT, step: int) -> Losses:
         """Losses of one step on one batch."""
 
     def trained_parameters(self) -> Iterator[nn.Parameter]:
@@ -44,7 +45,7 @@ class TrainingTask(nn.Module, ABC):
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
 
-class JointTask(TrainingTask):
+class JointTask(TrainingTask[Batch]):
     """A task that treats clips and single frames alike and weighs them by their number.
 
     Args:

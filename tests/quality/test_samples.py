@@ -90,6 +90,7 @@ def test_noise_in_the_clips_is_further_from_the_real_ones() -> None:
     [
         (lambda video: torch.zeros(3), "features of shape"),
         (lambda video: torch.full((len(video), 2), torch.nan), "not finite"),
+        (lambda video: video.reshape(7, 7), "RuntimeError"),
     ],
 )
 def test_an_extractor_that_gives_something_else_is_named(extract, words: str) -> None:

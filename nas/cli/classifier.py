@@ -1,0 +1,32 @@
+"""`nas classifier`: make the classifier that `nas score` reads clips with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json, emit_table
+
+
+def classifier(
+    space: SpaceArgument,
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run goes on from there.")],
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 600,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a classifier of moving_shapes clips in the shape of SPACE."""
+    from nas.data import ClipShape
+    from nas.space import SearchSpace
+    from nas.training import train_classifier
+
+    video = SearchSpace.load(space).file.video
+    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    record = train_classifier(shape, out, steps=steps, seed=seed)
+    if as_json:
+        emit_json({"made": str(out / "classifier"), "accuracy": record.accuracy})
+    else:
+        rows = [{"attribute": name, "read right": f"{share:.1%}"} for name, share in record.accuracy.items()]
+        emit_table(f"{out / 'classifier'}, on clips held out", rows)

@@ -1,0 +1,67 @@
+"""`nas score`: judge a model by the clips it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
+
+if TYPE_CHECKING:
+    from nas.quality import SampleMetric
+
+
+def score(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
+    classifier: Annotated[Path, typer.Option(help="Classifier made by `nas classifier` for clips of this shape.")],
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Frechet distance over features of yours: of clips B x T x 3 x H x W, uint8, a row each.",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=2, help="Prompts of moving_shapes, balanced over what they say.")] = 144,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's own when left out.")] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(min=1, help="Classifier-free guidance; the model's own when left out.")
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Print Frechet distance, prompt accuracy and flicker of MODEL's clips, beside those of real clips."""
+    from nas.data import prompts
+    from nas.models import VideoModel
+    from nas.quality.scoring import score_samples
+
+    metrics, asked = _metrics(classifier, features), prompts(count, seed=seed)
+    scores = score_samples(
+        VideoModel.load(model), metrics, asked, seed=seed, steps=steps, guidance_scale=guidance_scale
+    )
+    if as_json:
+        emit_json([{"metric": each.metric.name, "direction": each.metric.direction,
+                    "generated": vars(each.generated), "real": vars(each.real)} for each in scores])  # fmt: skip
+        return
+    rows = [
+        {
+            "metric": each.metric.name,
+            "generated": f"{each.generated.value:.4g}",
+            "95% interval": f"{each.generated.low:.4g} to {each.generated.high:.4g}",
+            "real": f"{each.real.value:.4g}",
+            "better is": "lower" if each.metric.direction == "minimize" else "higher",
+        }
+        for each in scores
+    ]
+    emit_table(f"{model}, {count} prompts", rows)
+
+
+def _metrics(classifier: Path, features: str | None) -> list[SampleMetric]:
+    from nas.quality import FrechetVideoDistance, ReadAccuracy, ShapeClassifier, TemporalFlicker, load_function
+    from nas.quality.classifier import ATTRIBUTES
+
+    reader = ShapeClassifier.load(classifier)
+    extract = reader.extract if features is None else load_function(features, where="--features")
+    distance = FrechetVideoDistance(extract, "Frechet video distance" + ("" if features is None else f", {features}"))
+    return [distance, ReadAccuracy(reader), *(ReadAccuracy(reader, name) for name in ATTRIBUTES), TemporalFlicker()]

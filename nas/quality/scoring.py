@@ -1,0 +1,95 @@
+"""A model's clips judged by several metrics, beside real clips of the same prompts.
+
+Shape suffixes: B clips, T frames, C channels (RGB), H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nas.data import ClipShape, parse_caption
+from nas.data.moving_shapes import render
+from nas.data.pixels import to_bytes
+from nas.files import derive_seed
+from nas.models import VideoModel
+from nas.models.video_model import batches
+from nas.progress import progress_bar
+from nas.quality.samples import Estimate, SampleMetric, estimate
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a metric says.
+
+    Args:
+        metric: The metric.
+        generated: Of the model's clips.
+        real: Of other real clips of the same prompts: what a perfect model would have.
+    """
+
+    metric: SampleMetric
+    generated: Estimate
+    real: Estimate
+
+
+def score_samples(
+    model: VideoModel,
+    metrics: Sequence[SampleMetric],
+    prompts: Sequence[str],
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+) -> tuple[Score, ...]:
+    """Generate a clip for each moving-shapes prompt, and compare.
+
+    Args:
+        model: What is judged.
+        metrics: What it is judged by.
+        prompts: Sentences of the moving-shapes grammar.
+        seed: Of noise, real clips and bootstrap; with an equal one, models are compared on the same.
+        steps: Denoising steps; the model's own when left out.
+        guidance_scale: Classifier-free guidance; the model's own when left out.
+
+    Raises:
+        DataError: A prompt is no moving-shapes sentence.
+    """
+    video = model.space.file.video
+    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    real, other = (real_clips(prompts, shape, derive_seed(seed, name)) for name in ("real", "other"))
+    made = generated_clips(model, prompts, seed=seed, steps=steps, guidance_scale=guidance_scale)
+    return tuple(
+        Score(each, estimate(each, made, real, prompts, seed=seed), estimate(each, other, real, prompts, seed=seed))
+        for each in metrics
+    )
+
+
+def real_clips(prompts: Sequence[str], shape: ClipShape, seed: int) -> torch.Tensor:
+    """A clip (B, T, C, H, W), uint8, drawn for each moving-shapes sentence."""
+    scenes = [parse_caption(prompt) for prompt in prompts]
+    return torch.stack([render(each, shape, np.random.default_rng([seed, i])) for i, each in enumerate(scenes)])
+
+
+def generated_clips(
+    model: VideoModel,
+    prompts: Sequence[str],
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+) -> torch.Tensor:
+    """A model's clip (B, T, C, H, W), uint8, for each prompt."""
+    parts = []
+    with progress_bar("generating", len(prompts)) as advance:
+        for numbers in batches(len(prompts), BATCH):
+            asked = [prompts[number] for number in numbers]
+            made = model.generate(asked, seed=seed, steps=steps, guidance_scale=guidance_scale, first=numbers.start)
+            parts.append(to_bytes(made).cpu())
+            advance.reach(numbers.stop, "")
+    return torch.cat(parts)

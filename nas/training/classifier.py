@@ -1,0 +1,114 @@
+"""Training of the classifier that metrics of moving-shapes clips read with.
+
+Shape suffixes as in `nas.quality.classifier`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from nas.data import ClipDataset, ClipShape, MovingShapes, batch_indices
+from nas.data.pixels import to_pixels
+from nas.files import derive_seed, fingerprint
+from nas.quality.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels
+from nas.training.config import LoopConfig
+from nas.training.loop import Trainer, make_accelerator
+from nas.training.processes import processes
+from nas.training.tasks import Losses, TrainingTask
+
+TRAINING_CLIPS, HELD_OUT_CLIPS = 20_000, 600
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Clips with what they show.
+
+    Args:
+        video_BTCHW: Pixels in [-1, 1].
+        label_BA: Places in `ATTRIBUTES`.
+    """
+
+    video_BTCHW: torch.Tensor
+    label_BA: torch.Tensor
+
+    def to(self, device: torch.device) -> LabelledBatch:
+        """The batch on another device."""
+        return LabelledBatch(self.video_BTCHW.to(device), self.label_BA.to(device))
+
+
+class ClassifierTask(TrainingTask[LabelledBatch]):
+    """Cross-entropy of every attribute.
+
+    Args:
+        classifier: What is trained.
+    """
+
+    def __init__(self, classifier: ShapeClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, batch: LabelledBatch, step: int) -> Losses:
+        """See `TrainingTask.forward`; noise on the pixels keeps it from reading clips by their last bits."""
+        noisy_BTCHW = batch.video_BTCHW + 0.1 * torch.randn_like(batch.video_BTCHW)
+        logits = self.classifier(noisy_BTCHW)
+        losses = {
+            f"{name}_loss": F.cross_entropy(logits[name].float(), batch.label_BA[:, place])
+            for place, name in enumerate(ATTRIBUTES)
+        }
+        return {"loss": torch.stack(list(losses.values())).sum(), **{k: each.detach() for k, each in losses.items()}}
+
+
+def train_classifier(
+    shape: ClipShape, folder: str | Path, *, steps: int = 600, batch_size: int = 32, seed: int = 0
+) -> ClassifierRecord:
+    """Train a classifier of moving-shapes clips and write it to `folder/classifier`; resumes as `train_supernet`.
+
+    Args:
+        shape: Of the clips.
+        folder: Where checkpoints, metrics and the classifier go.
+        steps: Optimiser steps.
+        batch_size: Clips per step.
+        seed: Of weights, clips and noise. The clips are others than those that models are trained on.
+
+    Returns:
+        What was written, with the accuracy on clips held out.
+    """
+    root = Path(folder)
+    clips = MovingShapes(shape, TRAINING_CLIPS, derive_seed(seed, "classifier"))
+    torch.manual_seed(derive_seed(seed, "weights"))
+    classifier = ShapeClassifier(shape)
+    config = LoopConfig(
+        steps=steps, batch_size=batch_size, image_batch_size=0, learning_rate=2e-3, ema_decay=0.99, seed=seed
+    )
+
+    def draw(step: int) -> LabelledBatch:
+        video, captions = clips.batch(batch_indices(len(clips), batch_size, derive_seed(seed, "data"), step))
+        return LabelledBatch(to_pixels(video), labels(captions))
+
+    Trainer(
+        ClassifierTask(classifier),
+        draw,
+        config,
+        root,
+        fingerprint=fingerprint(["classifier", clips.fingerprint, config.model_dump()]),
+        accelerator=make_accelerator(config),
+        label="training classifier",
+    ).run()
+    record = ClassifierRecord(
+        frames=shape.frames, height=shape.height, width=shape.width, fps=shape.fps, steps=steps, seed=seed,
+        accuracy=_accuracy(classifier.eval(), MovingShapes(shape, HELD_OUT_CLIPS, derive_seed(seed, "held out"))),
+    )  # fmt: skip
+    if processes().is_main_process:
+        classifier.save(root / "classifier", record)
+    processes().wait_for_everyone()
+    return record
+
+
+def _accuracy(classifier: ShapeClassifier, clips: ClipDataset) -> dict[str, float]:
+    video, captions = clips.batch(range(len(clips)))
+    right_BA = classifier.cpu().read(video) == labels(captions)
+    return dict(zip(ATTRIBUTES, right_BA.float().mean(dim=0).tolist(), strict=True))
