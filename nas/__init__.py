@@ -111,6 +111,8 @@ __all__ = ["__version__", *_WHERE]  # noqa: PLE0604 - all of them are names
 
 
 def __getattr__(name: str) -> Any:
+    if f"nas.{name}" in _HOME:
+        return importlib.import_module(f"nas.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'nas' has no attribute {name!r}")
     return getattr(importlib.import_module(_WHERE[name]), name)

@@ -43,6 +43,7 @@ def search(
     max_memory_bytes: Annotated[int | None, typer.Option(help="Limit on its peak activations, in bytes.")] = None,
     timeout_s: Annotated[float | None, typer.Option(help="End this run after so many seconds.")] = None,
     patience: Annotated[int | None, typer.Option(help="End after so many evaluations without progress.")] = None,
+    max_failures: Annotated[int, typer.Option(help="Give up after so many failed evaluations in a row.")] = 5,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,6 +71,7 @@ def search(
         "budgets": budgets,
         "timeout_s": timeout_s,
         "patience": patience,
+        "max_failures": max_failures,
     }
     config = parse(options, SearchConfig, where="options")
     usable, latency, removed = fastest_settings(SearchSpace.load(space), table, config.steps)

@@ -14,8 +14,8 @@ from nas.search.proposals import probes
 def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
     """What must stay the same while a study goes on, in plain data.
 
-    The latency model is recognised by its figures for a fixed sample of architectures, so that any model will
-    do and a table measured anew is told from the old one.
+    The latency model is recognised by its figures for a fixed sample of architectures, so that any model will do and a
+    table measured anew is told from the old one; and by its `fingerprint`, where it has one.
 
     Raises:
         ConfigError: The latency model is made for another number of denoising steps than the search.
@@ -30,7 +30,9 @@ def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
         "space_content": objective.space.fingerprint,
         # A space with candidates removed has the fingerprint of the whole one: its weights mean the same.
         "set_of_candidates": {slot.id: list(slot.candidates) for slot in objective.space.slots},
-        "latency_table": fingerprint([figure.pipeline_ms for figure in figures]),
+        "latency_table": fingerprint(
+            [getattr(objective.latency, "fingerprint", ""), [figure.pipeline_ms for figure in figures]]
+        ),
         "quality_metric": objective.quality.name,
         "direction": objective.quality.direction,
         # A metric that depends on data or weights names them here, e.g. by the digest of a checkpoint.

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nas.errors import BudgetError, ConfigError, NasError
+from nas.errors import BudgetError, ConfigError, NasError, OutOfMemoryError, TrainingError
 from nas.search.config import Budgets
 from nas.search.protocols import CostModel, LatencyModel, Space
 from nas.space import Architecture
 
 if TYPE_CHECKING:
     from nas.quality.base import QualityMetric
+
+
+CONTEXTS = 8
+"""Random architectures beside which a slot's choices are compared."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,14 @@ class KnownCosts:
     runtime: str
     parameters: int | None
     memory_bytes: int | None
+
+
+def is_mistake(error: Exception) -> bool:
+    """Whether what scoring raised is a user's mistake, which is the same for every architecture.
+
+    Training that diverges and memory that runs out belong to the one architecture, as does all that is no `NasError`.
+    """
+    return isinstance(error, NasError) and not isinstance(error, TrainingError | OutOfMemoryError)
 
 
 class Objective:
@@ -112,23 +127,48 @@ class Objective:
         Raises:
             BudgetError: One cannot; the message names the architecture that comes closest.
         """
-        for name in self.limits:
-            best = self.latency.fastest() if name == "latency_ms" else self._lightest(name)
+        for name, best in self.least.items():
             if self.constraints(best)[name] > 0:
                 raise budget_error(name, self.limits[name], getattr(self.costs(best), name), best)
 
-    def _lightest(self, name: str) -> Architecture:
+    @cached_property
+    def least(self) -> dict[str, Architecture]:
+        """For each budget, the architecture that comes closest to meeting it."""
+        return {name: self.latency.fastest() if name == "latency_ms" else self._least(name) for name in self.limits}
+
+    def _least(self, name: str) -> Architecture:
         """The architecture of least parameters or memory, found slot by slot.
 
-        Exact for networks: parameters are a sum over slots and peak memory is a maximum over them, so no
-        slot's best choice depends on the others. Where choices tie, the smallest architecture's stays.
+        Exact for sums over slots, as parameters are: no slot's best choice depends on the others. In a maximum over
+        slots, as peak memory is, a larger choice of another slot hides it. So a slot's choices are compared beside
+        several others of the other slots, and again beside the best of these as long as that helps.
         """
-        choices = list(self.space.smallest().choices)
-        for index, slot in enumerate(self.space.slots):
-            candidates = dict.fromkeys([choices[index], *slot.candidates])
-            trials = [[*choices[:index], candidate, *choices[index + 1 :]] for candidate in candidates]
-            choices = min(trials, key=lambda trial: getattr(self.costs(self.space.architecture(trial)), name))
-        return self.space.architecture(choices)
+        beside, best = self._contexts(), self.space.smallest()
+        while True:
+            beside.append(best)
+            found = self.space.architecture(
+                [self._lightest_choice(name, index, beside) for index in range(len(self.space.slots))]
+            )
+            if self._cost(name, found) >= self._cost(name, best):
+                return best
+            best = found
+
+    def _contexts(self) -> list[Architecture]:
+        """The first candidates of all slots, the second ones and so on, and some at random."""
+        slots, rng = self.space.slots, random.Random(0)
+        most = max((len(slot.candidates) for slot in slots), default=1)
+        rows = ([slot.candidates[row % len(slot.candidates)] for slot in slots] for row in range(most))
+        return [*map(self.space.architecture, rows), *(self.space.sample(rng) for _ in range(CONTEXTS))]
+
+    def _lightest_choice(self, name: str, index: int, beside: Sequence[Architecture]) -> str:
+        def total(candidate: str) -> float:
+            around = ([*one.choices[:index], candidate, *one.choices[index + 1 :]] for one in beside)
+            return sum(self._cost(name, self.space.architecture(choices)) for choices in around)
+
+        return min(self.space.slots[index].candidates, key=total)
+
+    def _cost(self, name: str, architecture: Architecture) -> float:
+        return float(getattr(self.costs(architecture), name))
 
 
 _BEST = {"latency_ms": "fastest", "parameters": "smallest", "memory_bytes": "leanest"}
@@ -138,8 +178,9 @@ _UNITS = {"latency_ms": "ms", "parameters": "parameters", "memory_bytes": "bytes
 def budget_error(name: str, limit: float, least: float, best: Architecture) -> BudgetError:
     """The complaint that a budget cannot be met, naming the architecture that comes closest."""
     unit = _UNITS[name]
+    enough = f"{math.ceil(1000 * least) / 1000:,.10g}" if name == "latency_ms" else f"{least:,.0f}"
     return BudgetError(
-        f"no architecture meets the budget of {limit:,.6g} {unit}; the {_BEST[name]} is {best.id} ({best}) "
-        f"with {least:,.6g} {unit}",
-        hint=f"raise the budget to {least:,.6g} {unit} or more, or change the space",
+        f"no architecture meets the budget of {limit:,.10g} {unit}; the {_BEST[name]} is {best.id} ({best}) "
+        f"with {enough} {unit}",
+        hint=f"raise the budget to {enough} {unit} or more, or change the space",
     )

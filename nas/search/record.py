@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.errors import BudgetError, ConfigError
 from nas.search.pareto import Direction, knee, pareto_front
 from nas.search.rescored import Rescoring, read_rescoring
+from nas.search.workers.connection import shown
 from nas.search.workers.storage import IDENTITY, readable_study
 from nas.space import Architecture
 
@@ -231,7 +232,7 @@ def load_study(storage: str | Path, study_name: str) -> StudyRecord:
         ConfigError: The study was not made by `nas search`.
     """
     with readable_study(storage, study_name) as study:
-        return read_study(study, where=str(storage))
+        return read_study(study, where=shown(storage))
 
 
 def load_front(storage: str | Path, study_name: str) -> list[FrontMember]:

@@ -13,10 +13,12 @@ import optuna
 
 from nas.errors import BudgetError, ConfigError, NasError
 from nas.progress import progress_bar
+from nas.search.objective import is_mistake
 from nas.search.pareto import pareto_ranks
 from nas.search.protocols import Space
 from nas.search.record import FrontMember, StudyRecord, empty_front, read_study
 from nas.search.rescored import make_final, metric_key, read_scores, write_failure, write_score
+from nas.search.workers.connection import shown
 from nas.search.workers.storage import IDENTITY, readable_study
 from nas.space import Architecture
 
@@ -74,12 +76,12 @@ def rescore(
         NasError: No score came out, or too many in a row failed.
     """
     with readable_study(storage, study_name) as study:
-        record = read_study(study, where=str(storage))
+        record = read_study(study, where=shown(storage))
         if space is not None and study.user_attrs[IDENTITY]["space_content"] != space.fingerprint:
             raise ConfigError(f"was made with another search space than {space.name}, or another version of it",
                               where=f"study {study_name}")  # fmt: skip
         chosen = [one.architecture for one in select_members(record, members)]
-        return _Rescoring(study, quality, str(storage)).run(chosen)
+        return _Rescoring(study, quality, shown(storage)).run(chosen)
 
 
 def select_members(record: StudyRecord, members: int | None = None) -> tuple[FrontMember, ...]:
@@ -138,9 +140,9 @@ class _Rescoring:
             score = float(self.quality.score(architecture))
             if not math.isfinite(score):
                 raise ArithmeticError(f"{self.quality.name} is {score}")
-        except NasError:
-            raise  # a user's mistake is the same for every architecture
-        except Exception as error:  # noqa: BLE001 - a metric may fail in any way, and the others must outlive it
+        except Exception as error:
+            if is_mistake(error):
+                raise
             self._fail(architecture, error)
         else:
             write_score(self.study, self.metric, architecture.id, score=score)

@@ -59,7 +59,7 @@ def _pareto(objective: Objective, seed: int) -> ParetoSampler:
 
     # The search proposes them itself; here they make sure that a part of a large space holds something feasible.
     known_good = [dict(zip((slot.id for slot in space.slots), one.choices, strict=True))
-                  for one in anchors(space, objective.latency)]  # fmt: skip
+                  for one in anchors(objective)]  # fmt: skip
     return ParetoSampler(
         latency_ms,
         search_space={slot.id: CategoricalDistribution(slot.candidates) for slot in space.slots},

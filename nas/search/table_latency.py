@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nas.errors import ArchitectureError, ConfigError, TableError
+from nas.files import fingerprint
 from nas.search.protocols import Space
 from nas.space import Architecture
 
@@ -103,6 +104,11 @@ class TableLatency(_Known):
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of all rows: a study goes on only with an equal table."""
+        return fingerprint(sorted((*one.choices, repr(latency_ms)) for one, latency_ms in self._known.items()))
 
     def fastest(self) -> Architecture:
         """The architecture of least latency."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence, Set
+from collections.abc import Hashable, Set
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.search.pareto_sampler.catalogue import Candidates, Code
+from nas.search.pareto_sampler.domain import Codes
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,22 @@ class Design:
     parts: tuple[NDArray[np.int64], ...]
 
     @classmethod
-    def of(cls, candidates: Candidates, wanted: Sequence[NDArray[np.int16]], count: int) -> Self:
+    def of(cls, candidates: Candidates, anchors: Codes, uniform: Codes, count: int) -> Self:
         """A design of `count` architectures, or of half of the candidates where these are few.
 
         Args:
             candidates: What there is.
-            wanted: Taken first, as far as they are candidates; then the fastest and the slowest.
+            anchors: Taken first, as far as they are candidates; then the fastest and the slowest.
+            uniform: Taken then, at most half of the design.
             count: How many in all.
         """
         order = np.argsort(candidates.latency_N, kind="stable")
         places = {tuple(row): place for place, row in enumerate(candidates.codes_ND.tolist())}
-        there = [places[code] for row in wanted if (code := tuple(row.tolist())) in places]
+        first, then = ([places[tuple(row)] for row in rows.tolist() if tuple(row) in places]
+                       for rows in (anchors, uniform))  # fmt: skip
         count = max(min(count, len(candidates) // 2), 1)
-        chosen = tuple(dict.fromkeys([*there, int(order[0]), int(order[-1])]))[:count]
+        ends = [int(order[0]), int(order[-1])]
+        chosen = tuple(dict.fromkeys([*first, *ends, *then[: count // 2]]))[:count]
         others = order[~np.isin(order, chosen)]
         parts = np.array_split(others, count - len(chosen)) if len(chosen) < count else []
         return cls(candidates, chosen, tuple(parts))

@@ -55,7 +55,7 @@ class Proposer:
     ) -> None:
         self.catalogue, self.reference, self.rng = catalogue, reference, rng
         self.pool = Pool(catalogue, rng, anchors)
-        self.design = Design.of(self.pool.candidates, [*anchors, *catalogue.domain.uniform()], startup_trials)
+        self.design = Design.of(self.pool.candidates, anchors, catalogue.domain.uniform(), startup_trials)
         self._kernel: Kernel | None = None
         self._posterior: PoolPosterior | None = None
         self._trials: list[Code] = []

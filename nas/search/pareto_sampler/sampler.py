@@ -12,6 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from nas.search.pareto_sampler.catalogue import Catalogue, Knowledge, Params
@@ -49,6 +50,9 @@ class ParetoSampler(BaseSampler):
             candidates that is no outlier, and the median quality of the first trials.
         startup_trials: Trials before the first fit; fewer in spaces that have few architectures.
         seed: Of its random numbers.
+
+    Raises:
+        ValueError: `latency_objective` is none of two.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class ParetoSampler(BaseSampler):
         startup_trials: int = 20,
         seed: int | None = None,
     ) -> None:
+        if latency_objective not in {0, 1}:
+            raise ValueError(f"latency_objective is 0 or 1, got {latency_objective}")
         self._knowledge = Knowledge(latency, feasible, features, key)
         self._search_space = None if search_space is None else dict(search_space)
         self._latency_objective, self._reference = latency_objective, reference
@@ -95,11 +101,11 @@ class ParetoSampler(BaseSampler):
         """An architecture; random values where parameters are not finite.
 
         Raises:
-            ValueError: The study has more objectives than one to learn and one that is known.
+            ValueError: The study has more objectives than one to learn and one that is known, or the known one is to be
+                maximised.
             NasError: No architecture is feasible, or a latency is not a positive number.
         """
-        if len(study.directions) > 2:
-            raise ValueError(f"ParetoSampler is for one or two objectives, the study has {len(study.directions)}")
+        self._check(study.directions)
         domain = Domain.of(search_space)
         if domain is None:
             self._warn(search_space)
@@ -117,6 +123,13 @@ class ParetoSampler(BaseSampler):
     ) -> Any:
         """A random value, for parameters that are not proposed together."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def _check(self, directions: Sequence[StudyDirection]) -> None:
+        if len(directions) > 2:
+            raise ValueError(f"ParetoSampler is for one or two objectives, the study has {len(directions)}")
+        if len(directions) == 2 and directions[self._latency_objective] == StudyDirection.MAXIMIZE:
+            raise ValueError(f"objective {self._latency_objective} is the known one, such as a latency, and is to be "
+                             "minimised; the study maximises it (latency_objective says which it is)")  # fmt: skip
 
     def _proposer(self, domain: Domain, sign: float) -> Proposer:
         identity = (sign, *domain.values.items())

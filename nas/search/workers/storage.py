@@ -58,6 +58,7 @@ def writable_study(
         study, stored = _make_or_load(opened, name, directions)
         where = f"{shown(storage)}: study {name}"
         if stored is None:
+            _check_directions(study, directions, where=where)
             _write(study, identity, metric_names, where=where)
         else:
             _compare(identity, stored, where=where)
@@ -103,6 +104,14 @@ def _make_or_load(
             break
         time.sleep(0.1)
     return study, stored
+
+
+def _check_directions(study: optuna.Study, directions: tuple[Direction, Direction], *, where: str) -> None:
+    """A study that somebody else has made may have any objectives."""
+    found = tuple(direction.name.lower() for direction in study.directions)
+    if found != directions:
+        raise ConfigError(f"its objectives are to {', '.join(found)}; a search needs {', '.join(directions)}",
+                          where=where, hint="use another study name")  # fmt: skip
 
 
 def _write(study: optuna.Study, identity: Mapping[str, Any], metric_names: tuple[str, str], *, where: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import NasError
 from nas.search.config import SearchConfig
-from nas.search.objective import Objective
+from nas.search.objective import Objective, is_mistake
 from nas.search.workers.claims import Decision, settle
 from nas.search.workers.ledger import RELEASED, WITHDRAWN, Ledger
 from nas.search.workers.liveness import Liveness
@@ -113,10 +113,9 @@ class Trials:
         try:
             quality = self._untold.get(architecture.id)
             quality = self.objective.score(architecture) if quality is None else quality
-        except NasError:
-            # A user's mistake is the same for every architecture. This one is left for the next run.
-            raise
-        except Exception as error:  # noqa: BLE001 - a metric may fail in any way, and the search must outlive it
+        except Exception as error:
+            if is_mistake(error):  # This architecture is left for the next run.
+                raise
             self._fail(trial, architecture, f"{type(error).__name__}: {error}", error)
             return True
         self._untold[architecture.id] = quality

@@ -17,7 +17,7 @@ from nas.files import derive_seed
 from nas.progress import Bar, progress_bar
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
-from nas.search.proposals import anchors, fresh
+from nas.search.proposals import ENUMERATED, anchors, fresh
 from nas.search.samplers import make_sampler
 from nas.search.workers.ledger import Known, Ledger, architectures, idle_evaluations, leading, read_ledger, running
 from nas.search.workers.liveness import Liveness
@@ -66,7 +66,7 @@ class Worker:
         ledger = self._read()
         known = ledger.known
         if self.config.sampler != "exhaustive":
-            self.queue.extend(filter(self._wanted(known), anchors(self.space, self.objective.latency)))
+            self.queue.extend(filter(self._wanted(known), anchors(self.objective)))
         total = max(min(self.config.evaluations, self.space.count()), len(known))
         with progress_bar("searching", total, len(known) - len(running(known))) as bar:
             while (reason := self._turn(ledger, bar)) is None:
@@ -118,11 +118,14 @@ class Worker:
             following = next(filter(wanted, self.in_order), None) or next(filter(wanted, self.space.enumerate()), None)
         elif self.idle >= MAX_IDLE or not known:
             # Budgets can exclude each other; a sampler would look for what there is not.
-            following = fresh(self.space, wanted, architectures(self._front(known)), self._rng())
+            starts = [one for one in self.objective.least.values() if self.objective.feasible(one)]
+            following = fresh(self.space, wanted, architectures(self._front(known)) or starts, self._rng())
         else:
             return None
         if following is None:
-            return f"no architecture is left to score within the budgets ({len(known)} scored)"
+            walked = self.config.sampler == "exhaustive" or self.space.count() <= ENUMERATED
+            found = "is left to score" if walked else "that is left to score was found"
+            return f"no architecture {found} within the budgets ({len(known)} scored)"
         self.queue.append(following)
         return None
 
