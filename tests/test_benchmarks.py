@@ -239,6 +239,18 @@ def test_supernet_cost_compares_steps(tmp_path: Path) -> None:
     assert costs["sandwich"]["median"] > 1.5 * costs["uniform"]["median"]
 
 
+@pytest.mark.slow
+def test_search_surrogates_compares_models_on_what_a_search_has_seen(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "search_surrogates.py"), "--data", str(cells_file(tmp_path))]
+    command += ["--accuracy", "accuracy", "--latency", "latency", "--evaluations", "12,30", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    correlations = json.loads(done.stdout)["spearman"]
+    assert {"Gaussian process", "random forest", "gradient boosting"} <= correlations.keys()
+    for name, row in correlations.items():
+        assert 0.5 < row["all"][0] <= row["all"][1] + 0.1 <= 1.1, name
+
+
 def test_paths_through_a_cell_do_not_see_what_leads_nowhere(tmp_path: Path) -> None:
     from benchmarks.nasbench201 import PathFeatures, load_problem
 

@@ -66,6 +66,10 @@ def test_importing_nas_loads_no_heavy_library() -> None:
     assert not loaded & HEAVY
 
 
+def test_a_package_of_nas_is_there_after_importing_nas() -> None:
+    assert "optuna" in modules_loaded_by("import nas\nnas.search.ParetoSampler")
+
+
 def test_an_unknown_command_is_one_clear_complaint() -> None:
     finished = run(NAS, "seach")
     assert finished.returncode == 2

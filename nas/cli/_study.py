@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,19 @@ ReferenceOption = Annotated[
     ),
 ]
 DEFAULT_STORAGE = "study.db"
+
+
+def check_budget(latency_budget_ms: float | None) -> None:
+    """Refuse a budget that is none.
+
+    Raises:
+        ConfigError: It is not a positive number.
+    """
+    from nas.errors import ConfigError
+
+    if latency_budget_ms is not None and not (latency_budget_ms > 0 and math.isfinite(latency_budget_ms)):
+        raise ConfigError(f"--latency-budget-ms: expected milliseconds above zero, got {latency_budget_ms:g}",
+                          where="options")  # fmt: skip
 
 
 def load_record(storage: str, study: str, *, search_scores: bool) -> StudyRecord:

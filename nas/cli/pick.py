@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, emit_json, emit_table
-from nas.cli._study import DEFAULT_STORAGE, SearchScoresOption, StorageOption, StudyOption, load_record
+from nas.cli._study import DEFAULT_STORAGE, SearchScoresOption, StorageOption, StudyOption, check_budget, load_record
 
 
 def pick(
@@ -28,6 +28,7 @@ def pick(
 
     if knee == (latency_budget_ms is not None):
         raise ConfigError("give either --latency-budget-ms or --knee", where="options")
+    check_budget(latency_budget_ms)
     member = pick_member(load_record(storage, study, search_scores=search_scores), latency_budget_ms)
     member.architecture.save(out)
     row = {"file": str(out), **member.to_dict()}

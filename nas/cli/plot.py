@@ -13,6 +13,7 @@ from nas.cli._study import (
     SearchScoresOption,
     StorageOption,
     StudyOption,
+    check_budget,
     load_record,
 )
 
@@ -39,6 +40,7 @@ def plot(
 
     if knee and latency_budget_ms is not None:
         raise ConfigError("give either --latency-budget-ms or --knee", where="options")
+    check_budget(latency_budget_ms)
     record = load_record(storage, study, search_scores=search_scores)
     budget_ms = record.latency_budget_ms if latency_budget_ms is None else latency_budget_ms
     chosen = None

@@ -114,6 +114,15 @@ def test_the_front_is_printed_for_people_and_for_scripts(study, nas):
     assert all(member["id"][:4] in out for member in members)
 
 
+@pytest.mark.parametrize("verb", ["pick", "plot"])
+@pytest.mark.parametrize("budget", ["nan", "-5", "inf"])
+def test_a_budget_that_is_none_is_refused(study, nas, tmp_path, verb, budget):
+    code, _, err = nas(verb, *study, f"--latency-budget-ms={budget}", "--out", tmp_path / "out.png")
+    assert code == 2
+    assert f"expected milliseconds above zero, got {float(budget):g}" in err
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_pick_writes_the_best_within_the_budget_or_the_knee(study, nas, tmp_path):
     members = json.loads(nas("front", *study, "--json")[1])["front"]
     middle = members[len(members) // 2]
