@@ -51,6 +51,8 @@ def main() -> None:
     space = SearchSpace.load(options.space)
     if any(NONE not in slot.candidates for slot in space.slots):
         sys.exit(f"error: {options.space}: every slot must offer none")
+    if options.architectures > space.count():
+        sys.exit(f"error: --architectures {options.architectures}: {options.space} has {space.count()}")
     architectures = spread(space, options.architectures, seed=0)
     alone = {seed: [_alone(options, each, seed) for each in architectures] for seed in REFERENCE_SEEDS}
     supernets = {

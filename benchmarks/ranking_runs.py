@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -92,19 +93,25 @@ def run_all(jobs: list[Job], out: Path, workers: int) -> dict[str, dict[str, flo
 
 
 def spread(space: SearchSpace, count: int, seed: int) -> tuple[Architecture, ...]:
-    """Distinct architectures with few, some and many temporal layers, each number of layers equally often.
+    """Distinct architectures with few, some and many temporal layers, each number of layers about equally often.
 
     Uniform draws of a space of many slots nearly all have about the same number of layers. A search looks at all
     of its front, from the cheapest to the dearest.
+
+    Raises:
+        ValueError: The space does not have so many.
     """
+    if count > space.count():
+        raise ValueError(f"{count} architectures asked for, {space.count()} exist")
     rng = random.Random(seed)
-    drawn = dict.fromkeys([space.smallest()])
-    while len(drawn) < count:
-        layers = len(drawn) % (len(space.slots) + 1)
+    drawn: dict[Architecture, None] = {}
+    for layers in itertools.cycle(range(len(space.slots) + 1)):
         filled = set(rng.sample(range(len(space.slots)), layers))
         choices = [
             rng.choice([name for name in slot.candidates if name != NONE]) if place in filled else NONE
             for place, slot in enumerate(space.slots)
         ]
         drawn[space.architecture(choices)] = None
+        if len(drawn) == count:
+            break
     return tuple(drawn)

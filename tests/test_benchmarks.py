@@ -229,6 +229,20 @@ def test_ranking_compares_supernets_and_proxies_with_separate_trainings(tmp_path
     assert reports[0]["loss_alone"]["least"] < reports[0]["loss_alone"]["most"]
 
 
+def test_architectures_to_rank_have_few_some_and_many_layers() -> None:
+    from benchmarks.ranking_runs import spread
+
+    space = SearchSpace.load(ROOT / "search_spaces" / "moving_shapes.yaml")
+    chosen = spread(space, 40, seed=0)
+    assert len(set(chosen)) == 40
+    layers = [sum(name != "none" for name in one.choices) for one in chosen]
+    assert {layers.count(number) for number in range(1, 8)} <= {5, 6}
+    tiny = SearchSpace.from_dict(TINY)
+    assert set(spread(tiny, tiny.count(), seed=0)) == set(tiny.enumerate())
+    with pytest.raises(ValueError, match="7 architectures asked for, 6 exist"):
+        spread(tiny, 7, seed=0)
+
+
 @pytest.mark.slow
 def test_supernet_cost_compares_steps(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
