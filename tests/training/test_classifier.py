@@ -26,7 +26,7 @@ SHAPE = ClipShape(4, 16, 16, 8)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClassifierRecord, Path]:
     folder = tmp_path_factory.mktemp("classifier")
-    return train_classifier(SHAPE, folder, steps=120, batch_size=24), folder / "classifier"
+    return train_classifier(SHAPE, folder, steps=240, batch_size=24), folder / "classifier"
 
 
 @pytest.fixture
