@@ -34,6 +34,7 @@ from benchmarks.proxies import PROXIES
 from benchmarks.ranking_runs import Job, run_all, spread
 from nas.space import NONE, Architecture, SearchSpace
 from nas.training import SuperNetConfig, TrainingConfig
+from nas.training.paths import RANDOM_PATHS
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("uniform", "fair", "sandwich")
@@ -97,7 +98,7 @@ def _alone(options: argparse.Namespace, architecture: Architecture, seed: int) -
 
 def _supernet(options: argparse.Namespace, strategy: str, seed: int, architectures: tuple[Architecture, ...]) -> Job:
     config = SuperNetConfig(strategy=strategy, seed=seed, **SETTINGS)
-    paths = 2 + config.random_paths if strategy == "sandwich" else 1
+    paths = 2 + RANDOM_PATHS if strategy == "sandwich" else 1
     steps = options.supernet_factor * options.steps // paths
     return Job(f"supernet-{strategy}-{seed}", options.space, config.model_copy(update={"steps": steps}), architectures)
 

@@ -112,12 +112,6 @@ class ChoiceSpace:
         """The first candidate in every slot."""
         return self.architecture([slot.candidates[0] for slot in self.slots])
 
-    def uniform(self, candidate: str) -> Architecture | None:
-        """The same candidate in every slot, or `None` where some slot does not offer it."""
-        if all(candidate in slot.candidates for slot in self.slots):
-            return self.architecture([candidate] * len(self.slots))
-        return None
-
     def sample(self, rng: random.Random) -> Architecture:
         """A random architecture: all combinations are equally likely, so one with many forms comes more often."""
         return self.architecture(self._draw(rng))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nas.errors import BudgetError, ConfigError, NasError, OutOfMemoryError, TrainingError
 from nas.search.config import Budgets
+from nas.search.proposals import probes
 from nas.search.protocols import CostModel, LatencyModel, Space
 from nas.space import Architecture
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 CONTEXTS = 8
-"""Random architectures beside which a slot's choices are compared."""
+"""Random architectures, of those beside which a slot's choices are compared."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Objective:
         slots, as peak memory is, a larger choice of another slot hides it. So a slot's choices are compared beside
         several others of the other slots, and again beside the best of these as long as that helps.
         """
-        beside, best = self._contexts(), self.space.smallest()
+        beside, best = probes(self.space, CONTEXTS), self.space.smallest()
         while True:
             beside.append(best)
             found = self.space.architecture(
@@ -152,13 +152,6 @@ class Objective:
             if self._cost(name, found) >= self._cost(name, best):
                 return best
             best = found
-
-    def _contexts(self) -> list[Architecture]:
-        """The first candidates of all slots, the second ones and so on, and some at random."""
-        slots, rng = self.space.slots, random.Random(0)
-        most = max((len(slot.candidates) for slot in slots), default=1)
-        rows = ([slot.candidates[row % len(slot.candidates)] for slot in slots] for row in range(most))
-        return [*map(self.space.architecture, rows), *(self.space.sample(rng) for _ in range(CONTEXTS))]
 
     def _lightest_choice(self, name: str, index: int, beside: Sequence[Architecture]) -> str:
         def total(candidate: str) -> float:

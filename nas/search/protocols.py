@@ -49,9 +49,6 @@ class Space(Protocol):
     def smallest(self) -> Architecture:
         """The architecture with the least in it."""
 
-    def uniform(self, candidate: str) -> Architecture | None:
-        """The same candidate in every slot, or `None` where some slot does not offer it."""
-
     def sample(self, rng: random.Random) -> Architecture:
         """A random architecture."""
 

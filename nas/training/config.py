@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from nas.files import StrictModel
 
@@ -75,10 +75,16 @@ class SuperNetConfig(TrainingConfig):
         strategy: Which architectures a step trains. `uniform`: one, all equally likely. `fair`: one, such that each
             candidate of a slot is trained equally often. `sandwich`: the largest on the data, and the smallest and
             some random ones on what the largest predicts (in-place distillation); its steps cost as many times more.
-        random_paths: Random architectures of a sandwich.
+        random_paths: Random architectures of a sandwich, two when left out; other strategies have none.
         skip_probability: Share of temporal layers that a step passes by, so that the others learn to do without.
     """
 
     strategy: Literal["uniform", "fair", "sandwich"] = "uniform"
-    random_paths: PositiveInt = 2
+    random_paths: PositiveInt | None = None
     skip_probability: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _random_paths_are_of_a_sandwich(self) -> Self:
+        if self.strategy != "sandwich" and self.random_paths is not None:
+            raise ValueError(f"random_paths belongs to strategy sandwich, and means nothing to {self.strategy}")
+        return self

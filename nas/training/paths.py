@@ -10,6 +10,9 @@ from nas.models.costs import extreme_architectures
 from nas.space import Architecture, SearchSpace
 from nas.training.config import SuperNetConfig
 
+RANDOM_PATHS = 2
+"""Random architectures of a sandwich that does not say how many."""
+
 
 class PathStrategy(ABC):
     """Chooses architectures by step.
@@ -83,7 +86,7 @@ class SandwichPaths(PathStrategy):
 def path_strategy(space: SearchSpace, config: SuperNetConfig) -> PathStrategy:
     """The strategy that a configuration names."""
     if config.strategy == "sandwich":
-        return SandwichPaths(space, config.seed, config.random_paths)
+        return SandwichPaths(space, config.seed, config.random_paths or RANDOM_PATHS)
     if config.strategy == "fair":
         return FairPaths(space, config.seed)
     return UniformPaths(space, config.seed)

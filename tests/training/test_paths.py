@@ -130,3 +130,9 @@ def test_layers_are_skipped_at_the_given_rate_and_alike_on_all_processes(space: 
     assert 0.2 < sum(map(len, skipped)) / 800 < 0.3
     assert {len(each) for each in skipped} == {0, 1, 2}
     assert task.skipped(space.smallest(), 0) == frozenset()
+
+
+def test_random_paths_mean_nothing_without_a_sandwich() -> None:
+    with pytest.raises(ValueError, match="random_paths belongs to strategy sandwich, and means nothing to fair"):
+        SuperNetConfig(strategy="fair", random_paths=2)
+    assert len(path_strategy(SPACE, SuperNetConfig(strategy="sandwich")).paths(0)) == 4
