@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
+
+if TYPE_CHECKING:
+    from nas.models import VideoModel
+    from nas.space import SearchSpace
+    from nas.training import DistillationSettings
 
 
 def distill(
@@ -18,51 +23,58 @@ def distill(
     model: Annotated[Path | None, typer.Option(help="Teacher: a model made by `nas train --architecture`.")] = None,
     supernet: Annotated[Path | None, typer.Option(help="Or: a supernet made by `nas train` ...")] = None,
     architecture: Annotated[Path | None, typer.Option(help="... with this architecture (YAML, `nas pick`).")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of the student.")] = 4,
-    guidance_scale: Annotated[float, typer.Option(min=1, help="Teacher guidance, baked into the student.")] = 3.0,
-    teacher_substeps: Annotated[int, typer.Option(min=1, help="Teacher steps per student step.")] = 4,
-    train_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 500,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 3e-4,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings (YAML, keys training and distillation); the options below win.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="What the student learns from: data, trajectory or consistency.")
+    ] = None,
+    adversarial: Annotated[bool, typer.Option("--adversarial", help="Train it against a discriminator, too.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps of the student; 4 when left out.")] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(min=1, help="Teacher guidance, baked into the student; 3 when left out.")
+    ] = None,
+    teacher_substeps: Annotated[
+        int | None, typer.Option(min=1, help="Teacher steps per student step; 4 when left out.")
+    ] = None,
+    train_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Clips, and single frames, per step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Teach a copy of a model to reach in a few steps where the guided model arrives in many."""
-    from nas.errors import CheckpointError, ConfigError
-    from nas.files import parse
-    from nas.models import VideoModel
+    """Teach a copy of a model to reach in a few steps where the guided model arrives in many.
+
+    The student whose clips come closest to real ones is kept, also where the run fails: when a loss is no longer
+    finite, the discriminator has won, or the student makes one clip whatever the noise.
+    """
     from nas.space import SearchSpace
-    from nas.training import DistillationConfig, LoopConfig, inherit_model
     from nas.training import distill as run_distillation
 
     loaded = SearchSpace.load(space)
-    if model is not None and supernet is None and architecture is None:
-        teacher = VideoModel.load(model)
-        if teacher.space.fingerprint != loaded.fingerprint:
-            raise CheckpointError(f"belongs to another search space than {space}", where=model)
-    elif model is None and supernet is not None and architecture is not None:
-        chosen = loaded.load_architecture(architecture)
-        teacher = inherit_model(loaded, supernet, chosen, guidance_scale=guidance_scale)
-    else:
-        raise ConfigError("the teacher is not clear", hint="give --model, or --supernet together with --architecture")
-    settings = {
+    training = {
         "steps": train_steps,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
         "image_batch_size": batch_size,
         "seed": seed,
     }
-    result = run_distillation(
-        teacher,
-        open_clips(data, loaded).train,
-        parse(settings, LoopConfig, where="options"),
-        DistillationConfig(steps=steps, teacher_substeps=teacher_substeps, guidance_scale=guidance_scale),
-        out,
-    )
+    to: dict[str, Any] = {
+        "target": target,
+        "steps": steps,
+        "guidance_scale": guidance_scale,
+        "teacher_substeps": teacher_substeps,
+        "adversarial": {} if adversarial else None,
+    }
+    settings = _settings(config, training, to)
+    teacher = _teacher(loaded, model, supernet, architecture, settings)
+    clips = open_clips(data, loaded).train
+    result = run_distillation(teacher, clips, settings.training, settings.distillation, out)
     row = {
         "made": str(out / "model"),
-        "denoising steps": steps,
+        "denoising steps": settings.distillation.steps,
         "training steps": result.steps,
+        "kept": f"step {result.kept_step}",
         "minutes": round(result.elapsed_s / 60, 2),
         "loss": round(result.final_loss, 5),
     }
@@ -70,3 +82,38 @@ def distill(
         emit_json(row)
     else:
         emit_table("distilled", [row])
+
+
+def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any]) -> DistillationSettings:
+    """The settings of a file, with what the options say in the place of what it says."""
+    from nas.files import load_yaml, parse
+    from nas.training import DistillationSettings
+
+    base = load_yaml(config, DistillationSettings).model_dump() if config else {"training": {}, "distillation": {}}
+    if base["distillation"].get("adversarial") is not None:
+        to = to | {"adversarial": None}  # the file says more than the option
+    for part, options in (("training", training), ("distillation", to)):
+        base[part] |= {name: value for name, value in options.items() if value is not None}
+    return parse(base, DistillationSettings, where="options")
+
+
+def _teacher(
+    space: SearchSpace,
+    model: Path | None,
+    supernet: Path | None,
+    architecture: Path | None,
+    settings: DistillationSettings,
+) -> VideoModel:
+    from nas.errors import CheckpointError, ConfigError
+    from nas.models import VideoModel
+    from nas.training import inherit_model
+
+    if model is not None and supernet is None and architecture is None:
+        teacher = VideoModel.load(model)
+        if teacher.space.fingerprint != space.fingerprint:
+            raise CheckpointError(f"belongs to another search space than {space.where}", where=model)
+        return teacher
+    if model is None and supernet is not None and architecture is not None:
+        chosen = space.load_architecture(architecture)
+        return inherit_model(space, supernet, chosen, guidance_scale=settings.distillation.guidance)
+    raise ConfigError("the teacher is not clear", hint="give --model, or --supernet together with --architecture")

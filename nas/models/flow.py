@@ -43,6 +43,25 @@ def mix(latent_BTCHW: torch.Tensor, noise_BTCHW: torch.Tensor, level_B: torch.Te
     return NoisyBatch(sample, level_B * TIMESTEP_SCALE, noise_BTCHW - latent_BTCHW)
 
 
+def renoise(
+    sample_BTCHW: torch.Tensor, noise_BTCHW: torch.Tensor, level_B: torch.Tensor, higher_B: torch.Tensor
+) -> torch.Tensor:
+    """Take samples to a higher noise level with fresh noise.
+
+    What holds data and noise as (1 - s) and s comes to hold them as (1 - r) and r: it is scaled by (1 - r) / (1 - s),
+    and as much noise is added as is missing. From level 0 this is `mix`.
+
+    Args:
+        sample_BTCHW: Samples at `level_B`.
+        noise_BTCHW: Noise that is not in them yet.
+        level_B: Their noise levels s, below 1.
+        higher_B: The noise levels r to come to, not below s.
+    """
+    kept_B = (1 - higher_B) / (1 - level_B)
+    added_B = (higher_B.square() - (kept_B * level_B).square()).clamp(min=0).sqrt()
+    return kept_B.reshape(-1, 1, 1, 1, 1) * sample_BTCHW + added_B.reshape(-1, 1, 1, 1, 1) * noise_BTCHW
+
+
 def shifted(level: torch.Tensor, shift: float) -> torch.Tensor:
     """Noise levels after a timestep shift (Esser et al. 2024, arXiv 2403.03206, eq. 23); 1 changes nothing."""
     return shift * level / (1 + (shift - 1) * level)

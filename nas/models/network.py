@@ -5,7 +5,7 @@ Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -30,7 +30,7 @@ def mount(root: nn.Module, path: str, module: nn.Module) -> None:
 def execute(
     plan: Plan, root: nn.Module, inputs: Mapping[str, torch.Tensor], skipped: Collection[str] = ()
 ) -> torch.Tensor:
-    """Run a plan on the modules mounted below `root` at its nodes' names; free values after their last use.
+    """Run a plan on the modules mounted below `root` at its nodes' names.
 
     Args:
         plan: What to run.
@@ -39,6 +39,18 @@ def execute(
         skipped: Names of temporal layers to pass by. A temporal layer keeps the shape of its first input, which is
             what comes out in its place.
     """
+    (output,) = evaluate(plan, root, inputs, (plan.output,), skipped)
+    return output
+
+
+def evaluate(
+    plan: Plan,
+    root: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    wanted: Sequence[str],
+    skipped: Collection[str] = (),
+) -> tuple[torch.Tensor, ...]:
+    """Run a plan as `execute` does and return the values that some of its nodes write; others live until last used."""
     values = dict(inputs)
     for node, freed in plan.schedule:
         if node.name in skipped:
@@ -46,8 +58,9 @@ def execute(
         else:
             values[node.name] = root.get_submodule(node.name)(*(values[name] for name in node.inputs))
         for name in freed:
-            del values[name]
-    return values[plan.output]
+            if name not in wanted:
+                del values[name]
+    return tuple(values[name] for name in wanted)
 
 
 class _Planned(nn.Module):

@@ -100,7 +100,6 @@ class VideoModel:
         model.text_encoder.eval()
         return model
 
-    @torch.no_grad()
     def generate(
         self,
         prompts: Sequence[str],
@@ -124,18 +123,34 @@ class VideoModel:
         Returns:
             Pixels (B, T, 3, H, W) in [-1, 1].
         """
+        noise_BTCHW = self.noise(len(prompts), seed, first)
+        latent_BTCHW = self.denoise(prompts, noise_BTCHW, steps=steps, guidance_scale=guidance_scale, on_step=on_step)
+        with torch.no_grad():
+            return make_codec(self.space).decode(latent_BTCHW)
+
+    @torch.no_grad()
+    def denoise(
+        self,
+        prompts: Sequence[str],
+        noise_BTCHW: torch.Tensor,
+        *,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        on_step: Callable[[], object] | None = None,
+    ) -> torch.Tensor:
+        """Latents (B, T, C, H, W) of one clip per prompt, from given noise of that shape; else as `generate`."""
         scale = self.generation.guidance_scale if guidance_scale is None else guidance_scale
         scheduler = flow_schedule(steps or self.generation.steps, self.generation.shift)
         context_BLD = self.text_encoder.encode(prompts)
         empty_BLD = self.text_encoder.encode([""] * len(prompts)) if scale != 1 else None
-        sample_BTCHW = self.noise(len(prompts), seed, first).to(context_BLD.device)
+        sample_BTCHW = noise_BTCHW.to(context_BLD.device)
         for timestep in scheduler.timesteps:
             velocity = guided_velocity(self.unet, sample_BTCHW, timestep, context_BLD, empty_BLD, scale)
             # diffusers' annotations ask for legacy tensor types
             sample_BTCHW = scheduler.step(velocity, timestep, sample_BTCHW, return_dict=False)[0]  # type: ignore[arg-type]
             if on_step is not None:
                 on_step()
-        return make_codec(self.space).decode(sample_BTCHW)
+        return sample_BTCHW
 
     def noise(self, clips: int, seed: int, first: int = 0) -> torch.Tensor:
         """Starting noise (B, T, C, H, W); clip `i` depends on `seed` and `first + i` only."""

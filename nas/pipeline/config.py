@@ -12,7 +12,7 @@ from nas.files import StrictModel, load_yaml
 from nas.latency import FitProtocol, Protocol
 from nas.search import SearchConfig
 from nas.space import SearchSpace
-from nas.training import DistillationConfig, LoopConfig, SuperNetConfig, TrainingConfig
+from nas.training import DistillationSettings, SuperNetConfig, TrainingConfig
 
 
 class ProfileStage(StrictModel):
@@ -91,18 +91,14 @@ class RescoreStage(StrictModel):
     seed: int = 0
 
 
-class DistillStage(StrictModel):
+class DistillStage(DistillationSettings):
     """How the chosen architecture is trained on and distilled.
 
     Args:
         finetune: Training of the chosen architecture alone, from the weights it inherits.
-        training: The distillation's loop.
-        distillation: What to distil to.
     """
 
     finetune: TrainingConfig | None = None
-    training: LoopConfig = LoopConfig()
-    distillation: DistillationConfig = DistillationConfig()
 
 
 class ExportStage(StrictModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from functools import cached_property
 from pathlib import Path
@@ -217,14 +218,17 @@ class Stages:
     def distill(self, folder: Path) -> StageResult:
         """Train the chosen architecture on, alone, then distil it to a few steps."""
         settings = self.config.distill
-        guidance_scale = settings.distillation.guidance_scale
-        teacher = inherit_model(self.space, self.root / "train", self.chosen, guidance_scale=guidance_scale)
+        guidance = settings.distillation.guidance
+        teacher = inherit_model(self.space, self.root / "train", self.chosen, guidance_scale=guidance)
         if settings.finetune is not None:
             finetune_model(teacher, self.clips.train, settings.finetune, folder / "teacher")
             teacher = VideoModel.load(folder / "teacher" / "model")
         result = distill(teacher, self.clips.train, settings.training, settings.distillation, folder)
-        headline = f"{settings.distillation.steps}-step model without guidance, loss {result.final_loss:.4f}"
-        values = {"steps": result.steps, "loss": result.final_loss, "elapsed_s": result.elapsed_s}
+        headline = (
+            f"{settings.distillation.steps}-step model without guidance, of step {result.kept_step}, "
+            f"loss {result.final_loss:.4f}"
+        )
+        values = {**dataclasses.asdict(result), "loss": result.final_loss}
         return StageResult(headline, ("model/unet.safetensors", "metrics.csv"), values)
 
     def export(self, folder: Path) -> StageResult:

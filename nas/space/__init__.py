@@ -2,7 +2,7 @@
 
 from nas.space.architecture import Architecture
 from nas.space.forms import block_forms, forms_of, same_function
-from nas.space.fragments import cells, chain, fragment
+from nas.space.fragments import cells, chain, down_path, fragment
 from nas.space.json_schema import json_schema
 from nas.space.layers import NONE, LayerConfig, layer_class, layer_kinds
 from nas.space.plan import Block, Node, PipelinePlan, Plan, TensorSpec
@@ -24,6 +24,7 @@ __all__ = [
     "block_forms",
     "cells",
     "chain",
+    "down_path",
     "forms_of",
     "fragment",
     "json_schema",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nas.space.plan import Block, Node, Plan, TensorSpec
 
+_DOWN = "down_blocks."
 _CONTINUES_CELL = frozenset({"spatial_transformer"})
 
 
@@ -34,6 +35,16 @@ def cells(plan: Plan) -> tuple[Plan, ...]:
         else:
             parts.append([node])
     return tuple(fragment(nodes) for nodes in parts)
+
+
+def down_path(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
+    """The part of a UNet up to the end of its down path, and the value that each level of that ends with.
+
+    All levels but the last end with their downsampling.
+    """
+    ends = {node.name.split(".")[1]: index for index, node in enumerate(plan.nodes) if node.name.startswith(_DOWN)}
+    levels = tuple(plan.nodes[index].name for index in ends.values())
+    return fragment(plan.nodes[: max(ends.values()) + 1]), levels
 
 
 def chain(block: Block, copies: int) -> Plan:

@@ -2,7 +2,7 @@
 
 from nas.training.classifier import train_classifier
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
-from nas.training.distillation import DistillationConfig, distill
+from nas.training.distillation import AdversarialConfig, DistillationConfig, DistillationSettings, distill
 from nas.training.finetuned_loss import FinetunedFlowLoss, held_out_quality
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
@@ -16,7 +16,9 @@ from nas.training.runs import (
 from nas.training.tasks import FlowTask, SuperNetTask, TrainingTask
 
 __all__ = [
+    "AdversarialConfig",
     "DistillationConfig",
+    "DistillationSettings",
     "FinetunedFlowLoss",
     "FlowTask",
     "LoopConfig",

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = 2
 
-_TASK, _EMA, _OPTIMIZER, _STATE = "task.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"
+_TASK, _EMA, _OPTIMIZERS, _STATE = "task.safetensors", "ema.safetensors", "optimizers.safetensors", "state.json"
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,19 @@ class Progress:
     elapsed_s: float
 
 
+Optimizers = Mapping[str, torch.optim.Optimizer]
+"""The optimisers of a run, by the name of their turn."""
+
+
 def save_checkpoint(
-    root: Path, task: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel, progress: Progress, fingerprint: str
+    root: Path, task: nn.Module, optimizers: Optimizers, ema: EMAModel, progress: Progress, fingerprint: str
 ) -> None:
     """Write a checkpoint below `root`; of the others, only the one before it stays."""
     with atomic_folder(root / f"step-{progress.step:08d}") as folder:
         save_safetensors(folder / _TASK, task.state_dict())
         save_safetensors(folder / _EMA, _numbered(ema.shadow_params))
-        save_safetensors(folder / _OPTIMIZER, _optimizer_tensors(optimizer))
-        digests = {name: _digest(folder / name) for name in (_TASK, _EMA, _OPTIMIZER)}
+        save_safetensors(folder / _OPTIMIZERS, _optimizer_tensors(optimizers))
+        digests = {name: _digest(folder / name) for name in (_TASK, _EMA, _OPTIMIZERS)}
         state = {"step": progress.step, "elapsed_s": progress.elapsed_s, "fingerprint": fingerprint}
         write_json(folder / _STATE, state | {"ema_step": ema.optimization_step, "sha256": digests})
     before = [folder for folder in _checkpoints(root) if folder.name <= f"step-{progress.step:08d}"]
@@ -55,7 +59,7 @@ def save_checkpoint(
 
 
 def restore_checkpoint(
-    root: Path, task: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel, fingerprint: str
+    root: Path, task: nn.Module, optimizers: Optimizers, ema: EMAModel, fingerprint: str
 ) -> Progress:
     """Load the newest whole checkpoint below `root` into its owners; start at step 0 where there is none.
 
@@ -76,7 +80,7 @@ def restore_checkpoint(
                 where=folder,
                 hint="restore that configuration, or choose another output folder",
             )
-        return _restore(saved, task, optimizer, ema)
+        return _restore(saved, task, optimizers, ema)
     if damage is not None:
         raise CheckpointError(
             f"no whole checkpoint is left; the newest: {damage.what}",
@@ -94,7 +98,7 @@ class _Saved:
     state: Mapping[str, Any]
     task: Mapping[str, torch.Tensor]
     ema: Mapping[str, torch.Tensor]
-    optimizer: Mapping[str, torch.Tensor]
+    optimizers: Mapping[str, torch.Tensor]
 
 
 def _read(folder: Path) -> _Saved:
@@ -103,18 +107,18 @@ def _read(folder: Path) -> _Saved:
     if not isinstance(state, dict) or not {"step", "elapsed_s", "fingerprint", "ema_step", "sha256"} <= state.keys():
         raise CheckpointError("is not the state of a checkpoint", where=folder / _STATE)
     tensors = {}
-    for name in (_TASK, _EMA, _OPTIMIZER):
+    for name in (_TASK, _EMA, _OPTIMIZERS):
         tensors[name] = load_safetensors(folder / name)
         if _digest(folder / name) != state["sha256"].get(name):
             raise CheckpointError("is not what was written: its digest differs", where=folder / name)
-    return _Saved(folder, state, tensors[_TASK], tensors[_EMA], tensors[_OPTIMIZER])
+    return _Saved(folder, state, tensors[_TASK], tensors[_EMA], tensors[_OPTIMIZERS])
 
 
-def _restore(saved: _Saved, task: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel) -> Progress:
+def _restore(saved: _Saved, task: nn.Module, optimizers: Optimizers, ema: EMAModel) -> Progress:
     load_into(task, saved.task, where=saved.folder / _TASK)
     ema.shadow_params = [saved.ema[str(index)].to(old.device) for index, old in enumerate(ema.shadow_params)]
     ema.optimization_step = int(saved.state["ema_step"])
-    _load_optimizer(optimizer, saved.optimizer)
+    _load_optimizers(optimizers, saved.optimizers)
     return Progress(int(saved.state["step"]), float(saved.state["elapsed_s"]))
 
 
@@ -131,14 +135,19 @@ def _numbered(tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     return {str(index): tensor for index, tensor in enumerate(tensors)}
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state: Mapping[int, Mapping[str, Any]] = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": torch.as_tensor(value) for index, slot in state.items() for name, value in slot.items()}
+def _optimizer_tensors(optimizers: Optimizers) -> dict[str, torch.Tensor]:
+    return {
+        f"{turn}.{index}.{name}": torch.as_tensor(value)
+        for turn, optimizer in optimizers.items()
+        for index, slot in optimizer.state_dict()["state"].items()
+        for name, value in slot.items()
+    }
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
+def _load_optimizers(optimizers: Optimizers, tensors: Mapping[str, torch.Tensor]) -> None:
+    states: dict[str, dict[int, dict[str, torch.Tensor]]] = {turn: {} for turn in optimizers}
     for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        turn, index, name = key.split(".")
+        states[turn].setdefault(int(index), {})[name] = tensor
+    for turn, optimizer in optimizers.items():
+        optimizer.load_state_dict({"state": states[turn], "param_groups": optimizer.state_dict()["param_groups"]})

@@ -18,7 +18,7 @@ from nas.quality.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier
 from nas.training.config import LoopConfig
 from nas.training.loop import Trainer, make_accelerator
 from nas.training.processes import processes
-from nas.training.tasks import Losses, TrainingTask
+from nas.training.tasks import MODEL, Losses, TrainingTask
 
 TRAINING_CLIPS, HELD_OUT_CLIPS = 20_000, 600
 
@@ -51,7 +51,7 @@ class ClassifierTask(TrainingTask[LabelledBatch]):
         super().__init__()
         self.classifier = classifier
 
-    def forward(self, batch: LabelledBatch, step: int) -> Losses:
+    def forward(self, batch: LabelledBatch, step: int, turn: str = MODEL) -> Losses:
         """See `TrainingTask.forward`; noise on the pixels keeps it from reading clips by their last bits."""
         noisy_BTCHW = batch.video_BTCHW + 0.1 * torch.randn_like(batch.video_BTCHW)
         logits = self.classifier(noisy_BTCHW)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
@@ -24,7 +25,7 @@ from nas.training.checkpoint import Progress, restore_checkpoint, save_checkpoin
 from nas.training.config import LoopConfig
 from nas.training.metrics import MetricsLog
 from nas.training.processes import only_cpu
-from nas.training.tasks import Losses, TrainingTask
+from nas.training.tasks import MODEL, Losses, TrainingTask, Turn
 
 LOG_EVERY = 10
 
@@ -56,6 +57,19 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     )
 
 
+class Observer:
+    """Looks on while a task is trained; does nothing by itself.
+
+    Each process has its own. A method may raise `TrainingError` to end the run, and must then do so in all of them.
+    """
+
+    def after_step(self, step: int, values: Mapping[str, float]) -> None:
+        """See the values of a step, those of turns other than the model's with the name of the turn before them."""
+
+    def before_checkpoint(self, step: int) -> None:
+        """See the task with its averaged weights, before each checkpoint and at the end."""
+
+
 class Trainer(Generic[BatchT]):
     """Trains a task and leaves its averaged weights in it.
 
@@ -67,6 +81,7 @@ class Trainer(Generic[BatchT]):
         fingerprint: Digest of everything that decides the result; a checkpoint with another one is refused.
         accelerator: Processes and devices.
         label: Shown beside the progress bar.
+        observer: Looks on, and may end the run.
     """
 
     def __init__(
@@ -79,20 +94,25 @@ class Trainer(Generic[BatchT]):
         fingerprint: str,
         accelerator: Accelerator,
         label: str,
+        observer: Observer | None = None,
     ) -> None:
         self.task, self.batches, self.config = task, batches, config
         self.folder, self.fingerprint, self.label = folder, fingerprint, label
-        self.accelerator = accelerator
+        self.accelerator, self.observer = accelerator, observer or Observer()
         task.to(accelerator.device)
         parameters = list(task.trained_parameters())
         if not parameters:
             raise TrainingError("nothing is left to train", hint="train the backbone, too (freeze_backbone: false)")
-        self.optimizer = torch.optim.AdamW(
-            parameters,
-            lr=config.learning_rate,
-            betas=(0.9, config.adam_beta2),
-            weight_decay=config.weight_decay,
-        )
+        self.turns = task.turns()
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            turn.name: torch.optim.AdamW(
+                turn.parameters,
+                lr=config.learning_rate,
+                betas=(turn.adam_beta1, config.adam_beta2),
+                weight_decay=config.weight_decay,
+            )
+            for turn in self.turns
+        }
         self.ema = EMAModel(parameters, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
         self.recent: deque[float] = deque(maxlen=50)
 
@@ -101,55 +121,71 @@ class Trainer(Generic[BatchT]):
 
         Raises:
             CheckpointError: The folder holds a checkpoint of something else.
-            TrainingError: The loss is no longer finite.
+            TrainingError: The loss is no longer finite, or the observer ends the run.
         """
         progress = restore_checkpoint(
-            self.folder / "checkpoints", self.task, self.optimizer, self.ema, self.fingerprint
+            self.folder / "checkpoints", self.task, self.optimizers, self.ema, self.fingerprint
         )
-        wrapped, optimizer = self.accelerator.prepare(self.task, self.optimizer)
+        wrapped, *prepared = self.accelerator.prepare(self.task, *self.optimizers.values())
+        optimizers = dict(zip(self.optimizers, prepared, strict=True))
         done = progress.step
         with MetricsLog(self.folder, done, self.accelerator.is_main_process) as log:
             with progress_bar(self.label, self.config.steps, done) as advance:
                 while not self._finished(progress):
                     started = time.perf_counter()
-                    losses = self._step(wrapped, optimizer, progress)
+                    losses = self._step(wrapped, optimizers, progress)
                     progress = self._next(progress, time.perf_counter() - started)
                     self._report(log, advance, progress, losses)
-                    if progress.step % self.config.checkpoint_every == 0 and not self._finished(progress):
+                    if progress.step % self.config.checkpoint_every == 0 or self._finished(progress):
                         self._save(progress)
             final_loss = log.tail_mean("loss", 20)
-        if progress.step > done:
-            self._save(progress)
         self.ema.copy_to(list(self.task.trained_parameters()))
         return TrainingResult(progress.step, progress.elapsed_s, final_loss)
 
-    def _step(self, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Losses:
-        """One optimiser step, over `gradient_accumulation` micro-batches."""
+    def _step(
+        self, wrapped: torch.nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], progress: Progress
+    ) -> Losses:
+        """One step: each turn after the other."""
         self.task.train()
-        rate = self.config.learning_rate * self._rate(progress)
+        losses: Losses = {}
+        for turn in self.turns:
+            found = self._turn(wrapped, optimizers[turn.name], turn, progress)
+            prefix = "" if turn.name == MODEL else f"{turn.name}_"
+            losses |= {f"{prefix}{name}": value for name, value in found.items()}
+        self.ema.step(list(self.task.trained_parameters()))
+        return losses
+
+    def _turn(
+        self, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer, turn: Turn, progress: Progress
+    ) -> Losses:
+        """One step of a turn's optimiser, over `gradient_accumulation` micro-batches."""
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = (turn.learning_rate or self.config.learning_rate) * self._rate(progress)
+        self.task.zero_grad()  # what flowed to the parameters of another turn is not this one's
         losses: Losses = {}
         for micro in range(self.config.gradient_accumulation):
             number = progress.step * self.config.gradient_accumulation + micro
             with self.accelerator.accumulate(wrapped):
-                torch.manual_seed(derive_seed(self.config.seed, "step", number, self.accelerator.process_index))
+                torch.manual_seed(self._seed(turn, number))
                 batch = self.batches(number).to(self.accelerator.device)
-                losses = wrapped(batch, progress.step)
-                self._check(losses["loss"], progress)
+                losses = wrapped(batch, progress.step, turn.name)
+                self._check(losses["loss"], turn, progress)
                 self.accelerator.backward(losses["loss"])
                 if self.accelerator.sync_gradients:
-                    self.accelerator.clip_grad_norm_(self.task.parameters(), self.config.max_grad_norm)
+                    self.accelerator.clip_grad_norm_(turn.parameters, self.config.max_grad_norm)
                 optimizer.step()
-                optimizer.zero_grad()
-        self.ema.step(list(self.task.trained_parameters()))
         return losses
 
-    def _check(self, loss: torch.Tensor, progress: Progress) -> None:
+    def _seed(self, turn: Turn, number: int) -> int:
+        named = () if turn.name == MODEL else (turn.name,)
+        return derive_seed(self.config.seed, "step", number, self.accelerator.process_index, *named)
+
+    def _check(self, loss: torch.Tensor, turn: Turn, progress: Progress) -> None:
         mean = self.accelerator.reduce(loss.detach(), "mean")  # all processes stop, or none
         if not torch.isfinite(mean):
+            whose = "" if turn.name == MODEL else f"of the {turn.name} "
             raise TrainingError(
-                f"loss is {mean.item()} at step {progress.step + 1}; training diverged",
+                f"loss {whose}is {mean.item()} at step {progress.step + 1}; training diverged",
                 where=self.folder,
                 hint="lower learning_rate; the last checkpoint before it is kept",
             )
@@ -184,9 +220,24 @@ class Trainer(Generic[BatchT]):
         if progress.step == 1 or progress.step % LOG_EVERY == 0:
             rate = self.config.learning_rate * self._rate(progress)
             log.write(progress.step, values | {"learning_rate": rate, "elapsed_s": progress.elapsed_s})
+        self.observer.after_step(progress.step, values)
 
     def _save(self, progress: Progress) -> None:
+        with self._averaged():
+            self.observer.before_checkpoint(progress.step)
         if self.accelerator.is_main_process:
             root = self.folder / "checkpoints"
-            save_checkpoint(root, self.task, self.optimizer, self.ema, progress, self.fingerprint)
+            save_checkpoint(root, self.task, self.optimizers, self.ema, progress, self.fingerprint)
         self.accelerator.wait_for_everyone()
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The task with its averaged weights, for a while."""
+        parameters = list(self.task.trained_parameters())
+        self.ema.store(parameters)
+        self.ema.copy_to(parameters)
+        self.task.eval()
+        try:
+            yield
+        finally:
+            self.ema.restore(parameters)

@@ -22,5 +22,11 @@ def add_noise(latent_BTCHW: torch.Tensor, *, mean: float = 0.0, std: float = 1.0
         std: Standard deviation of the logit.
         shift: Timestep shift (Esser et al., eq. 23): above 1, more weight on noisy levels.
     """
-    drawn = compute_density_for_timestep_sampling("logit_normal", latent_BTCHW.shape[0], mean, std)
+    drawn = logit_normal(len(latent_BTCHW), mean, std)
     return mix(latent_BTCHW, torch.randn_like(latent_BTCHW), shifted(drawn, shift).to(latent_BTCHW))
+
+
+def logit_normal(count: int, mean: float, std: float) -> torch.Tensor:
+    """Noise levels (B,) whose logits are normal, from torch's global generator."""
+    levels_B: torch.Tensor = compute_density_for_timestep_sampling("logit_normal", count, mean, std)
+    return levels_B

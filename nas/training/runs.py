@@ -24,7 +24,7 @@ from nas.quality import HeldOutFlowLoss
 from nas.space import Architecture, SearchSpace
 from nas.training.batches import BatchSource
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
-from nas.training.loop import Trainer, TrainingResult, make_accelerator
+from nas.training.loop import Observer, Trainer, TrainingResult, make_accelerator
 from nas.training.processes import processes
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
 
@@ -117,6 +117,7 @@ def run_task(
     *,
     start: str,
     caption_dropout: float = 0.0,
+    observer: Observer | None = None,
 ) -> TrainingResult:
     """Run the training loop on a task.
 
@@ -129,6 +130,7 @@ def run_task(
         label: Shown beside the progress bar.
         start: What the weights start from; part of the fingerprint.
         caption_dropout: Share of captions replaced by the empty one.
+        observer: Looks on, and may end the run.
 
     Raises:
         ConfigError: A batch size is not divisible by the number of processes.
@@ -147,7 +149,9 @@ def run_task(
         count,
     )
     digest = fingerprint([space.fingerprint, clips.fingerprint, config.model_dump(), start, count])
-    trainer = Trainer(task, source, config, folder, fingerprint=digest, accelerator=accelerator, label=label)
+    trainer = Trainer(
+        task, source, config, folder, fingerprint=digest, accelerator=accelerator, label=label, observer=observer
+    )
     result = trainer.run()
     task.eval()
     return result

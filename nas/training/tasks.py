@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Generic
 
 import torch
@@ -28,21 +29,46 @@ from nas.training.paths import path_strategy
 Losses = dict[str, torch.Tensor]
 
 
+MODEL = "model"
+"""The turn in which the model itself learns."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A part of each step in which some parameters learn while all others stand still.
+
+    Args:
+        name: What learns.
+        parameters: The parameters, which have an optimiser of their own.
+        learning_rate: Its peak learning rate; that of the run when left out.
+        adam_beta1: AdamW's decay of gradients.
+    """
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    learning_rate: float | None = None
+    adam_beta1: float = 0.9
+
+
 class TrainingTask(nn.Module, ABC, Generic[BatchT]):
     """One thing that can be trained.
 
-    The contract: `forward(batch, step)` returns scalars, of which `loss` is minimised; everything random in it
-    comes from torch's global generator, which the loop seeds for each step, or from the step's number. All
-    processes choose the same architecture at the same step.
+    The contract: `forward(batch, step, turn)` returns scalars, of which `loss` is minimised; everything random in it
+    comes from torch's global generator, which the loop seeds for each turn of each step, or from the step's number.
+    All processes choose the same architecture at the same step.
     """
 
     @abstractmethod
-    def forward(self, batch: BatchT, step: int) -> Losses:
-        """Losses of one step on one batch."""
+    def forward(self, batch: BatchT, step: int, turn: str = MODEL) -> Losses:
+        """Losses of one turn of a step on one batch."""
 
     def trained_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that the optimiser changes and whose average is kept."""
+        """The parameters of the model, whose average is kept."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns of a step, in their order; the model's own is always among them."""
+        return (Turn(MODEL, tuple(self.trained_parameters())),)
 
 
 class JointTask(TrainingTask[Batch]):
@@ -59,19 +85,20 @@ class JointTask(TrainingTask[Batch]):
         self.text_encoder = text_encoder
 
     @abstractmethod
-    def loss(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int) -> torch.Tensor:
-        """Mean loss of some clips, a scalar."""
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int, turn: str) -> Losses:
+        """Means over some clips, each a scalar; `loss` is among them."""
 
-    def forward(self, batch: Batch, step: int) -> Losses:
+    def forward(self, batch: Batch, step: int, turn: str = MODEL) -> Losses:
         """See `TrainingTask.forward`; adds `video_loss` and `image_loss` where the batch holds such."""
-        losses: Losses = {}
-        total = torch.zeros((), device=batch.video_BTCHW.device)
         count = len(batch.video_BTCHW) + len(batch.image_BTCHW)
+        means: Losses = {}
+        parts: Losses = {}
         for name, latent_BTCHW, tokens_BL in batch.parts():
-            value = self.loss(latent_BTCHW, tokens_BL, step)
-            losses[f"{name}_loss"] = value.detach()
-            total = total + value * len(latent_BTCHW) / count
-        return {"loss": total, **losses}
+            losses = self.losses(latent_BTCHW, tokens_BL, step, turn)
+            parts[f"{name}_loss"] = losses["loss"].detach()
+            for each, value in losses.items():
+                means[each] = means.get(each, 0) + value * len(latent_BTCHW) / count
+        return means | parts
 
 
 class FlowTask(JointTask):
@@ -94,11 +121,11 @@ class FlowTask(JointTask):
         config = self.config
         return add_noise(latent_BTCHW, mean=config.timestep_mean, std=config.timestep_std, shift=config.timestep_shift)
 
-    def loss(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int) -> torch.Tensor:
-        """See `JointTask.loss`."""
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int, turn: str) -> Losses:
+        """See `JointTask.losses`."""
         noisy = self.noisy(latent_BTCHW)
         context_BLD = self.text_encoder(tokens_BL)
-        return flow_loss(self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD), noisy)
+        return {"loss": flow_loss(self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD), noisy)}
 
 
 class SuperNetTask(FlowTask):
@@ -120,8 +147,8 @@ class SuperNetTask(FlowTask):
         super().__init__(unet, text_encoder, config)
         self.strategy = path_strategy(unet.distinct_space, config)
 
-    def loss(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int) -> torch.Tensor:
-        """Mean over the architectures of a step; see `JointTask.loss`."""
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int, turn: str) -> Losses:
+        """Mean over the architectures of a step; see `JointTask.losses`."""
         first, *others = self.strategy.paths(step)
         noisy, context_BLD = self.noisy(latent_BTCHW), self.text_encoder(tokens_BL)
         inputs = (noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
@@ -130,7 +157,7 @@ class SuperNetTask(FlowTask):
         for number, each in enumerate(others, start=1):
             predicted_BTCHW = self.unet(*inputs, each, self.skipped(each, step, number))
             losses.append(F.mse_loss(predicted_BTCHW.float(), velocity_BTCHW.detach().float()))
-        return torch.stack(losses).mean()
+        return {"loss": torch.stack(losses).mean()}
 
     def skipped(self, architecture: Architecture, step: int, number: int = 0) -> frozenset[str]:
         """Names of the temporal layers that an architecture does without in a step, equal on all processes.

@@ -135,9 +135,9 @@ def test_the_system_saw_the_process_grow_by_as_much(runtime: str) -> None:
         # What an allocator keeps for itself differs from process to process, and only ever adds.
         seen = min((each for name, each in found if name == module), key=lambda each: each["grown"])
         assert seen["grown"] > 30_000_000
-        # Factors that a library has packed for itself are in the process but not in the report. So is the input in
-        # the layout that oneDNN, below torch, likes best on some processors.
-        rearranged = seen["input"] if (runtime, module) == ("torch", "convolution") else 0
+        # Factors that a library has packed for itself are in the process but not in the report. So are input and output
+        # in the layout that oneDNN, below torch, likes best on some processors.
+        rearranged = 2 * seen["input"] if (runtime, module) == ("torch", "convolution") else 0
         assert 0.75 * seen["values"] <= seen["grown"] <= 1.25 * seen["values"] + rearranged, module
 
 

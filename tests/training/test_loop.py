@@ -110,7 +110,7 @@ def test_a_checkpoint_of_something_else_is_refused(
         train_supernet(space, clips, config, tmp_path)
 
 
-FILES = ("task.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
+FILES = ("task.safetensors", "ema.safetensors", "optimizers.safetensors", "state.json")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -149,9 +149,9 @@ def test_where_no_checkpoint_is_whole_it_is_one_clear_line(
 ) -> None:
     train_supernet(space, clips, config, tmp_path)
     for folder in (tmp_path / "checkpoints").iterdir():
-        file = folder / "optimizer.safetensors"
+        file = folder / "optimizers.safetensors"
         file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"step-00000006/optimizer\.safetensors: no whole checkpoint .*delete"):
+    with pytest.raises(CheckpointError, match=r"step-00000006/optimizers\.safetensors: no whole checkpoint .*delete"):
         train_supernet(space, clips, config, tmp_path)
 
 

@@ -5,9 +5,8 @@ import torch
 from nas.data import MovingShapes
 from nas.models import Generation, SuperNet, VideoModel, make_codec, make_text_encoder
 from nas.space import SearchSpace
-from nas.training import DistillationConfig, FlowTask, SuperNetConfig, SuperNetTask, TrainingConfig
+from nas.training import FlowTask, SuperNetConfig, SuperNetTask, TrainingConfig
 from nas.training.batches import Batch, BatchSource
-from nas.training.distillation import DistillationTask
 
 
 def _batch(space: SearchSpace, clips: MovingShapes, video: int = 3, image: int = 2, **settings: float) -> Batch:
@@ -80,36 +79,3 @@ def test_every_architecture_is_drawn(space: SearchSpace) -> None:
     counts = {architecture: drawn.count(architecture) for architecture in space.enumerate()}
     assert len(counts) == 6
     assert min(counts.values()) > 25
-
-
-def test_without_guidance_and_substeps_the_teacher_is_its_own_student(space: SearchSpace, clips: MovingShapes) -> None:
-    task = DistillationTask(_model(space), DistillationConfig(teacher_substeps=1, guidance_scale=1.0))
-    losses = task(_batch(space, clips), 0)
-    assert float(losses["loss"].detach()) < 1e-9
-
-
-def test_the_target_is_where_the_guided_teacher_arrives(space: SearchSpace, clips: MovingShapes) -> None:
-    model = _model(space)
-    batch = _batch(space, clips, video=2, image=0)
-    task = DistillationTask(model, DistillationConfig(steps=1, teacher_substeps=2, guidance_scale=3.0))
-    torch.manual_seed(4)
-    loss = task(batch, 0)["loss"].detach()
-    torch.manual_seed(4)
-    torch.randint(1, (2,))
-    noise = torch.randn_like(batch.video_BTCHW)
-    with torch.no_grad():
-        text, empty = model.text_encoder(batch.video_tokens_BL), model.text_encoder.encode(["", ""])
-        sample = noise
-        for timestep in (1000.0, 500.0):
-            t = torch.full((2,), timestep)
-            plain = model.unet(sample, t, empty)
-            sample = sample - 0.5 * (plain + 3 * (model.unet(sample, t, text) - plain))
-        own = noise - model.unet(noise, torch.full((2,), 1000.0), text)
-    torch.testing.assert_close(loss, ((own - sample) ** 2).mean(), rtol=1e-4, atol=1e-6)
-
-
-def test_only_the_student_is_trained(space: SearchSpace) -> None:
-    task = DistillationTask(_model(space), DistillationConfig())
-    student = {id(parameter) for parameter in task.unet.parameters()}
-    assert {id(parameter) for parameter in task.trained_parameters()} == student
-    assert not task.train().teacher.training

@@ -1,0 +1,141 @@
+"""What `distillation.py` trains and scores for one seed: a teacher, and a student by each method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.ranking_runs import clips_of
+from nas.data import prompts
+from nas.errors import TrainingError
+from nas.files import fingerprint, read_json, write_json
+from nas.models import VideoModel
+from nas.models.weights import weights_digest
+from nas.quality import FrechetVideoDistance, ReadAccuracy, ShapeClassifier, TemporalFlicker
+from nas.quality.scoring import Score, score_samples
+from nas.space import SearchSpace
+from nas.training import LoopConfig, TrainingConfig, distill, train_model
+from nas.training.distillation import AdversarialConfig, DistillationConfig
+
+TEACHER_GUIDANCE, TEACHER_STEPS, STUDENT_STEPS = 3.0, 25, 4
+PROMPTS = 288
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to distil.
+
+    Args:
+        config: What to distil to.
+        images: Whether single frames are trained along.
+    """
+
+    config: DistillationConfig
+    images: bool = True
+
+
+def _with_discriminator(target: str, images: bool = True, **settings: Any) -> Method:
+    return Method(DistillationConfig(target=target, adversarial=AdversarialConfig(**settings)), images)  # type: ignore[arg-type]
+
+
+METHODS: dict[str, Method] = {
+    "fine-tuning": Method(DistillationConfig(target="data")),
+    "consistency": Method(DistillationConfig(target="consistency")),
+    "trajectory": Method(DistillationConfig(target="trajectory")),
+    "adversarial": _with_discriminator("data"),
+    "consistency + adversarial": _with_discriminator("consistency"),
+    "trajectory + adversarial": _with_discriminator("trajectory"),
+}
+ABLATIONS: dict[str, Method] = {
+    "adversarial, video only": _with_discriminator("data", images=False),
+    "adversarial, heads on frames": _with_discriminator("data", sees="frames"),
+    "adversarial, heads along time": _with_discriminator("data", sees="time"),
+    "adversarial, no re-noising": _with_discriminator("data", renoise=None),
+}
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """Everything of one seed.
+
+    Args:
+        space: File of the search space.
+        architecture: File of the architecture.
+        classifier: Folder of the classifier.
+        teacher_steps: Optimiser steps of the teacher.
+        steps: Optimiser steps of each student.
+        methods: Names out of `METHODS` and `ABLATIONS`.
+        seed: Of all trainings.
+    """
+
+    space: Path
+    architecture: Path
+    classifier: Path
+    teacher_steps: int
+    steps: int
+    methods: tuple[str, ...]
+    seed: int
+
+    def run(self, out: Path) -> dict[str, Any]:
+        """Train and score, or read what an earlier run has left; rows by name."""
+        torch.set_num_threads(1)
+        root = out / f"seed-{self.seed}"
+        teacher = self.teacher(root / "teacher")
+        rows = {
+            "teacher": self._scored(teacher, root / "teacher", TEACHER_STEPS, TEACHER_GUIDANCE),
+            "teacher in 4 steps, no guidance": self._scored(teacher, root / "teacher-short", STUDENT_STEPS, 1.0),
+        }
+        for name in self.methods:
+            rows[name] = self.student(name, root / name)
+        return rows
+
+    def teacher(self, folder: Path) -> VideoModel:
+        """The teacher, trained from scratch."""
+        space = SearchSpace.load(self.space)
+        config = TrainingConfig(
+            steps=self.teacher_steps, batch_size=32, image_batch_size=8, learning_rate=3e-3, anneal_share=0.25,
+            timestep_shift=3.0, checkpoint_every=500, seed=self.seed,
+        )  # fmt: skip
+        train_model(space, space.load_architecture(self.architecture), clips_of(space).train, config, folder,
+                    steps=TEACHER_STEPS, guidance_scale=TEACHER_GUIDANCE)  # fmt: skip
+        return VideoModel.load(folder / "model")
+
+    def student(self, name: str, folder: Path) -> dict[str, Any]:
+        """A student by one method, scored; or the reason why its training ended."""
+        method = (METHODS | ABLATIONS)[name]
+        teacher = VideoModel.load(folder.parent / "teacher" / "model")
+        loop = LoopConfig(
+            steps=self.steps, batch_size=16, image_batch_size=4 if method.images else 0, learning_rate=3e-4,
+            ema_decay=0.99, checkpoint_every=100, seed=self.seed,
+        )  # fmt: skip
+        reason = None
+        try:
+            distill(teacher, clips_of(teacher.space).train, loop, method.config, folder)
+        except TrainingError as error:
+            reason = error.what
+        if not (folder / "model").is_dir():
+            return {"ended": reason}
+        scored = self._scored(VideoModel.load(folder / "model"), folder, STUDENT_STEPS, 1.0)
+        return scored | ({} if reason is None else {"ended": reason})
+
+    def _scored(self, model: VideoModel, folder: Path, steps: int, guidance_scale: float) -> dict[str, Any]:
+        identity = fingerprint([weights_digest(model.unet), steps, guidance_scale, PROMPTS, self.seed])
+        file = folder / f"score-{steps}.json"
+        if file.is_file() and (saved := read_json(file))["identity"] == identity:
+            return dict(saved["row"])
+        reader = ShapeClassifier.load(self.classifier)
+        metrics = [FrechetVideoDistance(reader.extract), ReadAccuracy(reader), TemporalFlicker()]
+        scores = score_samples(
+            model, metrics, prompts(PROMPTS, seed=self.seed), seed=self.seed, steps=steps, guidance_scale=guidance_scale
+        )
+        row = dict(zip(("distance", "accuracy", "flicker"), map(_row, scores), strict=True))
+        write_json(file, {"identity": identity, "row": row})
+        return row
+
+
+def _row(score: Score) -> dict[str, Any]:
+    made, real = score.generated, score.real
+    return {"value": made.value, "interval": [made.low, made.high], "real": real.value}

@@ -1,0 +1,102 @@
+"""What to distil to, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from nas.files import StrictModel
+from nas.models.discriminator import Sees
+from nas.training.config import LoopConfig
+
+TargetName = Literal["data", "trajectory", "consistency"]
+
+
+class NoiseLevels(StrictModel):
+    """Logit-normal noise levels.
+
+    Args:
+        mean: Mean of the logit; above 0, more noise than data.
+        std: Standard deviation of the logit.
+    """
+
+    mean: float = 0.0
+    std: PositiveFloat = 1.0
+
+
+class AdversarialConfig(StrictModel):
+    """The adversarial term of a distillation.
+
+    Args:
+        weight: Weight of the adversarial loss of the student.
+        target_weight: Weight of the target beside it.
+        learning_rate: Peak learning rate of the discriminator.
+        r1_weight: Weight of the penalty on the discriminator's gradient at real clips; 0 for none.
+        sees: Whether heads look at `frames`, along `time`, or at `both`.
+        renoise: Noise that real and generated clips get before they are judged; none when set to null.
+    """
+
+    weight: PositiveFloat = 0.1
+    target_weight: NonNegativeFloat = 1.0
+    learning_rate: PositiveFloat = 1e-3
+    r1_weight: NonNegativeFloat = 0.1
+    sees: Sees = "both"
+    renoise: NoiseLevels | None = NoiseLevels()
+
+
+class DistillationConfig(StrictModel):
+    """What to distil to.
+
+    Args:
+        steps: Denoising steps of the student.
+        target: What the student learns at the noise level of each of its steps. `data`: the clips themselves, which is
+            fine-tuning on these levels. `trajectory`: to arrive, at the end of the step, where the guided teacher
+            arrives in several. `consistency`: to foretell the clip that it foretells from there, too.
+        teacher_substeps: Euler steps of the teacher per step of the student, 4 when left out; `data` has none.
+        guidance_scale: Guidance of the teacher, which the student learns to do without, 3 when left out; `data` has
+            no teacher.
+        adversarial: A discriminator beside the target; none when left out.
+    """
+
+    steps: PositiveInt = 4
+    target: TargetName = "trajectory"
+    teacher_substeps: PositiveInt | None = None
+    guidance_scale: Annotated[float, Field(ge=1)] | None = None
+    adversarial: AdversarialConfig | None = None
+
+    @property
+    def substeps(self) -> int:
+        """Euler steps of the teacher per step of the student."""
+        return self.teacher_substeps or 4
+
+    @property
+    def guidance(self) -> float:
+        """Guidance of the teacher."""
+        return self.guidance_scale or 3.0
+
+    @model_validator(mode="after")
+    def _data_have_no_teacher(self) -> Self:
+        for name in ("teacher_substeps", "guidance_scale"):
+            if self.target == "data" and getattr(self, name) is not None:
+                raise ValueError(f"{name} belongs to a teacher's path, and means nothing to target data")
+        return self
+
+
+class DistillationLoop(LoopConfig):
+    """Length, batches and learning rate of a distillation; a `LoopConfig` whose defaults suit a trained model."""
+
+    steps: PositiveInt = 500
+    learning_rate: PositiveFloat = 3e-4
+
+
+class DistillationSettings(StrictModel):
+    """Everything that decides a distillation, beside the teacher and the clips.
+
+    Args:
+        training: Its loop.
+        distillation: What to distil to.
+    """
+
+    training: DistillationLoop = DistillationLoop()
+    distillation: DistillationConfig = DistillationConfig()

@@ -1,0 +1,79 @@
+"""A distillation from beginning to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.data import ClipDataset
+from nas.errors import ConfigError, TrainingError
+from nas.models import Generation, VideoModel
+from nas.models.weights import weights_digest
+from nas.training.config import LoopConfig
+from nas.training.distillation.adversarial import AdversarialTask
+from nas.training.distillation.checks import StudentCheck
+from nas.training.distillation.config import DistillationConfig
+from nas.training.distillation.task import DistillationTask
+from nas.training.distillation.watch import StudentWatch
+from nas.training.loop import TrainingResult
+from nas.training.runs import run_task
+
+
+@dataclass(frozen=True)
+class DistillationResult(TrainingResult):
+    """What a finished distillation says of itself.
+
+    Args:
+        kept_step: Step of the student that is kept: the one whose clips came closest to real ones.
+    """
+
+    kept_step: int
+
+
+def distill(
+    teacher: VideoModel,
+    clips: ClipDataset,
+    training: LoopConfig,
+    distillation: DistillationConfig,
+    folder: str | Path,
+) -> DistillationResult:
+    """Distil a model to a few steps and write it to `folder/model`; goes on where an interrupted run stopped.
+
+    Before each checkpoint the student makes some clips, and `model` holds the one whose clips were closest to real
+    ones. A run that fails leaves the best student it had.
+
+    Args:
+        teacher: A trained model, to be sampled with many steps and guidance. It is frozen.
+        clips: Training clips.
+        training: Length, batches and learning rate.
+        distillation: What to distil to.
+        folder: Where checkpoints, metrics and the model go.
+
+    Raises:
+        CheckpointError: `folder` holds checkpoints of another run.
+        ConfigError: A batch is too small for a discriminator.
+        TrainingError: The loss is no longer finite, the discriminator has won, or the student has collapsed.
+    """
+    root = Path(folder)
+    task = _task(teacher, training, distillation)
+    generation = Generation(steps=distillation.steps, guidance_scale=1.0, shift=teacher.generation.shift)
+    student = VideoModel(teacher.space, teacher.architecture, task.unet, task.text_encoder, generation)  # type: ignore[arg-type]
+    watch = StudentWatch(student, StudentCheck(teacher, clips, distillation.steps, training.seed), root)
+    start = f"distil {teacher.architecture.id} {weights_digest(teacher.unet)} {distillation}"
+    try:
+        result = run_task(task, teacher.space, clips, training, root, "distilling", start=start, observer=watch)
+    except TrainingError as error:
+        raise TrainingError(f"{error.what}; {watch.kept()}", where=root, hint=error.hint) from error
+    if not (root / "model").is_dir():
+        watch.before_checkpoint(result.steps)
+    best = watch.checks().best
+    assert best is not None
+    return DistillationResult(result.steps, result.elapsed_s, result.final_loss, best)
+
+
+def _task(teacher: VideoModel, training: LoopConfig, distillation: DistillationConfig) -> DistillationTask:
+    if distillation.adversarial is None:
+        return DistillationTask(teacher, distillation)
+    if training.batch_size < 2:
+        raise ConfigError("batch_size 1 lets an adversarial training collapse", hint="use 2 or more")
+    return AdversarialTask(teacher, distillation, distillation.adversarial)

@@ -1,0 +1,77 @@
+"""Distillation as a training task.
+
+Shape suffixes as in `nas.training.distillation.targets`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from nas.models import VideoModel
+from nas.models.flow import mix
+from nas.models.video_model import flow_schedule
+from nas.training.distillation.config import DistillationConfig
+from nas.training.distillation.targets import (
+    ConsistencyTarget,
+    DataTarget,
+    GuidedTeacher,
+    Jump,
+    Target,
+    TrajectoryTarget,
+)
+from nas.training.tasks import JointTask, Losses
+
+
+class DistillationTask(JointTask):
+    """Teaches a copy of a model to go in a few steps.
+
+    Each clip of a batch is taken to the noise level at which one of the student's steps begins.
+
+    Args:
+        teacher: The model to learn from; frozen, as is the text encoder.
+        config: What to distil to.
+    """
+
+    def __init__(self, teacher: VideoModel, config: DistillationConfig) -> None:
+        super().__init__(copy.deepcopy(teacher.unet), teacher.text_encoder.requires_grad_(False))
+        self.unet.requires_grad_(True)
+        self.teacher = teacher.unet.requires_grad_(False)
+        self.config = config
+        levels = flow_schedule(config.steps, teacher.generation.shift).sigmas
+        self.register_buffer("levels", levels.float(), persistent=False)
+        self.levels: torch.Tensor
+        self.target = self._target()
+
+    def _target(self) -> Target:
+        config = self.config
+        if config.target == "data":
+            return DataTarget()
+        teacher = GuidedTeacher(self.teacher, lambda: self.text_encoder.encode([""]), config.guidance, config.substeps)
+        return TrajectoryTarget(teacher) if config.target == "trajectory" else ConsistencyTarget(teacher, self.unet)
+
+    def trained_parameters(self) -> Iterator[nn.Parameter]:
+        """See `TrainingTask.trained_parameters`: those of the student."""
+        return self.unet.parameters()
+
+    def train(self, mode: bool = True) -> DistillationTask:
+        """Switch the student's mode; the teacher always evaluates."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def jump(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor) -> Jump:
+        """One step of the student from real clips, at noise levels and with noise of torch's global generator."""
+        segment_B = torch.randint(self.config.steps, (len(latent_BTCHW),)).to(latent_BTCHW.device)
+        start_B, end_B = self.levels[segment_B], self.levels[segment_B + 1]
+        noisy = mix(latent_BTCHW, torch.randn_like(latent_BTCHW), start_B)
+        context_BLD = self.text_encoder(tokens_BL)
+        velocity_BTCHW = self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
+        return Jump(noisy, start_B, end_B, context_BLD, velocity_BTCHW)
+
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int, turn: str) -> Losses:
+        """See `JointTask.losses`."""
+        return {"loss": self.target.loss(self.jump(latent_BTCHW, tokens_BL))}
