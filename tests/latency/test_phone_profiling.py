@@ -46,6 +46,7 @@ from tests.phone.simulated_phone import SimulatedPhone
 UNIT = "cpu_and_ne"
 COPIES = 4
 QUICK = PhoneProtocol(max_copies=COPIES, cool_down_s=0.2)
+FAULTS = int(os.environ.get("NAS_TEST_FAULTS", "25"))  # injected into one job
 HASTE = Patience(poll_s=0.02, send_s=1, answer_s=0.8, load_s=2, lost_s=20, look_s=0.05)
 SHORT_KINDS = ("time_embedding", "norm_act", "decode_space_to_depth")
 
@@ -319,15 +320,15 @@ class TestInterruptions:
         assert "is locked: unlock it" in caplog.text
 
     @pytest.mark.slow
-    def test_fifty_faults(
+    def test_many_faults(
         self, unfinished: Callable[..., Path], phone: SimulatedPhone, go_on: Callable[..., LatencyTable]
     ) -> None:
         path = unfinished("norm_act", "time_embedding", "decode_space_to_depth", "conv", "conv1d")
-        injected = inject_faults(phone, 50, seed=1)
+        injected = inject_faults(phone, FAULTS, seed=1)
         found = go_on(path, QUICK, HASTE.model_copy(update={"attempts": 5}))
         happened = [call for call in phone.calls() if call["fault"] != "none"]
-        assert len(happened) >= injected - 5
-        assert len({(call["kind"], call["fault"]) for call in happened}) >= 10
+        assert len(happened) >= 0.9 * injected
+        assert len({(call["kind"], call["fault"]) for call in happened}) >= min(10, FAULTS // 4)
         assert found.metadata.complete
         assert all(row.usable or row.reason for row in found.rows.values())
         assert sum(row.usable for row in found.rows.values()) >= len(found) - 1

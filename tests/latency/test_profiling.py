@@ -37,7 +37,7 @@ from tests.processes import start
 from tests.tiny import TINY
 
 QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
-KILLS = int(os.environ.get("NAS_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("NAS_TEST_KILLS", "3"))
 
 
 def log_of(path: Path) -> SampleLog:

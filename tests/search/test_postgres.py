@@ -180,9 +180,9 @@ def fill(server, name, space, count):
 
 def test_a_study_of_a_thousand_outlives_two_crashes_of_the_database(server):
     space = PlainSpace(LARGE)
-    fill(server, "long", space, 900)
+    fill(server, "long", space, 960)
     with workers(2, storage=server.url, name="long", evaluations=1000, slots=LARGE) as started:
-        for moment in (30, 60):
+        for moment in (10, 25):
             while sum(len(worker.begun) for worker in started) < moment:
                 time.sleep(0.05)
                 assert all(worker.process.poll() is None for worker in started), "a worker has died"
@@ -192,9 +192,9 @@ def test_a_study_of_a_thousand_outlives_two_crashes_of_the_database(server):
         ends = [worker.end() for worker in started]
 
     begun = [one for worker in started for one in worker.begun]
-    before = [one.id for one in itertools.islice(space.enumerate(), 900)]
+    before = [one.id for one in itertools.islice(space.enumerate(), 960)]
     record = load_study(server.url, "long")
-    assert len(begun) == len(set(begun)) == 100
+    assert len(begun) == len(set(begun)) == 40
     assert sorted(one.architecture.id for one in record.evaluations) == sorted(before + begun)
     assert all(one.quality == formula_loss(one.architecture) for one in record.evaluations)
     assert record.failed == 0

@@ -55,10 +55,9 @@ def writable_study(
         ConfigError: The study belongs to another space, table, metric or budget.
     """
     with storage_errors(storage), _only_user(storage), connection(storage, timing) as opened:
-        study, stored = _make_or_load(opened, name, directions)
         where = f"{shown(storage)}: study {name}"
+        study, stored = _make_or_load(opened, name, directions, where=where)
         if stored is None:
-            _check_directions(study, directions, where=where)
             _write(study, identity, metric_names, where=where)
         else:
             _compare(identity, stored, where=where)
@@ -87,7 +86,7 @@ def readable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
 
 
 def _make_or_load(
-    storage: BaseStorage, name: str, directions: tuple[Direction, Direction]
+    storage: BaseStorage, name: str, directions: tuple[Direction, Direction], *, where: str
 ) -> tuple[optuna.Study, Mapping[str, Any] | None]:
     """The study and its identity, which is `None` when it is up to this process to write it.
 
@@ -98,6 +97,8 @@ def _make_or_load(
         return optuna.create_study(study_name=name, storage=storage, directions=list(directions)), None
     except DuplicatedStudyError:
         study = optuna.load_study(study_name=name, storage=storage)
+    if IDENTITY not in study.user_attrs:
+        _check_directions(study, directions, where=where)
     until = time.monotonic() + IDENTITY_S
     while (stored := study.user_attrs.get(IDENTITY)) is None and time.monotonic() < until:
         if study.get_trials(deepcopy=False):

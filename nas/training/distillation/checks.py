@@ -53,6 +53,8 @@ class StudentCheck:
 
     def __init__(self, teacher: VideoModel, clips: ClipDataset, steps: int, seed: int) -> None:
         self.teacher, self.steps, self.seed = teacher, steps, seed
+        teacher.unet.eval()
+        teacher.text_encoder.eval()
         self.encoder, self.levels = down_path(teacher.unet.plan)
         chosen = np.random.default_rng(derive_seed(seed, "check")).permutation(len(clips))[:PROMPTS].tolist()
         video_BTCHW, captions = clips.batch(chosen)

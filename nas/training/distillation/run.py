@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from nas.data import ClipDataset
 from nas.errors import ConfigError, TrainingError
+from nas.files import derive_seed
 from nas.models import Generation, VideoModel
 from nas.models.weights import weights_digest
 from nas.training.config import LoopConfig
@@ -55,6 +58,7 @@ def distill(
         TrainingError: The loss is no longer finite, the discriminator has won, or the student has collapsed.
     """
     root = Path(folder)
+    torch.manual_seed(derive_seed(training.seed, "weights"))  # those of a discriminator
     task = _task(teacher, training, distillation)
     generation = Generation(steps=distillation.steps, guidance_scale=1.0, shift=teacher.generation.shift)
     student = VideoModel(teacher.space, teacher.architecture, task.unet, task.text_encoder, generation)  # type: ignore[arg-type]
