@@ -21,7 +21,6 @@ from nas.training import LoopConfig, TrainingConfig, distill, train_model
 from nas.training.distillation import AdversarialConfig, DistillationConfig
 
 TEACHER_GUIDANCE, TEACHER_STEPS, STUDENT_STEPS = 3.0, 25, 4
-PROMPTS = 288
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,7 @@ class SeedRun:
         teacher_steps: Optimiser steps of the teacher.
         steps: Optimiser steps of each student.
         methods: Names out of `METHODS` and `ABLATIONS`.
+        prompts: How many clips each is judged by.
         seed: Of all trainings.
     """
 
@@ -77,6 +77,7 @@ class SeedRun:
     teacher_steps: int
     steps: int
     methods: tuple[str, ...]
+    prompts: int
     seed: int
 
     def run(self, out: Path) -> dict[str, Any]:
@@ -122,14 +123,19 @@ class SeedRun:
         return scored | ({} if reason is None else {"ended": reason})
 
     def _scored(self, model: VideoModel, folder: Path, steps: int, guidance_scale: float) -> dict[str, Any]:
-        identity = fingerprint([weights_digest(model.unet), steps, guidance_scale, PROMPTS, self.seed])
+        identity = fingerprint([weights_digest(model.unet), steps, guidance_scale, self.prompts, self.seed])
         file = folder / f"score-{steps}.json"
         if file.is_file() and (saved := read_json(file))["identity"] == identity:
             return dict(saved["row"])
         reader = ShapeClassifier.load(self.classifier)
         metrics = [FrechetVideoDistance(reader.extract), ReadAccuracy(reader), TemporalFlicker()]
         scores = score_samples(
-            model, metrics, prompts(PROMPTS, seed=self.seed), seed=self.seed, steps=steps, guidance_scale=guidance_scale
+            model,
+            metrics,
+            prompts(self.prompts, seed=self.seed),
+            seed=self.seed,
+            steps=steps,
+            guidance_scale=guidance_scale,
         )
         row = dict(zip(("distance", "accuracy", "flicker"), map(_row, scores), strict=True))
         write_json(file, {"identity": identity, "row": row})

@@ -205,55 +205,6 @@ def test_search_efficiency_names_what_is_wrong_with_a_file(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_ranking_compares_supernets_and_proxies_with_separate_trainings(tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
-    command = [
-        sys.executable,
-        str(ROOT / "benchmarks" / "ranking.py"),
-        "--space",
-        str(tmp_path / "tiny.yaml"),
-        "--json",
-    ]
-    command += ["--architectures", "3", "--steps", "4", "--supernet-factor", "1", "--seeds", "1", "--workers", "1"]
-    command += ["--strategies", "fair,sandwich", "--out", str(tmp_path / "out")]
-    reports = []
-    for _ in range(2):  # the second time from what the first has left
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        reports.append(json.loads(done.stdout))
-    assert reports[0] == reports[1]
-    rows = reports[0]["agreement"]
-    assert list(rows) == ["trained alone, another seed", "fair", "sandwich", "parameters", "MACs", "synflow"]
-    assert all(-1 <= row["kendall_tau"] <= 1 for row in rows.values())
-    assert len(list(tmp_path.glob("out/*/metrics.csv"))) == 2 + 2 * 3
-    assert reports[0]["loss_alone"]["least"] < reports[0]["loss_alone"]["most"]
-
-
-def test_architectures_to_rank_have_few_some_and_many_layers() -> None:
-    from benchmarks.ranking_runs import spread
-
-    space = SearchSpace.load(ROOT / "search_spaces" / "moving_shapes.yaml")
-    chosen = spread(space, 40, seed=0)
-    assert len(set(chosen)) == 40
-    layers = [sum(name != "none" for name in one.choices) for one in chosen]
-    assert {layers.count(number) for number in range(1, 8)} <= {5, 6}
-    tiny = SearchSpace.from_dict(TINY)
-    assert set(spread(tiny, tiny.count(), seed=0)) == set(tiny.enumerate())
-    with pytest.raises(ValueError, match="7 architectures asked for, 6 exist"):
-        spread(tiny, 7, seed=0)
-
-
-@pytest.mark.slow
-def test_supernet_cost_compares_steps(tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
-    command = [sys.executable, str(ROOT / "benchmarks" / "supernet_cost.py"), "--space", str(tmp_path / "tiny.yaml")]
-    done = subprocess.run([*command, "--rounds", "3", "--json"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    costs = json.loads(done.stdout)["cost_of_a_step"]
-    assert costs["sandwich"]["median"] > 1.5 * costs["uniform"]["median"]
-
-
-@pytest.mark.slow
 def test_search_surrogates_compares_models_on_what_a_search_has_seen(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "search_surrogates.py"), "--data", str(cells_file(tmp_path))]
     command += ["--accuracy", "accuracy", "--latency", "latency", "--evaluations", "12,30", "--json"]

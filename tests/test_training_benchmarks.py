@@ -1,0 +1,94 @@
+"""The benchmarks of training, on networks that train in seconds: they end, and say what they promise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nas.space import SearchSpace
+from tests.tiny import TINY
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_benchmark(name: str, *arguments: object) -> Any:
+    """What a benchmark prints."""
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_ranking_compares_supernets_and_proxies_with_separate_trainings(tiny: Path, tmp_path: Path) -> None:
+    arguments = ["--space", tiny, "--architectures", 3, "--steps", 4, "--supernet-factor", 1, "--seeds", 1]
+    arguments += ["--workers", 1, "--strategies", "fair,sandwich", "--out", tmp_path / "out"]
+    # The second time from what the first has left.
+    reports = [run_benchmark("ranking.py", *arguments) for _ in range(2)]
+    assert reports[0] == reports[1]
+    rows = reports[0]["agreement"]
+    assert list(rows) == ["trained alone, another seed", "fair", "sandwich", "parameters", "MACs", "synflow"]
+    assert all(-1 <= row["kendall_tau"] <= 1 for row in rows.values())
+    assert len(list(tmp_path.glob("out/*/metrics.csv"))) == 2 + 2 * 3
+    assert reports[0]["loss_alone"]["least"] < reports[0]["loss_alone"]["most"]
+
+
+def test_architectures_to_rank_have_few_some_and_many_layers() -> None:
+    from benchmarks.ranking_runs import spread
+
+    space = SearchSpace.load(ROOT / "search_spaces" / "moving_shapes.yaml")
+    chosen = spread(space, 40, seed=0)
+    assert len(set(chosen)) == 40
+    layers = [sum(name != "none" for name in one.choices) for one in chosen]
+    assert {layers.count(number) for number in range(1, 8)} <= {5, 6}
+    tiny = SearchSpace.from_dict(TINY)
+    assert set(spread(tiny, tiny.count(), seed=0)) == set(tiny.enumerate())
+    with pytest.raises(ValueError, match="7 architectures asked for, 6 exist"):
+        spread(tiny, 7, seed=0)
+
+
+@pytest.mark.slow
+def test_supernet_cost_compares_steps(tiny: Path) -> None:
+    costs = run_benchmark("supernet_cost.py", "--space", tiny, "--rounds", 3)["cost_of_a_step"]
+    assert costs["sandwich"]["median"] > 1.5 * costs["uniform"]["median"]
+
+
+@pytest.mark.slow
+def test_winner_compares_what_is_found_with_what_needs_no_search(tiny: Path, tmp_path: Path) -> None:
+    arguments = ["--space", tiny, "--out", tmp_path / "out", "--supernet-steps", 2, "--evaluations", 6, "--steps", 1]
+    report = run_benchmark("winner.py", *arguments, "--seeds", 1, "--workers", 1, "--seconds", 0.02)
+    rows = {row["design"]: row for row in report["rows"]}
+    assert rows["all Conv1D"]["architecture"] == "down.1: conv1d; mid: none"
+    assert rows["AnimateDiff's placement"]["architecture"] == "down.1: self_attention_1d; mid: none"
+    for search in ("searched", "random search"):
+        assert {f"{search}, within all SelfAttention1D", f"{search}, within all Conv1D"} <= rows.keys()
+    assert all(row["measured_ms"] > 0 and len(row["losses"]) == 1 for row in report["rows"])
+
+
+@pytest.mark.slow
+def test_distillation_compares_students_with_their_teacher(tiny: Path, tmp_path: Path) -> None:
+    space = SearchSpace.load(tiny)
+    space.architecture(["conv1d", "none"]).save(tmp_path / "architecture.yaml")
+    arguments = ["--space", tiny, "--architecture", tmp_path / "architecture.yaml", "--out", tmp_path / "out"]
+    arguments += ["--teacher-steps", 2, "--classifier-steps", 2, "--steps", 2, "--prompts", 24]
+    arguments += ["--methods", "trajectory;adversarial, no re-noising", "--seeds", 1, "--workers", 1]
+    report = run_benchmark("distillation.py", *arguments)
+    assert list(report["rows"]) == [
+        "teacher", "teacher in 4 steps, no guidance", "trajectory", "adversarial, no re-noising",
+    ]  # fmt: skip
+    assert all(row["distance"]["value"] > 0 and not row["ended"] for row in report["rows"].values())
+    assert all(0 <= row["accuracy"]["value"] <= 1 for row in report["rows"].values())
+    assert report["seconds"]["student"]["alone"] < report["seconds"]["teacher"]["alone"]
