@@ -11,6 +11,7 @@ import typer
 from nas.cli._data import DATA_HELP, open_clips
 
 if TYPE_CHECKING:
+    from nas.errors import NasError
     from nas.quality import QualityMetric
     from nas.space import SearchSpace
 
@@ -26,9 +27,21 @@ FunctionOption = Annotated[
         help="Score with a function of yours instead: of the architecture, or with --supernet also of its network.",
     ),
 ]
+ClassifierOption = Annotated[
+    Path | None,
+    typer.Option(help="Score by the clips that architectures make, which this classifier sees (`nas classifier`)."),
+]
+SampleMetricOption = Annotated[
+    str | None,
+    typer.Option(help="Metric of these clips: distance (Frechet video distance, the default) or accuracy."),
+]
 DirectionOption = Annotated[
     str | None, typer.Option(help="minimize or maximize, where the function of --quality does not say.")
 ]
+
+
+SAMPLED_CLIPS = 144
+"""Clips of each architecture that metrics of clips look at: all colours, directions and shapes twice."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,8 @@ class QualityOptions:
         batches: Batches of held-out clips.
         finetune_steps: Steps of training each architecture alone.
         seed: Seed of whatever is drawn.
+        classifier: Folder of a classifier of clips.
+        sample_metric: Metric of the clips it sees.
     """
 
     function: str | None
@@ -52,6 +67,8 @@ class QualityOptions:
     batches: int | None
     finetune_steps: int | None
     seed: int
+    classifier: Path | None = None
+    sample_metric: str | None = None
 
 
 def make_quality(options: QualityOptions, space: SearchSpace, *, batches: int) -> QualityMetric:
@@ -60,6 +77,10 @@ def make_quality(options: QualityOptions, space: SearchSpace, *, batches: int) -
     Raises:
         ConfigError: Options contradict each other, or one is missing.
     """
+    if options.classifier is not None:
+        return _sampled_quality(options, options.classifier, space)
+    if options.sample_metric is not None:
+        raise _meaningless("--sample-metric", "clips that a --classifier sees", "scores without one")
     if options.function is not None:
         return _function_quality(options, options.function, space)
     return _held_out_quality(options, space, options.batches or batches)
@@ -73,8 +94,7 @@ def _function_quality(options: QualityOptions, spec: str, space: SearchSpace) ->
     mine = {"--data": options.data, "--batches": options.batches, "--finetune-steps": options.finetune_steps}
     for name, value in mine.items():
         if value is not None:
-            raise ConfigError(f"{name} belongs to the held-out flow loss, and means nothing to --quality",
-                              where="options", hint="leave one of them out")  # fmt: skip
+            raise _meaningless(name, "the held-out flow loss", "--quality")
     function = load_function(spec)
     if options.supernet is None:
         return FunctionQuality(function, direction=options.direction, name=spec)
@@ -85,23 +105,64 @@ def _function_quality(options: QualityOptions, spec: str, space: SearchSpace) ->
     return FunctionQuality(function, direction=options.direction, name=spec, supernet=supernet)
 
 
+def _sampled_quality(options: QualityOptions, classifier: Path, space: SearchSpace) -> QualityMetric:
+    from nas.data import prompts
+    from nas.errors import ConfigError
+    from nas.models.weights import weights_digest
+    from nas.quality import FrechetVideoDistance, ReadAccuracy, SampleMetric, ShapeClassifier
+    from nas.training import sampled_quality
+
+    others = {"--quality": options.function, "--direction": options.direction, "--batches": options.batches}
+    for name, value in others.items():
+        if value is not None:
+            raise _meaningless(name, "another metric", "--classifier")
+    reader = ShapeClassifier.load(classifier)
+    metrics: dict[str, SampleMetric] = {
+        "distance": FrechetVideoDistance(reader.extract), "accuracy": ReadAccuracy(reader),
+    }  # fmt: skip
+    chosen = options.sample_metric or "distance"
+    if chosen not in metrics:
+        raise ConfigError(
+            f"--sample-metric {chosen!r} is unknown", where="options", hint=f"give {' or '.join(metrics)}"
+        )
+    folder, data = _trained_on(options)
+    return sampled_quality(
+        space, folder, open_clips(data, space), metrics[chosen], prompts(SAMPLED_CLIPS, seed=options.seed),
+        finetune_steps=options.finetune_steps, seed=options.seed, depends_on=weights_digest(reader),
+    )  # fmt: skip
+
+
 def _held_out_quality(options: QualityOptions, space: SearchSpace, batches: int) -> QualityMetric:
     from nas.errors import ConfigError
     from nas.training import held_out_quality
 
     if options.direction is not None:
         raise ConfigError("--direction is that of a function", where="options", hint="give --quality, or leave it out")
-    if options.supernet is None or options.data is None:
-        missing = " and ".join(
-            name for name, value in (("--supernet", options.supernet), ("--data", options.data)) if value is None
-        )
-        raise ConfigError(f"the held-out flow loss needs {missing}", where="options",
-                          hint="or score with a function of yours, --quality module:function")  # fmt: skip
+    folder, data = _trained_on(options)
     return held_out_quality(
         space,
-        options.supernet,
-        open_clips(options.data, space),
+        folder,
+        open_clips(data, space),
         finetune_steps=options.finetune_steps,
         seed=options.seed,
         batches=batches,
     )
+
+
+def _trained_on(options: QualityOptions) -> tuple[Path, str]:
+    """Folder of the supernet, and name of the clips."""
+    from nas.errors import ConfigError
+
+    if options.supernet is not None and options.data is not None:
+        return options.supernet, options.data
+    given = (("--supernet", options.supernet), ("--data", options.data))
+    missing = " and ".join(name for name, value in given if value is None)
+    raise ConfigError(f"scores of trained networks need {missing}", where="options",
+                      hint="or score with a function of yours, --quality module:function")  # fmt: skip
+
+
+def _meaningless(option: str, owner: str, other: str) -> NasError:
+    from nas.errors import ConfigError
+
+    return ConfigError(f"{option} belongs to {owner}, and means nothing to {other}", where="options",
+                       hint="leave one of them out")  # fmt: skip

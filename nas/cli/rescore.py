@@ -8,10 +8,12 @@ import typer
 
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json
 from nas.cli._quality import (
+    ClassifierOption,
     ClipsOption,
     DirectionOption,
     FunctionOption,
     QualityOptions,
+    SampleMetricOption,
     SupernetOption,
     make_quality,
 )
@@ -32,6 +34,8 @@ def rescore(
     finetune_steps: Annotated[
         int | None, typer.Option(min=1, help="Train each architecture alone for so many steps first.")
     ] = None,
+    classifier: ClassifierOption = None,
+    sample_metric: SampleMetricOption = None,
     members: Annotated[
         int | None,
         typer.Option(min=1, help="Score so many: the whole front, then the ranks behind it. The front when left out."),
@@ -41,15 +45,18 @@ def rescore(
 ) -> None:
     """Score the front of a study again, dearer; `front`, `plot` and `pick` then use the front made of that.
 
-    The metric is the loss on more held-out clips, after training each architecture alone for a while if asked to
-    (--finetune-steps), or a function of yours (--quality). Each score is kept at once: the same command goes on where
+    The metric is the loss on more held-out clips; or what a classifier sees in clips that architectures make
+    (--classifier); or a function of yours (--quality). The first two can train each architecture alone for a while
+    before (--finetune-steps). Each score is kept at once: the same command goes on where
     it was broken off. Scores of several metrics are kept apart, and the last one used here makes the final front.
     """
     from nas.search import rescore as rescore_study
     from nas.space import SearchSpace
 
     loaded = SearchSpace.load(space)
-    scoring = QualityOptions(quality, direction, supernet, data, batches, finetune_steps, seed)
+    scoring = QualityOptions(
+        quality, direction, supernet, data, batches, finetune_steps, seed, classifier, sample_metric
+    )
     metric = make_quality(scoring, loaded, batches=64)
     result = rescore_study(storage, study, metric, members=members, space=loaded)
     if as_json:

@@ -6,6 +6,7 @@ from nas.quality.flow_loss import HeldOutFlowLoss
 from nas.quality.frechet import FeatureExtractor, FrechetVideoDistance, frechet_distance
 from nas.quality.function import FunctionQuality, load_function, takes_network
 from nas.quality.moving_shapes import PromptAccuracy, Reading, prompt_accuracy, read_clip
+from nas.quality.sampled import SampledQuality
 from nas.quality.samples import Estimate, SampleMetric, TemporalFlicker, estimate
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ReadAccuracy",
     "Reading",
     "SampleMetric",
+    "SampledQuality",
     "ShapeClassifier",
     "TemporalFlicker",
     "estimate",

@@ -3,7 +3,6 @@
 from nas.training.classifier import train_classifier
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.distillation import AdversarialConfig, DistillationConfig, DistillationSettings, distill
-from nas.training.finetuned_loss import FinetunedFlowLoss, held_out_quality
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
     finetune_model,
@@ -13,6 +12,7 @@ from nas.training.runs import (
     train_model,
     train_supernet,
 )
+from nas.training.scoring import FinetunedFlowLoss, held_out_quality, sampled_quality
 from nas.training.tasks import FlowTask, SuperNetTask, TrainingTask
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "held_out_quality",
     "inherit_model",
     "load_supernet",
+    "sampled_quality",
     "supernet_quality",
     "train_classifier",
     "train_model",

@@ -1,20 +1,26 @@
-"""Held-out loss of architectures trained on alone: against the same done by hand, and blind to the order."""
+"""Scores of trained architectures: against the same done by hand, and blind to the order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from nas.data import DataSplit, MovingShapes
+from nas.data import DataSplit, MovingShapes, prompts
 from nas.models.weights import weights_digest
+from nas.quality import SampleMetric
+from nas.quality.scoring import score_samples
 from nas.space import SearchSpace
 from nas.training import (
     FinetunedFlowLoss,
     SuperNetConfig,
     finetune_model,
     inherit_model,
+    sampled_quality,
     supernet_quality,
     train_supernet,
 )
@@ -31,7 +37,7 @@ def test_the_score_is_the_loss_of_the_network_trained_alone(
 ) -> None:
     metric = FinetunedFlowLoss(space, supernet, DataSplit(clips, clips), steps=5, seed=1, batches=2)
     one, other = space.architecture(["conv1d", "none"]), space.smallest()
-    before = weights_digest(metric.supernet)
+    before = weights_digest(metric.models.supernet)
 
     score = metric.score(one)
 
@@ -43,7 +49,7 @@ def test_the_score_is_the_loss_of_the_network_trained_alone(
     assert score < held_out.score(one)
     assert metric.score(other) != score
     assert metric.score(one) == score
-    assert weights_digest(metric.supernet) == before
+    assert weights_digest(metric.models.supernet) == before
 
 
 def test_a_network_that_was_not_trained_on_scores_as_in_the_supernet(
@@ -66,7 +72,49 @@ def test_what_decides_the_score_is_in_the_fingerprint(space: SearchSpace, clips:
 def test_diverged_training_is_a_failed_evaluation(space: SearchSpace, clips: MovingShapes, supernet: Path) -> None:
     metric = FinetunedFlowLoss(space, supernet, DataSplit(clips, clips), steps=3)
     with torch.no_grad():
-        next(iter(metric.supernet.parameters())).fill_(torch.nan)
+        next(iter(metric.models.supernet.parameters())).fill_(torch.nan)
 
     with pytest.raises(ArithmeticError, match="diverged"):
         metric.score(space.smallest())
+
+
+class Brightness(SampleMetric):
+    """Mean distance of a clip's brightness from that of its real one."""
+
+    name, direction = "brightness", "minimize"
+
+    def describe(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> np.ndarray:
+        return video_BTCHW.double().mean(dim=(1, 2, 3, 4)).numpy()[:, None]
+
+    def value(self, generated_BK: np.ndarray, real_BK: np.ndarray) -> float:
+        return float(np.abs(generated_BK - real_BK).mean())
+
+
+@pytest.mark.parametrize("finetune_steps", [None, 3])
+def test_clips_are_judged_as_those_of_the_model_itself(
+    space: SearchSpace, clips: MovingShapes, supernet: Path, finetune_steps: int | None
+) -> None:
+    asked, one = prompts(4), space.architecture(["conv1d", "none"])
+    metric = sampled_quality(
+        space, supernet, DataSplit(clips, clips), Brightness(), asked, finetune_steps=finetune_steps, seed=2
+    )
+    model = inherit_model(space, supernet, one)
+    (score,) = score_samples(model, [Brightness()], asked, seed=2)
+    if finetune_steps is None:
+        assert metric.score(one) == pytest.approx(score.generated.value)
+    else:
+        assert metric.score(one) != score.generated.value
+    assert metric.score(one) == metric.score(one)
+    assert (metric.name, metric.direction, metric.detail) == ("brightness", "minimize", "4 clips")
+
+
+def test_scores_of_other_weights_prompts_or_classifiers_are_not_compared(
+    space: SearchSpace, clips: MovingShapes, supernet: Path
+) -> None:
+    def digest(count: int = 4, **options: Any) -> str:
+        split = DataSplit(clips, clips)
+        return sampled_quality(space, supernet, split, Brightness(), prompts(count), **options).fingerprint
+
+    found = {digest(), digest(count=5), digest(seed=1), digest(finetune_steps=3), digest(depends_on="weights")}
+    assert len(found) == 5
+    assert digest() in found

@@ -1,0 +1,129 @@
+"""Models of single architectures out of a trained supernet, for metrics that judge whole models."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from nas.data import ClipDataset
+from nas.errors import TrainingError
+from nas.files import fingerprint
+from nas.models import Generation, VideoModel
+from nas.models.weights import weights_digest
+from nas.space import Architecture, SearchSpace
+from nas.training.config import SuperNetConfig, TrainingConfig
+from nas.training.runs import load_supernet, run_task, trained_with
+from nas.training.tasks import FlowTask
+
+
+class Models(ABC):
+    """Makes the model of an architecture, equal ones for equal architectures.
+
+    Args:
+        space: The search space.
+        folder: What `train_supernet` wrote; raises as `load_supernet`.
+        generation: How models are to be sampled; the shift is that of the supernet's training.
+    """
+
+    fingerprint: str
+    """Digest of all that the models depend on."""
+
+    def __init__(self, space: SearchSpace, folder: str | Path, generation: Generation | None = None) -> None:
+        self.space = space
+        self.supernet, self.text_encoder = load_supernet(space, folder)
+        self.trained = trained_with(folder)
+        self.generation = (generation or Generation()).model_copy(update={"shift": self.trained.timestep_shift})
+        self.origin = [weights_digest(self.supernet), weights_digest(self.text_encoder), self.generation.model_dump()]
+
+    @abstractmethod
+    def __call__(self, architecture: Architecture) -> VideoModel:
+        """The model of an architecture."""
+
+
+class InheritedModels(Models):
+    """Models with the weights they inherit."""
+
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """See `Models.fingerprint`."""
+        return fingerprint(self.origin)
+
+    def __call__(self, architecture: Architecture) -> VideoModel:
+        """See `Models.__call__`."""
+        unet = self.supernet.extract(architecture)
+        return VideoModel(self.supernet.space, architecture, unet, self.text_encoder, self.generation)
+
+
+class FinetunedModels(Models):
+    """Models that were trained on alone for some steps, from the weights they inherit.
+
+    All see the same training batches and noise. Training goes as that of the supernet, at half its peak learning
+    rate, which a cosine takes to zero over the steps.
+
+    Args:
+        space: The search space.
+        folder: What `train_supernet` wrote; raises as `load_supernet`.
+        clips: Training clips.
+        steps: Optimiser steps per architecture.
+        seed: Seed of the training.
+        generation: As of `Models`.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: str | Path,
+        clips: ClipDataset,
+        *,
+        steps: int,
+        seed: int = 0,
+        generation: Generation | None = None,
+    ) -> None:
+        super().__init__(space, folder, generation)
+        self.clips, self.config = clips, _short(self.trained, steps, seed)
+
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """See `Models.fingerprint`."""
+        return fingerprint([*self.origin, self.clips.fingerprint, self.config.model_dump()])
+
+    def __call__(self, architecture: Architecture) -> VideoModel:
+        """See `Models.__call__`.
+
+        Raises:
+            ArithmeticError: Training diverged.
+        """
+        unet, text_encoder = self.supernet.extract(architecture), copy.deepcopy(self.text_encoder)
+        start = weights_digest(unet)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                run_task(
+                    FlowTask(unet, text_encoder, self.config),
+                    self.space,
+                    self.clips,
+                    self.config,
+                    Path(folder),
+                    "training alone",
+                    start=start,
+                    caption_dropout=self.config.caption_dropout,
+                )
+            except TrainingError as error:
+                # A property of this architecture, not a mistake that would stop all of them.
+                raise ArithmeticError(error.what) from error
+        return VideoModel(self.supernet.space, architecture, unet, text_encoder, self.generation)
+
+
+def _short(trained: SuperNetConfig, steps: int, seed: int) -> TrainingConfig:
+    """The supernet's settings, cut down to a few steps of one architecture from weights that are trained already."""
+    changes = {
+        "steps": steps,
+        "max_minutes": None,
+        "learning_rate": trained.learning_rate / 2,
+        "warmup_steps": min(trained.warmup_steps, steps // 10),
+        "anneal_share": 1.0,
+        "checkpoint_every": steps,
+        "seed": seed,
+    }
+    return TrainingConfig(**trained.model_dump(include=set(TrainingConfig.model_fields)) | changes)
