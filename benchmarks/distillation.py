@@ -1,6 +1,6 @@
 """How good are students of 4 calls, beside their teacher of 50?
 
-    python benchmarks/distillation.py --out runs/distillation [--seeds 2] [--steps 400] [--methods all] [--workers 2]
+    python benchmarks/distillation.py --out runs/distillation [--seeds 2] [--steps 300] [--methods all] [--workers 2]
 
 For each seed, trains a teacher from scratch on `moving_shapes`, and from it a student by each method, all for the same
 number of steps. Each makes a clip for the same prompts from the same noise. Printed are the Frechet distance to real
@@ -73,11 +73,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "moving_shapes.yaml")
     parser.add_argument("--architecture", type=Path, default=ROOT / "examples" / "moving_shapes" / "architecture.yaml")
-    parser.add_argument("--teacher-steps", type=int, default=4000)
+    parser.add_argument("--teacher-steps", type=int, default=3000)
     parser.add_argument("--classifier-steps", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=400, help="of each student")
+    parser.add_argument("--steps", type=int, default=300, help="of each student")
     parser.add_argument("--methods", default="all", help=f"all, or some of: {'; '.join(known)}, separated by ;")
-    parser.add_argument("--prompts", type=int, default=576, help="clips that each model is judged by")
+    parser.add_argument("--prompts", type=int, default=432, help="clips that each model is judged by")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
     parser.add_argument("--out", type=Path, required=True)

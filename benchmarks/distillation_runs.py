@@ -37,7 +37,8 @@ class Method:
 
 
 def _with_discriminator(target: str, images: bool = True, **settings: Any) -> Method:
-    return Method(DistillationConfig(target=target, adversarial=AdversarialConfig(**settings)), images)  # type: ignore[arg-type]
+    adversarial = AdversarialConfig(learning_rate=1e-2, **settings)  # students have no more than some hundred steps
+    return Method(DistillationConfig(target=target, adversarial=adversarial), images)  # type: ignore[arg-type]
 
 
 METHODS: dict[str, Method] = {

@@ -31,16 +31,16 @@ class AdversarialConfig(StrictModel):
     Args:
         weight: Weight of the adversarial loss of the student.
         target_weight: Weight of the target beside it.
-        learning_rate: Peak learning rate of the discriminator.
+        learning_rate: Peak learning rate of the discriminator, some ten times that of the student.
         r1_weight: Weight of the penalty on the discriminator's gradient at real clips; 0 for none.
         sees: Whether heads look at `frames`, along `time`, or at `both`.
         renoise: Noise that real and generated clips get before they are judged; none when set to null.
     """
 
-    weight: PositiveFloat = 0.1
+    weight: PositiveFloat = 0.2
     target_weight: NonNegativeFloat = 1.0
-    learning_rate: PositiveFloat = 1e-3
-    r1_weight: NonNegativeFloat = 0.1
+    learning_rate: PositiveFloat = 3e-3
+    r1_weight: NonNegativeFloat = 0.01
     sees: Sees = "both"
     renoise: NoiseLevels | None = NoiseLevels()
 
