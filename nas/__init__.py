@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from nas.space import Plan as Plan
     from nas.space import SearchSpace as SearchSpace
     from nas.space import lower as lower
+    from nas.training import AdversarialConfig as AdversarialConfig
     from nas.training import DistillationConfig as DistillationConfig
     from nas.training import FinetunedFlowLoss as FinetunedFlowLoss
     from nas.training import LoopConfig as LoopConfig
@@ -92,6 +93,7 @@ _HOME = {
     ),
     "nas.space": ("Architecture", "Plan", "SearchSpace", "lower"),
     "nas.training": (
+        "AdversarialConfig",
         "DistillationConfig",
         "FinetunedFlowLoss",
         "LoopConfig",

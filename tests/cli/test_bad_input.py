@@ -168,6 +168,23 @@ def test_a_teacher_named_twice_or_not_at_all(nas: Nas, ready: Path, tmp_path: Pa
     nas(*start, "--model", tmp_path, "--supernet", ready / "run").fails_with("teacher is not clear")
 
 
+def test_ways_to_distil_that_do_not_go_together(nas: Nas, ready: Path, tmp_path: Path) -> None:
+    start = ["distill", ready / "space.yaml", "--data", "moving_shapes", "--out", tmp_path / "out"]
+    nas(*start, "--target", "sideways").fails_with("distillation.target", "sideways", "consistency")
+    nas(*start, "--target", "data", "--guidance-scale", 2).fails_with("guidance_scale", "means nothing to target data")
+    (tmp_path / "to.yaml").write_text("distillation: {adversarial: {strength: 1}}\n")
+    nas(*start, "--config", tmp_path / "to.yaml").fails_with("to.yaml", "distillation.adversarial.strength")
+    assert not (tmp_path / "out").exists()
+
+
+def test_clips_to_score_by_need_a_classifier_and_what_was_trained(nas: Nas, ready: Path, tmp_path: Path) -> None:
+    start = ["rescore", ready / "space.yaml", "--study", "none"]
+    nas(*start, "--sample-metric", "accuracy").fails_with("--sample-metric", "--classifier")
+    seen = [*start, "--classifier", tmp_path]
+    nas(*seen, "--batches", 3).fails_with("--batches", "means nothing to --classifier")
+    nas(*seen).fails_with(str(tmp_path), "nas classifier")
+
+
 def test_an_architecture_of_another_space(nas: Nas, ready: Path, tmp_path: Path) -> None:
     (tmp_path / "arch.yaml").write_text("space: other\nlayers: {mid: [none]}\n")
     start = ["train", ready / "space.yaml", "--data", "moving_shapes", "--out", tmp_path / "out"]
