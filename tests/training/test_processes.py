@@ -13,7 +13,10 @@ import pytest
 import torch
 import yaml
 
+from nas.files import read_json
+from nas.models import Generation, VideoModel
 from nas.models.weights import load_safetensors
+from nas.space import SearchSpace
 from tests.processes import finish, start_nas
 from tests.tiny import TINY
 
@@ -61,12 +64,31 @@ def test_a_training_killed_again_and_again_ends_with_the_weights_of_an_undisturb
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
 
 
+def _on_two_processes(*command: str) -> subprocess.CompletedProcess[str]:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "nas"]
+    done = subprocess.run([*launch, *command], capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
 def test_two_processes_train_one_supernet(space_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "two"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "nas"]
-    command = [*launch, *_command(space_file, out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = _on_two_processes(*_command(space_file, out))
     assert done.stdout.count("trained") == 1
     assert (out / "metrics.csv").read_text().count("\n") == 1 + 7
     assert all(torch.isfinite(tensor).all() for tensor in _weights(out).values())
+
+
+def test_two_processes_distil_against_one_discriminator(space_file: Path, tmp_path: Path) -> None:
+    space = SearchSpace.load(space_file)
+    teacher = VideoModel.build(space, space.smallest(), Generation())
+    teacher.save(tmp_path / "teacher")
+    (tmp_path / "to.yaml").write_text("training: {steps: 2, batch_size: 4, image_batch_size: 2, checkpoint_every: 1}\n")
+    command = ["distill", str(space_file), "--data", "moving_shapes", "--model", str(tmp_path / "teacher")]
+    out = tmp_path / "student"
+    done = _on_two_processes(*command, "--adversarial", "--config", str(tmp_path / "to.yaml"), "--out", str(out))
+    assert done.stdout.count("distilled") == 1
+    assert [each["step"] for each in read_json(out / "checks.json")["checks"]] == [1, 2]
+    optimizers = load_safetensors(out / "checkpoints" / "step-00000002" / "optimizers.safetensors")
+    assert {name.partition(".")[0] for name in optimizers} == {"model", "discriminator"}
+    VideoModel.load(out / "model")

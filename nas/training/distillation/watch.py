@@ -22,6 +22,8 @@ WIN_SHARE, WIN_STEPS = 0.995, 200
 LEAST_VARIETY = 0.2
 """Clips of one caption that are closer than this, as a share of the teacher's, are all the same."""
 
+_TOLD = (f"{DISCRIMINATOR}_told_real", f"{DISCRIMINATOR}_told_generated")
+
 
 class CheckRecord(StrictModel):
     """One check of a student; see `Check`."""
@@ -80,8 +82,9 @@ class StudentWatch(Observer):
         Raises:
             TrainingError: The discriminator has won.
         """
-        told = [values.get(f"{DISCRIMINATOR}_told_{which}") for which in ("real", "generated")]
-        self._told.append(min(each for each in told if each is not None) if None not in told else 0.0)
+        if _TOLD[0] not in values:
+            return
+        self._told.append(min(values[name] for name in _TOLD))
         if len(self._told) == WIN_STEPS and sum(self._told) / WIN_STEPS > WIN_SHARE:
             raise TrainingError(
                 f"the discriminator has won: over the last {WIN_STEPS} steps to step {step} it knew more than "
