@@ -3,10 +3,10 @@
 from nas.training.classifier import train_classifier
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.distillation import AdversarialConfig, DistillationConfig, DistillationSettings, distill
+from nas.training.inheriting import inherit_model
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
     finetune_model,
-    inherit_model,
     load_supernet,
     supernet_quality,
     train_model,

@@ -27,15 +27,21 @@ class Models(ABC):
         generation: How models are to be sampled; the shift is that of the supernet's training.
     """
 
-    fingerprint: str
-    """Digest of all that the models depend on."""
-
     def __init__(self, space: SearchSpace, folder: str | Path, generation: Generation | None = None) -> None:
         self.space = space
         self.supernet, self.text_encoder = load_supernet(space, folder)
         self.trained = trained_with(folder)
         self.generation = (generation or Generation()).model_copy(update={"shift": self.trained.timestep_shift})
-        self.origin = [weights_digest(self.supernet), weights_digest(self.text_encoder), self.generation.model_dump()]
+
+    @property
+    def origin(self) -> list[object]:
+        """What the fingerprint is made of, whatever is done with the weights."""
+        return [weights_digest(self.supernet), weights_digest(self.text_encoder), self.generation.model_dump()]
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Digest of all that the models depend on."""
 
     @abstractmethod
     def __call__(self, architecture: Architecture) -> VideoModel:
@@ -46,7 +52,7 @@ class InheritedModels(Models):
     """Models with the weights they inherit."""
 
     @property
-    def fingerprint(self) -> str:  # type: ignore[override]
+    def fingerprint(self) -> str:
         """See `Models.fingerprint`."""
         return fingerprint(self.origin)
 
@@ -54,6 +60,27 @@ class InheritedModels(Models):
         """See `Models.__call__`."""
         unet = self.supernet.extract(architecture)
         return VideoModel(self.supernet.space, architecture, unet, self.text_encoder, self.generation)
+
+
+def inherit_model(
+    space: SearchSpace,
+    folder: str | Path,
+    architecture: Architecture,
+    *,
+    steps: int = 25,
+    guidance_scale: float = 3.0,
+) -> VideoModel:
+    """One architecture of a trained supernet as a stand-alone model; raises as `load_supernet`.
+
+    Args:
+        space: The search space.
+        folder: What `train_supernet` wrote.
+        architecture: The layers.
+        steps: Denoising steps that the model is sampled with by default.
+        guidance_scale: Its default classifier-free guidance.
+    """
+    generation = Generation(steps=steps, guidance_scale=guidance_scale)
+    return InheritedModels(space, folder, generation)(space.check(architecture))
 
 
 class FinetunedModels(Models):
@@ -85,7 +112,7 @@ class FinetunedModels(Models):
         self.clips, self.config = clips, _short(self.trained, steps, seed)
 
     @property
-    def fingerprint(self) -> str:  # type: ignore[override]
+    def fingerprint(self) -> str:
         """See `Models.fingerprint`."""
         return fingerprint([*self.origin, self.clips.fingerprint, self.config.model_dump()])
 

@@ -216,30 +216,6 @@ def supernet_quality(
     )
 
 
-def inherit_model(
-    space: SearchSpace,
-    folder: str | Path,
-    architecture: Architecture,
-    *,
-    steps: int = 25,
-    guidance_scale: float = 3.0,
-) -> VideoModel:
-    """One architecture of a trained supernet as a stand-alone model; raises as `load_supernet`.
-
-    Args:
-        space: The search space.
-        folder: What `train_supernet` wrote.
-        architecture: The layers.
-        steps: Denoising steps that the model is sampled with by default.
-        guidance_scale: Its default classifier-free guidance.
-    """
-    supernet, text_encoder = load_supernet(space, folder)
-    architecture = space.check(architecture)
-    shift = trained_with(folder).timestep_shift
-    generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=shift)
-    return VideoModel(supernet.space, architecture, supernet.extract(architecture), text_encoder, generation)
-
-
 def trained_with(folder: str | Path) -> SuperNetConfig:
     """The settings that the supernet in a folder was trained with."""
     return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
