@@ -87,8 +87,8 @@ def _options() -> argparse.Namespace:
     if unknown := [name for name in options.methods if name not in known]:
         parser.error(f"--methods: no method {unknown[0]!r} (there are {'; '.join(known)})")
     counts = (options.teacher_steps, options.classifier_steps, options.steps, options.seeds, options.workers)
-    if min(counts) < 1:
-        parser.error("at least 1 of everything")
+    if min(counts) < 1 or options.prompts < 2:
+        parser.error("at least 1 of everything, and 2 prompts")
     return options
 
 

@@ -124,11 +124,12 @@ class SeedRun:
         return scored | ({} if reason is None else {"ended": reason})
 
     def _scored(self, model: VideoModel, folder: Path, steps: int, guidance_scale: float) -> dict[str, Any]:
-        identity = fingerprint([weights_digest(model.unet), steps, guidance_scale, self.prompts, self.seed])
+        reader = ShapeClassifier.load(self.classifier)
+        weights = [weights_digest(each) for each in (model.unet, model.text_encoder, reader)]
+        identity = fingerprint([weights, steps, guidance_scale, self.prompts, self.seed])
         file = folder / f"score-{steps}.json"
         if file.is_file() and (saved := read_json(file))["identity"] == identity:
             return dict(saved["row"])
-        reader = ShapeClassifier.load(self.classifier)
         metrics = [FrechetVideoDistance(reader.extract), ReadAccuracy(reader), TemporalFlicker()]
         scores = score_samples(
             model,

@@ -6,7 +6,8 @@ Measures the blocks of a small space on this machine, trains its supernet on `mo
 ParetoSampler and once by random draws, with equally many evaluations. Against designs that need no search - the same
 layer wherever it is offered, AnimateDiff's placement, no temporal layers - stands what each search has of best quality
 within the predicted latency of that design. All are then trained from scratch with equal steps, and measured as whole
-networks, in turn. Quality is the loss on held-out clips, with the same clips, noise and noise levels for all.
+networks, in turn. Quality is the loss on held-out clips, with the same clips, noise and noise levels for all, but with
+other noise and noise levels than the searches saw.
 
 The same command goes on with what an earlier one has left in --out. Latencies want an otherwise idle machine.
 """
@@ -85,7 +86,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.0, help="of calls per block, when it is measured")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args()
+    counts = (options.supernet_steps, options.evaluations, options.denoising_steps, options.steps, options.seeds)
+    if min(*counts, options.workers) < 1 or options.seconds <= 0:
+        parser.error("at least 1 of everything, and more than no time for each block")
+    return options
 
 
 def _protocol(max_seconds: float) -> Protocol:
@@ -103,7 +108,7 @@ def _predictor(options: argparse.Namespace, space: SearchSpace) -> LatencyPredic
 
 def _search(options: argparse.Namespace, space: SearchSpace, predictor: LatencyPredictor, sampler: str) -> StudyRecord:
     clips = clips_of(space).validation
-    quality = supernet_quality(space, options.out / "supernet", clips, seed=HELD_OUT_SEED, batches=BATCHES)
+    quality = supernet_quality(space, options.out / "supernet", clips, seed=HELD_OUT_SEED + 1, batches=BATCHES)
     config = SearchConfig(evaluations=options.evaluations, sampler=sampler, steps=options.denoising_steps)
     return run_search(space, predictor, quality, config, options.out / "studies.db", sampler).record
 

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from nas.space import lower as lower
     from nas.training import AdversarialConfig as AdversarialConfig
     from nas.training import DistillationConfig as DistillationConfig
+    from nas.training import DistillationLoop as DistillationLoop
     from nas.training import FinetunedFlowLoss as FinetunedFlowLoss
     from nas.training import LoopConfig as LoopConfig
     from nas.training import SuperNetConfig as SuperNetConfig
@@ -95,6 +96,7 @@ _HOME = {
     "nas.training": (
         "AdversarialConfig",
         "DistillationConfig",
+        "DistillationLoop",
         "FinetunedFlowLoss",
         "LoopConfig",
         "SuperNetConfig",

@@ -112,7 +112,11 @@ def _sampled_quality(options: QualityOptions, classifier: Path, space: SearchSpa
     from nas.quality import FrechetVideoDistance, ReadAccuracy, SampleMetric, ShapeClassifier
     from nas.training import sampled_quality
 
-    others = {"--quality": options.function, "--direction": options.direction, "--batches": options.batches}
+    others: dict[str, object] = {
+        "--quality": options.function, "--direction": options.direction, "--batches": options.batches,
+    }  # fmt: skip
+    if options.finetune_steps is None:
+        others["--data"] = options.data
     for name, value in others.items():
         if value is not None:
             raise _meaningless(name, "another metric", "--classifier")
@@ -125,9 +129,12 @@ def _sampled_quality(options: QualityOptions, classifier: Path, space: SearchSpa
         raise ConfigError(
             f"--sample-metric {chosen!r} is unknown", where="options", hint=f"give {' or '.join(metrics)}"
         )
-    folder, data = _trained_on(options)
+    if options.supernet is None or (options.finetune_steps is not None and options.data is None):
+        missing = "--supernet" if options.supernet is None else "--data, to train each architecture with"
+        raise ConfigError(f"--classifier needs {missing}", where="options", hint="name what `nas train` was given")
     return sampled_quality(
-        space, folder, open_clips(data, space), metrics[chosen], prompts(SAMPLED_CLIPS, seed=options.seed),
+        space, options.supernet, metrics[chosen], prompts(SAMPLED_CLIPS, seed=options.seed),
+        clips=None if options.data is None else open_clips(options.data, space).train,
         finetune_steps=options.finetune_steps, seed=options.seed, depends_on=weights_digest(reader),
     )  # fmt: skip
 
@@ -138,27 +145,19 @@ def _held_out_quality(options: QualityOptions, space: SearchSpace, batches: int)
 
     if options.direction is not None:
         raise ConfigError("--direction is that of a function", where="options", hint="give --quality, or leave it out")
-    folder, data = _trained_on(options)
+    if options.supernet is None or options.data is None:
+        given = (("--supernet", options.supernet), ("--data", options.data))
+        missing = " and ".join(name for name, value in given if value is None)
+        raise ConfigError(f"the held-out flow loss needs {missing}", where="options",
+                          hint="or score with a function of yours, --quality module:function")  # fmt: skip
     return held_out_quality(
         space,
-        folder,
-        open_clips(data, space),
+        options.supernet,
+        open_clips(options.data, space),
         finetune_steps=options.finetune_steps,
         seed=options.seed,
         batches=batches,
     )
-
-
-def _trained_on(options: QualityOptions) -> tuple[Path, str]:
-    """Folder of the supernet, and name of the clips."""
-    from nas.errors import ConfigError
-
-    if options.supernet is not None and options.data is not None:
-        return options.supernet, options.data
-    given = (("--supernet", options.supernet), ("--data", options.data))
-    missing = " and ".join(name for name, value in given if value is None)
-    raise ConfigError(f"scores of trained networks need {missing}", where="options",
-                      hint="or score with a function of yours, --quality module:function")  # fmt: skip
 
 
 def _meaningless(option: str, owner: str, other: str) -> NasError:

@@ -16,10 +16,10 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
-from nas.models.network import VideoUNet, evaluate
+from nas.models.network import DownPath
 from nas.models.spatial import frames_like
 from nas.models.temporal.attention import AttentionConfig, SelfAttention1D
-from nas.space import Plan, down_path
+from nas.space import Plan
 
 Sees = Literal["both", "frames", "time"]
 """What a head looks at: frames and then time, or one of them alone."""
@@ -65,7 +65,7 @@ class DiscriminatorHead(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A head for each level of a denoising network's down path.
+    """A head for each level of a denoising network's down path; `path` gives what they read.
 
     Args:
         plan: Plan of the network whose features are judged.
@@ -74,18 +74,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, plan: Plan, sees: Sees = "both") -> None:
         super().__init__()
-        self.encoder, self.levels = down_path(plan)
-        shapes = {node.name: node.block.output_shape for node in self.encoder.nodes}
+        self.path = DownPath(plan)
         width = plan.inputs[-1].shape[-1]
-        self.heads = nn.ModuleList(DiscriminatorHead(shapes[name], width, sees) for name in self.levels)
-
-    def features(
-        self, unet: VideoUNet, sample_BTCHW: torch.Tensor, timestep_B: torch.Tensor, context_BLD: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
-        """What each level of the network's down path sees in noisy latents; arguments as in `VideoUNet.forward`."""
-        values = (sample_BTCHW, timestep_B, context_BLD)
-        names = (spec.name for spec in unet.plan.inputs)
-        return evaluate(self.encoder, unet, dict(zip(names, values, strict=True)), self.levels)
+        self.heads = nn.ModuleList(DiscriminatorHead(shape, width, sees) for shape in self.path.shapes)
 
     def forward(self, features: tuple[torch.Tensor, ...], context_BLD: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Logits (B, T, H, W) of each level, above 0 where its features look real."""

@@ -14,7 +14,7 @@ from torch import nn
 from nas.errors import CheckpointError
 from nas.models.blocks import build_module
 from nas.models.weights import load_into, load_safetensors
-from nas.space import Plan
+from nas.space import Plan, down_path
 
 
 def mount(root: nn.Module, path: str, module: nn.Module) -> None:
@@ -112,6 +112,28 @@ class VideoUNet(_Planned):
             Velocity, in the shape of the sample.
         """
         return self.run(sample_BTCHW, timestep_B, context_BLD)
+
+
+class DownPath:
+    """The part of a network up to the end of its down path, run by itself: what each level sees.
+
+    Args:
+        plan: Plan of the network.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.levels = down_path(plan)
+        self._inputs = tuple(spec.name for spec in plan.inputs)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape (1, T, C, H, W) of what each level sees."""
+        shapes = {node.name: node.block.output_shape for node in self.plan.nodes}
+        return tuple(shapes[name] for name in self.levels)
+
+    def __call__(self, unet: VideoUNet, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Features (B, T, C, H, W) of each level; inputs as in `VideoUNet.forward`."""
+        return evaluate(self.plan, unet, dict(zip(self._inputs, inputs, strict=True)), self.levels)
 
 
 def spatial_names(plan: Plan, module: nn.Module) -> set[str]:

@@ -2,7 +2,13 @@
 
 from nas.training.classifier import train_classifier
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
-from nas.training.distillation import AdversarialConfig, DistillationConfig, DistillationSettings, distill
+from nas.training.distillation import (
+    AdversarialConfig,
+    DistillationConfig,
+    DistillationLoop,
+    DistillationSettings,
+    distill,
+)
 from nas.training.inheriting import inherit_model
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
@@ -18,6 +24,7 @@ from nas.training.tasks import FlowTask, SuperNetTask, TrainingTask
 __all__ = [
     "AdversarialConfig",
     "DistillationConfig",
+    "DistillationLoop",
     "DistillationSettings",
     "FinetunedFlowLoss",
     "FlowTask",

@@ -38,21 +38,41 @@ class Progress:
     elapsed_s: float
 
 
+_KEYS = {"step", "elapsed_s", "fingerprint", "ema_step", "sha256", "observed"}
+
 Optimizers = Mapping[str, torch.optim.Optimizer]
 """The optimisers of a run, by the name of their turn."""
 
 
 def save_checkpoint(
-    root: Path, task: nn.Module, optimizers: Optimizers, ema: EMAModel, progress: Progress, fingerprint: str
+    root: Path,
+    task: nn.Module,
+    optimizers: Optimizers,
+    ema: EMAModel,
+    progress: Progress,
+    fingerprint: str,
+    observed: Mapping[str, Any],
 ) -> None:
-    """Write a checkpoint below `root`; of the others, only the one before it stays."""
+    """Write a checkpoint below `root`; of the others, only the one before it stays.
+
+    Args:
+        root: Folder of all checkpoints of the run.
+        task: What is trained.
+        optimizers: Its optimisers.
+        ema: Its averaged weights.
+        progress: How far it has come.
+        fingerprint: Digest of everything that decides the result.
+        observed: What the run's observer remembers; plain data.
+    """
     with atomic_folder(root / f"step-{progress.step:08d}") as folder:
         save_safetensors(folder / _TASK, task.state_dict())
         save_safetensors(folder / _EMA, _numbered(ema.shadow_params))
         save_safetensors(folder / _OPTIMIZERS, _optimizer_tensors(optimizers))
         digests = {name: _digest(folder / name) for name in (_TASK, _EMA, _OPTIMIZERS)}
         state = {"step": progress.step, "elapsed_s": progress.elapsed_s, "fingerprint": fingerprint}
-        write_json(folder / _STATE, state | {"ema_step": ema.optimization_step, "sha256": digests})
+        write_json(
+            folder / _STATE, state | {"ema_step": ema.optimization_step, "sha256": digests, "observed": observed}
+        )
     before = [folder for folder in _checkpoints(root) if folder.name <= f"step-{progress.step:08d}"]
     for old in set(_checkpoints(root)) - set(before[-KEPT:]):
         shutil.rmtree(old, ignore_errors=True)
@@ -60,8 +80,11 @@ def save_checkpoint(
 
 def restore_checkpoint(
     root: Path, task: nn.Module, optimizers: Optimizers, ema: EMAModel, fingerprint: str
-) -> Progress:
+) -> tuple[Progress, Mapping[str, Any]]:
     """Load the newest whole checkpoint below `root` into its owners; start at step 0 where there is none.
+
+    Returns:
+        How far the run has come, and what its observer remembers.
 
     Raises:
         CheckpointError: All checkpoints are damaged, or one was written by another configuration, space or data.
@@ -87,7 +110,7 @@ def restore_checkpoint(
             where=damage.where,
             hint=f"delete {root} to begin anew",
         ) from damage
-    return Progress(0, 0.0)
+    return Progress(0, 0.0), {}
 
 
 @dataclass(frozen=True)
@@ -104,7 +127,7 @@ class _Saved:
 def _read(folder: Path) -> _Saved:
     """A checkpoint, every file of which is as it was written."""
     state = read_json(folder / _STATE, error=CheckpointError)
-    if not isinstance(state, dict) or not {"step", "elapsed_s", "fingerprint", "ema_step", "sha256"} <= state.keys():
+    if not isinstance(state, dict) or not state.keys() >= _KEYS:
         raise CheckpointError("is not the state of a checkpoint", where=folder / _STATE)
     tensors = {}
     for name in (_TASK, _EMA, _OPTIMIZERS):
@@ -114,12 +137,12 @@ def _read(folder: Path) -> _Saved:
     return _Saved(folder, state, tensors[_TASK], tensors[_EMA], tensors[_OPTIMIZERS])
 
 
-def _restore(saved: _Saved, task: nn.Module, optimizers: Optimizers, ema: EMAModel) -> Progress:
+def _restore(saved: _Saved, task: nn.Module, optimizers: Optimizers, ema: EMAModel) -> tuple[Progress, Any]:
     load_into(task, saved.task, where=saved.folder / _TASK)
     ema.shadow_params = [saved.ema[str(index)].to(old.device) for index, old in enumerate(ema.shadow_params)]
     ema.optimization_step = int(saved.state["ema_step"])
     _load_optimizers(optimizers, saved.optimizers)
-    return Progress(int(saved.state["step"]), float(saved.state["elapsed_s"]))
+    return Progress(int(saved.state["step"]), float(saved.state["elapsed_s"])), saved.state["observed"]
 
 
 def _checkpoints(root: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 import torch
 from accelerate import Accelerator
@@ -60,14 +60,25 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
 class Observer:
     """Looks on while a task is trained; does nothing by itself.
 
-    Each process has its own. A method may raise `TrainingError` to end the run, and must then do so in all of them.
+    Each process has its own, and all see the same. A method may raise `TrainingError` to end the run, and must then
+    do so in all of them. What it remembers goes into checkpoints, so that a resumed run sees what it would have seen.
     """
+
+    def begin(self, step: int, remembered: Mapping[str, Any]) -> None:
+        """See the task at the beginning or where a run goes on, with its averaged weights, on its device."""
 
     def after_step(self, step: int, values: Mapping[str, float]) -> None:
         """See the values of a step, those of turns other than the model's with the name of the turn before them."""
 
     def before_checkpoint(self, step: int) -> None:
         """See the task with its averaged weights, before each checkpoint and at the end."""
+
+    def after_checkpoint(self, step: int) -> None:
+        """See it again when the checkpoint is written."""
+
+    def remembers(self) -> Mapping[str, Any]:
+        """What goes into a checkpoint; plain data."""
+        return {}
 
 
 class Trainer(Generic[BatchT]):
@@ -123,9 +134,11 @@ class Trainer(Generic[BatchT]):
             CheckpointError: The folder holds a checkpoint of something else.
             TrainingError: The loss is no longer finite, or the observer ends the run.
         """
-        progress = restore_checkpoint(
+        progress, remembered = restore_checkpoint(
             self.folder / "checkpoints", self.task, self.optimizers, self.ema, self.fingerprint
         )
+        with self._averaged():
+            self.observer.begin(progress.step, remembered)
         wrapped, *prepared = self.accelerator.prepare(self.task, *self.optimizers.values())
         optimizers = dict(zip(self.optimizers, prepared, strict=True))
         done = progress.step
@@ -183,11 +196,11 @@ class Trainer(Generic[BatchT]):
     def _check(self, loss: torch.Tensor, turn: Turn, progress: Progress) -> None:
         mean = self.accelerator.reduce(loss.detach(), "mean")  # all processes stop, or none
         if not torch.isfinite(mean):
-            whose = "" if turn.name == MODEL else f"of the {turn.name} "
+            whose = "" if turn.name == MODEL else f" of the {turn.name}"
             raise TrainingError(
-                f"loss {whose}is {mean.item()} at step {progress.step + 1}; training diverged",
+                f"loss{whose} is {mean.item()} at step {progress.step + 1}; training diverged",
                 where=self.folder,
-                hint="lower learning_rate; the last checkpoint before it is kept",
+                hint=f"lower the learning rate{whose}; the last checkpoint before it is kept",
             )
 
     def _next(self, progress: Progress, seconds: float) -> Progress:
@@ -226,9 +239,11 @@ class Trainer(Generic[BatchT]):
         with self._averaged():
             self.observer.before_checkpoint(progress.step)
         if self.accelerator.is_main_process:
-            root = self.folder / "checkpoints"
-            save_checkpoint(root, self.task, self.optimizers, self.ema, progress, self.fingerprint)
+            root, remembered = self.folder / "checkpoints", self.observer.remembers()
+            save_checkpoint(root, self.task, self.optimizers, self.ema, progress, self.fingerprint, remembered)
         self.accelerator.wait_for_everyone()
+        with self._averaged():
+            self.observer.after_checkpoint(progress.step)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.data import DataSplit
+from nas.data import ClipDataset, ClipShape, DataSplit
 from nas.files import fingerprint
 from nas.models import make_codec
 from nas.quality import HeldOutFlowLoss, QualityMetric, SampledQuality, SampleMetric
@@ -78,10 +78,10 @@ def held_out_quality(
 def sampled_quality(
     space: SearchSpace,
     folder: str | Path,
-    clips: DataSplit,
     metric: SampleMetric,
     prompts: tuple[str, ...],
     *,
+    clips: ClipDataset | None = None,
     finetune_steps: int | None = None,
     seed: int = 0,
     depends_on: str = "",
@@ -91,17 +91,22 @@ def sampled_quality(
     Args:
         space: The search space.
         folder: What `train_supernet` wrote; raises as `load_supernet`.
-        clips: Training clips, and their shape.
         metric: Judges the clips.
         prompts: Sentences of the moving-shapes grammar.
+        clips: Training clips, where architectures are trained alone.
         finetune_steps: Train each architecture alone for so many steps first.
         seed: Of training, noise and real clips.
         depends_on: Digest of what the metric depends on, such as the weights of a classifier.
+
+    Raises:
+        ValueError: There are steps to train for without clips, or clips without steps.
     """
-    models: Models
-    if finetune_steps is None:
-        models = InheritedModels(space, folder)
-    else:
-        models = FinetunedModels(space, folder, clips.train, steps=finetune_steps, seed=seed)
+    if (clips is None) != (finetune_steps is None):
+        raise ValueError("clips and finetune_steps go together")
+    models: Models = InheritedModels(space, folder)
+    if clips is not None and finetune_steps is not None:
+        models = FinetunedModels(space, folder, clips, steps=finetune_steps, seed=seed)
+    video = space.file.video
+    shape = ClipShape(video.frames, video.height, video.width, video.fps)
     digest = fingerprint([models.fingerprint, depends_on])
-    return SampledQuality(models, metric, clips.train.shape, prompts, seed=seed, fingerprint=digest)
+    return SampledQuality(models, metric, shape, prompts, seed=seed, fingerprint=digest)

@@ -43,11 +43,11 @@ def test_its_features_are_those_of_the_network(model: VideoModel) -> None:
     sample, timestep = torch.randn(2, *model.space.latent_shape), torch.tensor([100.0, 700.0])
     context = model.text_encoder.encode(["a", "b"])
     seen: dict[str, torch.Tensor] = {}
-    for name in discriminator.levels:
+    for name in discriminator.path.levels:
         model.unet.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
     model.unet(sample, timestep, context)
-    features = discriminator.features(model.unet, sample, timestep, context)
-    assert all(torch.equal(seen[name], each) for name, each in zip(discriminator.levels, features, strict=True))
+    features = discriminator.path(model.unet, sample, timestep, context)
+    assert all(torch.equal(seen[name], each) for name, each in zip(discriminator.path.levels, features, strict=True))
     logits = discriminator(features, context)
     assert [tuple(each.shape) for each in logits] == [(2, 4, 2, 2), (2, 4, 2, 2)]
 

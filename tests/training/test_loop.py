@@ -161,7 +161,7 @@ def test_divergence_is_named_and_the_last_checkpoint_stays(
     config = SuperNetConfig(
         steps=30, batch_size=2, image_batch_size=0, learning_rate=1e18, warmup_steps=0, checkpoint_every=1
     )
-    with pytest.raises(TrainingError, match=r"loss is .* at step \d+; training diverged; lower learning_rate"):
+    with pytest.raises(TrainingError, match=r"loss is .* at step \d+; training diverged; lower the learning rate"):
         train_supernet(space, clips, config, tmp_path)
     assert list((tmp_path / "checkpoints").glob("step-*"))
     assert not (tmp_path / "supernet").exists()

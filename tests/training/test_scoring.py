@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from nas.data import DataSplit, MovingShapes, prompts
+from nas.errors import TrainingError
 from nas.models.weights import weights_digest
-from nas.quality import SampleMetric
+from nas.quality import SampleMetric, TemporalFlicker
 from nas.quality.scoring import score_samples
 from nas.space import SearchSpace
 from nas.training import (
@@ -95,9 +96,8 @@ def test_clips_are_judged_as_those_of_the_model_itself(
     space: SearchSpace, clips: MovingShapes, supernet: Path, finetune_steps: int | None
 ) -> None:
     asked, one = prompts(4), space.architecture(["conv1d", "none"])
-    metric = sampled_quality(
-        space, supernet, DataSplit(clips, clips), Brightness(), asked, finetune_steps=finetune_steps, seed=2
-    )
+    training = {} if finetune_steps is None else {"finetune_steps": finetune_steps, "clips": clips}
+    metric = sampled_quality(space, supernet, Brightness(), asked, seed=2, **training)
     model = inherit_model(space, supernet, one)
     (score,) = score_samples(model, [Brightness()], asked, seed=2)
     if finetune_steps is None:
@@ -112,9 +112,15 @@ def test_scores_of_other_weights_prompts_or_classifiers_are_not_compared(
     space: SearchSpace, clips: MovingShapes, supernet: Path
 ) -> None:
     def digest(count: int = 4, **options: Any) -> str:
-        split = DataSplit(clips, clips)
-        return sampled_quality(space, supernet, split, Brightness(), prompts(count), **options).fingerprint
+        return sampled_quality(space, supernet, Brightness(), prompts(count), **options).fingerprint
 
-    found = {digest(), digest(count=5), digest(seed=1), digest(finetune_steps=3), digest(depends_on="weights")}
-    assert len(found) == 5
-    assert digest() in found
+    alone = digest(finetune_steps=3, clips=clips)
+    assert len({digest(), digest(count=5), digest(seed=1), alone, digest(depends_on="weights")}) == 5
+    assert digest() == digest()
+
+
+def test_clips_that_are_not_finite_are_no_score(space: SearchSpace, supernet: Path) -> None:
+    metric = sampled_quality(space, supernet, TemporalFlicker(), prompts(2))
+    torch.nn.init.constant_(metric.model_of.supernet.get_submodule("conv_out").weight, float("nan"))  # type: ignore[attr-defined]
+    with pytest.raises(TrainingError, match="is not finite"):
+        metric.score(space.smallest())

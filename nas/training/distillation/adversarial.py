@@ -98,7 +98,7 @@ class AdversarialTask(DistillationTask):
     ) -> tuple[torch.Tensor, ...]:
         """Features of samples at a level, after they were noised to the one they are judged at."""
         noisy_BTCHW = renoise(sample_BTCHW, torch.randn_like(sample_BTCHW), level_B, judged_B)
-        return self.discriminator.features(self.teacher, noisy_BTCHW, judged_B * TIMESTEP_SCALE, context_BLD)
+        return self.discriminator.path(self.teacher, noisy_BTCHW, judged_B * TIMESTEP_SCALE, context_BLD)
 
 
 def hinge_loss(of_real: Levels, of_made: Levels) -> torch.Tensor:

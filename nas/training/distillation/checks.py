@@ -5,40 +5,35 @@ Shape suffixes: B clips, K numbers per clip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
 from nas.data import ClipDataset
 from nas.data.pixels import to_pixels
-from nas.errors import TrainingError
-from nas.files import derive_seed
+from nas.files import StrictModel, derive_seed
 from nas.models import VideoModel, make_codec
 from nas.models.flow import TIMESTEP_SCALE
-from nas.models.network import evaluate
+from nas.models.network import DownPath
 from nas.models.video_model import batches
 from nas.quality import frechet_distance
 from nas.quality.samples import Floats
-from nas.space import down_path
 
 PROMPTS, CLIPS_PER_PROMPT = 32, 2
-_BATCH = 16
+_BATCH = 8
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(StrictModel):
     """A student's clips, beside real ones of the same captions.
 
     Args:
         step: Steps of its training.
-        distance: Frechet distance over the features of the teacher's down path.
+        distance: Frechet distance over the features of the teacher's down path; `None` where clips are not finite.
         variety: How far clips of one caption, from different noise, are apart; 1 is the teacher in as few steps.
     """
 
     step: int
-    distance: float
-    variety: float
+    distance: float | None
+    variety: float | None
 
 
 class StudentCheck:
@@ -55,27 +50,24 @@ class StudentCheck:
         self.teacher, self.steps, self.seed = teacher, steps, seed
         teacher.unet.eval()
         teacher.text_encoder.eval()
-        self.encoder, self.levels = down_path(teacher.unet.plan)
+        self.path = DownPath(teacher.unet.plan)
         chosen = np.random.default_rng(derive_seed(seed, "check")).permutation(len(clips))[:PROMPTS].tolist()
         video_BTCHW, captions = clips.batch(chosen)
         self.prompts = [caption for caption in captions for _ in range(CLIPS_PER_PROMPT)]
         device = next(teacher.unet.parameters()).device
-        latent_BTCHW = make_codec(teacher.space).encode(to_pixels(video_BTCHW)).to(device)
+        codec, pixels_BTCHW = make_codec(teacher.space), to_pixels(video_BTCHW)
+        latent_BTCHW = torch.cat([codec.encode(part) for part in torch.split(pixels_BTCHW, _BATCH)]).to(device)
         self.real_BK = self._features(latent_BTCHW.repeat_interleave(CLIPS_PER_PROMPT, dim=0))
         self._apart = self._apart_of(self._features(self._clips(teacher)))
 
     def __call__(self, student: VideoModel, step: int) -> Check:
-        """Look at a student.
-
-        Raises:
-            TrainingError: Its clips are not finite.
-        """
+        """Look at a student."""
         made_BTCHW = self._clips(student)
         if not torch.isfinite(made_BTCHW).all():
-            raise TrainingError(f"the student's clips are not finite at step {step}", hint="lower learning_rate")
+            return Check(step=step, distance=None, variety=None)
         made_BK = self._features(made_BTCHW)
-        variety = self._apart_of(made_BK) / max(self._apart, 1e-12)
-        return Check(step, frechet_distance(made_BK, self.real_BK), variety)
+        variety = self._apart_of(made_BK) / self._apart if self._apart else 1.0
+        return Check(step=step, distance=frechet_distance(made_BK, self.real_BK), variety=variety)
 
     def _clips(self, model: VideoModel) -> torch.Tensor:
         noise_BTCHW = model.noise(len(self.prompts), derive_seed(self.seed, "check noise"))
@@ -90,12 +82,19 @@ class StudentCheck:
     def _features(self, latent_BTCHW: torch.Tensor) -> Floats:
         """Mean of each channel of each level, and its deviation along time."""
         context_BLD = self.teacher.text_encoder.encode(self.prompts)
+        seen = [
+            self._seen(part_BTCHW, part_BLD)
+            for part_BTCHW, part_BLD in zip(
+                torch.split(latent_BTCHW, _BATCH), torch.split(context_BLD, _BATCH), strict=True
+            )
+        ]
+        return np.asarray(torch.cat(seen).double().cpu().numpy(), dtype=np.float64)
+
+    def _seen(self, latent_BTCHW: torch.Tensor, context_BLD: torch.Tensor) -> torch.Tensor:
         timestep_B = torch.full((len(latent_BTCHW),), 0.1 * TIMESTEP_SCALE, device=latent_BTCHW.device)
-        inputs = {"sample": latent_BTCHW, "timestep": timestep_B, "context": context_BLD}
-        features = evaluate(self.encoder, self.teacher.unet, inputs, self.levels)
+        features = self.path(self.teacher.unet, latent_BTCHW, timestep_B, context_BLD)
         means = [feature.float().mean(dim=(3, 4)) for feature in features]
-        seen_BK = torch.cat([each for mean in means for each in (mean.mean(1), mean.std(1, correction=0))], dim=1)
-        return np.asarray(seen_BK.double().cpu().numpy(), dtype=np.float64)
+        return torch.cat([each for mean in means for each in (mean.mean(1), mean.std(1, correction=0))], dim=1)
 
     @staticmethod
     def _apart_of(feature_BK: Floats) -> float:

@@ -9,7 +9,7 @@ import torch
 
 from nas.data import ClipDataset
 from nas.errors import ConfigError, TrainingError
-from nas.files import derive_seed
+from nas.files import derive_seed, fingerprint
 from nas.models import Generation, VideoModel
 from nas.models.weights import weights_digest
 from nas.training.config import LoopConfig
@@ -42,8 +42,8 @@ def distill(
 ) -> DistillationResult:
     """Distil a model to a few steps and write it to `folder/model`; goes on where an interrupted run stopped.
 
-    Before each checkpoint the student makes some clips, and `model` holds the one whose clips were closest to real
-    ones. A run that fails leaves the best student it had.
+    At the beginning and before each checkpoint the student makes some clips, and `model` holds the one whose clips were
+    closest to real ones. A run that fails leaves the best student it had.
 
     Args:
         teacher: A trained model, to be sampled with many steps and guidance. It is frozen.
@@ -62,17 +62,26 @@ def distill(
     task = _task(teacher, training, distillation)
     generation = Generation(steps=distillation.steps, guidance_scale=1.0, shift=teacher.generation.shift)
     student = VideoModel(teacher.space, teacher.architecture, task.unet, task.text_encoder, generation)  # type: ignore[arg-type]
-    watch = StudentWatch(student, StudentCheck(teacher, clips, distillation.steps, training.seed), root)
-    start = f"distil {teacher.architecture.id} {weights_digest(teacher.unet)} {distillation}"
+    watch = StudentWatch(student, lambda: StudentCheck(teacher, clips, distillation.steps, training.seed), root)
+    start = fingerprint(_decisive(teacher, distillation))
     try:
         result = run_task(task, teacher.space, clips, training, root, "distilling", start=start, observer=watch)
     except TrainingError as error:
         raise TrainingError(f"{error.what}; {watch.kept()}", where=root, hint=error.hint) from error
-    if not (root / "model").is_dir():
-        watch.before_checkpoint(result.steps)
-    best = watch.checks().best
-    assert best is not None
-    return DistillationResult(result.steps, result.elapsed_s, result.final_loss, best)
+    assert watch.memory.best is not None, "a run that ends well has had its first check"
+    return DistillationResult(result.steps, result.elapsed_s, result.final_loss, watch.memory.best.step)
+
+
+def _decisive(teacher: VideoModel, distillation: DistillationConfig) -> list[object]:
+    """What decides the student, beside clips and training."""
+    resolved = {"teacher_substeps": distillation.substeps, "guidance_scale": distillation.guidance}
+    return [
+        teacher.architecture.id,
+        weights_digest(teacher.unet),
+        weights_digest(teacher.text_encoder),
+        teacher.generation.shift,
+        distillation.model_dump() | resolved,
+    ]
 
 
 def _task(teacher: VideoModel, training: LoopConfig, distillation: DistillationConfig) -> DistillationTask:

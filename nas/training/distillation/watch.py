@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
-from nas.errors import CheckpointError, TrainingError
-from nas.files import StrictModel, parse, read_json, write_json
+from accelerate.utils import broadcast_object_list
+
+from nas.errors import TrainingError
+from nas.files import StrictModel, parse, write_json
 from nas.models import VideoModel
 from nas.training.distillation.adversarial import DISCRIMINATOR
 from nas.training.distillation.checks import Check, StudentCheck
@@ -24,57 +25,66 @@ LEAST_VARIETY = 0.2
 
 _TOLD = (f"{DISCRIMINATOR}_told_real", f"{DISCRIMINATOR}_told_generated")
 
-
-class CheckRecord(StrictModel):
-    """One check of a student; see `Check`."""
-
-    step: int
-    distance: float
-    variety: float
+T = TypeVar("T")
 
 
-class Checks(StrictModel):
-    """The checks of a run so far, as `checks.json` holds them.
+class Memory(StrictModel):
+    """What the watch knows of a run so far; a part of every checkpoint.
 
     Args:
-        best: Step of the student that is kept.
-        checks: All of them, in order.
+        best: The check of the student that is kept.
+        checks: All checks, in order.
+        told: Share of clips that the discriminator was right about, in each of the last steps.
     """
 
-    best: int | None = None
-    checks: tuple[CheckRecord, ...] = ()
+    best: Check | None = None
+    checks: tuple[Check, ...] = ()
+    told: tuple[float, ...] = ()
 
-    def with_check(self, check: Check) -> Checks:
-        """With one more, in the place of those of this step and later, which an interrupted run has left."""
-        record = CheckRecord(**dataclasses.asdict(check))
-        before = tuple(each for each in self.checks if each.step < record.step)
-        kept = (*before, record)
-        return Checks(best=min(kept, key=lambda each: each.distance).step, checks=kept)
+    def with_check(self, check: Check) -> Memory:
+        """With one more check, the best where its clips are nearer to real ones than any before."""
+        nearer = self.best is None or (check.distance or 0.0) < (self.best.distance or 0.0)
+        best = check if nearer and fault(check) is None else self.best
+        return self.model_copy(update={"best": best, "checks": (*self.checks, check)})
+
+
+def fault(check: Check) -> str | None:
+    """What makes a student useless, if anything does."""
+    if check.distance is None or check.variety is None:
+        return f"the student's clips are not finite at step {check.step}"
+    if check.variety < LEAST_VARIETY:
+        return (
+            f"mode collapse: at step {check.step} clips of one caption differ by {check.variety:.0%} of what the "
+            "teacher's differ by"
+        )
+    return None
 
 
 class StudentWatch(Observer):
     """Keeps the best student of a run, and ends a run that fails.
 
+    What is kept is decided before a checkpoint and written after it, and written again where a run goes on from that
+    checkpoint. So the student in `model` is always the one that the newest checkpoint names.
+
     Args:
         student: Holds the network that is trained.
-        check: Looks at its clips.
+        make_check: Makes what looks at its clips; called when training begins, on its device.
         folder: Of the run; the best student stands in `model`, and what was seen in `checks.json`.
     """
 
-    def __init__(self, student: VideoModel, check: StudentCheck, folder: Path) -> None:
-        self.student, self.check, self.folder = student, check, folder
-        self._told: deque[float] = deque(maxlen=WIN_STEPS)
+    def __init__(self, student: VideoModel, make_check: Callable[[], StudentCheck], folder: Path) -> None:
+        self.student, self.make_check, self.folder = student, make_check, folder
+        self.memory = Memory()
+        self._check: StudentCheck | None = None
 
-    @property
-    def file(self) -> Path:
-        """Where the checks stand."""
-        return self.folder / "checks.json"
-
-    def checks(self) -> Checks:
-        """The checks so far."""
-        if not self.file.is_file():
-            return Checks()
-        return parse(read_json(self.file, error=CheckpointError), Checks, where=self.file)
+    def begin(self, step: int, remembered: Mapping[str, Any]) -> None:
+        """See `Observer.begin`; at first the student is the teacher, and that is kept until there is a better one."""
+        self.memory = parse(dict(remembered), Memory, where=self.folder / "checkpoints")
+        best = self.memory.best
+        if best is None or not _from_main((self.folder / "model").is_dir):
+            self.memory = self.memory.model_copy(update={"best": None})
+            self.before_checkpoint(step)
+        self.after_checkpoint(step)
 
     def after_step(self, step: int, values: Mapping[str, float]) -> None:
         """See `Observer.after_step`.
@@ -84,12 +94,13 @@ class StudentWatch(Observer):
         """
         if _TOLD[0] not in values:
             return
-        self._told.append(min(values[name] for name in _TOLD))
-        if len(self._told) == WIN_STEPS and sum(self._told) / WIN_STEPS > WIN_SHARE:
+        told = (*self.memory.told, min(values[name] for name in _TOLD))[-WIN_STEPS:]
+        self.memory = self.memory.model_copy(update={"told": told})
+        if len(told) == WIN_STEPS and sum(told) / WIN_STEPS > WIN_SHARE:
             raise TrainingError(
                 f"the discriminator has won: over the last {WIN_STEPS} steps to step {step} it knew more than "
                 f"{WIN_SHARE:.1%} of real and of generated clips as such, and the student learns nothing from it",
-                hint="lower adversarial.learning_rate, or raise adversarial.r1_weight or adversarial.renoise.mean",
+                hint="lower adversarial.learning_rate, or raise adversarial.r1_weight",
             )
 
     def before_checkpoint(self, step: int) -> None:
@@ -98,23 +109,36 @@ class StudentWatch(Observer):
         Raises:
             TrainingError: The student makes the same clip whatever the noise, or clips that are not finite.
         """
-        check = self.check(self.student, step)
-        if check.variety < LEAST_VARIETY:
-            raise TrainingError(
-                f"mode collapse: at step {step} clips of one caption differ by {check.variety:.0%} of what the "
-                "teacher's differ by",
-                hint="lower adversarial.weight or learning_rate, or raise adversarial.target_weight",
-            )
-        checks = self.checks().with_check(check)
-        if checks.best == step:
-            save_model(self.student, self.folder / "model")
+        check = _from_main(lambda: self._look(step))
+        self.memory = self.memory.with_check(check)
         if processes().is_main_process:
-            write_json(self.file, checks.model_dump())
-        processes().wait_for_everyone()
+            write_json(self.folder / "checks.json", self.memory.model_dump(exclude={"told"}))
+        if (what := fault(check)) is not None:
+            raise TrainingError(what, hint="lower learning_rate or adversarial.weight")
+
+    def after_checkpoint(self, step: int) -> None:
+        """See `Observer.after_checkpoint`."""
+        if self.memory.best is not None and self.memory.best.step == step:
+            save_model(self.student, self.folder / "model")
+
+    def remembers(self) -> Mapping[str, Any]:
+        """See `Observer.remembers`."""
+        return self.memory.model_dump()
 
     def kept(self) -> str:
         """What is left of the run, for a reader."""
-        best = self.checks().best
-        if best is None:
-            return "no student was kept: the first check had not come"
-        return f"the best student so far, of step {best}, is kept in {self.folder / 'model'}"
+        if self.memory.best is None:
+            return "no student is kept"
+        return f"the best student so far, of step {self.memory.best.step}, is kept in {self.folder / 'model'}"
+
+    def _look(self, step: int) -> Check:
+        self._check = self._check or self.make_check()
+        return self._check(self.student, step)
+
+
+def _from_main(make: Callable[[], T]) -> T:
+    """What the main process makes, in all of them: what all decide by must not differ in its last bits."""
+    made: list[Any] = [make() if processes().is_main_process else None]
+    broadcast_object_list(made)
+    value: T = made[0]
+    return value

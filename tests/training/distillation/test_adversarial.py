@@ -42,15 +42,43 @@ def test_the_penalty_is_half_the_squared_gradient() -> None:
 
 
 def test_the_penalty_itself_can_be_learnt_from(teacher: VideoModel, batch: Batch) -> None:
-    task = _task(teacher, DistillationConfig(adversarial=AdversarialConfig(r1_weight=10.0)))
-    task(batch, 0, DISCRIMINATOR)["loss"].backward()
-    head = task.discriminator.heads[0]
-    assert all(parameter.grad is not None for parameter in head.judge.parameters())
+    losses = {}
+    for weight in (0.0, 2.0, 4.0):
+        torch.manual_seed(5)
+        task = _task(teacher, DistillationConfig(adversarial=AdversarialConfig(r1_weight=weight)))
+        torch.manual_seed(6)
+        losses[weight] = task(batch, 0, DISCRIMINATOR)
+    assert losses[2.0]["r1"] > 0
+    for weight in (2.0, 4.0):
+        more = losses[weight]["loss"] - losses[0.0]["loss"]
+        torch.testing.assert_close(more.detach(), weight * losses[weight]["r1"], rtol=1e-3, atol=1e-6)
+    (slope,) = torch.autograd.grad(losses[4.0]["loss"], task.discriminator.heads[0].text.weight, retain_graph=True)
+    feature = torch.randn(2, 4, 16, 4, 4, requires_grad=True)
+    logits = task.discriminator.heads[0](feature, torch.randn(2, 16))
+    (own,) = torch.autograd.grad(gradient_penalty([feature], [logits]), task.discriminator.heads[0].text.weight)
+    assert slope.abs().sum() > 0
+    assert own.abs().sum() > 0
+
+
+def test_a_student_learns_to_look_real_to_a_discriminator_that_stands_still(teacher: VideoModel, batch: Batch) -> None:
+    adversarial = AdversarialConfig(target_weight=0, weight=1.0, renoise=None)
+    task = _task(teacher, DistillationConfig(steps=1, target="data", adversarial=adversarial))
+    optimizer = torch.optim.AdamW(task.trained_parameters(), lr=1e-2)
+    judged = []
+    for _ in range(12):
+        torch.manual_seed(3)
+        losses = task(batch, 0, MODEL)
+        judged.append(-float(losses["adversarial_loss"]))
+        optimizer.zero_grad()
+        losses["loss"].backward()
+        optimizer.step()
+    assert judged[-1] > max(judged[:3])
 
 
 @pytest.mark.parametrize("target", ["data", "trajectory", "consistency"])
 def test_each_turn_teaches_its_own(teacher: VideoModel, batch: Batch, target: str) -> None:
-    task = _task(teacher, DistillationConfig(target=target, adversarial=AdversarialConfig()))  # type: ignore[arg-type]
+    adversarial = AdversarialConfig(weight=0.5, target_weight=0.25)
+    task = _task(teacher, DistillationConfig(target=target, adversarial=adversarial))  # type: ignore[arg-type]
     assert [turn.name for turn in task.turns()] == [DISCRIMINATOR, MODEL]
     mine = {turn.name: {id(parameter) for parameter in turn.parameters} for turn in task.turns()}
     assert not mine[DISCRIMINATOR] & mine[MODEL]
@@ -61,7 +89,7 @@ def test_each_turn_teaches_its_own(teacher: VideoModel, batch: Batch, target: st
     losses["loss"].backward()
     assert any(parameter.grad is not None for parameter in task.unet.parameters())
     assert all(parameter.grad is None for parameter in task.teacher.parameters())
-    weighed = losses["target_loss"] + TO.adversarial.weight * losses["adversarial_loss"]  # type: ignore[union-attr]
+    weighed = 0.25 * losses["target_loss"] + 0.5 * losses["adversarial_loss"]
     torch.testing.assert_close(losses["loss"].detach(), weighed)
 
 
@@ -79,20 +107,55 @@ def test_a_discriminator_learns_to_tell_what_a_student_makes(teacher: VideoModel
     assert losses["told_generated"] > 0.8
 
 
-def test_without_renoising_clips_are_judged_as_they_are(teacher: VideoModel, batch: Batch) -> None:
-    seen: list[torch.Tensor] = []
-    for renoise in (None, NoiseLevels()):
-        task = _task(teacher, DistillationConfig(target="data", adversarial=AdversarialConfig(renoise=renoise)))
-        whole = task.discriminator.features
-        task.discriminator.features = lambda unet, sample, timestep, context, whole=whole: (  # type: ignore[method-assign]
-            seen.append(timestep), whole(unet, sample, timestep, context)
-        )[1]  # fmt: skip
-        task(batch, 0, DISCRIMINATOR)
-    without, with_noise = seen[:4], seen[4:]
-    assert all((timestep == 0).all() for timestep in without)
-    assert all((timestep > 0).all() for timestep in with_noise)
-    # real and generated clips are judged at the same levels
-    assert torch.equal(with_noise[0], with_noise[1])
+class Seen:
+    """Notes what a discriminator looks at: noisy latents and their timesteps, generated ones first."""
+
+    def __init__(self, task: AdversarialTask) -> None:
+        self.path, self.samples, self.timesteps = task.discriminator.path, [], []
+        task.discriminator.path = self  # type: ignore[assignment]
+
+    def __call__(self, unet, sample, timestep, context):  # type: ignore[no-untyped-def]
+        self.samples.append(sample)
+        self.timesteps.append(timestep)
+        return self.path(unet, sample, timestep, context)
+
+
+def _judged(teacher: VideoModel, batch: Batch, **config: object) -> Seen:
+    renoise = config.pop("renoise")
+    adversarial = AdversarialConfig(renoise=renoise)  # type: ignore[arg-type]
+    task = _task(teacher, DistillationConfig(adversarial=adversarial, **config))  # type: ignore[arg-type]
+    seen = Seen(task)
+    torch.manual_seed(0)
+    task(batch, 0, DISCRIMINATOR)
+    return seen
+
+
+def test_clips_are_judged_as_they_are_where_nothing_is_noised_again(teacher: VideoModel, batch: Batch) -> None:
+    seen = _judged(teacher, batch, target="data", renoise=None)
+    assert all((timestep == 0).all() for timestep in seen.timesteps)
+    torch.testing.assert_close(seen.samples[1], batch.video_BTCHW)
+
+
+def test_ends_of_steps_are_judged_at_their_noise_level_and_real_clips_with_as_much_noise(
+    teacher: VideoModel, batch: Batch
+) -> None:
+    """Of two steps the first ends at level 1/2, the second at the clip."""
+    seen = _judged(teacher, batch, steps=2, target="trajectory", renoise=None)
+    ends = seen.timesteps[1]
+    assert set(ends.tolist()) == {0.0, 500.0}
+    assert torch.equal(seen.timesteps[0], ends)
+    for clip, end in enumerate(ends.tolist()):
+        noise = seen.samples[1][clip] - (1 - end / 1000) * batch.video_BTCHW[clip]
+        assert noise.std().item() == pytest.approx(end / 1000, abs=0.05)
+
+
+def test_noise_that_is_added_again_comes_on_top(teacher: VideoModel, batch: Batch) -> None:
+    bare = _judged(teacher, batch, steps=2, target="trajectory", renoise=None)
+    little = _judged(teacher, batch, steps=2, target="trajectory", renoise=NoiseLevels(mean=-3.0, std=0.1))
+    for ends, levels in zip(bare.timesteps, little.timesteps, strict=True):
+        expected = ends + (1000 - ends) * 0.047  # the logistic of -3
+        torch.testing.assert_close(levels, expected, rtol=0, atol=15)
+    assert torch.equal(little.timesteps[0], little.timesteps[1])
 
 
 def test_a_run_that_was_broken_off_goes_on_bit_for_bit(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from nas.data import MovingShapes
-from nas.errors import TrainingError
+from nas.errors import CheckpointError, TrainingError
 from nas.files import read_json
 from nas.models import VideoModel
-from nas.training import LoopConfig
+from nas.models.weights import weights_digest
+from nas.training import LoopConfig, loop
 from nas.training.distillation import AdversarialConfig, DistillationConfig, DistillationTask, distill, watch
 from nas.training.distillation.checks import Check, StudentCheck
-from nas.training.distillation.watch import Checks
+from nas.training.distillation.watch import Memory
 
 LOOP = LoopConfig(steps=6, batch_size=2, image_batch_size=0, warmup_steps=1, checkpoint_every=2)
 
@@ -22,19 +25,84 @@ LOOP = LoopConfig(steps=6, batch_size=2, image_batch_size=0, warmup_steps=1, che
 def test_the_student_nearest_to_real_clips_is_kept(teacher: VideoModel, clips: MovingShapes, tmp_path: Path) -> None:
     result = distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
     record = read_json(tmp_path / "checks.json")
-    assert [each["step"] for each in record["checks"]] == [2, 4, 6]
+    assert [each["step"] for each in record["checks"]] == [0, 2, 4, 6]
     nearest = min(record["checks"], key=lambda each: each["distance"])
-    assert result.kept_step == record["best"] == nearest["step"]
+    assert result.kept_step == nearest["step"]
+    assert record["best"] == nearest
     kept = StudentCheck(teacher, clips, 2, seed=0)(VideoModel.load(tmp_path / "model"), 0)
     assert kept.distance == pytest.approx(nearest["distance"], rel=1e-4)
 
 
-def test_checks_of_steps_that_are_done_again_count_once() -> None:
-    checks = Checks().with_check(Check(2, 5.0, 1.0)).with_check(Check(4, 3.0, 1.0)).with_check(Check(6, 4.0, 1.0))
-    assert checks.best == 4
-    again = checks.with_check(Check(4, 6.0, 1.0))
-    assert [each.step for each in again.checks] == [2, 4]
-    assert again.best == 2
+def _stop(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, count: int) -> None:
+    """Interrupt the call of that number."""
+    original, calls = getattr(owner, name), iter(range(1, 1000))
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == count:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, stopping)
+
+
+@pytest.mark.parametrize(("module", "name"), [(loop, "save_checkpoint"), (watch, "save_model")])
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_kept_is_the_same_wherever_a_run_is_broken_off(
+    teacher: VideoModel, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    module: Any, name: str, count: int,
+) -> None:  # fmt: skip
+    # Each student is better than the one before it.
+    monkeypatch.setattr(StudentCheck, "__call__", lambda _, __, step: Check(step=step, distance=9 - step, variety=1.0))
+    whole = distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path / "whole")
+    assert whole.kept_step == 6
+    with monkeypatch.context() as patch:
+        _stop(patch, module, name, count)
+        with pytest.raises(KeyboardInterrupt):
+            distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path / "halves")
+    halves = distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path / "halves")
+    assert halves.kept_step == whole.kept_step
+    models = [VideoModel.load(tmp_path / run / "model").unet for run in ("whole", "halves")]
+    assert weights_digest(models[0]) == weights_digest(models[1])
+
+
+def test_another_run_in_the_folder_leaves_nothing_behind(
+    teacher: VideoModel, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One was killed before its first checkpoint, when it had kept a student already."""
+    with monkeypatch.context() as patch:
+        _stop(patch, loop, "save_checkpoint", 1)
+        with pytest.raises(KeyboardInterrupt):
+            distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
+    assert (tmp_path / "model").is_dir()
+    distill(teacher, clips, LOOP, DistillationConfig(steps=3), tmp_path)
+    assert VideoModel.load(tmp_path / "model").generation.steps == 3
+    assert [each["step"] for each in read_json(tmp_path / "checks.json")["checks"]] == [0, 2, 4, 6]
+
+
+def test_a_model_that_is_gone_is_made_again(teacher: VideoModel, clips: MovingShapes, tmp_path: Path) -> None:
+    distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
+    shutil.rmtree(tmp_path / "model")
+    assert distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path).kept_step == 6
+    VideoModel.load(tmp_path / "model")
+
+
+def test_only_a_nearer_student_takes_the_place_of_the_best() -> None:
+    memory = Memory()
+    for step, distance, variety in ((2, 5.0, 1.0), (4, 3.0, 1.0), (6, 1.0, 0.1), (8, None, None), (10, 4.0, 1.0)):
+        memory = memory.with_check(Check(step=step, distance=distance, variety=variety))
+    assert [each.step for each in memory.checks] == [2, 4, 6, 8, 10]
+    assert memory.best is not None
+    assert memory.best.step == 4
+
+
+def test_settings_that_say_what_they_would_be_anyway_are_the_same_run(
+    teacher: VideoModel, clips: MovingShapes, tmp_path: Path
+) -> None:
+    distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
+    distill(teacher, clips, LOOP, DistillationConfig(steps=2, teacher_substeps=4, guidance_scale=3.0), tmp_path)
+    teacher.generation = teacher.generation.model_copy(update={"shift": 2.0})
+    with pytest.raises(CheckpointError, match="was written by another"):
+        distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
 
 
 def test_the_teacher_has_all_of_its_own_variety(teacher: VideoModel, clips: MovingShapes) -> None:
@@ -54,13 +122,14 @@ def test_a_collapse_ends_the_run_and_keeps_the_student_before_it(
     original = StudentCheck._clips
 
     def collapsing(self, model):  # type: ignore[no-untyped-def]
-        if (tmp_path / "model").is_dir():  # after the first check
+        if (tmp_path / "checkpoints").is_dir():  # after the first checkpoint
             model = VideoModel(model.space, model.architecture, _Deaf(), model.text_encoder, model.generation)  # type: ignore[arg-type]
         return original(self, model)
 
     monkeypatch.setattr(StudentCheck, "_clips", collapsing)
-    with pytest.raises(TrainingError, match=r"mode collapse: at step 4 .* of step 2, is kept in .*model"):
+    with pytest.raises(TrainingError, match=r"mode collapse: at step 4 .* of step [02], is kept in .*model"):
         distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
+    assert read_json(tmp_path / "checks.json")["checks"][-1]["variety"] < 0.2
     VideoModel.load(tmp_path / "model")
 
 
@@ -72,11 +141,15 @@ def test_a_discriminator_that_wins_ends_the_run(
     monkeypatch.setattr(watch, "WIN_SHARE", 0.9)
     adversarial = AdversarialConfig(learning_rate=2e-2, r1_weight=0, target_weight=0, renoise=None)
     to = DistillationConfig(steps=1, target="data", adversarial=adversarial)
-    loop = LoopConfig(
+    fast = LoopConfig(
         steps=200, batch_size=8, image_batch_size=0, learning_rate=1e-9, warmup_steps=1, checkpoint_every=5
     )
-    with pytest.raises(TrainingError, match=r"the discriminator has won: .* is kept in .*; lower adversarial"):
-        distill(teacher, clips, loop, to, tmp_path)
+    ends = []
+    for _ in range(2):  # and ends it again where it goes on
+        with pytest.raises(TrainingError, match=r"discriminator has won: .* is kept in .*; lower adversarial") as end:
+            distill(teacher, clips, fast, to, tmp_path)
+        ends.append(str(end.value))
+    assert ends[0] == ends[1]
     VideoModel.load(tmp_path / "model")
 
 
@@ -90,13 +163,14 @@ def test_a_loss_that_is_not_finite_ends_the_run(
         return losses | {"loss": losses["loss"] * (float("nan") if step == 3 else 1)}
 
     monkeypatch.setattr(DistillationTask, "losses", diverging)
-    with pytest.raises(TrainingError, match=r"loss is nan at step 4; training diverged; .* of step 2, is kept"):
+    with pytest.raises(TrainingError, match=r"loss is nan at step 4; training diverged; .* of step [02], is kept"):
         distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
 
 
-def test_a_run_that_fails_at_once_says_that_nothing_is_kept(
+def test_a_run_that_fails_at_once_leaves_what_it_began_with(
     teacher: VideoModel, clips: MovingShapes, tmp_path: Path
 ) -> None:
-    loop = LOOP.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30})
-    with pytest.raises(TrainingError, match="no student was kept"):
-        distill(teacher, clips, loop, DistillationConfig(steps=2), tmp_path)
+    fast = LOOP.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30})
+    with pytest.raises(TrainingError, match="of step 0, is kept"):
+        distill(teacher, clips, fast, DistillationConfig(steps=2), tmp_path)
+    assert weights_digest(VideoModel.load(tmp_path / "model").unet) == weights_digest(teacher.unet)
