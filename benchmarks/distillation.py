@@ -19,8 +19,6 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +36,7 @@ from benchmarks.distillation_runs import (
     TEACHER_STEPS,
     SeedRun,
 )
-from benchmarks.ranking_runs import clips_of
+from benchmarks.ranking_runs import clips_of, in_processes
 from nas.data import prompts
 from nas.models import VideoModel
 from nas.space import SearchSpace
@@ -56,8 +54,8 @@ def main() -> None:
     space = SearchSpace.load(options.space)
     record = train_classifier(clips_of(space).train.shape, options.out / "classifier", steps=options.classifier_steps)
     seeds = [_seed_run(options, seed) for seed in range(options.seeds)]
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        found: list[Rows] = list(pool.map(SeedRun.run, seeds, [options.out] * len(seeds)))
+    ran = in_processes(SeedRun.run, seeds, options.out, options.workers)
+    found: list[Rows] = [rows for _, rows in sorted(ran, key=lambda each: each[0])]
     report = {
         "space": options.space.stem,
         "steps": options.steps,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -80,16 +82,30 @@ def _held_out(space: SearchSpace, clips: DataSplit, config: TrainingConfig) -> H
 
 def run_all(jobs: list[Job], out: Path, workers: int) -> dict[str, dict[str, float]]:
     """Losses by architecture, by name of the job."""
-    with (
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
-        progress_bar("training", len(jobs), 0) as advance,
-    ):
-        running = {pool.submit(job.run, out): job.name for job in jobs}
+    names = [job.name for job in jobs]
+    with progress_bar("training", len(jobs), 0) as advance:
         found = {}
-        for done in as_completed(running):
-            found[running[done]] = done.result()
-            advance(running[done])
+        for number, losses in in_processes(Job.run, jobs, out, workers):
+            found[names[number]] = losses
+            advance(names[number])
     return found
+
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def in_processes(
+    run: Callable[[Task, Path], Result], tasks: Sequence[Task], out: Path, workers: int
+) -> Iterator[tuple[int, Result]]:
+    """Run tasks, as they end; one worker is this process itself."""
+    if workers == 1:
+        yield from ((number, run(task, out)) for number, task in enumerate(tasks))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(run, task, out): number for number, task in enumerate(tasks)}
+        for done in as_completed(running):
+            yield running[done], done.result()
 
 
 def spread(space: SearchSpace, count: int, seed: int) -> tuple[Architecture, ...]:

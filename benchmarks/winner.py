@@ -37,7 +37,6 @@ from nas.space import NONE, Architecture, SearchSpace
 from nas.training import SuperNetConfig, TrainingConfig, supernet_quality
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNTIME = "onnxruntime"
 UNIFORM = {"all SelfAttention1D": "self_attention_1d", "all Conv1D": "conv1d"}
 SEARCHES = {"searched": "pareto", "random search": "random"}
 
@@ -69,7 +68,7 @@ def main() -> None:
         for name, each in designs.items()
     ]
     report = {"space": space.name, "steps": options.steps, "evaluations": options.evaluations,
-              "device": predictor.table.metadata.device, "rows": rows}  # fmt: skip
+              "device": predictor.table.metadata.device, "runtime": options.runtime, "rows": rows}  # fmt: skip
     sys.stdout.write(json.dumps(report, indent=2) + "\n") if options.json else _show(report)
 
 
@@ -83,6 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=600, help="of each training from scratch")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each design")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
+    parser.add_argument("--runtime", default="onnxruntime", help="what executes the networks, on one thread")
     parser.add_argument("--seconds", type=float, default=1.0, help="of calls per block, when it is measured")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", action="store_true")
@@ -100,7 +100,7 @@ def _protocol(max_seconds: float) -> Protocol:
 def _predictor(options: argparse.Namespace, space: SearchSpace) -> LatencyPredictor:
     """Predictions from a table of this machine, fitted to whole networks; both are measured once."""
     path = options.out / "table.csv"
-    table = profile(space, get_runtime(RUNTIME, threads=1), path, protocol=_protocol(options.seconds))
+    table = profile(space, get_runtime(options.runtime, threads=1), path, protocol=_protocol(options.seconds))
     if not fit_path(path, space.name).is_file():
         fit_networks(space, table, None, networks=6, protocol=_protocol(2 * options.seconds)).save(path)
     return LatencyPredictor.open(space, path, options.denoising_steps)
@@ -171,7 +171,7 @@ def _show(report: Mapping[str, Any]) -> None:
         spread = "" if row["spread"] is None else f"{row['spread']:.5f}"
         table.add_row(row["design"], f"{row['loss']:.5f}", spread, f"{row['measured_ms']:.3f}", row["architecture"])
     console.print(table)
-    console.print(f"one call of the denoising network in {RUNTIME}, one thread, on {report['device']}")
+    console.print(f"one call of the denoising network in {report['runtime']}, one thread, on {report['device']}")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,20 @@ from tests.tiny import TINY
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run_benchmark(name: str, *arguments: object) -> Any:
-    """What a benchmark prints."""
-    command = [sys.executable, str(ROOT / "benchmarks" / name), *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a benchmark in this process and gives what it prints."""
+
+    def run(name: str, *arguments: object) -> Any:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--json"])
+        capsys.readouterr()
+        runpy.run_path(str(ROOT / "benchmarks" / name), run_name="__main__")
+        return json.loads(capsys.readouterr().out)
+
+    return run
 
 
 @pytest.fixture
@@ -33,7 +42,9 @@ def tiny(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_ranking_compares_supernets_and_proxies_with_separate_trainings(tiny: Path, tmp_path: Path) -> None:
+def test_ranking_compares_supernets_and_proxies_with_separate_trainings(
+    run_benchmark: Run, tiny: Path, tmp_path: Path
+) -> None:
     arguments = ["--space", tiny, "--architectures", 3, "--steps", 4, "--supernet-factor", 1, "--seeds", 1]
     arguments += ["--workers", 1, "--strategies", "fair,sandwich", "--out", tmp_path / "out"]
     # The second time from what the first has left.
@@ -61,15 +72,19 @@ def test_architectures_to_rank_have_few_some_and_many_layers() -> None:
 
 
 @pytest.mark.slow
-def test_supernet_cost_compares_steps(tiny: Path) -> None:
+def test_supernet_cost_compares_steps(run_benchmark: Run, tiny: Path) -> None:
     costs = run_benchmark("supernet_cost.py", "--space", tiny, "--rounds", 3)["cost_of_a_step"]
     assert costs["sandwich"]["median"] > 1.5 * costs["uniform"]["median"]
 
 
 @pytest.mark.slow
-def test_winner_compares_what_is_found_with_what_needs_no_search(tiny: Path, tmp_path: Path) -> None:
+def test_winner_compares_what_is_found_with_what_needs_no_search(
+    run_benchmark: Run, tiny: Path, tmp_path: Path
+) -> None:
     arguments = ["--space", tiny, "--out", tmp_path / "out", "--supernet-steps", 2, "--evaluations", 6, "--steps", 1]
-    report = run_benchmark("winner.py", *arguments, "--seeds", 1, "--workers", 1, "--seconds", 0.02)
+    report = run_benchmark(
+        "winner.py", *arguments, "--seeds", 1, "--workers", 1, "--seconds", 0.02, "--runtime", "torch"
+    )
     rows = {row["design"]: row for row in report["rows"]}
     assert rows["all Conv1D"]["architecture"] == "down.1: conv1d; mid: none"
     assert rows["AnimateDiff's placement"]["architecture"] == "down.1: self_attention_1d; mid: none"
@@ -79,7 +94,7 @@ def test_winner_compares_what_is_found_with_what_needs_no_search(tiny: Path, tmp
 
 
 @pytest.mark.slow
-def test_distillation_compares_students_with_their_teacher(tiny: Path, tmp_path: Path) -> None:
+def test_distillation_compares_students_with_their_teacher(run_benchmark: Run, tiny: Path, tmp_path: Path) -> None:
     space = SearchSpace.load(tiny)
     space.architecture(["conv1d", "none"]).save(tmp_path / "architecture.yaml")
     arguments = ["--space", tiny, "--architecture", tmp_path / "architecture.yaml", "--out", tmp_path / "out"]

@@ -6,6 +6,7 @@ It prints each architecture when it begins to score it, and at the end how many 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 
@@ -42,4 +43,7 @@ def tell(line):
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # tests in the background would hand down that it is ignored
     main(**json.loads(sys.argv[1]))
