@@ -46,7 +46,7 @@ from tests.phone.simulated_phone import SimulatedPhone
 UNIT = "cpu_and_ne"
 COPIES = 4
 QUICK = PhoneProtocol(max_copies=COPIES, cool_down_s=0.2)
-FAULTS = int(os.environ.get("NAS_TEST_FAULTS", "25"))  # injected into one job
+FAULTS = int(os.environ.get("NAS_TEST_FAULTS", "16"))  # injected into one job
 HASTE = Patience(poll_s=0.02, send_s=1, answer_s=0.8, load_s=2, lost_s=20, look_s=0.05)
 SHORT_KINDS = ("time_embedding", "norm_act", "decode_space_to_depth")
 

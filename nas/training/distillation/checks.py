@@ -18,7 +18,7 @@ from nas.models.video_model import batches
 from nas.quality import frechet_distance
 from nas.quality.samples import Floats
 
-PROMPTS, CLIPS_PER_PROMPT = 32, 2
+PROMPTS, CLIPS_PER_PROMPT = 16, 2
 _BATCH = 8
 
 
@@ -58,7 +58,12 @@ class StudentCheck:
         codec, pixels_BTCHW = make_codec(teacher.space), to_pixels(video_BTCHW)
         latent_BTCHW = torch.cat([codec.encode(part) for part in torch.split(pixels_BTCHW, _BATCH)]).to(device)
         self.real_BK = self._features(latent_BTCHW.repeat_interleave(CLIPS_PER_PROMPT, dim=0))
-        self._apart = self._apart_of(self._features(self._clips(teacher)))
+        self.teacher_BK = self._features(self._clips(teacher))
+        self._apart = self._apart_of(self.teacher_BK)
+
+    def at_start(self) -> Check:
+        """What a student is that has learnt nothing yet: the teacher in as few steps."""
+        return Check(step=0, distance=frechet_distance(self.teacher_BK, self.real_BK), variety=1.0)
 
     def __call__(self, student: VideoModel, step: int) -> Check:
         """Look at a student."""

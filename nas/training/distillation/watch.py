@@ -133,7 +133,7 @@ class StudentWatch(Observer):
 
     def _look(self, step: int) -> Check:
         self._check = self._check or self.make_check()
-        return self._check(self.student, step)
+        return self._check(self.student, step) if step else self._check.at_start()
 
 
 def _from_main(make: Callable[[], T]) -> T:

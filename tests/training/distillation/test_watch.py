@@ -52,7 +52,9 @@ def test_what_is_kept_is_the_same_wherever_a_run_is_broken_off(
     module: Any, name: str, count: int,
 ) -> None:  # fmt: skip
     # Each student is better than the one before it.
-    monkeypatch.setattr(StudentCheck, "__call__", lambda _, __, step: Check(step=step, distance=9 - step, variety=1.0))
+    monkeypatch.setattr(
+        StudentCheck, "__call__", lambda _, __, step: Check(step=step, distance=1e-3 / step, variety=1.0)
+    )
     whole = distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path / "whole")
     assert whole.kept_step == 6
     with monkeypatch.context() as patch:
@@ -106,7 +108,11 @@ def test_settings_that_say_what_they_would_be_anyway_are_the_same_run(
 
 
 def test_the_teacher_has_all_of_its_own_variety(teacher: VideoModel, clips: MovingShapes) -> None:
-    assert StudentCheck(teacher, clips, 2, seed=0)(teacher, 0).variety == pytest.approx(1)
+    check = StudentCheck(teacher, clips, 2, seed=0)
+    looked, start = check(teacher, 0), check.at_start()
+    assert looked.variety == pytest.approx(1)
+    assert start.variety == 1
+    assert start.distance == pytest.approx(looked.distance)
 
 
 class _Deaf(torch.nn.Module):
