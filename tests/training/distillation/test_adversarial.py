@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -172,10 +173,12 @@ def test_noise_that_is_added_again_comes_on_top(teacher: VideoModel, batch: Batc
     assert torch.equal(little.timesteps[0], little.timesteps[1])
 
 
+@pytest.mark.parametrize("settings", [{}, {"mixed_precision": "bf16", "gradient_accumulation": 2}])
 def test_a_run_that_was_broken_off_goes_on_bit_for_bit(
-    teacher: VideoModel, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher: VideoModel, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
-    distill(teacher, clips, LOOP, TO, tmp_path / "whole")
+    loop = LOOP.model_copy(update=settings)
+    distill(teacher, clips, loop, TO, tmp_path / "whole")
     original = Trainer._turn
 
     def stopping(self, wrapped, optimizer, turn, progress):  # type: ignore[no-untyped-def]
@@ -186,8 +189,8 @@ def test_a_run_that_was_broken_off_goes_on_bit_for_bit(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_turn", stopping)
         with pytest.raises(KeyboardInterrupt):
-            distill(teacher, clips, LOOP, TO, tmp_path / "halves")
-    distill(teacher, clips, LOOP, TO, tmp_path / "halves")
+            distill(teacher, clips, loop, TO, tmp_path / "halves")
+    distill(teacher, clips, loop, TO, tmp_path / "halves")
     for name in ("task", "ema", "optimizers"):
         file = f"checkpoints/step-00000004/{name}.safetensors"
         whole, halves = (load_safetensors(tmp_path / run / file) for run in ("whole", "halves"))
