@@ -9,7 +9,8 @@ of training: parameters, multiply-accumulates, synaptic flow. Quality is the los
 clips, noise and noise levels for all.
 
 A supernet is trained on `--supernet-factor` times the clips of one architecture, whatever its strategy: a step of a
-sandwich trains several architectures, so it makes fewer steps. The same command goes on with what an earlier one has
+sandwich trains several architectures, so it makes fewer steps. "Between seeds" is how far the supernets of one strategy
+agree among themselves. The same command goes on with what an earlier one has
 left in --out.
 """
 
@@ -19,7 +20,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +134,21 @@ def _agreement(ids: Sequence[str], ranked: Sequence[Losses], truths: Sequence[Lo
 
     tau, rho = correlations(kendalltau), correlations(spearmanr)
     means = {"kendall_tau": round(float(np.mean(tau)), 4), "spearman": round(float(np.mean(rho)), 4)}
-    return means | {"kendall_tau_by_seed": tau, "spearman_by_seed": rho}
+    between = [kendalltau(*([each[i] for i in ids] for each in pair)).statistic for pair in combinations(ranked, 2)]
+    among = {"kendall_tau_between_seeds": round(float(np.mean(between)), 4)} if between else {}
+    return means | among | {"kendall_tau_by_seed": tau, "spearman_by_seed": rho}
 
 
 def _show(report: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     title = f"{report['space']}: {report['architectures']} architectures, {report['steps_alone']} steps alone"
-    table = Table("ranked by", "Kendall tau", "Spearman", "tau by seed", title=title, title_justify="left")
+    table = Table(
+        "ranked by", "Kendall tau", "Spearman", "tau by seed", "between seeds", title=title, title_justify="left"
+    )
     for name, row in report["agreement"].items():
         seeds = ", ".join(f"{each:.3f}" for each in row["kendall_tau_by_seed"])
-        table.add_row(name, f"{row['kendall_tau']:.3f}", f"{row['spearman']:.3f}", seeds)
+        between = f"{row['kendall_tau_between_seeds']:.3f}" if "kendall_tau_between_seeds" in row else ""
+        table.add_row(name, f"{row['kendall_tau']:.3f}", f"{row['spearman']:.3f}", seeds, between)
     console.print(table)
     least, most = report["loss_alone"]["least"], report["loss_alone"]["most"]
     console.print(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from nas.data import MovingShapes
-from nas.models import Generation, SuperNet, VideoModel, make_codec, make_text_encoder
+from nas.models import SuperNet, VideoModel, make_codec, make_text_encoder
 from nas.space import SearchSpace
 from nas.training import FlowTask, SuperNetConfig, SuperNetTask, TrainingConfig
 from nas.training.batches import Batch, BatchSource
@@ -14,24 +14,14 @@ def _batch(space: SearchSpace, clips: MovingShapes, video: int = 3, image: int =
     return source(0)
 
 
-def _model(space: SearchSpace) -> VideoModel:
-    torch.manual_seed(0)
-    model = VideoModel.build(space, space.architecture(["conv1d", "self_attention_3d"]), Generation(guidance_scale=2))
-    for parameter in model.unet.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return model
-
-
-def test_clips_and_frames_weigh_by_their_number(space: SearchSpace, clips: MovingShapes) -> None:
-    model = _model(space)
-    losses = FlowTask(model.unet, model.text_encoder, TrainingConfig())(_batch(space, clips), 0)
+def test_clips_and_frames_weigh_by_their_number(model: VideoModel, clips: MovingShapes) -> None:
+    losses = FlowTask(model.unet, model.text_encoder, TrainingConfig())(_batch(model.space, clips), 0)
     expected = (3 * losses["video_loss"] + 2 * losses["image_loss"]) / 5
     torch.testing.assert_close(losses["loss"].detach(), expected)
 
 
-def test_a_batch_without_frames_has_no_image_loss(space: SearchSpace, clips: MovingShapes) -> None:
-    model = _model(space)
-    losses = FlowTask(model.unet, model.text_encoder, TrainingConfig())(_batch(space, clips, image=0), 0)
+def test_a_batch_without_frames_has_no_image_loss(model: VideoModel, clips: MovingShapes) -> None:
+    losses = FlowTask(model.unet, model.text_encoder, TrainingConfig())(_batch(model.space, clips, image=0), 0)
     assert set(losses) == {"loss", "video_loss"}
     torch.testing.assert_close(losses["loss"].detach(), losses["video_loss"])
 

@@ -63,14 +63,15 @@ class StudentCheck:
 
     def at_start(self) -> Check:
         """What a student is that has learnt nothing yet: the teacher in as few steps."""
-        return Check(step=0, distance=frechet_distance(self.teacher_BK, self.real_BK), variety=1.0)
+        return self._compared(self.teacher_BK, 0)
 
     def __call__(self, student: VideoModel, step: int) -> Check:
         """Look at a student."""
-        made_BTCHW = self._clips(student)
-        if not torch.isfinite(made_BTCHW).all():
+        return self._compared(self._features(self._clips(student)), step)
+
+    def _compared(self, made_BK: Floats, step: int) -> Check:
+        if not np.isfinite(made_BK).all():
             return Check(step=step, distance=None, variety=None)
-        made_BK = self._features(made_BTCHW)
         variety = self._apart_of(made_BK) / self._apart if self._apart else 1.0
         return Check(step=step, distance=frechet_distance(made_BK, self.real_BK), variety=variety)
 
