@@ -45,8 +45,8 @@ def distill(
 ) -> None:
     """Teach a copy of a model to reach in a few steps where the guided model arrives in many.
 
-    The student whose clips come closest to real ones is kept, also where the run fails: when a loss is no longer
-    finite, the discriminator has won, or the student makes one clip whatever the noise.
+    The student whose clips come closest to those it learns from is kept, also where the run fails: when a loss is no
+    longer finite, the discriminator has won, or the student makes one clip whatever the noise.
     """
     from nas.space import SearchSpace
     from nas.training import distill as run_distillation

@@ -123,7 +123,7 @@ def test_a_student_comes_nearer_to_its_teacher(
     before = float((teacher.generate(prompts, steps=2, guidance_scale=1.0) - wanted).pow(2).mean())
     loop = LoopConfig(steps=60, batch_size=4, image_batch_size=0, learning_rate=1e-3, warmup_steps=5)
     to = DistillationConfig(steps=2, teacher_substeps=4, guidance_scale=2.0)
-    distill(teacher, clips, loop, to, tmp_path / "out")
+    assert distill(teacher, clips, loop, to, tmp_path / "out").kept_step == 60
     student = VideoModel.load(tmp_path / "out" / "model")
     after = float((student.generate(prompts) - wanted).pow(2).mean())
     assert after < 0.9 * before

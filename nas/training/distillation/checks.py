@@ -17,13 +17,14 @@ from nas.models.network import DownPath
 from nas.models.video_model import batches
 from nas.quality import frechet_distance
 from nas.quality.samples import Floats
+from nas.training.distillation.config import DistillationConfig
 
 PROMPTS, CLIPS_PER_PROMPT = 16, 2
 _BATCH = 8
 
 
 class Check(StrictModel):
-    """A student's clips, beside real ones of the same captions.
+    """A student's clips, beside those that it should make.
 
     Args:
         step: Steps of its training.
@@ -37,28 +38,32 @@ class Check(StrictModel):
 
 
 class StudentCheck:
-    """Makes a few clips with a student and compares them.
+    """Makes a few clips with a student and compares them with what it learns from.
+
+    That is real clips of the same captions where its target is the data, and else clips that the guided teacher makes
+    of the same noise: guidance leads away from real clips, and a student that has learnt it is not to blame for that.
 
     Args:
         teacher: Sees the clips, and says how far apart clips of one caption are.
         clips: Where captions and real clips are from.
-        steps: Denoising steps of the student.
+        config: What the student learns.
         seed: Of the choice of clips, and of the noise.
     """
 
-    def __init__(self, teacher: VideoModel, clips: ClipDataset, steps: int, seed: int) -> None:
-        self.teacher, self.steps, self.seed = teacher, steps, seed
+    def __init__(self, teacher: VideoModel, clips: ClipDataset, config: DistillationConfig, seed: int) -> None:
+        self.teacher, self.steps, self.seed = teacher, config.steps, seed
         teacher.unet.eval()
         teacher.text_encoder.eval()
         self.path = DownPath(teacher.unet.plan)
         chosen = np.random.default_rng(derive_seed(seed, "check")).permutation(len(clips))[:PROMPTS].tolist()
         video_BTCHW, captions = clips.batch(chosen)
         self.prompts = [caption for caption in captions for _ in range(CLIPS_PER_PROMPT)]
-        device = next(teacher.unet.parameters()).device
-        codec, pixels_BTCHW = make_codec(teacher.space), to_pixels(video_BTCHW)
-        latent_BTCHW = torch.cat([codec.encode(part) for part in torch.split(pixels_BTCHW, _BATCH)]).to(device)
-        self.real_BK = self._features(latent_BTCHW.repeat_interleave(CLIPS_PER_PROMPT, dim=0))
-        self.teacher_BK = self._features(self._clips(teacher))
+        if config.target == "data":
+            wanted_BTCHW = self._encoded(to_pixels(video_BTCHW)).repeat_interleave(CLIPS_PER_PROMPT, dim=0)
+        else:
+            wanted_BTCHW = self._clips(teacher, config.steps * config.substeps, config.guidance)
+        self.wanted_BK = self._features(wanted_BTCHW)
+        self.teacher_BK = self._features(self._clips(teacher, config.steps))
         self._apart = self._apart_of(self.teacher_BK)
 
     def at_start(self) -> Check:
@@ -67,19 +72,23 @@ class StudentCheck:
 
     def __call__(self, student: VideoModel, step: int) -> Check:
         """Look at a student."""
-        return self._compared(self._features(self._clips(student)), step)
+        return self._compared(self._features(self._clips(student, self.steps)), step)
 
     def _compared(self, made_BK: Floats, step: int) -> Check:
         if not np.isfinite(made_BK).all():
             return Check(step=step, distance=None, variety=None)
         variety = self._apart_of(made_BK) / self._apart if self._apart else 1.0
-        return Check(step=step, distance=frechet_distance(made_BK, self.real_BK), variety=variety)
+        return Check(step=step, distance=frechet_distance(made_BK, self.wanted_BK), variety=variety)
 
-    def _clips(self, model: VideoModel) -> torch.Tensor:
+    def _encoded(self, pixels_BTCHW: torch.Tensor) -> torch.Tensor:
+        codec, device = make_codec(self.teacher.space), next(self.teacher.unet.parameters()).device
+        return torch.cat([codec.encode(part) for part in torch.split(pixels_BTCHW, _BATCH)]).to(device)
+
+    def _clips(self, model: VideoModel, steps: int, guidance_scale: float = 1.0) -> torch.Tensor:
         noise_BTCHW = model.noise(len(self.prompts), derive_seed(self.seed, "check noise"))
         parts = [
             model.denoise([self.prompts[i] for i in part], noise_BTCHW[part.start : part.stop],
-                          steps=self.steps, guidance_scale=1.0)
+                          steps=steps, guidance_scale=guidance_scale)
             for part in batches(len(self.prompts), _BATCH)
         ]  # fmt: skip
         return torch.cat(parts)

@@ -27,7 +27,7 @@ class DistillationResult(TrainingResult):
     """What a finished distillation says of itself.
 
     Args:
-        kept_step: Step of the student that is kept: the one whose clips came closest to real ones.
+        kept_step: Step of the student that is kept: the one whose clips came closest to those it learns from.
     """
 
     kept_step: int
@@ -43,7 +43,7 @@ def distill(
     """Distil a model to a few steps and write it to `folder/model`; goes on where an interrupted run stopped.
 
     At the beginning and before each checkpoint the student makes some clips, and `model` holds the one whose clips were
-    closest to real ones. A run that fails leaves the best student it had.
+    closest to those it learns from. A run that fails leaves the best student it had.
 
     Args:
         teacher: A trained model, to be sampled with many steps and guidance. It is frozen.
@@ -62,7 +62,7 @@ def distill(
     task = _task(teacher, training, distillation)
     generation = Generation(steps=distillation.steps, guidance_scale=1.0, shift=teacher.generation.shift)
     student = VideoModel(teacher.space, teacher.architecture, task.unet, task.text_encoder, generation)  # type: ignore[arg-type]
-    watch = StudentWatch(student, lambda: StudentCheck(teacher, clips, distillation.steps, training.seed), root)
+    watch = StudentWatch(student, lambda: StudentCheck(teacher, clips, distillation, training.seed), root)
     start = fingerprint(_decisive(teacher, distillation))
     try:
         result = run_task(task, teacher.space, clips, training, root, "distilling", start=start, observer=watch)

@@ -42,7 +42,7 @@ class Memory(StrictModel):
     told: tuple[float, ...] = ()
 
     def with_check(self, check: Check) -> Memory:
-        """With one more check, the best where its clips are nearer to real ones than any before."""
+        """With one more check, the best where its clips are nearer to what it learns from than any before."""
         nearer = self.best is None or (check.distance or 0.0) < (self.best.distance or 0.0)
         best = check if nearer and fault(check) is None else self.best
         return self.model_copy(update={"best": best, "checks": (*self.checks, check)})

@@ -22,14 +22,14 @@ from nas.training.distillation.watch import Memory
 LOOP = LoopConfig(steps=6, batch_size=2, image_batch_size=0, warmup_steps=1, checkpoint_every=2)
 
 
-def test_the_student_nearest_to_real_clips_is_kept(teacher: VideoModel, clips: MovingShapes, tmp_path: Path) -> None:
+def test_the_student_nearest_to_its_target_is_kept(teacher: VideoModel, clips: MovingShapes, tmp_path: Path) -> None:
     result = distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
     record = read_json(tmp_path / "checks.json")
     assert [each["step"] for each in record["checks"]] == [0, 2, 4, 6]
     nearest = min(record["checks"], key=lambda each: each["distance"])
     assert result.kept_step == nearest["step"]
     assert record["best"] == nearest
-    kept = StudentCheck(teacher, clips, 2, seed=0)(VideoModel.load(tmp_path / "model"), 0)
+    kept = StudentCheck(teacher, clips, DistillationConfig(steps=2), seed=0)(VideoModel.load(tmp_path / "model"), 0)
     assert kept.distance == pytest.approx(nearest["distance"], rel=1e-4)
 
 
@@ -107,8 +107,20 @@ def test_settings_that_say_what_they_would_be_anyway_are_the_same_run(
         distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
 
 
+def test_a_student_is_compared_with_what_it_learns_from(teacher: VideoModel, clips: MovingShapes) -> None:
+    """A teacher without guidance, in as many steps as its path has, makes just what a trajectory student should."""
+    path = DistillationConfig(steps=1, teacher_substeps=4, guidance_scale=1.0)
+    four = DistillationConfig(steps=4, target="data")
+    own = StudentCheck(teacher, clips, path, seed=0)
+    own.steps = 4
+    assert own(teacher, 1).distance == pytest.approx(0, abs=1e-6)
+    real = StudentCheck(teacher, clips, four, seed=0)
+    assert real(teacher, 1).distance == real.at_start().distance
+    assert real.at_start().distance > 1  # type: ignore[operator]
+
+
 def test_the_teacher_has_all_of_its_own_variety(teacher: VideoModel, clips: MovingShapes) -> None:
-    check = StudentCheck(teacher, clips, 2, seed=0)
+    check = StudentCheck(teacher, clips, DistillationConfig(steps=2), seed=0)
     looked, start = check(teacher, 0), check.at_start()
     assert looked.variety == pytest.approx(1)
     assert start.variety == 1
@@ -127,10 +139,10 @@ def test_a_collapse_ends_the_run_and_keeps_the_student_before_it(
 ) -> None:
     original = StudentCheck._clips
 
-    def collapsing(self, model):  # type: ignore[no-untyped-def]
+    def collapsing(self, model, *how):  # type: ignore[no-untyped-def]
         if (tmp_path / "checkpoints").is_dir():  # after the first checkpoint
             model = VideoModel(model.space, model.architecture, _Deaf(), model.text_encoder, model.generation)  # type: ignore[arg-type]
-        return original(self, model)
+        return original(self, model, *how)
 
     monkeypatch.setattr(StudentCheck, "_clips", collapsing)
     with pytest.raises(TrainingError, match=r"mode collapse: at step 4 .* of step [02], is kept in .*model"):
