@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nas.export.report import Part
-from nas.models import VideoModel, build_module
+from nas.models import VideoModel, make_decoder
 from nas.models.video_model import flow_schedule
 from nas.runtimes import Array, to_arrays
 
@@ -67,11 +67,10 @@ def model_parts(model: VideoModel) -> tuple[ModelPart, ...]:
         (sample_BTCHW, timestep.reshape(1).to(sample_BTCHW), contexts_BLD[index % len(contexts_BLD)])
         for index, timestep in enumerate(timesteps)
     ]
-    decoder = build_module(pipeline.decoder.nodes[0].block)
     networks: list[tuple[Part, nn.Module, list[tuple[torch.Tensor, ...]]]] = [
         ("text_encoder", model.text_encoder, [(tokens_BL,) for tokens_BL in tokens]),
         ("unet", model.unet, list(steps)),
-        ("decoder", decoder, [(model.noise(1, seed=0, first=number),) for number in (1, 2)]),
+        ("decoder", make_decoder(model.space), [(model.noise(1, seed=0, first=number),) for number in (1, 2)]),
     ]
     plans = {"text_encoder": pipeline.text_encoder, "unet": pipeline.unet, "decoder": pipeline.decoder}
     return tuple(

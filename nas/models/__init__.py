@@ -2,7 +2,7 @@
 
 from nas.models.blocks import build_module, example_inputs
 from nas.models.chain import Chain
-from nas.models.codecs import Codec, make_codec
+from nas.models.codecs import Codec
 from nas.models.costs import (
     NetworkCost,
     abstract_block,
@@ -12,10 +12,11 @@ from nas.models.costs import (
     parameter_range,
 )
 from nas.models.network import PlanModule, VideoUNet, load_pretrained, load_spatial
+from nas.models.parts import make_codec, make_decoder, make_text_encoder
 from nas.models.summary import space_summary
 from nas.models.supernet import SuperNet
 from nas.models.temporal import TemporalLayer
-from nas.models.text import TextEncoder, make_text_encoder
+from nas.models.text import TextEncoder
 from nas.models.video_model import Generation, VideoModel
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "load_pretrained",
     "load_spatial",
     "make_codec",
+    "make_decoder",
     "make_text_encoder",
     "network_cost",
     "parameter_range",

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from nas.models.codecs import AutoencoderDecoder, IdentityDecoder, SpaceToDepthDecoder
+from nas.models.autoencoders import AutoencoderDecoder
+from nas.models.codecs import IdentityDecoder, SpaceToDepthDecoder
 from nas.models.frame_embedding import FrameEmbedding
 from nas.models.parametrisation import DataToVelocity
 from nas.models.spatial import (
@@ -20,7 +21,8 @@ from nas.models.spatial import (
     TimeEmbedding,
     Upsample,
 )
-from nas.models.text import ClipTextEncoder, LearnedTextEncoder
+from nas.models.temporal.base import LayerStack
+from nas.models.text import ClipContext, LearnedTextEncoder
 from nas.space import Block, layer_class
 
 _BUILDERS: dict[str, Callable[[Block], nn.Module]] = {
@@ -35,7 +37,7 @@ _BUILDERS: dict[str, Callable[[Block], nn.Module]] = {
     "frame_embedding": FrameEmbedding.from_block,
     "data_to_velocity": DataToVelocity.from_block,
     "text_learned": LearnedTextEncoder.from_block,
-    "text_clip": ClipTextEncoder.from_block,
+    "text_clip": ClipContext.from_block,
     "decode_identity": IdentityDecoder.from_block,
     "decode_space_to_depth": SpaceToDepthDecoder.from_block,
     "decode_autoencoder": AutoencoderDecoder.from_block,
@@ -46,14 +48,16 @@ def build_module(block: Block) -> nn.Module:
     """Build the torch module of a block, freshly initialised.
 
     Raises:
-        ConfigError: The kind is neither spatial nor a registered temporal layer, or a local folder that a
-            text encoder or autoencoder loads from cannot be used.
+        ConfigError: The kind is neither spatial nor a registered temporal layer, or needs a library that is not
+            installed.
     """
     if block.kind in _BUILDERS:
         return _BUILDERS[block.kind](block)
     layer = layer_class(block.kind)
     context_width = block.inputs[1].shape[2] if layer.uses_context else None
-    return layer(layer.Config(**block.settings), block.inputs[0].shape, context_width)
+    config = layer.Config(**block.settings)
+    layers = [layer(config, block.inputs[0].shape, context_width) for _ in range(config.depth)]
+    return layers[0] if len(layers) == 1 else LayerStack(layers)
 
 
 def example_inputs(block: Block, *, seed: int = 0) -> tuple[torch.Tensor, ...]:

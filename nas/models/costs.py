@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.errors import ConfigError
 from nas.models.blocks import build_module
 from nas.space import Architecture, Block, Plan, SearchSpace
 
@@ -41,19 +42,26 @@ class NetworkCost:
 
 def abstract_block(block: Block) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     """A block's module in evaluation mode, with inputs of its shapes, on the meta device: all shapes and no values."""
-    loaded = "path" in block.settings  # transformers refuses to load weights onto the meta device
-    with torch.device("cpu" if loaded else "meta"):
-        module = build_module(block).eval().to("meta")
     with torch.device("meta"):
+        module = build_module(block).eval().to("meta")  # some libraries' parameters are on the CPU all the same
         return module, tuple(torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in block.inputs)
 
 
 @lru_cache(maxsize=4096)
 def block_cost(block: Block) -> BlockCost:
-    """Parameters and multiply-accumulates of a block, counted on the meta device."""
+    """Parameters and multiply-accumulates of a block, counted on the meta device.
+
+    Raises:
+        ConfigError: It computes something of another shape than its plan says.
+    """
     module, inputs = abstract_block(block)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(*inputs)
+        made = tuple(module(*inputs).shape)
+    if made != block.output_shape:
+        # Of nas's own blocks the shapes are known; those of other libraries' models follow from what the user says.
+        shapes = ["x".join(map(str, shape)) for shape in (made, block.output_shape)]
+        raise ConfigError(f"{block.kind}: makes {shapes[0]} of {block.inputs[0]}, not {shapes[1]}",
+                          hint="change the sizes, factors or layout of the search space's text or codec")  # fmt: skip
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return BlockCost(parameters, counter.get_total_flops() // 2)
 

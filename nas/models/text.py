@@ -11,11 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import safetensors
 import torch
 from torch import nn
 
 from nas.errors import CheckpointError, ConfigError
-from nas.space import Block, SearchSpace
+from nas.space import Block
+from nas.space.layouts import clip_folder, clip_layout
+from nas.space.schema import ClipText
 
 _PAD, _START, _RESERVED = 0, 1, 2
 
@@ -85,31 +88,73 @@ class LearnedTextEncoder(TextEncoder):
         return (numbers + [_PAD] * self.tokens)[: self.tokens]
 
 
+class ClipContext(nn.Module):
+    """CLIP's text model of transformers: its last hidden states are the context.
+
+    Args:
+        model: A `CLIPTextModel`.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    @classmethod
+    def from_block(cls, block: Block) -> ClipContext:
+        """Build from a plan's block, freshly initialised.
+
+        Raises:
+            ConfigError: transformers is not installed.
+        """
+        transformers = import_transformers()
+        return cls(transformers.CLIPTextModel(transformers.CLIPTextConfig(**block.settings)).eval())
+
+    def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
+        """Token numbers (B, L) to context (B, L, D)."""
+        return self.model(tokens_BL)[0]  # type: ignore[no-any-return]
+
+
 class ClipTextEncoder(TextEncoder):
-    """CLIP's text encoder from a folder that transformers saved, frozen.
+    """CLIP's text encoder, frozen. Needs the extra `clip`.
 
-    The folder holds a tokenizer and a text model, side by side or in `tokenizer/` and `text_encoder/`, as in a
-    Stable Diffusion checkpoint. Needs the extra `clip`.
-
-    Raises:
-        ConfigError: transformers is not installed.
-        CheckpointError: The folder cannot be loaded.
+    Args:
+        tokenizer: A `CLIPTokenizer`.
+        context: The text model.
+        tokens: Length that captions are padded or cut to.
     """
 
     trainable = False
 
-    def __init__(self, path: str, tokens: int, width: int) -> None:
+    def __init__(self, tokenizer: Any, context: ClipContext, tokens: int) -> None:
         super().__init__()
-        self.tokens = tokens
-        self.tokenizer, self.model = _load_clip(path)
-        if self.model.config.hidden_size != width:
-            raise CheckpointError(f"text width is {self.model.config.hidden_size}, not text.width {width}", where=path)
+        self.tokenizer, self.context, self.tokens = tokenizer, context, tokens
         self.requires_grad_(False)
 
     @classmethod
-    def from_block(cls, block: Block) -> ClipTextEncoder:
-        """Build from a plan's block, loading the local folder it names."""
-        return cls(**block.settings)  # type: ignore[arg-type]
+    def load(cls, text: ClipText, folder: str) -> ClipTextEncoder:
+        """Load from a folder that transformers saved.
+
+        It holds a tokenizer and a text model, side by side or in `tokenizer/` and `text_encoder/`, as in a Stable
+        Diffusion checkpoint.
+
+        Raises:
+            ConfigError: transformers is not installed, or the folder's width is not the one that the space says.
+            CheckpointError: The folder cannot be loaded, or holds another text encoder than the space says.
+        """
+        transformers = import_transformers()
+        found = clip_layout(text.model_copy(update={"layout": None}), folder)
+        if text.layout not in (None, found):
+            raise CheckpointError("is another text encoder than the search space's text.layout says", where=folder)
+        try:
+            tokenizer = transformers.CLIPTokenizer.from_pretrained(
+                clip_folder(folder, "tokenizer"), local_files_only=True
+            )
+            model = transformers.CLIPTextModel.from_pretrained(
+                clip_folder(folder, "text_encoder"), local_files_only=True
+            )
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            raise CheckpointError(f"cannot be loaded as CLIP: {error}", where=folder) from error
+        return cls(tokenizer, ClipContext(model.eval()), text.tokens)
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
         """See `TextEncoder.tokenize`."""
@@ -120,30 +165,18 @@ class ClipTextEncoder(TextEncoder):
 
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder.forward`."""
-        return self.model(tokens_BL)[0]  # type: ignore[no-any-return]
+        return self.context(tokens_BL)  # type: ignore[no-any-return]
 
 
-def _load_clip(path: str) -> tuple[Any, Any]:
+def import_transformers() -> Any:
+    """The library transformers.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
     try:
-        from transformers import CLIPTextModel, CLIPTokenizer
+        import transformers
     except ImportError as error:
         hint = 'install the extra: pip install "nas-video[clip]"'
         raise ConfigError("text.kind clip needs transformers", hint=hint) from error
-    from pathlib import Path
-
-    root = Path(path)
-    folders = [root / name if (root / name).is_dir() else root for name in ("tokenizer", "text_encoder")]
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(folders[0], local_files_only=True)
-        model = CLIPTextModel.from_pretrained(folders[1], local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot be loaded as CLIP: {error}", where=path) from error
-    return tokenizer, model.eval()
-
-
-def make_text_encoder(space: SearchSpace) -> TextEncoder:
-    """The text encoder a search space names, freshly initialised or loaded."""
-    text = space.file.text
-    if text.kind == "clip":
-        return ClipTextEncoder(space.resolve_path(text.path), text.tokens, text.width)
-    return LearnedTextEncoder(text.tokens, text.width, text.layers, text.heads, text.vocabulary)
+    return transformers

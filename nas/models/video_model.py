@@ -16,9 +16,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from nas.errors import CheckpointError
 from nas.files import StrictModel, atomic_folder, derive_seed, load_yaml, write_yaml
-from nas.models.codecs import make_codec
 from nas.models.network import VideoUNet
-from nas.models.text import TextEncoder, make_text_encoder
+from nas.models.parts import make_codec, make_text_encoder
+from nas.models.text import TextEncoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
 
@@ -190,9 +190,9 @@ def portable_space(space: SearchSpace) -> dict[str, object]:
     """A space's file with absolute paths and without the pretrained backbone, whose weights are in the model."""
     value = space.to_dict()
     value["backbone"].pop("pretrained", None)
-    for part in ("codec", "text"):
-        if "path" in value[part]:
-            value[part]["path"] = space.resolve_path(value[part]["path"])
+    for part, folder in (("codec", space.codec_folder), ("text", space.text_folder)):
+        if folder is not None:
+            value[part]["path"] = folder
     return value
 
 

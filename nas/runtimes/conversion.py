@@ -8,8 +8,9 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +19,8 @@ from torch.export import ExportedProgram
 from nas.errors import RuntimeUnavailableError, StorageError
 from nas.files import TEMPORARY_PREFIX, storage_errors
 from nas.runtimes.memory import memory_errors
+
+Decompositions = Mapping[Any, Callable[..., torch.Tensor]]
 
 
 @contextlib.contextmanager
@@ -62,20 +65,23 @@ def conversion_errors(target: str, module: nn.Module) -> Iterator[None]:
         ) from error
 
 
-def exported(module: nn.Module, inputs: Sequence[torch.Tensor], target: str) -> ExportedProgram:
+def exported(
+    module: nn.Module, inputs: Sequence[torch.Tensor], target: str, rewritten: Decompositions | None = None
+) -> ExportedProgram:
     """The graph of one call of a module in evaluation mode, in the operations that converters know.
 
     Args:
         module: Any module that `torch.export` takes.
         inputs: Example arguments; they fix shapes and types.
         target: What it is wanted for, for messages.
+        rewritten: Operators to take apart, each with what computes the same.
 
     Raises:
         RuntimeUnavailableError: It cannot be exported.
         OutOfMemoryError: There is too little memory for it.
     """
     with evaluating(module), quiet("torch.export"), conversion_errors(target, module):
-        program: ExportedProgram = torch.export.export(module, tuple(inputs)).run_decompositions({})
+        program: ExportedProgram = torch.export.export(module, tuple(inputs)).run_decompositions(dict(rewritten or {}))
     return program
 
 

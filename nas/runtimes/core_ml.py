@@ -15,6 +15,7 @@ from torch import nn
 from nas.errors import CheckpointError, ConfigError, RuntimeUnavailableError
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
 from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
+from nas.runtimes.decompositions import FOR_CORE_ML
 
 ComputeUnit = Literal["all", "cpu_and_ne", "cpu_and_gpu", "cpu_only"]
 Precision = Literal["fp16", "fp32"]
@@ -85,7 +86,7 @@ class CoreMLRuntime(Runtime):
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
     ) -> None:
         """See `Runtime.convert`; int64 inputs become int32, and float inputs are fp16 where the model is."""
-        program = exported(module, inputs, "Core ML")
+        program = exported(module, inputs, "Core ML", FOR_CORE_ML)
         with quiet(*_LOGGERS), conversion_errors("Core ML", module):
             tools = import_coremltools()
             model = tools.convert(

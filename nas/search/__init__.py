@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.search.choices import ChoiceSlot, ChoiceSpace
-from nas.search.config import Budgets, SamplerName, SearchConfig
+from nas.search.config import SamplerName, SearchConfig
 from nas.search.history import HypervolumeHistory, hypervolume_history
 from nas.search.pareto import hypervolume, knee, pareto_front, pareto_ranks
 from nas.search.pareto_sampler import ParetoSampler
@@ -14,6 +14,7 @@ from nas.search.rescoring import RescoreResult, rescore
 from nas.search.study import SearchResult, run_search
 from nas.search.table_latency import KnownLatency, SumLatency, TableLatency
 from nas.search.workers.timing import Timing
+from nas.space import Budgets
 
 __all__ = [
     "Budgets",

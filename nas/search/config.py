@@ -7,22 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from nas.files import StrictModel
+from nas.space import Budgets
 
 SamplerName = Literal["pareto", "random", "nsga2", "nsga3", "tpe", "exhaustive"]
-
-
-class Budgets(StrictModel):
-    """Upper limits that every architecture of the front has to respect; `None` means no limit.
-
-    Args:
-        latency_ms: Predicted latency of the whole pipeline, for one clip.
-        parameters: Weights of the denoising network.
-        memory_bytes: Peak of the values alive between the blocks of the denoising network, in fp32.
-    """
-
-    latency_ms: float | None = Field(None, gt=0)
-    parameters: int | None = Field(None, gt=0)
-    memory_bytes: int | None = Field(None, gt=0)
 
 
 class SearchConfig(StrictModel):
@@ -34,7 +21,7 @@ class SearchConfig(StrictModel):
             space in its own order; the others are Optuna's.
         seed: Equal seeds propose equal architectures.
         steps: Denoising steps per clip, for which the latency is predicted.
-        budgets: Upper limits.
+        budgets: Upper limits; those of the search space hold where there is none here.
         timeout_s: End this run after so many seconds; the evaluation under way is finished.
         patience: End after so many evaluations in a row that left the front as it was.
         max_failures: Give up after so many failed evaluations in a row.

@@ -9,10 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nas.errors import BudgetError, ConfigError, NasError, OutOfMemoryError, TrainingError
-from nas.search.config import Budgets
 from nas.search.proposals import probes
 from nas.search.protocols import CostModel, LatencyModel, Space
-from nas.space import Architecture
+from nas.space import Architecture, Budgets
 
 if TYPE_CHECKING:
     from nas.quality.base import QualityMetric

@@ -16,6 +16,7 @@ from nas.search.workers.liveness import liveness
 from nas.search.workers.storage import writable_study
 from nas.search.workers.timing import Timing
 from nas.search.workers.worker import Worker
+from nas.space import Budgets
 
 if TYPE_CHECKING:
     from nas.quality.base import QualityMetric
@@ -81,6 +82,9 @@ def run_search(
         NasError: Too many evaluations in a row failed.
     """
     timing = timing or Timing()
+    # Not a part of `Space`, so that a space of other things than networks need not know of budgets.
+    of_space = getattr(space, "budgets", Budgets())
+    config = config.model_copy(update={"budgets": config.budgets.or_else(of_space)})
     objective = Objective(space, latency, quality, config.budgets, cost)
     objective.check_budgets()
     study = writable_study(

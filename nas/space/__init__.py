@@ -1,6 +1,7 @@
 """Search spaces, architectures, and the plan that an architecture is lowered to."""
 
 from nas.space.architecture import Architecture
+from nas.space.budgets import Budgets
 from nas.space.forms import block_forms, forms_of, same_function
 from nas.space.fragments import cells, chain, down_path, fragment
 from nas.space.json_schema import json_schema
@@ -13,6 +14,7 @@ __all__ = [
     "NONE",
     "Architecture",
     "Block",
+    "Budgets",
     "Candidate",
     "LayerConfig",
     "Node",

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def settings_of(config: LayerConfig) -> dict[str, Scalar]:
-    """Hyper-parameters as candidates and blocks carry them: all but the form fields that are at their default.
+    """Hyper-parameters as candidates and blocks carry them: all but form fields and the depth at their default.
 
     So a layer that is given forms keeps the key of its block, and tables measured before stay valid.
     """
     values: dict[str, Scalar] = config.model_dump()
-    defaults = type(config)().model_dump()
-    return {name: value for name, value in values.items() if name not in config.form_fields or value != defaults[name]}
+    defaults, left_out = type(config)().model_dump(), {*config.form_fields, "depth"}
+    return {name: value for name, value in values.items() if name not in left_out or value != defaults[name]}
 
 
 def same_function(first: Candidate, second: Candidate) -> bool:

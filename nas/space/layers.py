@@ -11,7 +11,9 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, cast
+
+from pydantic import Field
 
 from nas.errors import ConfigError
 from nas.files import StrictModel
@@ -38,11 +40,15 @@ ENTRY_POINT_GROUP = "nas.temporal_layers"
 class LayerConfig(StrictModel):
     """Base of a temporal layer's hyper-parameters; every field needs a default.
 
+    Args:
+        depth: How many of these layers stand one after another in the place.
+
     Attributes:
         form_fields: Names of the fields that change how the layer is written for a device, and neither what it
             computes nor its weights; each a `Literal`. See `nas.space.forms`.
     """
 
+    depth: Annotated[int, Field(ge=1, le=8)] = 1
     form_fields: ClassVar[tuple[str, ...]] = ()
 
 

@@ -5,12 +5,13 @@ These classes say what may be written; `nas.space.space.SearchSpace` says what i
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from nas.files import StrictModel
 from nas.space.backbone import Backbone
+from nas.space.budgets import Budgets
 
 Prediction = Literal["velocity", "data"]
 
@@ -56,19 +57,34 @@ class SpaceToDepthCodec(StrictModel):
 
 
 class AutoencoderCodec(StrictModel):
-    """An autoencoder that diffusers saved to a local folder.
+    """An autoencoder of diffusers, of images or of clips.
 
     Args:
-        path: The folder, absolute or relative to the search space's file.
+        path: Folder that diffusers saved it to, absolute or relative to the search space's file.
+        layout: How it is built: `_class_name` and fields of that class, as in `config.json`. With a layout alone,
+            without weights, a pipeline can be counted, measured and converted, but not trained or sampled.
         latent_channels: Channels of its latent.
         spatial_factor: Pixels per latent pixel, along height and along width.
+        temporal_factor: Frames per latent frame. An autoencoder that keeps its first frame apart makes
+            `temporal_factor * (n - 1) + 1` frames of `n`, any other `temporal_factor * n`.
     """
 
     kind: Literal["autoencoder"]
-    path: str
+    path: str | None = None
+    layout: dict[str, Any] | None = None
     latent_channels: PositiveInt
     spatial_factor: PositiveInt
-    temporal_factor: Literal[1] = 1
+    temporal_factor: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        _check_known(self.path, self.layout)
+        return self
+
+
+def _check_known(path: str | None, layout: object) -> None:
+    if path is None and layout is None:
+        raise ValueError("needs a path, or a layout, or both")
 
 
 Codec = Annotated[IdentityCodec | SpaceToDepthCodec | AutoencoderCodec, Field(discriminator="kind")]
@@ -99,13 +115,40 @@ class LearnedText(StrictModel):
         return self
 
 
+class ClipLayout(StrictModel):
+    """How CLIP's text encoder is built: fields of transformers' `CLIPTextConfig`; Stable Diffusion 1.5's by default."""
+
+    vocab_size: PositiveInt = 49408
+    hidden_size: PositiveInt = 768
+    intermediate_size: PositiveInt = 3072
+    num_hidden_layers: PositiveInt = 12
+    num_attention_heads: PositiveInt = 12
+    max_position_embeddings: PositiveInt = 77
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: PositiveFloat = 1e-5
+
+
 class ClipText(StrictModel):
-    """A CLIP text encoder that transformers saved to a local folder (extra `clip`), frozen."""
+    """CLIP's text encoder, frozen (extra `clip`).
+
+    Args:
+        path: Folder that transformers saved it to, with its tokenizer; absolute or relative to the space's file.
+        layout: How it is built. With a layout alone, a pipeline can be counted, measured and converted, but not
+            trained or sampled.
+        tokens: Length of the text context.
+        width: Channels of the text context.
+    """
 
     kind: Literal["clip"]
-    path: str
+    path: str | None = None
+    layout: ClipLayout | None = None
     tokens: PositiveInt = 77
     width: PositiveInt = 768
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        _check_known(self.path, self.layout)
+        return self
 
 
 Text = Annotated[LearnedText | ClipText, Field(discriminator="kind")]
@@ -164,6 +207,7 @@ class SpaceFile(StrictModel):
         backbone: The spatial network.
         layers: Temporal layers by name, with hyper-parameters.
         slots: Which of them may stand where.
+        budgets: What an architecture may cost at most. A search keeps to it, or to what it is told instead.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -176,3 +220,4 @@ class SpaceFile(StrictModel):
     backbone: Backbone
     layers: dict[LayerName, LayerEntry] = {}
     slots: tuple[SlotRule, ...]
+    budgets: Budgets = Budgets()

@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pydantic
-
 from nas.errors import ConfigError, NasError
 from nas.files import fingerprint, load_yaml, parse
 from nas.space.architecture import Architecture
+from nas.space.budgets import Budgets
 from nas.space.choices import ArchitectureSet
 from nas.space.forms import module_names
 from nas.space.layers import NONE, layer_class
+from nas.space.layouts import autoencoder_layout, clip_layout
 from nas.space.lowering import Placement, lower_unet
 from nas.space.plan import Block, Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
 from nas.space.resolve import Slot, check_parts, key_of, resolve_candidates, resolve_slots
@@ -83,11 +83,16 @@ class SearchSpace(ArchitectureSet):
                 "prediction": self.file.prediction,
                 "frame_embedding": self.file.frame_embedding,
                 "video": self.file.video.model_dump(mode="json"),
-                "parts": [part.model_dump(mode="json", exclude={"path", "pretrained"}) for part in parts],
+                "parts": [part.model_dump(mode="json", exclude={"path", "layout", "pretrained"}) for part in parts],
                 "slots": [[slot.id, *slot.candidates] for slot in slots],
                 "layers": {name: [self.candidates[name].kind, self.candidates[name].config] for name in used},
             }
         )
+
+    @property
+    def budgets(self) -> Budgets:
+        """What an architecture may cost at most, as the file says."""
+        return self.file.budgets
 
     @property
     def base(self) -> Path:
@@ -97,19 +102,28 @@ class SearchSpace(ArchitectureSet):
     @property
     def outside_paths(self) -> tuple[str, ...]:
         """What the space loads from outside its file: pretrained backbone, text encoder, autoencoder."""
-        paths = (
-            self.file.backbone.pretrained,
-            getattr(self.file.text, "path", None),
-            getattr(self.file.codec, "path", None),
-        )
-        return tuple(self.resolve_path(path) for path in paths if path is not None)
+        pretrained = self.file.backbone.pretrained
+        paths = (None if pretrained is None else self.resolve_path(pretrained), self.text_folder, self.codec_folder)
+        return tuple(path for path in paths if path is not None)
+
+    @property
+    def text_folder(self) -> str | None:
+        """The folder of a text encoder's weights, absolute; `None` for one without."""
+        path = getattr(self.file.text, "path", None)
+        return None if path is None else self.resolve_path(path)
+
+    @property
+    def codec_folder(self) -> str | None:
+        """The folder of an autoencoder's weights, absolute; `None` for a codec without."""
+        path = getattr(self.file.codec, "path", None)
+        return None if path is None else self.resolve_path(path)
 
     @property
     def latent_shape(self) -> Shape:
         """Shape (frames, channels, height, width) of the latent clip."""
         video, codec = self.file.video, self.file.codec
         return (
-            video.frames // codec.temporal_factor,
+            -(-video.frames // codec.temporal_factor),
             codec.latent_channels,
             video.height // codec.spatial_factor,
             video.width // codec.spatial_factor,
@@ -133,9 +147,9 @@ class SearchSpace(ArchitectureSet):
         latent = TensorSpec("latent", (1, *self.latent_shape))
         frames = (1, video.frames, 3, video.height, video.width)
         return PipelinePlan(
-            _single("text_encoder", f"text_{text.kind}", self._part(text), tokens, (1, *self.context_shape)),
+            _single("text_encoder", f"text_{text.kind}", self._text(), tokens, (1, *self.context_shape)),
             self.lower(architecture),
-            _single("decoder", f"decode_{codec.kind}", self._part(codec), latent, frames),
+            _single("decoder", f"decode_{codec.kind}", self._decoder(), latent, frames),
         )
 
     @property
@@ -176,9 +190,18 @@ class SearchSpace(ArchitectureSet):
         """A path of the file, made absolute from the file's folder."""
         return str((self.base / path).resolve())
 
-    def _part(self, part: pydantic.BaseModel) -> dict[str, Scalar]:
-        values = part.model_dump(mode="json", exclude={"kind"})
-        return values | ({"path": self.resolve_path(values["path"])} if "path" in values else {})
+    def _text(self) -> dict[str, Scalar]:
+        """What decides the arithmetic of the text encoder."""
+        text = self.file.text
+        part = text if text.kind == "learned" else clip_layout(text, self.text_folder)
+        return part.model_dump(mode="json", exclude={"kind"})
+
+    def _decoder(self) -> dict[str, Scalar]:
+        """What decides the arithmetic of the decoder."""
+        codec = self.file.codec
+        if codec.kind == "autoencoder":
+            return {"layout": autoencoder_layout(codec, self.codec_folder)}
+        return codec.model_dump(mode="json", exclude={"kind"})
 
     def _check_placements(self) -> None:
         """Let every candidate of every slot judge the width it would stand at, read off the plans."""

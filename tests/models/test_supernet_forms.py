@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from nas.data import ClipShape, MovingShapesConfig, open_data
-from nas.models import SuperNet, VideoModel, VideoUNet
-from nas.models.text import make_text_encoder
+from nas.models import SuperNet, VideoModel, VideoUNet, make_text_encoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
 from nas.training import SuperNetConfig, inherit_model, train_supernet

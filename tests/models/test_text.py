@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nas.errors import CheckpointError, ConfigError
 from nas.models import block_cost, build_module, make_text_encoder
 from nas.models.text import LearnedTextEncoder
-from nas.space import SearchSpace
+from nas.space import Block, SearchSpace
 from tests.space.spaces import tiny, tiny_space
 
 CAPTION = "A red circle, moving LEFT; slowly (über 3 px)"
@@ -129,11 +129,54 @@ def test_clip_from_a_local_folder(clip: Path) -> None:
 
 def test_clip_of_another_width(clip: Path) -> None:
     value = tiny(text={"kind": "clip", "path": "clip", "tokens": 6, "width": 32}, backbone={"cross_attention_dim": 32})
-    with pytest.raises(CheckpointError, match=r"text width is 16, not text.width 32"):
+    with pytest.raises(ConfigError, match=r"text_encoder/config.json: hidden_size is 16, text.width 32"):
         make_text_encoder(SearchSpace.from_dict(value, where=clip / "space.yaml"))
 
 
 def test_clip_from_a_folder_that_holds_none(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    with pytest.raises(CheckpointError, match=r"clip: cannot be loaded as CLIP"):
+    with pytest.raises(CheckpointError, match=r"clip/config.json: no such file"):
         make_text_encoder(_clip_space(tmp_path))
+    (tmp_path / "clip").mkdir()
+    for text, message in (("[]", "is not the configuration of a CLIP"), ('{"model_type": "t5"}', "is not the config")):
+        (tmp_path / "clip" / "config.json").write_text(text)
+        with pytest.raises(CheckpointError, match=message):
+            make_text_encoder(_clip_space(tmp_path))
+
+
+def test_clip_whose_weights_are_damaged(clip: Path) -> None:
+    file = clip / "clip" / "text_encoder" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"clip: cannot be loaded as CLIP"):
+        make_text_encoder(_clip_space(clip))
+
+
+SMALL = {
+    "vocab_size": 54, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "max_position_embeddings": 8,
+}  # fmt: skip
+
+
+def test_clip_by_its_layout_is_the_same_block_without_weights(clip: Path) -> None:
+    known, loaded = _clip_space(clip, path=None, layout=SMALL), _clip_space(clip)
+    assert _text_block(known) == _text_block(loaded)
+    module = build_module(_text_block(known)).eval()
+    tokens = make_text_encoder(loaded).tokenize(["a b"])
+    assert module(tokens).shape == (1, 6, 16)
+    module.load_state_dict(make_text_encoder(loaded).context.state_dict())
+    assert torch.equal(module(tokens), make_text_encoder(loaded)(tokens))
+    with pytest.raises(ConfigError, match=r"text has a layout, and no weights; name the folder .* in text.path"):
+        make_text_encoder(known)
+
+
+def test_clip_of_another_layout_than_the_space_says(clip: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"clip: is another text encoder than the search space's text.layout"):
+        make_text_encoder(_clip_space(clip, layout=SMALL | {"num_attention_heads": 4}))
+    with pytest.raises(ConfigError, match=r"text.layout: max_position_embeddings is 5, text.tokens 6"):
+        _text_block(_clip_space(clip, path=None, layout=SMALL | {"max_position_embeddings": 5}))
+    with pytest.raises(ConfigError, match=r"needs a path, or a layout, or both"):
+        _clip_space(clip, path=None)
+
+
+def _text_block(space: SearchSpace) -> Block:
+    return space.lower_pipeline(space.smallest()).text_encoder.blocks[0]

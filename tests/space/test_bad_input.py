@@ -46,7 +46,11 @@ CASES: list[tuple[str, Any, str]] = [
     ("codec/fctor", 2, "unknown key codec.fctor (did you mean factor? known: kind, factor)"),
     ("text/size", 2, "unknown key text.size (known: kind, tokens, width, layers, heads, vocabulary)"),
     ("backbone/block_channels", 1, "unknown key backbone.block_channels (did you mean block_out_channels? known: in_"),
-    ("layers/wide/kernel", 3, "unknown key layers.wide.kernel (did you mean kernel_size? known: kernel_size, form)"),
+    (
+        "layers/wide/kernel",
+        3,
+        "unknown key layers.wide.kernel (did you mean kernel_size? known: depth, ",
+    ),
     ("slots/1/candidate", [], "unknown key slots[1].candidate (did you mean candidates? known: stage, positions, cand"),
     # missing keys
     ("video/frames", DELETE, "key video.frames is missing"),

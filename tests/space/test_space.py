@@ -141,8 +141,8 @@ def test_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
     write_yaml(path, tiny(codec=codec))
     space = SearchSpace.load(path)
     assert space.base == path.parent
-    assert space.resolve_path("../vae") == str(tmp_path / "vae")
-    assert space.lower_pipeline(space.smallest()).decoder.blocks[0].settings["path"] == str(tmp_path / "vae")
+    assert space.resolve_path("../vae") == space.codec_folder == str(tmp_path / "vae")
+    assert space.outside_paths == (str(tmp_path / "vae"),)
 
 
 def test_config_of_a_diffusers_checkpoint_can_be_pasted_in() -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from nas.space.layers import LayerConfig
 
-__all__ = ["LayerConfig", "TemporalLayer", "fold_frames", "frame_norm", "zero_init"]
+__all__ = ["LayerConfig", "LayerStack", "TemporalLayer", "fold_frames", "frame_norm", "zero_init"]
 
 
 class TemporalLayer(nn.Module, ABC):
@@ -54,6 +54,16 @@ class TemporalLayer(nn.Module, ABC):
     @abstractmethod
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
         """Return the video with the layer applied, in the shape it came in."""
+
+
+class LayerStack(nn.ModuleList):
+    """Temporal layers one after another in one place (`LayerConfig.depth`)."""
+
+    def forward(self, x_BTCHW: torch.Tensor, *context: torch.Tensor) -> torch.Tensor:
+        """See `TemporalLayer.forward`."""
+        for layer in self:
+            x_BTCHW = layer(x_BTCHW, *context)
+        return x_BTCHW
 
 
 def frame_norm(channels: int) -> nn.GroupNorm:

@@ -1,0 +1,185 @@
+"""Autoencoders of diffusers as codecs: of images, frame by frame, and of clips.
+
+Shape suffixes as in `nas.models.codecs`; z is a latent as the autoencoder itself has it, before scaling.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.errors import CheckpointError, ConfigError
+from nas.models.codecs import Codec
+from nas.models.spatial import frames_like
+from nas.space import Block
+from nas.space.layouts import autoencoder_class, autoencoder_layout, folder_layout
+from nas.space.schema import AutoencoderCodec as AutoencoderEntry
+
+
+class FoldedGroupNorm(nn.GroupNorm):
+    """The group norm of a clip (N, C, T, H, W), written on four dimensions.
+
+    Core ML lowers one on five dimensions to six, and takes five at most.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise (N, C, ...)."""
+        return super().forward(x.flatten(3)).reshape(x.shape) if x.dim() == 5 else super().forward(x)
+
+
+class AutoencoderDecoder(nn.Module):
+    """The decoder of an autoencoder of diffusers.
+
+    One of images decodes frame by frame, one with a temporal decoder (`AutoencoderKLTemporalDecoder`) frame by frame
+    with a look at the others, one that convolves in three dimensions whole clips.
+
+    Args:
+        autoencoder: The autoencoder; what only encodes may be missing.
+    """
+
+    def __init__(self, autoencoder: Any) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        for module in autoencoder.modules():
+            if type(module) is nn.GroupNorm:
+                module.__class__ = FoldedGroupNorm
+        config = autoencoder.config
+        factor = float(getattr(config, "scaling_factor", None) or 1.0)
+        shift = float(getattr(config, "shift_factor", None) or 0.0)
+        self.register_buffer("std_C11", _per_channel(getattr(config, "latents_std", None) or [1.0]) / factor, False)
+        self.register_buffer("mean_C11", _per_channel(getattr(config, "latents_mean", None) or [shift]), False)
+        self.std_C11: torch.Tensor
+        self.mean_C11: torch.Tensor
+
+    @classmethod
+    def from_block(cls, block: Block) -> AutoencoderDecoder:
+        """Build from a plan's block, freshly initialised, without the half that encodes."""
+        fields = json.loads(block.text("layout"))
+        kind = autoencoder_class(fields.pop("_class_name"), ConfigError, "codec.layout")
+        return cls(without_encoder(kind(**fields)))
+
+    def forward(self, latent_BTCHW: torch.Tensor) -> torch.Tensor:
+        """Decode, clamped to [-1, 1]."""
+        z_BTCHW = latent_BTCHW * self.std_C11 + self.mean_C11
+        if takes_clips(self.autoencoder):
+            return _sample(self.autoencoder.decode(z_BTCHW.transpose(1, 2))).transpose(1, 2).clamp(-1, 1)
+        frames = {"num_frames": latent_BTCHW.shape[1]} if _looks_at_others(self.autoencoder) else {}
+        return frames_like(_sample(self.autoencoder.decode(z_BTCHW.flatten(0, 1), **frames)), latent_BTCHW).clamp(-1, 1)
+
+
+class AutoencoderCodec(Codec):
+    """An autoencoder of diffusers; one with a posterior encodes to its mean.
+
+    Args:
+        decoder: The decoder, of a whole autoencoder.
+        temporal_factor: Frames per latent frame.
+    """
+
+    decoder: AutoencoderDecoder
+
+    def __init__(self, decoder: AutoencoderDecoder, temporal_factor: int) -> None:
+        super().__init__(decoder.eval().requires_grad_(False))
+        self.temporal_factor = temporal_factor
+
+    @torch.no_grad()
+    def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
+        """See `Codec.encode`.
+
+        Raises:
+            ConfigError: It cannot encode so many frames.
+        """
+        try:
+            z_BTCHW = self._encode(video_BTCHW)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise self._cannot(video_BTCHW.shape[1], str(error)) from error
+        if z_BTCHW.shape[1] != -(-video_BTCHW.shape[1] // self.temporal_factor):
+            raise self._cannot(video_BTCHW.shape[1], f"it makes {z_BTCHW.shape[1]} latent frames of them")
+        return (z_BTCHW - self.decoder.mean_C11) / self.decoder.std_C11
+
+    def _encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
+        autoencoder = self.decoder.autoencoder
+        if takes_clips(autoencoder):
+            return _posterior(autoencoder.encode(video_BTCHW.transpose(1, 2))).transpose(1, 2)
+        return frames_like(_posterior(autoencoder.encode(video_BTCHW.flatten(0, 1))), video_BTCHW)
+
+    def _cannot(self, frames: int, why: str) -> ConfigError:
+        name = type(self.decoder.autoencoder).__name__
+        hint = "set image_batch_size: 0" if frames == 1 else "change video.frames or codec.temporal_factor"
+        return ConfigError(f"codec: {name} cannot encode {frames} frames: {why.splitlines()[0]}", hint=hint)
+
+
+def takes_clips(autoencoder: nn.Module) -> bool:
+    """Whether an autoencoder of diffusers works on (B, C, T, H, W), and not on single frames."""
+    convolves = any(isinstance(module, nn.Conv3d) for module in autoencoder.modules())
+    return convolves and not _looks_at_others(autoencoder)
+
+
+def without_encoder(autoencoder: Any) -> Any:
+    """Drop what a decoder does not need."""
+    for name in ("encoder", "quant_conv"):
+        if hasattr(autoencoder, name):
+            setattr(autoencoder, name, nn.Identity())
+    return autoencoder
+
+
+def load_autoencoder(codec: AutoencoderEntry, folder: str) -> Any:
+    """Load an autoencoder from a folder that diffusers saved.
+
+    Args:
+        codec: What the search space says of it.
+        folder: The folder.
+
+    Raises:
+        CheckpointError: The folder is missing, does not hold an autoencoder of diffusers, or another one.
+    """
+    layout, where = folder_layout(folder), f"{folder}/config.json"
+    config = json.loads(layout)
+    kind = autoencoder_class(config["_class_name"], CheckpointError, where)
+    if codec.layout is not None and autoencoder_layout(codec, folder) != layout:
+        raise CheckpointError("is another autoencoder than the search space's codec.layout says", where=where)
+    _check_sizes(codec, kind, config, where)
+    try:
+        return kind.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"cannot be loaded: {error}", where=folder) from error
+
+
+def _check_sizes(codec: AutoencoderEntry, kind: Any, config: dict[str, Any], where: str) -> None:
+    defaults = {name: parameter.default for name, parameter in inspect.signature(kind.__init__).parameters.items()}
+    fields = defaults | config
+    channels = fields.get("latent_channels", fields.get("z_channels", codec.latent_channels))
+    given = {"latent_channels": channels, "spatial_factor": _spatial_factor(kind.__name__, fields)}
+    for key, value in given.items():
+        expected = getattr(codec, key)
+        if value is not None and value != expected:
+            raise CheckpointError(
+                f"its {key} is {value}, but the search space's codec.{key} is {expected}", where=where
+            )
+
+
+def _spatial_factor(name: str, fields: dict[str, Any]) -> int | None:
+    """Pixels per latent pixel, for the classes that halve once between any two of their blocks."""
+    widths = {"AutoencoderKL": "block_out_channels", "AutoencoderTiny": "encoder_block_out_channels"}
+    return 2 ** (len(fields[widths[name]]) - 1) if name in widths else None
+
+
+def _looks_at_others(autoencoder: Any) -> bool:
+    return "num_frames" in inspect.signature(autoencoder.decode).parameters
+
+
+def _per_channel(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values).reshape(-1, 1, 1)
+
+
+def _sample(decoded: Any) -> torch.Tensor:
+    """What an autoencoder decoded; some return it as it is, most in an output."""
+    return decoded if isinstance(decoded, torch.Tensor) else decoded.sample
+
+
+def _posterior(encoded: Any) -> torch.Tensor:
+    latent: torch.Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+    return latent

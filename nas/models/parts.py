@@ -1,0 +1,56 @@
+"""The parts of a pipeline beside its denoising network, with their weights: what a search space names, made."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from nas.errors import ConfigError
+from nas.models.autoencoders import AutoencoderCodec, AutoencoderDecoder, load_autoencoder, without_encoder
+from nas.models.codecs import Codec, IdentityCodec, SpaceToDepthCodec
+from nas.models.text import ClipTextEncoder, LearnedTextEncoder, TextEncoder
+from nas.space import SearchSpace
+
+
+def make_codec(space: SearchSpace) -> Codec:
+    """The codec a search space names.
+
+    Raises:
+        CheckpointError: An autoencoder's folder cannot be used.
+        ConfigError: An autoencoder has a layout and no weights.
+    """
+    codec = space.file.codec
+    if codec.kind == "space_to_depth":
+        return SpaceToDepthCodec(codec.factor)
+    if codec.kind == "autoencoder":
+        autoencoder = load_autoencoder(codec, _weights(space, "codec", space.codec_folder))
+        return AutoencoderCodec(AutoencoderDecoder(autoencoder), codec.temporal_factor)
+    return IdentityCodec()
+
+
+def make_decoder(space: SearchSpace) -> nn.Module:
+    """The decoder of the codec alone, without what encodes; raises as `make_codec`."""
+    codec = space.file.codec
+    if codec.kind != "autoencoder":
+        return make_codec(space).decoder
+    autoencoder = load_autoencoder(codec, _weights(space, "codec", space.codec_folder))
+    return AutoencoderDecoder(without_encoder(autoencoder)).eval().requires_grad_(False)
+
+
+def make_text_encoder(space: SearchSpace) -> TextEncoder:
+    """The text encoder a search space names, freshly initialised or loaded.
+
+    Raises:
+        CheckpointError: CLIP's folder cannot be used.
+        ConfigError: CLIP has a layout and no weights, or transformers is not installed.
+    """
+    text = space.file.text
+    if text.kind == "clip":
+        return ClipTextEncoder.load(text, _weights(space, "text", space.text_folder))
+    return LearnedTextEncoder(text.tokens, text.width, text.layers, text.heads, text.vocabulary)
+
+
+def _weights(space: SearchSpace, part: str, folder: str | None) -> str:
+    if folder is None:
+        hint = f"name the folder that holds them in {part}.path"
+        raise ConfigError(f"{part} has a layout, and no weights", where=space.where, hint=hint)
+    return folder

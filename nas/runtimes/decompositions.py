@@ -1,0 +1,63 @@
+"""Operators of torch that Core ML's converter does not know, in those that it does.
+
+Autoencoders of clips use them; each is rewritten exactly, with at most five dimensions.
+
+Shape suffixes: N clips, C channels, T frames, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+_aten = torch.ops.aten
+
+
+def nearest_3d(x_NCTHW: torch.Tensor, size: Sequence[int] | None, factors: Sequence[float] | None) -> torch.Tensor:
+    """Nearest-neighbour upsampling of clips by whole factors: each frame as an image, then frames repeated.
+
+    Raises:
+        NotImplementedError: A factor is not whole.
+    """
+    clips, channels, frames, height, width = x_NCTHW.shape
+    sizes = size if size is not None else [int(f * n) for f, n in zip(factors or (), x_NCTHW.shape[2:], strict=True)]
+    whole = [new // old for new, old in zip(sizes, x_NCTHW.shape[2:], strict=True)]
+    if [factor * old for factor, old in zip(whole, x_NCTHW.shape[2:], strict=True)] != list(sizes):
+        raise NotImplementedError(f"nearest upsampling of {tuple(x_NCTHW.shape[2:])} to {tuple(sizes)}")
+    longer, taller, wider = whole
+    if taller * wider > 1:
+        images = x_NCTHW.transpose(1, 2).reshape(clips * frames, channels, height, width)
+        images = _aten.upsample_nearest2d.vec(images, None, [float(taller), float(wider)])
+        x_NCTHW = images.reshape(clips, frames, channels, *images.shape[2:]).transpose(1, 2)
+    if longer == 1:
+        return x_NCTHW.clone()  # what is passed through as it is becomes an operator that the converter does not know
+    flat = x_NCTHW.reshape(clips * channels, frames, 1, -1)
+    repeated = flat.expand(-1, -1, longer, -1)
+    return repeated.reshape(clips, channels, frames * longer, *x_NCTHW.shape[3:])
+
+
+def nearest_exact_2d(x_NCHW: torch.Tensor, size: Sequence[int] | None, factors: Sequence[float] | None) -> torch.Tensor:
+    """`nearest-exact` upsampling of images, which by whole factors is the common one.
+
+    Raises:
+        NotImplementedError: A factor is not whole.
+    """
+    found = factors or [new / old for new, old in zip(size or (), x_NCHW.shape[2:], strict=True)]
+    if any(factor != int(factor) for factor in found):
+        raise NotImplementedError(f"nearest-exact upsampling by {tuple(found)}")
+    return _aten.upsample_nearest2d.vec(x_NCHW, None, [float(factor) for factor in found])  # type: ignore[no-any-return]
+
+
+def concatenate(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
+    """Torch's other name of `cat`."""
+    return _aten.cat.default(tensors, dim)  # type: ignore[no-any-return]
+
+
+FOR_CORE_ML: dict[Any, Callable[..., torch.Tensor]] = {
+    _aten.upsample_nearest3d.vec: nearest_3d,
+    _aten._upsample_nearest_exact2d.vec: nearest_exact_2d,
+    _aten.concatenate.default: concatenate,
+}
+"""A table for `ExportedProgram.run_decompositions`."""

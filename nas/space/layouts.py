@@ -1,0 +1,126 @@
+"""Layouts: how the models of other libraries are built, as far as it decides what they compute.
+
+A text encoder of transformers and an autoencoder of diffusers say in a `config.json` how they are built. What of it
+decides the arithmetic, in one canonical form, is the configuration of their block: tables made on one machine then
+serve on another, wherever the weights lie there, and a block can be measured before its weights are downloaded.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.errors import CheckpointError, ConfigError, NasError
+from nas.files import parse, read_json
+from nas.space.schema import AutoencoderCodec, ClipLayout, ClipText
+
+
+def clip_layout(text: ClipText, folder: str | None) -> ClipLayout:
+    """The layout of a text encoder: that of the search space, or that of its folder where the space gives none.
+
+    Args:
+        text: The text encoder of a search space.
+        folder: Its `path`, made absolute.
+
+    Raises:
+        CheckpointError: The folder holds no text encoder.
+        ConfigError: Its width is not the one that the space says.
+    """
+    if text.layout is not None:
+        layout, where = text.layout, "text.layout"
+    else:
+        assert folder is not None, "ClipText has a path where it has no layout"
+        file = clip_folder(folder, "text_encoder") / "config.json"
+        layout, where = _clip_config(file), str(file)
+    if layout.hidden_size != text.width:
+        raise ConfigError(f"hidden_size is {layout.hidden_size}, text.width {text.width}", where=where)
+    if text.tokens > layout.max_position_embeddings:
+        most = layout.max_position_embeddings
+        raise ConfigError(f"max_position_embeddings is {most}, text.tokens {text.tokens}", where=where)
+    return layout
+
+
+def clip_folder(folder: str | Path, name: str) -> Path:
+    """The `tokenizer` or `text_encoder` below a Stable Diffusion checkpoint, or the folder itself."""
+    nested = Path(folder) / name
+    return nested if nested.is_dir() else Path(folder)
+
+
+def autoencoder_layout(codec: AutoencoderCodec, folder: str | None) -> str:
+    """The layout of an autoencoder as canonical JSON: its class, and what differs from that class's defaults.
+
+    Args:
+        codec: The codec of a search space.
+        folder: Its `path`, made absolute; read where the space gives no layout.
+
+    Raises:
+        CheckpointError: The folder holds no autoencoder of diffusers.
+        ConfigError: The space's layout is not that of one.
+    """
+    if codec.layout is not None:
+        return _canonical(codec.layout, ConfigError, "codec.layout")
+    assert folder is not None, "AutoencoderCodec has a path where it has no layout"
+    return folder_layout(folder)
+
+
+def folder_layout(folder: str | Path) -> str:
+    """The canonical layout of an autoencoder that diffusers saved to a folder.
+
+    What `config.json` holds beside the fields of its class says nothing of its arithmetic, and is passed over.
+
+    Raises:
+        CheckpointError: The folder holds no autoencoder of diffusers.
+    """
+    file = Path(folder) / "config.json"
+    config = read_json(file, error=CheckpointError)
+    config = config if isinstance(config, dict) else {}
+    fields = _fields(autoencoder_class(config.get("_class_name"), CheckpointError, str(file)))
+    known = {key: value for key, value in config.items() if key in fields or key == "_class_name"}
+    return _canonical(known, CheckpointError, str(file))
+
+
+def autoencoder_class(name: object, error: type[NasError], where: str) -> Any:
+    """The class of an autoencoder of diffusers.
+
+    Raises:
+        NasError: Of the given type: there is none of that name.
+    """
+    import diffusers  # heavy, and only spaces with an autoencoder need it
+
+    if not (isinstance(name, str) and name.startswith("Autoencoder") and hasattr(diffusers, name)):
+        raise error(f"_class_name {name or ''!r} is not an autoencoder of diffusers", where=where)
+    return getattr(diffusers, name)
+
+
+def _canonical(config: Mapping[str, Any], error: type[NasError], where: str) -> str:
+    name = config.get("_class_name")
+    defaults = _fields(autoencoder_class(name, error, where))
+    given = {key: value for key, value in config.items() if key != "_class_name"}
+    if unknown := sorted(given.keys() - defaults.keys()):
+        raise error(f"{name} has no field {unknown[0]!r}", where=where)
+    changed = {key: value for key, value in given.items() if _plain(value) != defaults[key]}
+    return json.dumps({"_class_name": name, **changed}, sort_keys=True, separators=(",", ":"))
+
+
+def _fields(kind: Any) -> dict[str, object]:
+    """The fields of a class of diffusers, with their defaults."""
+    parameters = inspect.signature(kind.__init__).parameters
+    return {name: _plain(parameter.default) for name, parameter in parameters.items() if name != "self"}
+
+
+def _plain(value: object) -> object:
+    """A value as JSON would give it back, so that tuples and lists compare."""
+    return None if value is inspect.Parameter.empty else json.loads(json.dumps(value))
+
+
+def _clip_config(file: Path) -> ClipLayout:
+    config = read_json(file, error=CheckpointError)
+    fields = config.get("text_config", config) if isinstance(config, dict) else {}
+    if not isinstance(fields, dict) or "clip" not in str(fields.get("model_type", "")):
+        raise CheckpointError("is not the configuration of a CLIP text encoder", where=file)
+    return parse(
+        {key: value for key, value in fields.items() if key in ClipLayout.model_fields}, ClipLayout, where=file
+    )
