@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli._common import JsonOption, SpaceArgument, emit_json
+from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._latency import (
     BundleOption,
     ComputeUnitOption,
@@ -33,7 +34,8 @@ from nas.cli._latency import (
 from nas.cli._phone import LOCAL_ONLY, PHONE_ONLY, profile_on_phone, refuse_options, signing
 
 if TYPE_CHECKING:
-    from nas.latency import LatencyTable
+    from nas.latency import LatencyTable, Protocol
+    from nas.runtimes import Runtime
     from nas.space import SearchSpace
 
 
@@ -62,6 +64,9 @@ def profile(
     max_copies: CopiesOption = 32,
     cool_down_s: CoolDownOption = 20.0,
     wait_s: PatienceOption = 900.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is left to measure and how long that takes, and end.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure each distinct block of a search space once; run again, it goes on where it was interrupted.
@@ -76,6 +81,11 @@ def profile(
     options = {"threads": threads, "compute_unit": compute_unit, "deployment_target": deployment_target}
     loaded, chosen = SearchSpace.load(space), get_runtime(runtime, **options)
     began = time.perf_counter()
+    if dry_run:
+        refuse_options(context, PHONE_ONLY, "by --dry-run, which plans for this machine")
+        how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
+        _plan(loaded, chosen, table, device, how, as_json=as_json)
+        return
     if runtime == "coreml" and device is not None:
         refuse_options(context, LOCAL_ONLY, "on a phone")
         found = profile_on_phone(
@@ -101,6 +111,21 @@ def profile(
             loaded, chosen, table, device=device, protocol=how, memory_budget_bytes=memory_budget_bytes
         )
     _report(found, loaded, time.perf_counter() - began, as_json=as_json)
+
+
+def _plan(
+    space: SearchSpace, runtime: Runtime, table: Path, device: str | None, how: Protocol, *, as_json: bool
+) -> None:
+    from nas.latency import plan_profile
+    from nas.report.profile_plan import plan_cells, plan_data, plan_lines
+
+    plan = plan_profile(space, runtime, table, device=device, protocol=how)
+    if as_json:
+        emit_json({"table": str(table), **plan_data(plan)})
+        return
+    emit_table("left to measure", plan_cells(plan))
+    for line in plan_lines(plan):
+        typer.echo(line)
 
 
 def _report(table: LatencyTable, space: SearchSpace, elapsed_s: float, *, as_json: bool) -> None:

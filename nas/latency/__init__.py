@@ -27,6 +27,7 @@ from nas.latency.profiling.job import JobState, job_states, profile, space_block
 from nas.latency.profiling.loading import reference_block
 from nas.latency.profiling.networks import PlanTimings, convert_plans, measure_plans
 from nas.latency.profiling.phone_job import profile_phone
+from nas.latency.profiling.planning import PlannedBlock, ProfilePlan, plan_profile
 from nas.latency.tables.comparing import RowDifference, compare_tables
 from nas.latency.tables.gaps import fill_gaps
 from nas.latency.tables.merging import MergeResult, Superseded, merge_tables
@@ -59,6 +60,8 @@ __all__ = [
     "PhoneProtocol",
     "PipelineLatency",
     "PlanTimings",
+    "PlannedBlock",
+    "ProfilePlan",
     "Protocol",
     "Provenance",
     "Removed",
@@ -92,6 +95,7 @@ __all__ = [
     "merge_files",
     "merge_tables",
     "metadata_path",
+    "plan_profile",
     "profile",
     "profile_phone",
     "reference_block",

@@ -1,0 +1,141 @@
+"""How long a profile will take: what is left to do, and how fast this machine is with one block of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nas.latency.measuring.protocol import MAX_SAMPLES, Protocol
+from nas.latency.profiling.conversions import Conversions
+from nas.latency.profiling.job import JobState, job_states, require_available
+from nas.latency.profiling.loading import load_call, reference_block
+from nas.models import block_cost
+from nas.runtimes import Runtime, block_convertible
+from nas.space import Block, SearchSpace
+
+_LEAST_MACS = 1e6
+"""Of blocks without arithmetic, which take time all the same."""
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """A block that a profile has to measure.
+
+    Args:
+        block: The block.
+        state: How far it is.
+        macs: Its multiply-accumulates.
+        weight_bytes: Its weights, in fp32.
+        call_ms: What a call is estimated to take: as much longer than one of the reference block as it has more
+            multiply-accumulates.
+    """
+
+    block: Block
+    state: JobState
+    macs: int
+    weight_bytes: int
+    call_ms: float
+
+
+@dataclass(frozen=True)
+class ProfilePlan:
+    """What a profile will do.
+
+    Args:
+        blocks: What is left to measure.
+        done: Number of blocks that need no more.
+        reference_ms: One call of the reference block on this machine, measured now.
+        conversion_s: Its conversion, measured now, or zero where it lay converted.
+        protocol: How finely is measured.
+    """
+
+    blocks: tuple[PlannedBlock, ...]
+    done: int
+    reference_ms: float
+    conversion_s: float
+    protocol: Protocol
+
+    @property
+    def converting_s(self) -> float:
+        """Estimated seconds of conversion, by one process."""
+        return self.conversion_s * sum(each.state == "waiting" for each in self.blocks)
+
+    @property
+    def measuring_s(self) -> tuple[float, float]:
+        """Estimated seconds of measuring: if every block is precise at once, and if every one uses its time up.
+
+        Each round calls the reference block, too.
+        """
+        if not self.blocks:
+            return 0.0, 0.0
+        least = self.protocol.rounds * sum(each.call_ms + self.reference_ms for each in self.blocks) / 1e3
+        most = sum(self._longest_s(each.call_ms / 1e3) for each in self.blocks)
+        return max(least, self.protocol.min_seconds), max(most, least, self.protocol.min_seconds)
+
+    def _longest_s(self, call_s: float) -> float:
+        calls = max(self.protocol.rounds, min(MAX_SAMPLES, self.protocol.max_seconds / call_s))
+        return calls * (call_s + self.reference_ms / 1e3)
+
+
+def plan_profile(
+    space: SearchSpace,
+    runtime: Runtime,
+    table_path: str | Path,
+    *,
+    device: str | None = None,
+    protocol: Protocol | None = None,
+) -> ProfilePlan:
+    """See what `profile` would do with the same arguments; converts one block and calls it, measures nothing else.
+
+    Raises:
+        RuntimeUnavailableError: The runtime cannot measure here.
+        TableError: The table there was measured under other conditions, or is damaged.
+        OutOfMemoryError: Not even the reference block fits.
+    """
+    require_available(runtime)
+    states = job_states(space, runtime, table_path, device=device)
+    left = {block: state for block, state in states.items() if state in ("waiting", "converted", "sampled")}
+    reference = reference_block(space)
+    reference_ms, conversion_s = _speed(reference, Conversions(Path(table_path).with_suffix(".job"), runtime))
+    per_mac_ms = reference_ms / max(block_cost(reference).macs, _LEAST_MACS)
+    return ProfilePlan(
+        tuple(_planned(block, state, per_mac_ms) for block, state in left.items()),
+        len(states) - len(left),
+        reference_ms,
+        conversion_s,
+        protocol or Protocol(),
+    )
+
+
+def _planned(block: Block, state: JobState, per_mac_ms: float) -> PlannedBlock:
+    cost = block_cost(block)
+    return PlannedBlock(block, state, cost.macs, 4 * cost.parameters, max(cost.macs, _LEAST_MACS) * per_mac_ms)
+
+
+def _speed(block: Block, conversions: Conversions) -> tuple[float, float]:
+    """Milliseconds of a call, the best of three, and seconds of the conversion before it."""
+    conversion_s = 0.0
+    if conversions.runtime.suffix is not None and not conversions.converted(block.key):
+        _wake(conversions.runtime)
+        began = time.perf_counter()
+        conversions.convert({block.key: partial(block_convertible, block)}, lambda name: None)
+        conversion_s = time.perf_counter() - began
+    call, _ = load_call(block, conversions)
+    timings_ms = []
+    for _ in range(3):
+        began = time.perf_counter()
+        call()
+        timings_ms.append(1e3 * (time.perf_counter() - began))
+    return min(timings_ms), conversion_s
+
+
+def _wake(runtime: Runtime) -> None:
+    """Convert next to nothing, since the first conversion of a process loads the converter."""
+    with tempfile.TemporaryDirectory(prefix="nas-") as folder:
+        runtime.convert(nn.Linear(1, 1), (torch.zeros(1, 1),), ("x",), Path(folder) / f"nothing{runtime.suffix}")
