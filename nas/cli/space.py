@@ -14,12 +14,19 @@ app = typer.Typer(help="Look at a search space, check it, draw architectures fro
 
 
 @app.command()
-def show(space: SpaceArgument, as_json: JsonOption = False) -> None:
+def show(
+    space: SpaceArgument,
+    architecture: Annotated[
+        list[Path] | None, typer.Option(help="Count this architecture (YAML), too; may be repeated.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Print stages, slots, candidates, the number of architectures and what the extremes cost."""
     from nas.models import space_summary
     from nas.space import SearchSpace
 
-    summary = space_summary(SearchSpace.load(space))
+    loaded = SearchSpace.load(space)
+    summary = space_summary(loaded, [loaded.load_architecture(path) for path in architecture or ()])
     if as_json:
         emit_json(summary)
     else:
@@ -92,6 +99,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
         "architectures": summary["architectures"],
         "parameters": "{:,} to {:,}".format(*summary["parameters"]),
     }
+    facts |= {f"budget of {name}": limit for name, limit in summary["budgets"].items() if limit is not None}
     emit_table(
         summary["name"],
         [{"": name, " ": f"{fact:,}" if isinstance(fact, int) else fact} for name, fact in facts.items()],
@@ -101,13 +109,19 @@ def _print_summary(summary: dict[str, Any]) -> None:
         [{"slot": slot["slot"], "candidates": _counts(slot["candidates"])} for slot in summary["slots"]],
     )
     names = {"parameters": "parameters", "macs": "MACs", "peak_activation_bytes": "peak activations (bytes)"}
+    counted = [("fewest parameters", summary["smallest"]), ("most parameters", summary["largest"])]
+    counted += [("chosen", costs) for costs in summary["chosen"]]
     emit_table(
         "one call of the denoising network, counted",
         [
-            {"architecture": f"{which} parameters", "id": summary[key]["id"]}
-            | {title: summary[key][name] for name, title in names.items()}
-            for which, key in (("fewest", "smallest"), ("most", "largest"))
+            {"architecture": which, "id": costs["id"]} | {title: costs[name] for name, title in names.items()}
+            for which, costs in counted
         ],
+    )
+    parts = {name.replace("_", " "): costs for name, costs in summary["pipeline"].items()}
+    emit_table(
+        "once per clip, counted",
+        [{"part": part, "parameters": each["parameters"], "MACs": each["macs"]} for part, each in parts.items()],
     )
 
 

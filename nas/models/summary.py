@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,12 +11,20 @@ from nas.space import Architecture, SearchSpace
 from nas.space.lowering import stage_positions
 
 
-def space_summary(space: SearchSpace) -> dict[str, Any]:
-    """Stages, slots with their candidates, how many architectures there are, and what the extremes cost.
+def space_summary(space: SearchSpace, chosen: Sequence[Architecture] = ()) -> dict[str, Any]:
+    """Stages, slots with their candidates, how many architectures there are, and what some of them cost.
 
-    Costs are of one call of the denoising network at batch 1: parameters and multiply-accumulates are counted, the
-    activation memory is that of values alive between blocks in fp32. `smallest` and `largest` are the architectures
+    Costs are of one call at batch 1: parameters and multiply-accumulates are counted, the activation memory of the
+    denoising network is that of values alive between blocks in fp32. `smallest` and `largest` are the architectures
     with the fewest and the most parameters.
+
+    Args:
+        space: The search space.
+        chosen: Other architectures to count.
+
+    Raises:
+        ConfigError: The text encoder or the codec makes something of another shape than the space says, or needs a
+            library that is not installed.
     """
     parameters = slot_parameters(space)
     smallest, largest = (_costs(space, architecture) for architecture in extreme_architectures(space))
@@ -35,7 +44,17 @@ def space_summary(space: SearchSpace) -> dict[str, Any]:
         "parameters": [smallest["parameters"], largest["parameters"]],
         "smallest": smallest,
         "largest": largest,
+        "chosen": [_costs(space, architecture) for architecture in chosen],
+        "pipeline": _parts(space),
+        "budgets": space.budgets.model_dump(),
     }
+
+
+def _parts(space: SearchSpace) -> dict[str, Any]:
+    """What stands beside the denoising network in a pipeline, called once per clip each."""
+    pipeline = space.lower_pipeline(space.smallest())
+    plans = {"text_encoder": pipeline.text_encoder, "decoder": pipeline.decoder}
+    return {name: asdict(network_cost(plan)) for name, plan in plans.items()}
 
 
 def _costs(space: SearchSpace, architecture: Architecture) -> dict[str, Any]:

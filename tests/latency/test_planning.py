@@ -31,7 +31,9 @@ def test_a_plan_converts_the_reference_block_and_nothing_else(tmp_path: Path) ->
 
 def test_times_of_a_plan_grow_with_arithmetic_and_rounds(tmp_path: Path) -> None:
     space, runtime = tiny_space(), get_runtime("torch")
-    plan = plan_profile(space, runtime, tmp_path / "table.csv", protocol=Protocol(rounds=1000, max_seconds=1, min_seconds=0))
+    plan = plan_profile(
+        space, runtime, tmp_path / "table.csv", protocol=Protocol(rounds=1000, max_seconds=1, min_seconds=0)
+    )
     by_macs = sorted(plan.blocks, key=lambda each: each.macs)
     assert [each.call_ms for each in by_macs] == sorted(each.call_ms for each in plan.blocks)
     least_s, most_s = plan.measuring_s

@@ -124,7 +124,7 @@ def _speed(block: Block, conversions: Conversions) -> tuple[float, float]:
     if conversions.runtime.suffix is not None and not conversions.converted(block.key):
         _wake(conversions.runtime)
         began = time.perf_counter()
-        conversions.convert({block.key: partial(block_convertible, block)}, lambda name: None)
+        conversions.convert({block.key: partial(block_convertible, block)}, lambda _: None)
         conversion_s = time.perf_counter() - began
     call, _ = load_call(block, conversions)
     timings_ms = []

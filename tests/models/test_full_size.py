@@ -1,0 +1,78 @@
+"""The full-size space: what of it can be seen without its weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from typer.testing import CliRunner
+
+from nas.cli.space import app
+from nas.models import VideoUNet
+from nas.models.network import spatial_names
+from nas.space import SearchSpace
+
+FILE = Path(__file__).parents[2] / "search_spaces" / "snapgen_v.yaml"
+BK_SDM_TINY = {
+    "act_fn": "silu", "attention_head_dim": 8, "block_out_channels": [320, 640, 1280], "center_input_sample": False,
+    "cross_attention_dim": 768, "down_block_types": ["CrossAttnDownBlock2D"] * 3, "downsample_padding": 1,
+    "dual_cross_attention": False, "flip_sin_to_cos": True, "freq_shift": 0, "in_channels": 4, "layers_per_block": 1,
+    "mid_block_scale_factor": 1, "mid_block_type": None, "norm_eps": 1e-05, "norm_num_groups": 32,
+    "num_class_embeds": None, "only_cross_attention": False, "out_channels": 4, "resnet_time_scale_shift": "default",
+    "sample_size": 64, "up_block_types": ["CrossAttnUpBlock2D"] * 3, "upcast_attention": False,
+    "use_linear_projection": False,
+}  # fmt: skip
+"""The `config.json` of the published checkpoint's `unet` folder."""
+
+
+@pytest.fixture(scope="module")
+def space() -> SearchSpace:
+    return SearchSpace.load(FILE)
+
+
+def test_backbone_has_the_weights_of_bk_sdm_tiny_by_diffusers_names(space: SearchSpace) -> None:
+    with torch.device("meta"):
+        theirs = UNet2DConditionModel(**BK_SDM_TINY).state_dict()
+        ours = VideoUNet(space.lower(space.smallest()))
+    assert spatial_names(ours.plan, ours) == theirs.keys() == ours.state_dict().keys()
+    assert {name: each.shape for name, each in theirs.items()} == {
+        n: each.shape for n, each in ours.state_dict().items()
+    }
+    assert sum(each.numel() for each in theirs.values()) == 323_384_964
+
+
+def test_its_config_can_be_pasted_in(space: SearchSpace) -> None:
+    pasted = SearchSpace.from_dict(space.to_dict() | {"backbone": BK_SDM_TINY})
+    assert pasted.lower(pasted.smallest()) == space.lower(space.smallest())
+
+
+def test_show_counts_it_all_without_memory_for_its_weights(space: SearchSpace, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    chosen = space.uniform("self_attention_3d")
+    assert chosen is not None
+    chosen.save(tmp_path / "chosen.yaml")
+    done = CliRunner().invoke(app, ["show", str(FILE), "--json", "--architecture", str(tmp_path / "chosen.yaml")])
+    assert done.exit_code == 0, done.output
+    shown: dict[str, Any] = json.loads(done.stdout)
+    assert shown["parameters"][0] == 323_384_964
+    assert 0.58e9 < shown["parameters"][1] < 0.65e9
+    assert shown["latent_shape"] == [6, 4, 64, 64]
+    assert shown["video"]["frames"] / shown["video"]["fps"] == 5
+    (counted,) = shown["chosen"]
+    assert counted["id"] == chosen.id
+    assert shown["smallest"]["macs"] < counted["macs"]
+    # The text encoder of Stable Diffusion 1.5: 12 layers of 7.1 M, 49,408 words and 77 places of 768 channels.
+    layer = 4 * (768**2 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768
+    assert shown["pipeline"]["text_encoder"]["parameters"] == 12 * layer + (49408 + 77) * 768 + 2 * 768
+    assert shown["pipeline"]["decoder"]["macs"] > 1e11
+
+
+def test_every_place_offers_the_six_candidates_of_the_paper_and_none(space: SearchSpace) -> None:
+    six = {f"{kind}{axes}d" for kind in ("conv", "self_attention_", "cross_attention_") for axes in (1, 3)}
+    assert len(space.slots) == 9
+    for slot in space.slots:
+        assert {*six, "separable_conv1d", "none"} <= set(slot.candidates)
