@@ -3,20 +3,64 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
 
+from nas.data.captioned import CaptionedClips
 from nas.data.clips import ClipDataset, ClipShape, ClipSubset, source_file
 from nas.data.moving_shapes import MovingShapes
+from nas.data.stored_latents import StoredLatents
 from nas.data.video_folder import VideoDataset
 from nas.errors import DataError
 from nas.files import StrictModel
 
 
-class VideoFolderConfig(StrictModel):
+@dataclass(frozen=True)
+class DataSplit:
+    """Clips to train on, and clips held out."""
+
+    train: CaptionedClips
+    validation: CaptionedClips
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How clips are opened, whatever they are.
+
+    Args:
+        shape: Shape and rate of the clips that the model makes.
+        base: The folder that a relative path starts from.
+        cache: Where decoded clips are kept; see `VideoDataset.open`.
+        validation_fraction: Share of the files to hold out, between 0 and 1.
+    """
+
+    shape: ClipShape
+    base: Path
+    cache: Path | None = None
+    validation_fraction: float = 0.1
+
+    def path(self, given: str) -> Path:
+        """A path of the configuration."""
+        return self.base / Path(given).expanduser()
+
+
+class ClipsConfig(StrictModel, ABC):
+    """One kind of clips that a configuration can name."""
+
+    @abstractmethod
+    def open(self, how: Opening) -> DataSplit:
+        """Open and split them.
+
+        Raises:
+            DataError: They cannot be opened, or are too few to split.
+        """
+
+
+class VideoFolderConfig(ClipsConfig):
     """A folder of real videos.
 
     Args:
@@ -28,8 +72,17 @@ class VideoFolderConfig(StrictModel):
     path: str = pydantic.Field(min_length=1)
     captions: str = pydantic.Field(default="captions.csv", min_length=1)
 
+    def open(self, how: Opening) -> DataSplit:
+        """See `ClipsConfig.open`."""
+        folder = how.path(self.path)
+        dataset = VideoDataset.open(folder, how.shape, captions=self.captions, cache=how.cache)
+        try:
+            return split(dataset, how.validation_fraction)
+        except DataError as problem:
+            raise DataError(problem.what, where=folder, hint=problem.hint) from problem
 
-class MovingShapesConfig(StrictModel):
+
+class MovingShapesConfig(ClipsConfig):
     """The procedural set.
 
     Args:
@@ -41,21 +94,47 @@ class MovingShapesConfig(StrictModel):
     clips: int = pydantic.Field(default=4000, ge=2)
     seed: int = 0
 
+    def open(self, how: Opening) -> DataSplit:
+        """See `ClipsConfig.open`."""
+        return split(MovingShapes(how.shape, self.clips, self.seed), how.validation_fraction)
 
-DataConfig = Annotated[VideoFolderConfig | MovingShapesConfig, pydantic.Field(discriminator="kind")]
-"""The `data:` key of a configuration file; `kind` says which of the two it is."""
+
+class LatentsConfig(ClipsConfig):
+    """Clips that `nas data encode` has encoded and split.
+
+    Args:
+        path: The folder; if relative, to the configuration file.
+    """
+
+    kind: Literal["latents"]
+    path: str = pydantic.Field(min_length=1)
+
+    def open(self, how: Opening) -> DataSplit:
+        """See `ClipsConfig.open`; a side that was not encoded is empty, and says so when it is used."""
+        folder = how.path(self.path)
+        train, validation = StoredLatents.open(folder)
+        for what, held, wanted in (
+            ("clips", train.plan.shape, how.shape),
+            ("a validation_fraction", train.plan.validation_fraction, how.validation_fraction),
+        ):
+            if held != wanted:
+                hint = "encode the clips again for it, into another folder"
+                raise DataError(f"was encoded with {what} of {held}, here it is {wanted}", where=folder, hint=hint)
+        return DataSplit(train, validation)
 
 
-@dataclass(frozen=True)
-class DataSplit:
-    """Clips to train on, and clips held out."""
+DataConfig = Annotated[VideoFolderConfig | MovingShapesConfig | LatentsConfig, pydantic.Field(discriminator="kind")]
+"""The `data:` key of a configuration file; `kind` says which of them it is."""
 
-    train: ClipDataset
-    validation: ClipDataset
+
+class DataFile(StrictModel):
+    """A file that says which clips, for `--data`."""
+
+    data: DataConfig
 
 
 def open_data(
-    config: VideoFolderConfig | MovingShapesConfig,
+    config: ClipsConfig,
     shape: ClipShape,
     *,
     base: str | Path,
@@ -74,14 +153,8 @@ def open_data(
     Raises:
         DataError: The clips cannot be opened, or are too few to split.
     """
-    if isinstance(config, MovingShapesConfig):
-        return split(MovingShapes(shape, config.clips, config.seed), validation_fraction)
-    folder = Path(base) / Path(config.path).expanduser()
-    dataset = VideoDataset.open(folder, shape, captions=config.captions, cache=cache)
-    try:
-        return split(dataset, validation_fraction)
-    except DataError as problem:
-        raise DataError(problem.what, where=folder, hint=problem.hint) from problem
+    how = Opening(shape, Path(base), validation_fraction=validation_fraction)
+    return config.open(how if cache is None else replace(how, cache=Path(cache)))
 
 
 def split(dataset: ClipDataset, validation_fraction: float = 0.1) -> DataSplit:

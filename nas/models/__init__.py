@@ -2,7 +2,7 @@
 
 from nas.models.blocks import build_module, example_inputs
 from nas.models.chain import Chain
-from nas.models.codecs import Codec, make_codec
+from nas.models.codecs import Codec, make_codec, unloaded_codec
 from nas.models.costs import (
     NetworkCost,
     abstract_block,
@@ -15,7 +15,7 @@ from nas.models.network import PlanModule, VideoUNet, load_pretrained, load_spat
 from nas.models.summary import space_summary
 from nas.models.supernet import SuperNet
 from nas.models.temporal import TemporalLayer
-from nas.models.text import TextEncoder, make_text_encoder
+from nas.models.text import StoredText, TextEncoder, make_text_encoder, text_identity
 from nas.models.video_model import Generation, VideoModel
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Generation",
     "NetworkCost",
     "PlanModule",
+    "StoredText",
     "SuperNet",
     "TemporalLayer",
     "TextEncoder",
@@ -41,4 +42,6 @@ __all__ = [
     "network_cost",
     "parameter_range",
     "space_summary",
+    "text_identity",
+    "unloaded_codec",
 ]

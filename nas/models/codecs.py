@@ -8,8 +8,9 @@ counts; encoding happens on the training machine only.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -18,14 +19,24 @@ from torch.nn import functional as F
 from nas.errors import CheckpointError
 from nas.files import read_json
 from nas.models.spatial import frames_like
+from nas.models.weights import folder_digest
 from nas.space import Block, SearchSpace
 
 
 class Codec(ABC):
     """Encodes and decodes clips.
 
-    Implementations are deterministic, keep the number of frames, and accept any batch.
+    Implementations are deterministic, treat each frame alone, and accept any batch.
     """
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """What decides the latents, in words: codecs with the same one make the same latents."""
+
+    def to(self, device: torch.device) -> Self:
+        """Move what there is of weights to a device, where pixels and latents are then given."""
+        return self
 
     @abstractmethod
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
@@ -96,6 +107,11 @@ class AutoencoderDecoder(nn.Module):
 class IdentityCodec(Codec):
     """The model works on pixels."""
 
+    @property
+    def identity(self) -> str:
+        """See `Codec.identity`."""
+        return "pixels as they are"
+
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
         """See `Codec.encode`."""
         return video_BTCHW
@@ -111,6 +127,11 @@ class SpaceToDepthCodec(Codec):
     def __init__(self, factor: int) -> None:
         self._decoder = SpaceToDepthDecoder(factor)
 
+    @property
+    def identity(self) -> str:
+        """See `Codec.identity`."""
+        return f"space_to_depth of factor {self._decoder.factor}"
+
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
         """See `Codec.encode`."""
         latent_NCHW = F.pixel_unshuffle(video_BTCHW.flatten(0, 1), self._decoder.factor)
@@ -122,24 +143,55 @@ class SpaceToDepthCodec(Codec):
 
 
 class AutoencoderCodec(Codec):
-    """An autoencoder of diffusers, frame by frame; `AutoencoderKL` encodes to the mean of its posterior."""
+    """An autoencoder of diffusers, frame by frame; `AutoencoderKL` encodes to the mean of its posterior.
+
+    Its weights are loaded when they are first used, so that what needs no more than its identity is quick.
+    """
 
     def __init__(self, path: str, latent_channels: int, spatial_factor: int) -> None:
-        autoencoder = load_autoencoder(path, latent_channels, spatial_factor)
-        self._decoder = AutoencoderDecoder(autoencoder).eval().requires_grad_(False)
+        self.path, self.latent_channels, self.spatial_factor = path, latent_channels, spatial_factor
+
+    @cached_property
+    def identity(self) -> str:
+        """See `Codec.identity`; reads some of each file of the folder.
+
+        Raises:
+            CheckpointError: The folder is missing.
+        """
+        return f"autoencoder {folder_digest(self.path)} scaled down {self.spatial_factor} times"
+
+    @cached_property
+    def decoder(self) -> AutoencoderDecoder:
+        """The autoencoder; raises as `load_autoencoder`."""
+        # Loading draws random weights first: whoever needs the codec in the middle of a step must not notice.
+        with torch.random.fork_rng(devices=[]):
+            autoencoder = load_autoencoder(self.path, self.latent_channels, self.spatial_factor)
+        return AutoencoderDecoder(autoencoder).eval().requires_grad_(False)
+
+    def to(self, device: torch.device) -> Self:
+        """See `Codec.to`."""
+        self.decoder.to(device)
+        return self
 
     @torch.no_grad()
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
         """See `Codec.encode`."""
-        encoded = self._decoder.autoencoder.encode(video_BTCHW.flatten(0, 1))
-        latent_NCHW = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-        latent_NCHW = (latent_NCHW - self._decoder.shift) * self._decoder.scale
+        # One by one: kernels differ in the last bits with the size of a batch, and a frame's latents must depend on
+        # the frame alone, so that clips encoded beforehand, or by more processes, are those encoded on the fly.
+        latent_NCHW = torch.cat(
+            [self._encode_frame(frame_1CHW) for frame_1CHW in torch.split(video_BTCHW.flatten(0, 1), 1)]
+        )
         return frames_like(latent_NCHW, video_BTCHW)
+
+    def _encode_frame(self, frame_1CHW: torch.Tensor) -> torch.Tensor:
+        encoded = self.decoder.autoencoder.encode(frame_1CHW)
+        latent_1CHW = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+        return (latent_1CHW - self.decoder.shift) * self.decoder.scale  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def decode(self, latent_BTCHW: torch.Tensor) -> torch.Tensor:
         """See `Codec.decode`."""
-        return self._decoder(latent_BTCHW)  # type: ignore[no-any-return]
+        return self.decoder(latent_BTCHW)  # type: ignore[no-any-return]
 
 
 def load_autoencoder(path: str, latent_channels: int, spatial_factor: int) -> Any:
@@ -179,7 +231,12 @@ def _spatial_factor(name: str, config: dict[str, Any]) -> int | None:
 
 
 def make_codec(space: SearchSpace) -> Codec:
-    """The codec a search space names."""
+    """The codec a search space names; raises as `load_autoencoder`."""
+    return unloaded_codec(space).to(torch.device("cpu"))
+
+
+def unloaded_codec(space: SearchSpace) -> Codec:
+    """The codec a search space names, for use where it may not be needed: weights are read when they are."""
     codec = space.file.codec
     if codec.kind == "space_to_depth":
         return SpaceToDepthCodec(codec.factor)

@@ -1,4 +1,4 @@
-"""Text encoders: a small learned one, and CLIP from a local folder.
+"""Text encoders: a small learned one, CLIP from a local folder, and what CLIP has encoded beforehand.
 
 Shape suffixes: B captions, L tokens, D width.
 """
@@ -9,12 +9,13 @@ import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from nas.errors import CheckpointError, ConfigError
+from nas.models.weights import folder_digest
 from nas.space import Block, SearchSpace
 
 _PAD, _START, _RESERVED = 0, 1, 2
@@ -113,6 +114,8 @@ class ClipTextEncoder(TextEncoder):
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
         """See `TextEncoder.tokenize`."""
+        if not captions:  # which the tokenizer does not take
+            return torch.zeros(0, self.tokens, dtype=torch.int64)
         batch = self.tokenizer(
             list(captions), padding="max_length", max_length=self.tokens, truncation=True, return_tensors="pt"
         )
@@ -121,6 +124,45 @@ class ClipTextEncoder(TextEncoder):
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder.forward`."""
         return self.model(tokens_BL)[0]  # type: ignore[no-any-return]
+
+
+class ReadCaptions(Protocol):
+    """Captions that a frozen encoder has read beforehand."""
+
+    def read(self, captions: Sequence[str]) -> torch.Tensor:
+        """Contexts (B, L, D) of captions, the empty one among those that can be read."""
+        ...
+
+
+class StoredText(TextEncoder):
+    """Stands in for a frozen encoder where that has read all captions beforehand: there is nothing left to compute.
+
+    Its tokens are the contexts themselves.
+
+    Args:
+        contexts: What the encoder made of the captions; of others it can say nothing.
+    """
+
+    trainable = False
+
+    def __init__(self, contexts: ReadCaptions) -> None:
+        super().__init__()
+        self.contexts = contexts
+        # Tells which device contexts are wanted on; a module without weights would not know.
+        self.register_buffer("anchor", torch.zeros(0), persistent=False)
+        self.anchor: torch.Tensor
+
+    def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
+        """Contexts (B, L, D) of captions, float32."""
+        return self.contexts.read(captions)
+
+    def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
+        """The contexts that `tokenize` has read."""
+        return tokens_BL
+
+    def encode(self, captions: Sequence[str]) -> torch.Tensor:
+        """See `TextEncoder.encode`."""
+        return self.tokenize(captions).to(self.anchor.device)
 
 
 def _load_clip(path: str) -> tuple[Any, Any]:
@@ -147,3 +189,15 @@ def make_text_encoder(space: SearchSpace) -> TextEncoder:
     if text.kind == "clip":
         return ClipTextEncoder(space.resolve_path(text.path), text.tokens, text.width)
     return LearnedTextEncoder(text.tokens, text.width, text.layers, text.heads, text.vocabulary)
+
+
+def text_identity(space: SearchSpace) -> str | None:
+    """What decides the contexts of a space's captions, in words; `None` where the encoder is trained with the model.
+
+    Raises:
+        CheckpointError: The encoder's folder is missing.
+    """
+    text = space.file.text
+    if text.kind == "learned":
+        return None
+    return f"CLIP {folder_digest(space.resolve_path(text.path))} of {text.tokens} tokens"

@@ -9,6 +9,7 @@ from nas.training.distillation import (
     DistillationSettings,
     distill,
 )
+from nas.training.encoding import EncodingRequest, EncodingSettings, encode_clips
 from nas.training.inheriting import inherit_model
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
@@ -26,6 +27,8 @@ __all__ = [
     "DistillationConfig",
     "DistillationLoop",
     "DistillationSettings",
+    "EncodingRequest",
+    "EncodingSettings",
     "FinetunedFlowLoss",
     "FlowTask",
     "LoopConfig",
@@ -36,6 +39,7 @@ __all__ = [
     "TrainingResult",
     "TrainingTask",
     "distill",
+    "encode_clips",
     "finetune_model",
     "held_out_quality",
     "inherit_model",
