@@ -18,14 +18,12 @@ DataOption = Annotated[str, typer.Option(help=DATA_HELP)]
 
 def open_clips(data: str, space: SearchSpace) -> DataSplit:
     """The clips that `--data` names, in the shape of the search space, split for training and validation."""
-    from nas.data import ClipShape, open_data
+    from nas.training import open_clips as open_for
     from nas.training.processes import processes
 
     config, base = data_config(data)
-    video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
     with processes().main_process_first():  # one process decodes, the others read what it made
-        return open_data(config, shape, base=base)
+        return open_for(config, space, base=base)
 
 
 def data_config(data: str) -> tuple[ClipsConfig, Path]:

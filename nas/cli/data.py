@@ -15,18 +15,23 @@ app = typer.Typer(help="Look at training clips, and encode them beforehand.", no
 
 @app.command()
 def show(space: SpaceArgument, data: DataOption, as_json: JsonOption = False) -> None:
-    """Open the clips (what has to be decoded is kept for later runs) and count what is there."""
+    """Open the clips (what has to be decoded is kept for later runs) and count what is there, by size."""
+    from nas.models import unloaded_codec
     from nas.space import SearchSpace
 
-    clips = open_clips(data, SearchSpace.load(space))
+    loaded = SearchSpace.load(space)
+    clips = open_clips(data, loaded)
+    sides = {"train": clips.train, "validation": clips.validation}
     rows = [
         {
             "split": name,
-            "clips": len(part),
-            "captions": len(set(part.captions)),
-            "first caption": next(iter(part.captions), ""),
+            "size": source.size.text,
+            "clips": len(source),
+            "captions": len(set(source.captions)),
+            "first caption": source.captions[0],
         }
-        for name, part in (("train", clips.train), ("validation", clips.validation))
+        for name, side in sides.items()
+        for source in (side.latents(unloaded_codec(loaded)) if len(side) else ())
     ]
     if as_json:
         emit_json(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas.data.buckets import Bucket, BucketedClips
 from nas.data.captioned import CaptionedClips, Contexts, GridSize, LatentClips, LatentCodec
 from nas.data.clips import Clip, ClipDataset, ClipShape, ClipSubset
 from nas.data.config import (
@@ -12,6 +13,7 @@ from nas.data.config import (
     LatentsConfig,
     MovingShapesConfig,
     VideoFolderConfig,
+    WebDatasetConfig,
     open_data,
     split,
 )
@@ -20,6 +22,7 @@ from nas.data.pixels import to_bytes, to_pixels
 from nas.data.sampling import ReadingOrder, Turns, batch_indices
 from nas.data.shape_scene import BEHAVIOURS, COLOURS, DIRECTIONS, SHAPES, SPEEDS, ShapeScene, parse_caption, prompts
 from nas.data.stored_latents import StoredLatents
+from nas.data.tar_dataset import TarDataset
 from nas.data.video_folder import VideoDataset
 from nas.data.writing import frame_strip, write_gif, write_mp4
 
@@ -29,6 +32,8 @@ __all__ = [
     "DIRECTIONS",
     "SHAPES",
     "SPEEDS",
+    "Bucket",
+    "BucketedClips",
     "CaptionedClips",
     "Clip",
     "ClipDataset",
@@ -48,9 +53,11 @@ __all__ = [
     "ReadingOrder",
     "ShapeScene",
     "StoredLatents",
+    "TarDataset",
     "Turns",
     "VideoDataset",
     "VideoFolderConfig",
+    "WebDatasetConfig",
     "batch_indices",
     "frame_strip",
     "open_data",

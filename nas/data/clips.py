@@ -117,6 +117,15 @@ class ClipDataset(Dataset[Clip], CaptionedClips):
         clips = [self[index] for index in indices]
         return torch.stack([clip.video_TCHW for clip in clips]), tuple(clip.caption for clip in clips)
 
+    @property
+    def names_by_size(self) -> tuple[tuple[str, ...], ...]:
+        """The names, those of clips of one size together, the model's own size first."""
+        return (self.names,)
+
+    def subset(self, indices: Sequence[int]) -> ClipSubset:
+        """The clips at `indices`, ascending, as a set of their own."""
+        return ClipSubset(self, indices)
+
     def latents(self, codec: LatentCodec) -> tuple[LatentClips, ...]:
         """See `CaptionedClips.latents`; they are encoded when they are read."""
         return (EncodedClips(self, codec),)

@@ -36,7 +36,13 @@ class VideoDataset(ClipDataset):
 
     @classmethod
     def open(
-        cls, folder: str | Path, shape: ClipShape, *, captions: str = "captions.csv", cache: str | Path | None = None
+        cls,
+        folder: str | Path,
+        shape: ClipShape,
+        *,
+        captions: str = "captions.csv",
+        cache: str | Path | None = None,
+        files: Sequence[CaptionedFile] | None = None,
     ) -> VideoDataset:
         """Open a folder of videos; decode it unless that was done before.
 
@@ -48,13 +54,14 @@ class VideoDataset(ClipDataset):
             captions: The captions file below `folder`: a CSV with the columns `file` and `caption`.
             cache: Where decoded clips are kept, in a folder named after the fingerprint of the videos,
                 captions and shape; `<folder>/.nas-cache` if None.
+            files: Those of the captions file to take; all if None.
 
         Raises:
             DataError: The folder, its captions file or its cache cannot be used, or no video can.
             StorageError: The cache cannot be written.
         """
         folder = Path(folder)
-        files = read_captions(folder, captions)
+        files = read_captions(folder, captions) if files is None else files
         digest = _fingerprint(folder, files, shape)
         store = (folder / ".nas-cache" if cache is None else Path(cache)) / digest
         index = read_index(store, digest) if store.is_dir() else _decode(folder, files, shape, store)

@@ -17,7 +17,7 @@ from nas.space.forms import module_names
 from nas.space.layers import NONE, layer_class
 from nas.space.lowering import Placement, lower_unet
 from nas.space.plan import Block, Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
-from nas.space.resolve import Slot, check_parts, key_of, resolve_candidates, resolve_slots
+from nas.space.resolve import Slot, check_parts, key_of, pixel_multiple, resolve_candidates, resolve_slots
 from nas.space.schema import SpaceFile
 
 
@@ -103,6 +103,11 @@ class SearchSpace(ArchitectureSet):
             getattr(self.file.codec, "path", None),
         )
         return tuple(self.resolve_path(path) for path in paths if path is not None)
+
+    @property
+    def pixel_multiple(self) -> int:
+        """What height and width of any clip, in pixels, must be multiples of."""
+        return pixel_multiple(self.file)
 
     @property
     def latent_shape(self) -> Shape:

@@ -1,6 +1,7 @@
 """Training: the flow-matching objective, one loop for all trainers, supernets, single models, distillation."""
 
 from nas.training.classifier import train_classifier
+from nas.training.clips import open_clips
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.distillation import (
     AdversarialConfig,
@@ -44,6 +45,7 @@ __all__ = [
     "held_out_quality",
     "inherit_model",
     "load_supernet",
+    "open_clips",
     "sampled_quality",
     "supernet_quality",
     "train_classifier",

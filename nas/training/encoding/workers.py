@@ -16,12 +16,13 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, PositiveInt
 
-from nas.data import ClipsConfig, ClipShape, LatentsConfig, open_data
+from nas.data import ClipsConfig, LatentsConfig
 from nas.data.latent_plan import LatentIndex, Precision, Side
 from nas.errors import ConfigError, NasError
 from nas.files import StrictModel
 from nas.progress import Bar, progress_bar
 from nas.space import SearchSpace
+from nas.training.clips import open_clips
 from nas.training.encoding.job import EncodingJob
 from nas.training.encoding.plan import SHARD_BYTES, make_plan
 from nas.training.processes import processes
@@ -71,10 +72,8 @@ class EncodingRequest:
     def job(self, device: torch.device) -> EncodingJob:
         """The job on a device."""
         space = SearchSpace.load(self.space)
-        video = space.file.video
-        shape = ClipShape(video.frames, video.height, video.width, video.fps)
         fraction = self.settings.validation_fraction
-        data = open_data(self.data, shape, base=self.base, validation_fraction=fraction)
+        data = open_clips(self.data, space, base=self.base, validation_fraction=fraction)
         plan = make_plan(
             space,
             data,
