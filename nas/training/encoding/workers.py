@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -97,7 +98,8 @@ def encode_clips(request: EncodingRequest, *, workers: int = 1) -> LatentIndex:
         NasError: A worker was killed.
     """
     if isinstance(request.data, LatentsConfig):
-        raise ConfigError(f"{request.data.path} holds clips that are encoded already", hint="give their source")
+        hint = "give the clips that they were made of"
+        raise ConfigError("these clips are encoded already", where=request.base / request.data.path, hint=hint)
     if workers > 1 and processes().num_processes > 1:
         raise ConfigError("a launcher has started several processes already", hint="leave --workers out")
     with processes().main_process_first():  # one process decodes, the others read what it made
@@ -170,6 +172,7 @@ def _worker(request: EncodingRequest, number: int, workers: int, sender: Connect
     """What a worker does; it leaves off when the process that started it is gone."""
     parent = multiprocessing.parent_process()
     assert parent is not None
+    logging.getLogger("nas").setLevel(logging.ERROR)  # The process that started it has warned of the clips already.
     torch.set_num_threads(max((os.cpu_count() or 1) // workers, 1))
     try:
         job = request.job(_device(number))
