@@ -48,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     space = SearchSpace.load(options.space)
     batch = BatchSource(
-        clips_of(space).train, make_codec(space), make_text_encoder(space), options.batch_size, 0, 0.0, seed=0
+        clips_of(space).train.latents(make_codec(space)), make_text_encoder(space), options.batch_size, 0, 0.0, seed=0
     )(0)
     ratios = {name: _ratios(space, name, batch, options.rounds, options.steps) for name in STRATEGIES}
     report = {

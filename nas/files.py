@@ -42,6 +42,8 @@ _STORAGE_ERRNOS = {
     errno.ENOTEMPTY,
 }
 
+_SAMPLE_BYTES = 2**20
+
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
 
 
@@ -127,7 +129,7 @@ def lock(path: str | Path, *, wait: bool) -> Iterator[bool]:
         Whether the lock is held; always true after waiting.
 
     Raises:
-        StorageError: The file cannot be made.
+        StorageError: The file cannot be made, or its file system keeps no locks.
     """
     path = Path(path)
     held = False
@@ -140,6 +142,9 @@ def lock(path: str | Path, *, wait: bool) -> Iterator[bool]:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 break
+            except OSError as error:
+                hint = "choose a path on another file system"
+                raise StorageError(f"cannot be locked: {error.strerror}", where=path, hint=hint) from error
             # The holder before may have removed the file: then others lock a new one of that name.
             held = _is_at(path, os.fstat(file.fileno()).st_ino)
         yield held
@@ -239,6 +244,21 @@ def fingerprint(value: Any) -> str:
     """A stable 16-digit hexadecimal digest of plain data; equal data, equal digest."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def sampled_digest(path: str | Path, *, error: type[NasError] = ConfigError) -> str:
+    """Digest of a file's size, first, middle and last MiB: quick, whatever its size; raise `error` if unreadable."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(str(size).encode())
+            for start in (0, size // 2, max(size - _SAMPLE_BYTES, 0)):
+                file.seek(start)
+                digest.update(file.read(_SAMPLE_BYTES))
+    except OSError as problem:
+        raise error(f"cannot be read: {problem.strerror}", where=path) from problem
+    return digest.hexdigest()
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:

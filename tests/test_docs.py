@@ -7,9 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+
+from nas.data import DataFile
+from nas.files import load_yaml
+from nas.models import make_codec
+from nas.space import SearchSpace
+from nas.training import open_clips
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,6 +58,21 @@ def test_the_search_page_shows_an_example_that_runs(tmp_path: Path) -> None:
     assert all(row[3:] == sorted(row[3:]) for row in front)
     assert [row[2] for row in front] == sorted((row[2] for row in front), reverse=True)
     assert (tmp_path / "runs" / "own_search" / "front.png").stat().st_size > 5000
+
+
+def test_the_data_page_packs_tars_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "page.py").write_text(_code("data.md"))
+    subprocess.run([sys.executable, "page.py"], check=True, cwd=tmp_path)
+    page = (ROOT / "docs" / "data.md").read_text()
+    buckets = textwrap.dedent(page[page.index("    data:\n") : page.index("**Which one.**")])
+    (tmp_path / "runs" / "buckets.yaml").write_text(buckets)
+    space = SearchSpace.load(ROOT / "search_spaces" / "quickstart.yaml")
+    for name, sizes in (("tars", {"8x32x64"}), ("buckets", {"8x32x64"})):
+        config = load_yaml(tmp_path / "runs" / f"{name}.yaml", DataFile).data
+        clips = open_clips(config, space, base=tmp_path / "runs")
+        assert {source.size.text for source in clips.train.latents(make_codec(space))} == sizes
+        assert len(clips.train) + len(clips.validation) == 44
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:

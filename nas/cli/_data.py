@@ -8,22 +8,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from nas.data import DataSplit
+    from nas.data import ClipsConfig, DataSplit
     from nas.space import SearchSpace
 
-DATA_HELP = "`moving_shapes` (procedural), or a folder of videos with a captions.csv."
+DATA_HELP = "`moving_shapes` (procedural), a folder of videos with a captions.csv, or a YAML file with a `data:` key."
 
 DataOption = Annotated[str, typer.Option(help=DATA_HELP)]
 
 
 def open_clips(data: str, space: SearchSpace) -> DataSplit:
     """The clips that `--data` names, in the shape of the search space, split for training and validation."""
-    from nas.data import ClipShape, MovingShapesConfig, VideoFolderConfig, open_data
+    from nas.training import open_clips as open_for
     from nas.training.processes import processes
 
-    video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
-    if data == "moving_shapes":
-        return open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=Path())
+    config, base = data_config(data)
     with processes().main_process_first():  # one process decodes, the others read what it made
-        return open_data(VideoFolderConfig(kind="videos", path=data), shape, base=Path())
+        return open_for(config, space, base=base)
+
+
+def data_config(data: str) -> tuple[ClipsConfig, Path]:
+    """What `--data` says, and the folder that a relative path in it starts from."""
+    from nas.data import DataFile, MovingShapesConfig, VideoFolderConfig
+    from nas.files import load_yaml
+
+    if data == "moving_shapes":
+        return MovingShapesConfig(kind="moving_shapes"), Path()
+    if Path(data).suffix.lower() in {".yaml", ".yml"}:
+        return load_yaml(data, DataFile).data, Path(data).parent
+    return VideoFolderConfig(kind="videos", path=data), Path()

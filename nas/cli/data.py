@@ -1,4 +1,4 @@
-"""`nas data`: look at the clips a model would be trained on."""
+"""`nas data`: look at the clips a model would be trained on, and encode them beforehand."""
 
 from __future__ import annotations
 
@@ -8,20 +8,30 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
-from nas.cli._data import DataOption, open_clips
+from nas.cli._data import DataOption, data_config, open_clips
 
-app = typer.Typer(help="Look at training clips, and decode them beforehand.", no_args_is_help=True)
+app = typer.Typer(help="Look at training clips, and encode them beforehand.", no_args_is_help=True)
 
 
 @app.command()
 def show(space: SpaceArgument, data: DataOption, as_json: JsonOption = False) -> None:
-    """Decode the clips (cached for later runs) and count what is there."""
+    """Open the clips (what has to be decoded is kept for later runs) and count what is there, by size."""
+    from nas.models import unloaded_codec
     from nas.space import SearchSpace
 
-    clips = open_clips(data, SearchSpace.load(space))
+    loaded = SearchSpace.load(space)
+    clips = open_clips(data, loaded)
+    sides = {"train": clips.train, "validation": clips.validation}
     rows = [
-        {"split": name, "clips": len(part), "captions": len(set(part.captions)), "first caption": part.captions[0]}
-        for name, part in (("train", clips.train), ("validation", clips.validation))
+        {
+            "split": name,
+            "size": source.size.text,
+            "clips": len(source),
+            "captions": len(set(source.captions)),
+            "first caption": source.captions[0],
+        }
+        for name, side in sides.items()
+        for source in (side.latents(unloaded_codec(loaded)) if len(side) else ())
     ]
     if as_json:
         emit_json(rows)
@@ -36,14 +46,62 @@ def sample(
     out: Annotated[Path, typer.Option(help="Folder for the clips.")],
     count: Annotated[int, typer.Option(min=1, help="How many training clips to write.")] = 8,
 ) -> None:
-    """Write clips as the model sees them: MP4, and a strip of frames."""
-    from nas.data import frame_strip, write_mp4
+    """Write clips as the model sees them, encoded and decoded again: MP4, and a strip of frames."""
+    from nas.data import frame_strip, to_bytes, write_mp4
+    from nas.models import make_codec
     from nas.space import SearchSpace
 
-    clips = open_clips(data, SearchSpace.load(space)).train
-    for index in range(min(count, len(clips))):
-        clip = clips[index]
-        write_mp4(clip.video_TCHW, out / f"{index:02d}.mp4", clips.shape.fps)
-        frame_strip(clip.video_TCHW, out / f"{index:02d}.png")
-    rows = [{"clip": f"{index:02d}", "caption": clips.captions[index]} for index in range(min(count, len(clips)))]
+    loaded = SearchSpace.load(space)
+    codec, fps = make_codec(loaded), loaded.file.video.fps
+    sources = open_clips(data, loaded).train.latents(codec)
+    chosen = [(source, index) for source in sources for index in range(min(count, len(source)))]
+    rows = []
+    for number, (source, index) in enumerate(chosen):
+        video_TCHW = to_bytes(codec.decode(source.videos([index]))[0])
+        write_mp4(video_TCHW, out / f"{number:02d}.mp4", fps)
+        frame_strip(video_TCHW, out / f"{number:02d}.png")
+        rows.append({"clip": f"{number:02d}", "size": source.size.text, "caption": source.captions[index]})
     emit_table(str(out), rows)
+
+
+@app.command()
+def encode(
+    space: SpaceArgument,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder for the shards; an interrupted run goes on from there.")],
+    split: Annotated[str, typer.Option(help="Which clips: train, validation (held out), or all.")] = "all",
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    dtype: Annotated[
+        str, typer.Option(help="How numbers are stored: float16, bfloat16 (wider range, coarser), or float32 (exact).")
+    ] = "float16",
+    shard_mib: Annotated[float, typer.Option(min=0.001, help="Size of a shard in MiB.")] = 64,
+    validation_fraction: Annotated[float, typer.Option(help="Share of the files to hold out.")] = 0.1,
+    as_json: JsonOption = False,
+) -> None:
+    """Encode clips to latents, and captions where the text encoder is frozen, so that training need not.
+
+    The same command may run on several machines that share the folder: they divide the work.
+    """
+    from nas.files import parse
+    from nas.training import EncodingRequest, EncodingSettings, encode_clips
+
+    given = {
+        "split": split,
+        "dtype": dtype,
+        "shard_bytes": int(shard_mib * 2**20),
+        "validation_fraction": validation_fraction,
+    }
+    config, base = data_config(data)
+    request = EncodingRequest(space, config, base, out, parse(given, EncodingSettings, where="options"))
+    index = encode_clips(request, workers=workers)
+    row = {
+        "made": str(out / "data.yaml"),
+        "clips": sum(len(part.clips) for part in index.plan.parts),
+        "captions": len(index.plan.distinct_captions) - 1,
+        "shards": len(index.digests),
+        "dtype": dtype,
+    }
+    if as_json:
+        emit_json(row)
+    else:
+        emit_table("encoded", [row])

@@ -1,13 +1,28 @@
-"""Captioned video clips: folders of real videos, the procedural set, splits, batches and writing."""
+"""Captioned video clips: folders of real videos, the procedural set, latents, splits, batches and writing."""
 
 from __future__ import annotations
 
+from nas.data.buckets import Bucket, BucketedClips
+from nas.data.captioned import CaptionedClips, Contexts, GridSize, LatentClips, LatentCodec
 from nas.data.clips import Clip, ClipDataset, ClipShape, ClipSubset
-from nas.data.config import DataConfig, DataSplit, MovingShapesConfig, VideoFolderConfig, open_data, split
+from nas.data.config import (
+    ClipsConfig,
+    DataConfig,
+    DataFile,
+    DataSplit,
+    LatentsConfig,
+    MovingShapesConfig,
+    VideoFolderConfig,
+    WebDatasetConfig,
+    open_data,
+    split,
+)
 from nas.data.moving_shapes import MovingShapes
 from nas.data.pixels import to_bytes, to_pixels
-from nas.data.sampling import batch_indices
+from nas.data.sampling import ReadingOrder, Turns, batch_indices
 from nas.data.shape_scene import BEHAVIOURS, COLOURS, DIRECTIONS, SHAPES, SPEEDS, ShapeScene, parse_caption, prompts
+from nas.data.stored_latents import StoredLatents
+from nas.data.tar_dataset import TarDataset
 from nas.data.video_folder import VideoDataset
 from nas.data.writing import frame_strip, write_gif, write_mp4
 
@@ -17,17 +32,32 @@ __all__ = [
     "DIRECTIONS",
     "SHAPES",
     "SPEEDS",
+    "Bucket",
+    "BucketedClips",
+    "CaptionedClips",
     "Clip",
     "ClipDataset",
     "ClipShape",
     "ClipSubset",
+    "ClipsConfig",
+    "Contexts",
     "DataConfig",
+    "DataFile",
     "DataSplit",
+    "GridSize",
+    "LatentClips",
+    "LatentCodec",
+    "LatentsConfig",
     "MovingShapes",
     "MovingShapesConfig",
+    "ReadingOrder",
     "ShapeScene",
+    "StoredLatents",
+    "TarDataset",
+    "Turns",
     "VideoDataset",
     "VideoFolderConfig",
+    "WebDatasetConfig",
     "batch_indices",
     "frame_strip",
     "open_data",

@@ -6,13 +6,16 @@ Shape suffixes: T frames, C channels (RGB), H height, W width.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.utils.data import Dataset
 
+from nas.data.captioned import CaptionedClips, GridSize, LatentClips, LatentCodec
+from nas.data.pixels import to_pixels
+from nas.data.sampling import ReadingOrder
 from nas.errors import DataError
 from nas.files import fingerprint
 
@@ -48,6 +51,11 @@ class ClipShape:
         return self.frames / self.fps
 
     @property
+    def size(self) -> GridSize:
+        """The shape without the rate."""
+        return GridSize(self.frames, self.height, self.width)
+
+    @property
     def size_TCHW(self) -> tuple[int, int, int, int]:
         """The shape of a clip's tensor."""
         return (self.frames, 3, self.height, self.width)
@@ -69,7 +77,7 @@ class Clip:
     video_TCHW: torch.Tensor
 
 
-class ClipDataset(Dataset[Clip], ABC):
+class ClipDataset(Dataset[Clip], CaptionedClips):
     """A map-style set of captioned clips of one shape.
 
     Names and captions are there without decoding, so that a split, a vocabulary or a list of prompts costs
@@ -82,20 +90,24 @@ class ClipDataset(Dataset[Clip], ABC):
         captions: The clips' captions, in order.
         fingerprint: A digest of all that decides what the clips look like: two sets with the same
             fingerprint hold the same clips in the same order, on any machine.
+        order: In which order they are read; shuffled as a whole when left out.
     """
 
-    def __init__(self, shape: ClipShape, names: Sequence[str], captions: Sequence[str], fingerprint: str) -> None:
+    def __init__(
+        self,
+        shape: ClipShape,
+        names: Sequence[str],
+        captions: Sequence[str],
+        fingerprint: str,
+        order: ReadingOrder | None = None,
+    ) -> None:
+        super().__init__(names, captions, fingerprint)
         self.shape = shape
-        self.names = tuple(names)
-        self.captions = tuple(captions)
-        self.fingerprint = fingerprint
+        self.order = order or ReadingOrder((len(self.names),))
 
     @abstractmethod
     def __getitem__(self, index: int) -> Clip:
         """The clip at `index`."""
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __iter__(self) -> Iterator[Clip]:
         return (self[index] for index in range(len(self)))
@@ -104,6 +116,42 @@ class ClipDataset(Dataset[Clip], ABC):
         """The clips at `indices` as one uint8 tensor `x_BTCHW`, and their captions."""
         clips = [self[index] for index in indices]
         return torch.stack([clip.video_TCHW for clip in clips]), tuple(clip.caption for clip in clips)
+
+    @property
+    def names_by_size(self) -> tuple[tuple[str, ...], ...]:
+        """The names, those of clips of one size together, the model's own size first."""
+        return (self.names,)
+
+    def subset(self, indices: Sequence[int]) -> ClipSubset:
+        """The clips at `indices`, ascending, as a set of their own."""
+        return ClipSubset(self, indices)
+
+    def latents(self, codec: LatentCodec) -> tuple[LatentClips, ...]:
+        """See `CaptionedClips.latents`; they are encoded when they are read."""
+        return (EncodedClips(self, codec),)
+
+
+class EncodedClips(LatentClips):
+    """Clips that are encoded each time they are read.
+
+    Args:
+        clips: The clips.
+        codec: Encodes them.
+    """
+
+    def __init__(self, clips: ClipDataset, codec: LatentCodec) -> None:
+        super().__init__(clips.names, clips.captions, clips.order, clips.shape.size)
+        self.clips, self.codec = clips, codec
+
+    def videos(self, indices: Sequence[int]) -> torch.Tensor:
+        """See `LatentClips.videos`."""
+        video_BTCHW, _ = self.clips.batch(indices)
+        return self.codec.encode(to_pixels(video_BTCHW))
+
+    def images(self, indices: Sequence[int], frame_B: torch.Tensor) -> torch.Tensor:
+        """See `LatentClips.images`; the other frames of the clips are not encoded."""
+        video_BTCHW, _ = self.clips.batch(indices)
+        return self.codec.encode(to_pixels(video_BTCHW[torch.arange(len(indices)), frame_B].unsqueeze(1)))
 
 
 class ClipSubset(ClipDataset):
@@ -117,6 +165,7 @@ class ClipSubset(ClipDataset):
             [dataset.names[index] for index in self.indices],
             [dataset.captions[index] for index in self.indices],
             fingerprint([dataset.fingerprint, self.indices]),
+            dataset.order.subset(self.indices),
         )
 
     def __getitem__(self, index: int) -> Clip:

@@ -3,33 +3,129 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
 
-from nas.data.clips import ClipDataset, ClipShape, ClipSubset, source_file
+from nas.data.bucketed_videos import open_bucketed_videos
+from nas.data.buckets import Bucket, BucketedClips, check_buckets
+from nas.data.captioned import CaptionedClips, GridSize
+from nas.data.clips import ClipDataset, ClipShape, source_file
 from nas.data.moving_shapes import MovingShapes
+from nas.data.stored_latents import StoredLatents
+from nas.data.tar_dataset import open_tars
 from nas.data.video_folder import VideoDataset
 from nas.errors import DataError
 from nas.files import StrictModel
 
+Buckets = Annotated[tuple[Bucket, ...], pydantic.Field(min_length=1)]
 
-class VideoFolderConfig(StrictModel):
+
+@dataclass(frozen=True)
+class DataSplit:
+    """Clips to train on, and clips held out."""
+
+    train: CaptionedClips
+    validation: CaptionedClips
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How clips are opened, whatever they are.
+
+    Args:
+        shape: Shape and rate of the clips that the model makes.
+        base: The folder that a relative path starts from.
+        cache: Where decoded clips are kept; see `VideoDataset.open`.
+        validation_fraction: Share of the files to hold out, between 0 and 1.
+        multiple: What heights and widths must be multiples of.
+    """
+
+    shape: ClipShape
+    base: Path
+    cache: Path | None = None
+    validation_fraction: float = 0.1
+    multiple: int = 1
+
+    def path(self, given: str) -> Path:
+        """A path of the configuration."""
+        return self.base / Path(given).expanduser()
+
+    def sizes(self, buckets: tuple[Bucket, ...] | None) -> tuple[GridSize, ...]:
+        """Sizes of the clips, that of the model first; raises as `check_buckets`."""
+        return (self.shape.size,) if buckets is None else check_buckets(buckets, self.shape, self.multiple)
+
+    def split(self, clips: ClipDataset | BucketedClips, where: Path) -> DataSplit:
+        """Split clips; what is wrong with them is wrong with `where`."""
+        try:
+            return split(clips, self.validation_fraction)
+        except DataError as problem:
+            raise DataError(problem.what, where=where, hint=problem.hint) from problem
+
+
+class ClipsConfig(StrictModel, ABC):
+    """One kind of clips that a configuration can name."""
+
+    @abstractmethod
+    def open(self, how: Opening) -> DataSplit:
+        """Open and split them.
+
+        Raises:
+            DataError: They cannot be opened, or are too few to split.
+        """
+
+
+class VideoFolderConfig(ClipsConfig):
     """A folder of real videos.
 
     Args:
         path: The folder; if relative, to the configuration file.
         captions: The captions file below it.
+        buckets: Sizes that clips may have; that of the model alone when left out.
     """
 
     kind: Literal["videos"]
     path: str = pydantic.Field(min_length=1)
     captions: str = pydantic.Field(default="captions.csv", min_length=1)
+    buckets: Buckets | None = None
+
+    def open(self, how: Opening) -> DataSplit:
+        """See `ClipsConfig.open`."""
+        folder = how.path(self.path)
+        if self.buckets is None:
+            return how.split(VideoDataset.open(folder, how.shape, captions=self.captions, cache=how.cache), folder)
+        sizes = how.sizes(self.buckets)
+        clips = open_bucketed_videos(folder, how.shape, sizes, captions=self.captions, cache=how.cache)
+        return how.split(clips, folder)
 
 
-class MovingShapesConfig(StrictModel):
+class WebDatasetConfig(ClipsConfig):
+    """Videos and images in local tars, in the convention of WebDataset.
+
+    Args:
+        path: A folder of tars, or a pattern such as `shards/*.tar`; if relative, to the configuration file.
+        window: Tars that are read at the same time: more mix better, fewer read in longer stretches.
+        cache: Folder for what is found out of the tars; `.nas-cache` beside them when left out.
+        buckets: Sizes that clips may have; that of the model alone when left out.
+    """
+
+    kind: Literal["webdataset"]
+    path: str = pydantic.Field(min_length=1)
+    window: pydantic.PositiveInt = 4
+    cache: str | None = pydantic.Field(default=None, min_length=1)
+    buckets: Buckets | None = None
+
+    def open(self, how: Opening) -> DataSplit:
+        """See `ClipsConfig.open`."""
+        path, cache = how.path(self.path), how.cache if self.cache is None else how.path(self.cache)
+        clips = open_tars(path, how.shape, how.sizes(self.buckets), window=self.window, cache=cache)
+        return how.split(clips, path)
+
+
+class MovingShapesConfig(ClipsConfig):
     """The procedural set.
 
     Args:
@@ -41,26 +137,55 @@ class MovingShapesConfig(StrictModel):
     clips: int = pydantic.Field(default=4000, ge=2)
     seed: int = 0
 
+    def open(self, how: Opening) -> DataSplit:
+        """See `ClipsConfig.open`."""
+        return split(MovingShapes(how.shape, self.clips, self.seed), how.validation_fraction)
 
-DataConfig = Annotated[VideoFolderConfig | MovingShapesConfig, pydantic.Field(discriminator="kind")]
-"""The `data:` key of a configuration file; `kind` says which of the two it is."""
+
+class LatentsConfig(ClipsConfig):
+    """Clips that `nas data encode` has encoded and split.
+
+    Args:
+        path: The folder; if relative, to the configuration file.
+    """
+
+    kind: Literal["latents"]
+    path: str = pydantic.Field(min_length=1)
+
+    def open(self, how: Opening) -> DataSplit:
+        """See `ClipsConfig.open`; a side that was not encoded is empty, and says so when it is used."""
+        folder = how.path(self.path)
+        train, validation = StoredLatents.open(folder)
+        for what, held, wanted in (
+            ("clips", train.plan.shape, how.shape),
+            ("a validation_fraction", train.plan.validation_fraction, how.validation_fraction),
+        ):
+            if held != wanted:
+                hint = "encode the clips again for it, into another folder"
+                raise DataError(f"was encoded with {what} of {held}, here it is {wanted}", where=folder, hint=hint)
+        return DataSplit(train, validation)
 
 
-@dataclass(frozen=True)
-class DataSplit:
-    """Clips to train on, and clips held out."""
+DataConfig = Annotated[
+    VideoFolderConfig | MovingShapesConfig | WebDatasetConfig | LatentsConfig, pydantic.Field(discriminator="kind")
+]
+"""The `data:` key of a configuration file; `kind` says which of them it is."""
 
-    train: ClipDataset
-    validation: ClipDataset
+
+class DataFile(StrictModel):
+    """A file that says which clips, for `--data`."""
+
+    data: DataConfig
 
 
 def open_data(
-    config: VideoFolderConfig | MovingShapesConfig,
+    config: ClipsConfig,
     shape: ClipShape,
     *,
     base: str | Path,
     cache: str | Path | None = None,
     validation_fraction: float = 0.1,
+    multiple: int = 1,
 ) -> DataSplit:
     """Open the configured clips and split them.
 
@@ -70,22 +195,18 @@ def open_data(
         base: The folder that a relative path in `config` starts from.
         cache: Where decoded clips are kept; see `VideoDataset.open`.
         validation_fraction: Share of the files to hold out, between 0 and 1.
+        multiple: What heights and widths of buckets must be multiples of; see `SearchSpace.pixel_multiple`.
 
     Raises:
+        ConfigError: A bucket is impossible.
         DataError: The clips cannot be opened, or are too few to split.
     """
-    if isinstance(config, MovingShapesConfig):
-        return split(MovingShapes(shape, config.clips, config.seed), validation_fraction)
-    folder = Path(base) / Path(config.path).expanduser()
-    dataset = VideoDataset.open(folder, shape, captions=config.captions, cache=cache)
-    try:
-        return split(dataset, validation_fraction)
-    except DataError as problem:
-        raise DataError(problem.what, where=folder, hint=problem.hint) from problem
+    how = Opening(shape, Path(base), None, validation_fraction, multiple)
+    return config.open(how if cache is None else replace(how, cache=Path(cache)))
 
 
-def split(dataset: ClipDataset, validation_fraction: float = 0.1) -> DataSplit:
-    """Hold out a share of the files of a set.
+def split(dataset: ClipDataset | BucketedClips, validation_fraction: float = 0.1) -> DataSplit:
+    """Hold out a share of the files of a set, of each size of clips alike.
 
     All clips of one file fall on the same side. Files are ranked by a digest of their name, so the split is
     the same on every machine and does not depend on their order. Neither side is ever empty.
@@ -95,19 +216,27 @@ def split(dataset: ClipDataset, validation_fraction: float = 0.1) -> DataSplit:
         validation_fraction: Share of the files to hold out, between 0 and 1.
 
     Raises:
-        DataError: The clips come from fewer than two files, or the fraction is not between 0 and 1.
+        DataError: The clips, or those of the model's own size, come from fewer than two files, or the fraction is not
+            between 0 and 1.
     """
     if not 0 < validation_fraction < 1:
         raise DataError(f"validation_fraction must be between 0 and 1, got {validation_fraction}")
-    files = sorted({source_file(name) for name in dataset.names}, key=_rank)
-    if len(files) < 2:
+    groups = [{source_file(name) for name in names} for names in dataset.names_by_size]
+    if len(groups[0]) < 2:
         hint = "add videos, or cut the one there is into several files"
-        raise DataError(f"{len(files)} usable video, training and validation need 2 or more", hint=hint)
-    held_out = set(files[: min(max(round(validation_fraction * len(files)), 1), len(files) - 1)])
+        what = "usable video" if len(groups) == 1 else "usable video of the model's own size"
+        raise DataError(f"{len(groups[0])} {what}, training and validation need 2 or more", hint=hint)
+    held_out = set().union(*(_held_out(files, validation_fraction) for files in groups))
     sides: tuple[list[int], list[int]] = ([], [])
     for index, name in enumerate(dataset.names):
         sides[source_file(name) in held_out].append(index)
-    return DataSplit(ClipSubset(dataset, sides[0]), ClipSubset(dataset, sides[1]))
+    return DataSplit(dataset.subset(sides[0]), dataset.subset(sides[1]))
+
+
+def _held_out(files: set[str], fraction: float) -> set[str]:
+    """At least one of several files, and not all."""
+    count = min(max(round(fraction * len(files)), 1), len(files) - 1)
+    return set(sorted(files, key=_rank)[:count])
 
 
 def _rank(name: str) -> bytes:

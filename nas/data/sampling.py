@@ -7,39 +7,133 @@ goes into a checkpoint.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.files import derive_seed
 
+Numbers = npt.NDArray[np.int64]
 
-def batch_indices(length: int, batch_size: int, seed: int, step: int) -> list[int]:
-    """The clips in the batch of one step.
 
-    The steps in order read one endless sequence of epochs, each a shuffle of all clips of its own. A batch
-    may therefore span the end of an epoch, and within each epoch every clip comes exactly once.
+@dataclass(frozen=True)
+class ReadingOrder:
+    """In which order the clips of a set are read, anew in each epoch.
+
+    A set lies in shards, one after the other. An epoch shuffles the shards, takes `window` of them at a time, and
+    shuffles the clips of these: so consecutive batches read few files, and each epoch mixes other shards. A set that
+    is one shard, as all are whose files are quick to reach at any place, is shuffled as a whole.
 
     Args:
-        length: Clips in the set.
-        batch_size: Clips per step; may exceed `length`.
-        seed: The run's seed.
-        step: The step, counted from 0.
+        shards: How many clips lie in each shard; the first clips of the set lie in the first.
+        window: Shards that are read at the same time.
 
     Raises:
-        ValueError: `length` or `batch_size` is below 1, or `step` below 0.
+        ValueError: A number is below 0, or `window` below 1.
     """
-    if length < 1 or batch_size < 1 or step < 0:
-        raise ValueError(f"length {length}, batch_size {batch_size} and step {step} must be at least 1, 1 and 0")
-    first, end = step * batch_size, (step + 1) * batch_size
-    chosen: list[int] = []
-    for epoch in range(first // length, (end - 1) // length + 1):
-        start = epoch * length
-        order = _epoch_order(length, seed, epoch)
-        chosen += order[max(first - start, 0) : end - start].tolist()
-    return chosen
+
+    shards: tuple[int, ...]
+    window: int = 1
+
+    def __post_init__(self) -> None:
+        if self.window < 1 or any(count < 0 for count in self.shards):
+            raise ValueError(f"window {self.window} must be at least 1, and clips of shards {self.shards} at least 0")
+
+    def __len__(self) -> int:
+        return sum(self.shards)
+
+    def epoch(self, seed: int, number: int) -> Numbers:
+        """All clips, in the order of an epoch."""
+        return _epoch(self, seed, number)
+
+    def batch(self, size: int, seed: int, step: int) -> list[int]:
+        """The clips in the batch of one step.
+
+        The steps in order read one endless sequence of epochs. A batch may therefore span the end of an epoch, and
+        within each epoch every clip comes exactly once.
+
+        Args:
+            size: Clips per step; may exceed those of the set.
+            seed: The run's seed.
+            step: The step, counted from 0.
+
+        Raises:
+            ValueError: The set is empty, `size` below 1, or `step` below 0.
+        """
+        length = len(self)
+        if length < 1 or size < 1 or step < 0:
+            raise ValueError(f"length {length}, batch_size {size} and step {step} must be at least 1, 1 and 0")
+        first, end = step * size, (step + 1) * size
+        chosen: list[int] = []
+        for number in range(first // length, (end - 1) // length + 1):
+            start = number * length
+            chosen += self.epoch(seed, number)[max(first - start, 0) : end - start].tolist()
+        return chosen
+
+    def subset(self, indices: Sequence[int]) -> ReadingOrder:
+        """The order of some of the clips, which are a set of their own; ascending, as they lie in the shards.
+
+        Raises:
+            ValueError: There are several shards, and the clips do not ascend.
+        """
+        if len(self.shards) < 2:
+            return ReadingOrder((len(indices),))
+        chosen = np.asarray(indices, dtype=np.int64)
+        if (np.diff(chosen) <= 0).any():
+            raise ValueError("clips of several shards must be in the order of the shards")
+        ends = np.searchsorted(chosen, np.cumsum(self.shards))
+        return ReadingOrder(tuple(np.diff(ends, prepend=0).tolist()), self.window)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Which of several sets each step reads, and for the how-manieth time: each as often as its share of clips.
+
+    The steps go in rounds. A round reads every set about once, and shuffles whose turn it is.
+
+    Args:
+        lengths: How many clips each set has.
+        batch_sizes: How many of them a step reads.
+    """
+
+    lengths: tuple[int, ...]
+    batch_sizes: tuple[int, ...]
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Steps of a round that read each set; a set that is not a whole number of batches is rounded."""
+        pairs = zip(self.lengths, self.batch_sizes, strict=True)
+        return tuple(max(round(length / size), 1) for length, size in pairs)
+
+    def at(self, seed: int, step: int) -> tuple[int, int]:
+        """The set that a step reads, and how many steps have read it before."""
+        number, place = divmod(step, sum(self.batches))
+        turns = _round(self.batches, seed, number)
+        chosen = int(turns[place])
+        return chosen, number * self.batches[chosen] + int((turns[:place] == chosen).sum())
+
+
+def batch_indices(length: int, batch_size: int, seed: int, step: int) -> list[int]:
+    """The clips in the batch of one step, of a set that is shuffled as a whole; see `ReadingOrder.batch`."""
+    return ReadingOrder((max(length, 0),)).batch(batch_size, seed, step)
 
 
 @functools.lru_cache(maxsize=8)
-def _epoch_order(length: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng(derive_seed(seed, "epoch", epoch)).permutation(length)
+def _epoch(order: ReadingOrder, seed: int, number: int) -> Numbers:
+    rng = np.random.default_rng(derive_seed(seed, "epoch", number))
+    starts = np.cumsum((0, *order.shards))
+    shards = rng.permutation(len(order.shards)) if len(order.shards) > 1 else np.arange(len(order.shards))
+    parts: list[Numbers] = [np.zeros(0, dtype=np.int64)]
+    for first in range(0, len(shards), order.window):
+        chosen = shards[first : first + order.window]
+        together = np.concatenate([np.arange(starts[shard], starts[shard + 1]) for shard in chosen])
+        parts.append(together[rng.permutation(len(together))])
+    return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=4)
+def _round(batches: tuple[int, ...], seed: int, number: int) -> Numbers:
+    turns = np.repeat(np.arange(len(batches)), batches)
+    return np.random.default_rng(derive_seed(seed, "round", number)).permutation(turns)

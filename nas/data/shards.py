@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 
 from nas.data.clips import ClipShape
+from nas.data.tensor_shards import TensorShards
 from nas.errors import ConfigError, DataError
 from nas.files import StrictModel, parse, read_json, write_json
 
@@ -113,7 +113,7 @@ class ShardReader:
         self.folder = folder
         self.index = index
         self.shape = shape
-        self._trusted: set[int] = set()
+        self._shards = _shards(folder, index)
 
     def video(self, position: int) -> torch.Tensor:
         """`video_TCHW` of the clip at `position`.
@@ -122,25 +122,12 @@ class ShardReader:
             DataError: The shard is missing, damaged or foreign.
         """
         clip = self.index.clips[position]
-        path = self.folder / self.index.shards[clip.shard].file
-        try:
-            self._check(clip.shard, path)
-            with safetensors.safe_open(path, framework="pt") as shard:
-                video_TCHW: torch.Tensor = shard.get_slice(_TENSOR)[clip.row]
-        except (OSError, safetensors.SafetensorError, IndexError) as problem:
-            raise damaged_cache(self.folder, f"shard {path.name} cannot be read: {problem}") from problem
-        if tuple(video_TCHW.shape) != self.shape.size_TCHW:
-            raise damaged_cache(self.folder, f"shard {path.name} holds clips of another shape")
-        return video_TCHW
+        return self._shards.row(self.index.shards[clip.shard].file, _TENSOR, clip.row, self.shape.size_TCHW)
 
-    def _check(self, shard: int, path: Path) -> None:
-        if shard in self._trusted:
-            return
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != self.index.shards[shard].sha256:
-            raise damaged_cache(self.folder, f"shard {path.name} is damaged")
-        self._trusted.add(shard)
+
+def _shards(folder: Path, index: ShardIndex) -> TensorShards:
+    digests = {shard.file: shard.sha256 for shard in index.shards}
+    return TensorShards(folder, digests, damaged_cache)
 
 
 def read_index(folder: Path, fingerprint: str) -> ShardIndex:
@@ -157,9 +144,7 @@ def read_index(folder: Path, fingerprint: str) -> ShardIndex:
         raise damaged_cache(folder, f"{INDEX} belongs to other videos")
     if any(not 0 <= clip.shard < len(index.shards) for clip in index.clips):
         raise damaged_cache(folder, f"{INDEX} names a shard that it does not list")
-    missing = [shard.file for shard in index.shards if not (folder / shard.file).is_file()]
-    if missing:
-        raise damaged_cache(folder, f"shard {missing[0]} is missing")
+    _shards(folder, index).require_all()
     return index
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +11,12 @@ from nas.data.clips import Clip, ClipDataset, ClipShape, checked_index
 from nas.data.decoding import decode_clips
 from nas.data.shards import ShardIndex, ShardReader, ShardWriter, read_index
 from nas.errors import DataError
-from nas.files import atomic_folder, fingerprint
+from nas.files import atomic_folder, fingerprint, sampled_digest
 from nas.progress import progress_bar
 
 logger = logging.getLogger("nas")
 
 _VERSION = 1  # Raise it when the same files give other clips.
-_SAMPLE_BYTES = 2**20
 
 
 class VideoDataset(ClipDataset):
@@ -38,7 +36,13 @@ class VideoDataset(ClipDataset):
 
     @classmethod
     def open(
-        cls, folder: str | Path, shape: ClipShape, *, captions: str = "captions.csv", cache: str | Path | None = None
+        cls,
+        folder: str | Path,
+        shape: ClipShape,
+        *,
+        captions: str = "captions.csv",
+        cache: str | Path | None = None,
+        files: Sequence[CaptionedFile] | None = None,
     ) -> VideoDataset:
         """Open a folder of videos; decode it unless that was done before.
 
@@ -50,13 +54,14 @@ class VideoDataset(ClipDataset):
             captions: The captions file below `folder`: a CSV with the columns `file` and `caption`.
             cache: Where decoded clips are kept, in a folder named after the fingerprint of the videos,
                 captions and shape; `<folder>/.nas-cache` if None.
+            files: Those of the captions file to take; all if None.
 
         Raises:
             DataError: The folder, its captions file or its cache cannot be used, or no video can.
             StorageError: The cache cannot be written.
         """
         folder = Path(folder)
-        files = read_captions(folder, captions)
+        files = read_captions(folder, captions) if files is None else files
         digest = _fingerprint(folder, files, shape)
         store = (folder / ".nas-cache" if cache is None else Path(cache)) / digest
         index = read_index(store, digest) if store.is_dir() else _decode(folder, files, shape, store)
@@ -110,19 +115,5 @@ def _left_out(index: ShardIndex, shape: ClipShape) -> str:
 
 def _fingerprint(folder: Path, files: Sequence[CaptionedFile], shape: ClipShape) -> str:
     """A digest of contents, not of dates, so that clones of a folder agree."""
-    rows = [(file.name, file.caption, _content(folder / file.name)) for file in files]
+    rows = [(file.name, file.caption, sampled_digest(folder / file.name, error=DataError)) for file in files]
     return fingerprint(["videos", _VERSION, shape.size_TCHW, float(shape.fps), rows])
-
-
-def _content(path: Path) -> str:
-    """Digest of a file's size, first, middle and last MiB: quick, whatever the size of the set."""
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            digest = hashlib.sha256(str(size).encode())
-            for start in (0, size // 2, max(size - _SAMPLE_BYTES, 0)):
-                file.seek(start)
-                digest.update(file.read(_SAMPLE_BYTES))
-    except OSError as problem:
-        raise DataError(f"cannot be read: {problem.strerror}", where=path) from problem
-    return digest.hexdigest()

@@ -12,11 +12,11 @@ from nas.models.costs import (
     parameter_range,
 )
 from nas.models.network import PlanModule, VideoUNet, load_pretrained, load_spatial
-from nas.models.parts import make_codec, make_decoder, make_text_encoder
+from nas.models.parts import make_codec, make_decoder, make_text_encoder, text_identity, unloaded_codec
 from nas.models.summary import space_summary
 from nas.models.supernet import SuperNet
 from nas.models.temporal import TemporalLayer
-from nas.models.text import TextEncoder
+from nas.models.text import StoredText, TextEncoder
 from nas.models.video_model import Generation, VideoModel
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Generation",
     "NetworkCost",
     "PlanModule",
+    "StoredText",
     "SuperNet",
     "TemporalLayer",
     "TextEncoder",
@@ -43,4 +44,6 @@ __all__ = [
     "network_cost",
     "parameter_range",
     "space_summary",
+    "text_identity",
+    "unloaded_codec",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from nas.errors import CheckpointError, ConfigError
 from nas.models.codecs import Codec
 from nas.models.spatial import frames_like
+from nas.models.weights import folder_digest
 from nas.space import Block
 from nas.space.layouts import autoencoder_class, autoencoder_layout, folder_layout
 from nas.space.schema import AutoencoderCodec as AutoencoderEntry
@@ -74,16 +76,33 @@ class AutoencoderDecoder(nn.Module):
 class AutoencoderCodec(Codec):
     """An autoencoder of diffusers; one with a posterior encodes to its mean.
 
+    Its weights are loaded when they are first used, so that what needs no more than its identity is quick.
+
     Args:
-        decoder: The decoder, of a whole autoencoder.
-        temporal_factor: Frames per latent frame.
+        codec: What the search space says of it.
+        folder: Where it lies.
     """
 
-    decoder: AutoencoderDecoder
+    def __init__(self, codec: AutoencoderEntry, folder: str) -> None:
+        self.codec, self.folder = codec, folder
 
-    def __init__(self, decoder: AutoencoderDecoder, temporal_factor: int) -> None:
-        super().__init__(decoder.eval().requires_grad_(False))
-        self.temporal_factor = temporal_factor
+    @cached_property
+    def identity(self) -> str:
+        """See `Codec.identity`; reads some of each file of the folder.
+
+        Raises:
+            CheckpointError: The folder is missing.
+        """
+        factors = f"{self.codec.spatial_factor} times, and {self.codec.temporal_factor} frames to one"
+        return f"autoencoder {folder_digest(self.folder)} scaled down {factors}"
+
+    @cached_property
+    def decoder(self) -> AutoencoderDecoder:
+        """The autoencoder; raises as `load_autoencoder`."""
+        # Loading draws random weights first: whoever needs the codec in the middle of a step must not notice.
+        with torch.random.fork_rng(devices=[]):
+            autoencoder = load_autoencoder(self.codec, self.folder)
+        return AutoencoderDecoder(autoencoder).eval().requires_grad_(False)
 
     @torch.no_grad()
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
@@ -92,24 +111,30 @@ class AutoencoderCodec(Codec):
         Raises:
             ConfigError: It cannot encode so many frames.
         """
+        frames = video_BTCHW.shape[1]
         try:
             z_BTCHW = self._encode(video_BTCHW)
         except (RuntimeError, ValueError, AssertionError) as error:
-            raise self._cannot(video_BTCHW.shape[1], str(error)) from error
-        if z_BTCHW.shape[1] != -(-video_BTCHW.shape[1] // self.temporal_factor):
-            raise self._cannot(video_BTCHW.shape[1], f"it makes {z_BTCHW.shape[1]} latent frames of them")
+            raise self._cannot(frames, str(error)) from error
+        if z_BTCHW.shape[1] != -(-frames // self.codec.temporal_factor):
+            raise self._cannot(frames, f"it makes {z_BTCHW.shape[1]} latent frames of them")
         return (z_BTCHW - self.decoder.mean_C11) / self.decoder.std_C11
 
     def _encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
+        # One by one: kernels differ in the last bits with the size of a batch, and latents must depend on the clip or
+        # frame alone, so that clips encoded beforehand, or by more processes, are those encoded on the fly.
         autoencoder = self.decoder.autoencoder
         if takes_clips(autoencoder):
-            return _posterior(autoencoder.encode(video_BTCHW.transpose(1, 2))).transpose(1, 2)
-        return frames_like(_posterior(autoencoder.encode(video_BTCHW.flatten(0, 1))), video_BTCHW)
+            clips = torch.split(video_BTCHW.transpose(1, 2), 1)
+            return torch.cat([_posterior(autoencoder.encode(each)) for each in clips]).transpose(1, 2)
+        images = torch.split(video_BTCHW.flatten(0, 1), 1)
+        return frames_like(torch.cat([_posterior(autoencoder.encode(each)) for each in images]), video_BTCHW)
 
     def _cannot(self, frames: int, why: str) -> ConfigError:
         name = type(self.decoder.autoencoder).__name__
         hint = "set image_batch_size: 0" if frames == 1 else "change video.frames or codec.temporal_factor"
-        return ConfigError(f"codec: {name} cannot encode {frames} frames: {why.splitlines()[0]}", hint=hint)
+        reason = (why.splitlines() or ["no reason given"])[0]
+        return ConfigError(f"codec: {name} cannot encode {frames} frames: {reason}", hint=hint)
 
 
 def takes_clips(autoencoder: nn.Module) -> bool:

@@ -8,6 +8,7 @@ counts; encoding happens on the training machine only. Autoencoders of diffusers
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Self
 
 import torch
 from torch import nn
@@ -20,14 +21,23 @@ from nas.space import Block
 class Codec(ABC):
     """Encodes and decodes clips.
 
-    Implementations are deterministic and accept any batch, of clips and of single frames.
-
-    Args:
-        decoder: The decoder that the plan's block describes, with its weights.
+    Implementations are deterministic, and what they make of a clip or frame depends on that one alone.
     """
 
-    def __init__(self, decoder: nn.Module) -> None:
-        self.decoder = decoder
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """What decides the latents, in words: codecs with the same one make the same latents."""
+
+    @property
+    @abstractmethod
+    def decoder(self) -> nn.Module:
+        """The decoder that the plan's block describes, with its weights."""
+
+    def to(self, device: torch.device) -> Self:
+        """Move what there is of weights to a device, where pixels and latents are then given."""
+        self.decoder.to(device)
+        return self
 
     @abstractmethod
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
@@ -73,8 +83,15 @@ class SpaceToDepthDecoder(nn.Module):
 class IdentityCodec(Codec):
     """The model works on pixels."""
 
-    def __init__(self) -> None:
-        super().__init__(IdentityDecoder())
+    @property
+    def identity(self) -> str:
+        """See `Codec.identity`."""
+        return "pixels as they are"
+
+    @property
+    def decoder(self) -> IdentityDecoder:
+        """See `Codec.decoder`."""
+        return IdentityDecoder()
 
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
         """See `Codec.encode`."""
@@ -85,8 +102,17 @@ class SpaceToDepthCodec(Codec):
     """Patches of pixels become channels, without loss."""
 
     def __init__(self, factor: int) -> None:
-        super().__init__(SpaceToDepthDecoder(factor))
         self.factor = factor
+
+    @property
+    def identity(self) -> str:
+        """See `Codec.identity`."""
+        return f"space_to_depth of factor {self.factor}"
+
+    @property
+    def decoder(self) -> SpaceToDepthDecoder:
+        """See `Codec.decoder`."""
+        return SpaceToDepthDecoder(self.factor)
 
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
         """See `Codec.encode`."""

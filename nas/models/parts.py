@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from nas.errors import ConfigError
 from nas.models.autoencoders import AutoencoderCodec, AutoencoderDecoder, load_autoencoder, without_encoder
 from nas.models.codecs import Codec, IdentityCodec, SpaceToDepthCodec
 from nas.models.text import ClipTextEncoder, LearnedTextEncoder, TextEncoder
+from nas.models.weights import folder_digest
 from nas.space import SearchSpace
 
 
 def make_codec(space: SearchSpace) -> Codec:
-    """The codec a search space names.
+    """The codec a search space names, with its weights.
 
     Raises:
         CheckpointError: An autoencoder's folder cannot be used.
         ConfigError: An autoencoder has a layout and no weights.
     """
+    return unloaded_codec(space).to(torch.device("cpu"))
+
+
+def unloaded_codec(space: SearchSpace) -> Codec:
+    """The codec a search space names, for use where it may not be needed: weights are read when they are."""
     codec = space.file.codec
     if codec.kind == "space_to_depth":
         return SpaceToDepthCodec(codec.factor)
     if codec.kind == "autoencoder":
-        autoencoder = load_autoencoder(codec, _weights(space, "codec", space.codec_folder))
-        return AutoencoderCodec(AutoencoderDecoder(autoencoder), codec.temporal_factor)
+        return AutoencoderCodec(codec, _weights(space, "codec", space.codec_folder))
     return IdentityCodec()
 
 
@@ -54,3 +60,16 @@ def _weights(space: SearchSpace, part: str, folder: str | None) -> str:
         hint = f"name the folder that holds them in {part}.path"
         raise ConfigError(f"{part} has a layout, and no weights", where=space.where, hint=hint)
     return folder
+
+
+def text_identity(space: SearchSpace) -> str | None:
+    """What decides the contexts of a space's captions, in words; `None` where the encoder is trained with the model.
+
+    Raises:
+        CheckpointError: The encoder's folder is missing.
+        ConfigError: CLIP has a layout and no weights.
+    """
+    text = space.file.text
+    if text.kind == "learned":
+        return None
+    return f"CLIP {folder_digest(_weights(space, 'text', space.text_folder))} of {text.tokens} tokens"

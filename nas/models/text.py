@@ -9,7 +9,7 @@ import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import safetensors
 import torch
@@ -166,6 +166,45 @@ class ClipTextEncoder(TextEncoder):
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder.forward`."""
         return self.context(tokens_BL)  # type: ignore[no-any-return]
+
+
+class ReadCaptions(Protocol):
+    """Captions that a frozen encoder has read beforehand."""
+
+    def read(self, captions: Sequence[str]) -> torch.Tensor:
+        """Contexts (B, L, D) of captions, the empty one among those that can be read."""
+        ...
+
+
+class StoredText(TextEncoder):
+    """Stands in for a frozen encoder where that has read all captions beforehand: there is nothing left to compute.
+
+    Its tokens are the contexts themselves.
+
+    Args:
+        contexts: What the encoder made of the captions; of others it can say nothing.
+    """
+
+    trainable = False
+
+    def __init__(self, contexts: ReadCaptions) -> None:
+        super().__init__()
+        self.contexts = contexts
+        # Tells which device contexts are wanted on; a module without weights would not know.
+        self.register_buffer("anchor", torch.zeros(0), persistent=False)
+        self.anchor: torch.Tensor
+
+    def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
+        """Contexts (B, L, D) of captions, float32."""
+        return self.contexts.read(captions)
+
+    def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
+        """The contexts that `tokenize` has read."""
+        return tokens_BL
+
+    def encode(self, captions: Sequence[str]) -> torch.Tensor:
+        """See `TextEncoder.encode`."""
+        return self.tokenize(captions).to(self.anchor.device)
 
 
 def import_transformers() -> Any:

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from nas.errors import CheckpointError, StorageError
-from nas.files import atomic_write
+from nas.files import atomic_write, fingerprint, sampled_digest
+
+_PARTS = {".bin", ".json", ".model", ".safetensors", ".txt"}
 
 
 def save_safetensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -79,3 +81,17 @@ def weights_digest(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def folder_digest(folder: str | Path) -> str:
+    """Digest of the weights and settings in a folder that diffusers or transformers saved, wherever it lies.
+
+    Raises:
+        CheckpointError: There are none.
+    """
+    root = Path(folder)
+    files = sorted(path for path in root.rglob("*") if path.suffix in _PARTS and path.is_file())
+    if not files:
+        raise CheckpointError("no weights in this folder", where=root)
+    parts = [(path.relative_to(root).as_posix(), sampled_digest(path, error=CheckpointError)) for path in files]
+    return fingerprint(parts)

@@ -7,12 +7,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from nas.data import ClipShape, DataConfig, DataSplit, open_data
+from nas.data import DataConfig, DataSplit
 from nas.files import StrictModel, load_yaml
 from nas.latency import FitProtocol, Protocol
+from nas.models import unloaded_codec
 from nas.search import SearchConfig
 from nas.space import SearchSpace
 from nas.training import DistillationSettings, SuperNetConfig, TrainingConfig
+from nas.training import open_clips as open_for
 
 
 class ProfileStage(StrictModel):
@@ -173,7 +175,9 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
 
 
 def open_clips(config: RunConfig, space: SearchSpace, base: Path, cache: Path) -> DataSplit:
-    """The run's clips in the shape of its search space."""
-    video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
-    return open_data(config.data, shape, base=base, cache=cache, validation_fraction=config.validation_fraction)
+    """The run's clips in the shape of its search space; what a later stage would refuse is refused here."""
+    fraction = config.validation_fraction
+    clips = open_for(config.data, space, base=base, cache=cache, validation_fraction=fraction)
+    for side in (clips.train, clips.validation):
+        side.latents(unloaded_codec(space))
+    return clips

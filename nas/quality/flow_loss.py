@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.data import ClipDataset, batch_indices
-from nas.data.pixels import to_pixels
+from nas.data import CaptionedClips, LatentClips, batch_indices
 from nas.files import derive_seed
 from nas.models import Codec, SuperNet, TextEncoder
 from nas.models.flow import NoisyBatch, flow_loss, mix, shifted
@@ -32,7 +31,7 @@ class HeldOutFlowLoss(QualityMetric):
         supernet: Weights that architectures inherit.
         text_encoder: Encodes captions.
         codec: Encodes clips.
-        clips: Held-out clips.
+        clips: Held-out clips; of several sizes, those of the size that the model makes.
         seed: Seed of the draw.
         batches: Number of batches.
         batch_size: Clips per batch.
@@ -49,7 +48,7 @@ class HeldOutFlowLoss(QualityMetric):
         supernet: SuperNet,
         text_encoder: TextEncoder,
         codec: Codec,
-        clips: ClipDataset,
+        clips: CaptionedClips,
         *,
         seed: int = 0,
         batches: int = 4,
@@ -65,8 +64,9 @@ class HeldOutFlowLoss(QualityMetric):
         levels = f"{mean:g},{std:g},{shift:g}"
         self.detail = f"{batches} batch{'' if batches == 1 else 'es'} of {batch_size}"
         self.fingerprint = f"{self.name}/{weights}/{clips.fingerprint}/{seed}/{batches}x{batch_size}/{levels}"
+        latents = clips.latents(codec)[0]
         self._probes = [
-            self._prepare(text_encoder, codec, clips, derive_seed(seed, "probe"), number, batch_size)
+            self._prepare(text_encoder, latents, derive_seed(seed, "probe"), number, batch_size)
             for number in range(batches)
         ]
 
@@ -100,13 +100,11 @@ class HeldOutFlowLoss(QualityMetric):
         return float(torch.stack(losses).mean())
 
     @torch.no_grad()
-    def _prepare(
-        self, text_encoder: TextEncoder, codec: Codec, clips: ClipDataset, seed: int, number: int, size: int
-    ) -> _Probe:
+    def _prepare(self, text_encoder: TextEncoder, clips: LatentClips, seed: int, number: int, size: int) -> _Probe:
         """One batch of noisy clips with their captions."""
         device = next(self.supernet.parameters()).device
-        video_BTCHW, captions = clips.batch(batch_indices(len(clips), size, seed, number))
-        latent_BTCHW = codec.encode(to_pixels(video_BTCHW))
+        indices = batch_indices(len(clips), size, seed, number)
+        latent_BTCHW, captions = clips.videos(indices), [clips.captions[index] for index in indices]
         generator = torch.Generator().manual_seed(derive_seed(seed, "noise", number))
         noise_BTCHW = torch.randn(latent_BTCHW.shape, generator=generator)
         batch = mix(latent_BTCHW.to(device), noise_BTCHW.to(device), self._level_B.to(device))

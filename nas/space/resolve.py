@@ -46,6 +46,12 @@ class Candidate:
     config: Mapping[str, Scalar]
 
 
+def pixel_multiple(file: SpaceFile) -> int:
+    """What height and width of a clip, in pixels, must be multiples of: the codec and each level divide them."""
+    halvings = len(file.backbone.block_out_channels) - 1
+    return file.codec.spatial_factor << halvings
+
+
 def check_parts(file: SpaceFile) -> None:
     """Check that video, codec, text encoder and backbone fit each other.
 
@@ -54,7 +60,7 @@ def check_parts(file: SpaceFile) -> None:
     """
     video, codec, backbone = file.video, file.codec, file.backbone
     halvings = len(backbone.block_out_channels) - 1
-    multiple = codec.spatial_factor * 2**halvings
+    multiple = pixel_multiple(file)
     for name, size in (("height", video.height), ("width", video.width)):
         if size % multiple:
             why = f"the codec's factor {codec.spatial_factor}, and {halvings} halvings in the backbone"

@@ -17,7 +17,7 @@ from nas.space.layers import NONE, layer_class
 from nas.space.layouts import autoencoder_layout, clip_layout
 from nas.space.lowering import Placement, lower_unet
 from nas.space.plan import Block, Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
-from nas.space.resolve import Slot, check_parts, key_of, resolve_candidates, resolve_slots
+from nas.space.resolve import Slot, check_parts, key_of, pixel_multiple, resolve_candidates, resolve_slots
 from nas.space.schema import SpaceFile
 
 
@@ -117,6 +117,11 @@ class SearchSpace(ArchitectureSet):
         """The folder of an autoencoder's weights, absolute; `None` for a codec without."""
         path = getattr(self.file.codec, "path", None)
         return None if path is None else self.resolve_path(path)
+
+    @property
+    def pixel_multiple(self) -> int:
+        """What height and width of any clip, in pixels, must be multiples of."""
+        return pixel_multiple(self.file)
 
     @property
     def latent_shape(self) -> Shape:

@@ -1,6 +1,7 @@
 """Training: the flow-matching objective, one loop for all trainers, supernets, single models, distillation."""
 
 from nas.training.classifier import train_classifier
+from nas.training.clips import open_clips
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.distillation import (
     AdversarialConfig,
@@ -9,6 +10,7 @@ from nas.training.distillation import (
     DistillationSettings,
     distill,
 )
+from nas.training.encoding import EncodingRequest, EncodingSettings, encode_clips
 from nas.training.inheriting import inherit_model
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
@@ -26,6 +28,8 @@ __all__ = [
     "DistillationConfig",
     "DistillationLoop",
     "DistillationSettings",
+    "EncodingRequest",
+    "EncodingSettings",
     "FinetunedFlowLoss",
     "FlowTask",
     "LoopConfig",
@@ -36,10 +40,12 @@ __all__ = [
     "TrainingResult",
     "TrainingTask",
     "distill",
+    "encode_clips",
     "finetune_model",
     "held_out_quality",
     "inherit_model",
     "load_supernet",
+    "open_clips",
     "sampled_quality",
     "supernet_quality",
     "train_classifier",

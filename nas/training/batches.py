@@ -5,16 +5,15 @@ Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
 import torch
 
-from nas.data import ClipDataset, batch_indices
-from nas.data.pixels import to_pixels
+from nas.data import LatentClips, Turns
 from nas.files import derive_seed
-from nas.models import Codec, TextEncoder
+from nas.models import TextEncoder
 
 
 class Movable(Protocol):
@@ -34,7 +33,8 @@ class Batch:
 
     Args:
         video_BTCHW: Latents of clips.
-        video_tokens_BL: Their captions.
+        video_tokens_BL: Their captions, as the text encoder's `tokenize` gives them: token numbers, or contexts
+            (B, L, D) where a frozen encoder has read them beforehand.
         image_BTCHW: Latents of single frames (T = 1) of other clips; may be empty.
         image_tokens_BL: Their captions.
     """
@@ -60,8 +60,8 @@ class BatchSource:
     """Draws the batches of a run.
 
     Args:
-        clips: Training clips.
-        codec: Encodes them to latents.
+        sources: Training clips, those of one size together; the size that the model makes is the first. A step reads
+            one of them, the same in all processes, and so many more clips of a smaller size as have its pixels.
         text_encoder: Tokenises captions.
         batch_size: Clips of this process per step.
         image_batch_size: Frames of this process per step.
@@ -71,8 +71,7 @@ class BatchSource:
         world_size: Number of processes.
     """
 
-    clips: ClipDataset
-    codec: Codec
+    sources: Sequence[LatentClips]
     text_encoder: TextEncoder
     batch_size: int
     image_batch_size: int
@@ -83,27 +82,34 @@ class BatchSource:
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step."""
-        video_BTCHW, captions = self._clips("video", self.batch_size, step)
-        frames, frame_captions = self._clips("image", self.image_batch_size, step)
+        clips, indices = self._drawn("video", self.batch_size, step)
+        framed, frame_indices = self._drawn("image", self.image_batch_size, step)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "frames", step, self.rank))
-        chosen = torch.randint(frames.shape[1], (len(frames),), generator=generator)
-        image_BTCHW = frames[torch.arange(len(frames)), chosen].unsqueeze(1)
+        chosen_B = torch.randint(framed.size.frames, (len(frame_indices),), generator=generator)
         return Batch(
-            self.codec.encode(video_BTCHW),
-            self._tokens(captions, generator),
-            self.codec.encode(image_BTCHW) if len(frames) else image_BTCHW,
-            self._tokens(frame_captions, generator),
+            clips.videos(indices),
+            self._tokens([clips.captions[index] for index in indices], generator),
+            framed.images(frame_indices, chosen_B) if frame_indices else torch.zeros(0, 1, 3, 1, 1),
+            self._tokens([framed.captions[index] for index in frame_indices], generator),
         )
 
-    def _clips(self, purpose: str, size: int, step: int) -> tuple[torch.Tensor, tuple[str, ...]]:
+    def _drawn(self, purpose: str, size: int, step: int) -> tuple[LatentClips, list[int]]:
+        """The set that a step reads, and the clips of it that this process reads."""
         if size == 0:
-            return torch.zeros(0, 1, 3, 1, 1), ()
-        seed = derive_seed(self.seed, purpose)
-        indices = batch_indices(len(self.clips), size * self.world_size, seed, step)[self.rank :: self.world_size]
-        video_BTCHW, captions = self.clips.batch(indices)
-        return to_pixels(video_BTCHW), captions
+            return self.sources[0], []
+        turns = self._turns(purpose, size * self.world_size)
+        number, turn = turns.at(derive_seed(self.seed, purpose, "turns"), step)
+        # The first set draws as it would alone, so that a run of one size is what it was before there were several.
+        seed = derive_seed(self.seed, purpose, *([number] if number else []))
+        source = self.sources[number]
+        return source, source.order.batch(turns.batch_sizes[number], seed, turn)[self.rank :: self.world_size]
 
-    def _tokens(self, captions: tuple[str, ...], generator: torch.Generator) -> torch.Tensor:
+    def _turns(self, purpose: str, size: int) -> Turns:
+        sizes = [source.size.image if purpose == "image" else source.size for source in self.sources]
+        batch_sizes = tuple(size * each.times_in(sizes[0]) for each in sizes)
+        return Turns(tuple(map(len, self.sources)), batch_sizes)
+
+    def _tokens(self, captions: Sequence[str], generator: torch.Generator) -> torch.Tensor:
         dropped = torch.rand(len(captions), generator=generator) < self.caption_dropout
         kept = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
         return self.text_encoder.tokenize(kept)

@@ -7,7 +7,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from nas.data import ClipDataset
+from nas.data import CaptionedClips
 from nas.errors import TrainingError
 from nas.files import fingerprint
 from nas.models import Generation, VideoModel
@@ -15,6 +15,7 @@ from nas.models.weights import weights_digest
 from nas.space import Architecture, SearchSpace
 from nas.training.config import SuperNetConfig, TrainingConfig
 from nas.training.runs import load_supernet, run_task, trained_with
+from nas.training.stored_text import reader_of
 from nas.training.tasks import FlowTask
 
 
@@ -102,7 +103,7 @@ class FinetunedModels(Models):
         self,
         space: SearchSpace,
         folder: str | Path,
-        clips: ClipDataset,
+        clips: CaptionedClips,
         *,
         steps: int,
         seed: int = 0,
@@ -123,11 +124,12 @@ class FinetunedModels(Models):
             ArithmeticError: Training diverged.
         """
         unet, text_encoder = self.supernet.extract(architecture), copy.deepcopy(self.text_encoder)
+        reader = reader_of(self.clips, self.space, lambda: text_encoder)
         start = weights_digest(unet)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 run_task(
-                    FlowTask(unet, text_encoder, self.config),
+                    FlowTask(unet, reader, self.config),
                     self.space,
                     self.clips,
                     self.config,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from nas.data import ClipDataset
+from nas.data import CaptionedClips
 from nas.errors import CheckpointError, ConfigError
 from nas.files import atomic_folder, derive_seed, fingerprint, load_yaml, write_yaml
 from nas.models import (
@@ -15,8 +15,8 @@ from nas.models import (
     TextEncoder,
     VideoModel,
     load_pretrained,
-    make_codec,
     make_text_encoder,
+    unloaded_codec,
 )
 from nas.models.video_model import portable_space
 from nas.models.weights import load_into, load_safetensors, save_safetensors, weights_digest
@@ -26,13 +26,14 @@ from nas.training.batches import BatchSource
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.loop import Observer, Trainer, TrainingResult, make_accelerator
 from nas.training.processes import processes
+from nas.training.stored_text import reader_of
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
 
 WEIGHTS, TEXT_WEIGHTS = "supernet.safetensors", "text_encoder.safetensors"
 
 
 def train_supernet(
-    space: SearchSpace, clips: ClipDataset, config: SuperNetConfig, folder: str | Path
+    space: SearchSpace, clips: CaptionedClips, config: SuperNetConfig, folder: str | Path
 ) -> TrainingResult:
     """Train the supernet of a space and write it to `folder`; goes on where an interrupted run stopped.
 
@@ -44,7 +45,8 @@ def train_supernet(
     root = Path(folder)
     _check_backbone(space, config)
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    supernet, text_encoder = SuperNet(space), make_text_encoder(space)
+    supernet = SuperNet(space)
+    text_encoder = reader_of(clips, space, lambda: make_text_encoder(space))
     task = SuperNetTask(supernet, text_encoder, config)
     start = weights_digest(supernet)
     result = run_task(
@@ -53,7 +55,8 @@ def train_supernet(
     if processes().is_main_process:
         with atomic_folder(root / "supernet") as out:
             save_safetensors(out / WEIGHTS, supernet.state_dict())
-            save_safetensors(out / TEXT_WEIGHTS, text_encoder.state_dict())
+            if text_encoder.trainable:
+                save_safetensors(out / TEXT_WEIGHTS, text_encoder.state_dict())
             write_yaml(out / "space.yaml", portable_space(space))
             write_yaml(out / "training.yaml", config.model_dump())
     processes().wait_for_everyone()
@@ -63,7 +66,7 @@ def train_supernet(
 def train_model(
     space: SearchSpace,
     architecture: Architecture,
-    clips: ClipDataset,
+    clips: CaptionedClips,
     config: TrainingConfig,
     folder: str | Path,
     *,
@@ -90,10 +93,12 @@ def train_model(
     return finetune_model(model, clips, config, folder)
 
 
-def finetune_model(model: VideoModel, clips: ClipDataset, config: TrainingConfig, folder: str | Path) -> TrainingResult:
+def finetune_model(
+    model: VideoModel, clips: CaptionedClips, config: TrainingConfig, folder: str | Path
+) -> TrainingResult:
     """Train a model on from the weights it has and write it to `folder/model`; resumes as `train_supernet`."""
     root = Path(folder)
-    task = FlowTask(model.unet, model.text_encoder, config)
+    task = FlowTask(model.unet, reader_of(clips, model.space, lambda: model.text_encoder), config)
     start, dropout = weights_digest(model.unet), config.caption_dropout
     result = run_task(task, model.space, clips, config, root, "training model", start=start, caption_dropout=dropout)
     save_model(model, root / "model")
@@ -110,7 +115,7 @@ def save_model(model: VideoModel, folder: Path) -> None:
 def run_task(
     task: JointTask,
     space: SearchSpace,
-    clips: ClipDataset,
+    clips: CaptionedClips,
     config: LoopConfig,
     folder: Path,
     label: str,
@@ -138,8 +143,7 @@ def run_task(
     accelerator = make_accelerator(config)
     count = accelerator.num_processes
     source = BatchSource(
-        clips,
-        make_codec(space),
+        clips.latents(unloaded_codec(space)),
         task.text_encoder,
         _share(config.batch_size, count, "batch_size"),
         _share(config.image_batch_size, count, "image_batch_size"),
@@ -185,12 +189,13 @@ def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, Tex
         )
     supernet, text_encoder = SuperNet(trained), make_text_encoder(trained)
     load_into(supernet, load_safetensors(root / WEIGHTS), where=root / WEIGHTS)
-    load_into(text_encoder, load_safetensors(root / TEXT_WEIGHTS), where=root / TEXT_WEIGHTS)
+    if text_encoder.trainable:
+        load_into(text_encoder, load_safetensors(root / TEXT_WEIGHTS), where=root / TEXT_WEIGHTS)
     return supernet.eval(), text_encoder.eval()
 
 
 def supernet_quality(
-    space: SearchSpace, folder: str | Path, clips: ClipDataset, *, seed: int = 0, batches: int = 4
+    space: SearchSpace, folder: str | Path, clips: CaptionedClips, *, seed: int = 0, batches: int = 4
 ) -> HeldOutFlowLoss:
     """The quality metric of a search: held-out flow loss with weights inherited from a trained supernet.
 
@@ -206,7 +211,7 @@ def supernet_quality(
     return HeldOutFlowLoss(
         supernet,
         text_encoder,
-        make_codec(space),
+        unloaded_codec(space),
         clips,
         seed=seed,
         batches=batches,

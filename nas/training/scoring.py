@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.data import ClipDataset, ClipShape, DataSplit
+from nas.data import CaptionedClips, ClipShape, DataSplit
 from nas.files import fingerprint
-from nas.models import make_codec
+from nas.models import unloaded_codec
 from nas.quality import HeldOutFlowLoss, QualityMetric, SampledQuality, SampleMetric
 from nas.space import Architecture, SearchSpace
 from nas.training.inheriting import FinetunedModels, InheritedModels, Models
@@ -36,7 +36,7 @@ class FinetunedFlowLoss(QualityMetric):
         self.held_out = HeldOutFlowLoss(
             self.models.supernet,
             self.models.text_encoder,
-            make_codec(space),
+            unloaded_codec(space),
             clips.validation,
             seed=seed,
             batches=batches,
@@ -81,7 +81,7 @@ def sampled_quality(
     metric: SampleMetric,
     prompts: tuple[str, ...],
     *,
-    clips: ClipDataset | None = None,
+    clips: CaptionedClips | None = None,
     finetune_steps: int | None = None,
     seed: int = 0,
     depends_on: str = "",

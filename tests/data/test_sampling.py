@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data import batch_indices
+from nas.data import ReadingOrder, Turns, batch_indices
 
 
 @given(
@@ -42,3 +42,49 @@ def test_epochs_and_seeds_are_shuffled_differently() -> None:
 def test_impossible_requests_are_refused(length: int, batch_size: int, step: int) -> None:
     with pytest.raises(ValueError, match="must be at least"):
         batch_indices(length, batch_size, 0, step)
+
+
+orders = st.builds(ReadingOrder, st.lists(st.integers(0, 9), min_size=1, max_size=12).map(tuple), st.integers(1, 5))
+
+
+@given(order=orders, seed=st.integers(0, 99), epoch=st.integers(0, 9))
+def test_an_epoch_of_shards_is_a_permutation_that_has_few_of_them_open(
+    order: ReadingOrder, seed: int, epoch: int
+) -> None:
+    sequence = order.epoch(seed, epoch).tolist()
+    assert sorted(sequence) == list(range(len(order)))
+    shard_of = [shard for shard, count in enumerate(order.shards) for _ in range(count)]
+    seen = [shard_of[index] for index in sequence]
+    spans = {shard: (seen.index(shard), len(seen) - seen[::-1].index(shard)) for shard in set(seen)}
+    for place in range(len(seen)):  # shards that are begun and not finished
+        assert sum(first <= place < end for first, end in spans.values()) <= order.window
+
+
+@given(order=orders, data=st.data())
+def test_some_of_the_clips_keep_their_shards(order: ReadingOrder, data: st.DataObject) -> None:
+    chosen = sorted(data.draw(st.sets(st.integers(0, max(len(order) - 1, 0)), max_size=len(order))))
+    shard_of = [shard for shard, count in enumerate(order.shards) for _ in range(count)]
+    subset = order.subset(chosen)
+    assert len(subset) == len(chosen)
+    if len(order.shards) > 1:
+        counts = Counter(shard_of[index] for index in chosen)
+        assert subset.shards == tuple(counts[shard] for shard in range(len(order.shards)))
+        assert subset.window == order.window
+
+
+def test_one_shard_is_shuffled_as_it_was_before_there_were_several() -> None:
+    assert batch_indices(7, 7, 3, 0) == ReadingOrder((7,)).batch(7, 3, 0) == [2, 4, 0, 6, 3, 1, 5]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 9), min_size=4, max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_each_set_has_as_many_turns_as_its_share_of_clips(lengths: list[int], sizes: list[int], seed: int) -> None:
+    turns = Turns(tuple(lengths), tuple(sizes[: len(lengths)]))
+    whole = sum(turns.batches)
+    drawn = [turns.at(seed, step) for step in range(3 * whole)]
+    for number, batches in enumerate(turns.batches):
+        assert [turn for chosen, turn in drawn if chosen == number] == list(range(3 * batches))
+        assert abs(batches * turns.batch_sizes[number] - lengths[number]) <= turns.batch_sizes[number]

@@ -291,3 +291,17 @@ def test_positions_of_3d_attention_follow_the_order_of_pixels() -> None:
     assert changed_by_column.any()
     assert not (changed_by_row & changed_by_column).any()
     assert len({tuple(code.tolist()) for code in table.reshape(-1, 32)}) == 30
+
+
+@pytest.mark.parametrize("kind", ["self_attention_3d", "cross_attention_3d"])
+def test_3d_attention_at_another_size_is_a_layer_built_for_it(kind: str) -> None:
+    layer = layer_class(kind)
+    width = 16 if layer.uses_context else None
+    config = layer.Config()
+    torch.manual_seed(0)
+    built, other = (layer(config, (1, 4, 16, *size), width) for size in ((4, 4), (2, 6)))
+    for parameter in built.parameters():
+        torch.nn.init.normal_(parameter)
+    other.load_state_dict(built.state_dict())
+    inputs = [torch.randn(2, 3, 16, 2, 6)] + ([torch.randn(2, 5, 16)] if width else [])
+    assert torch.equal(built(*inputs), other(*inputs))

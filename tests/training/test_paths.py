@@ -31,7 +31,7 @@ def _task(space: SearchSpace, **settings: object) -> SuperNetTask:
 
 
 def _batch(space: SearchSpace, clips: MovingShapes) -> Batch:
-    return BatchSource(clips, make_codec(space), make_text_encoder(space), 2, 0, 0.0, seed=1)(0)
+    return BatchSource(clips.latents(make_codec(space)), make_text_encoder(space), 2, 0, 0.0, seed=1)(0)
 
 
 @given(seed=st.integers(0, 2**31), rounds=st.integers(1, 5))

@@ -10,7 +10,7 @@ from nas.training.batches import Batch, BatchSource
 
 
 def _batch(space: SearchSpace, clips: MovingShapes, video: int = 3, image: int = 2, **settings: float) -> Batch:
-    source = BatchSource(clips, make_codec(space), make_text_encoder(space), video, image, 0.0, seed=1)
+    source = BatchSource(clips.latents(make_codec(space)), make_text_encoder(space), video, image, 0.0, seed=1)
     return source(0)
 
 
@@ -39,15 +39,15 @@ def test_frames_are_single_frames_of_clips(space: SearchSpace, clips: MovingShap
 def test_captions_are_dropped_at_the_given_rate(space: SearchSpace, clips: MovingShapes) -> None:
     encoder = make_text_encoder(space)
     empty = encoder.tokenize([""])[0]
-    source = BatchSource(clips, make_codec(space), encoder, 8, 0, 0.25, seed=1)
+    source = BatchSource(clips.latents(make_codec(space)), encoder, 8, 0, 0.25, seed=1)
     dropped = torch.cat([(source(step).video_tokens_BL == empty).all(dim=1) for step in range(100)])
     assert 0.2 < dropped.float().mean() < 0.3
 
 
 def test_processes_share_each_step_without_overlap(space: SearchSpace, clips: MovingShapes) -> None:
     codec, encoder = make_codec(space), make_text_encoder(space)
-    whole = BatchSource(clips, codec, encoder, 4, 0, 0.0, seed=1)(5).video_BTCHW
-    parts = [BatchSource(clips, codec, encoder, 2, 0, 0.0, 1, rank, 2)(5).video_BTCHW for rank in range(2)]
+    whole = BatchSource(clips.latents(codec), encoder, 4, 0, 0.0, seed=1)(5).video_BTCHW
+    parts = [BatchSource(clips.latents(codec), encoder, 2, 0, 0.0, 1, rank, 2)(5).video_BTCHW for rank in range(2)]
     joined = torch.stack(parts, dim=1).flatten(0, 1)
     assert torch.equal(whole, joined)
 

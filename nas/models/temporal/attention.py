@@ -136,6 +136,17 @@ class _Attention3D(_Attention):
 
     position_multiple = 16
 
+    def __init__(self, config: AttentionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
+        super().__init__(config, shape, context_width)
+        self.shape = shape[1:]
+
+    def positions_of(self, x_BTCHW: torch.Tensor) -> torch.Tensor:
+        """Positions (T, H*W, C) for a video of any size; those of its own size are kept."""
+        frames, channels, height, width = x_BTCHW.shape[1:]
+        if (height, width) == self.shape[2:]:
+            return self.positions[:frames]
+        return self._positions(frames, channels, height, width).to(self.positions)
+
     def _positions(self, frames: int, channels: int, height: int, width: int) -> torch.Tensor:
         """Table of positions (T, H*W, C)."""
         return get_3d_sincos_pos_embed(channels, (width, height), frames).float()
@@ -143,7 +154,7 @@ class _Attention3D(_Attention):
     def tokens(self, x_BTCHW: torch.Tensor) -> torch.Tensor:
         """Normalised tokens with positions, (B, T*H*W, C)."""
         h_BTNC = fold_frames(self.norm, x_BTCHW).flatten(3).transpose(2, 3)
-        return (h_BTNC + self.positions[: x_BTCHW.shape[1]]).flatten(1, 2)
+        return (h_BTNC + self.positions_of(x_BTCHW)).flatten(1, 2)
 
     def residual(self, x_BTCHW: torch.Tensor, h_BNC: torch.Tensor) -> torch.Tensor:
         """Add tokens (B, T*H*W, C) back to the video."""

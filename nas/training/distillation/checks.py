@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from nas.data import ClipDataset
-from nas.data.pixels import to_pixels
+from nas.data import CaptionedClips, LatentClips
 from nas.files import StrictModel, derive_seed
-from nas.models import VideoModel, make_codec
+from nas.models import VideoModel, unloaded_codec
 from nas.models.flow import TIMESTEP_SCALE
 from nas.models.network import DownPath
 from nas.models.video_model import batches
@@ -50,16 +49,16 @@ class StudentCheck:
         seed: Of the choice of clips, and of the noise.
     """
 
-    def __init__(self, teacher: VideoModel, clips: ClipDataset, config: DistillationConfig, seed: int) -> None:
+    def __init__(self, teacher: VideoModel, clips: CaptionedClips, config: DistillationConfig, seed: int) -> None:
         self.teacher, self.steps, self.seed = teacher, config.steps, seed
         teacher.unet.eval()
         teacher.text_encoder.eval()
         self.path = DownPath(teacher.unet.plan)
-        chosen = np.random.default_rng(derive_seed(seed, "check")).permutation(len(clips))[:PROMPTS].tolist()
-        video_BTCHW, captions = clips.batch(chosen)
-        self.prompts = [caption for caption in captions for _ in range(CLIPS_PER_PROMPT)]
+        latents = clips.latents(unloaded_codec(teacher.space))[0]
+        chosen = np.random.default_rng(derive_seed(seed, "check")).permutation(len(latents))[:PROMPTS].tolist()
+        self.prompts = [latents.captions[index] for index in chosen for _ in range(CLIPS_PER_PROMPT)]
         if config.target == "data":
-            wanted_BTCHW = self._encoded(to_pixels(video_BTCHW)).repeat_interleave(CLIPS_PER_PROMPT, dim=0)
+            wanted_BTCHW = self._real(latents, chosen).repeat_interleave(CLIPS_PER_PROMPT, dim=0)
         else:
             wanted_BTCHW = self._clips(teacher, config.steps * config.substeps, config.guidance)
         self.wanted_BK = self._features(wanted_BTCHW)
@@ -80,9 +79,10 @@ class StudentCheck:
         variety = self._apart_of(made_BK) / self._apart if self._apart else 1.0
         return Check(step=step, distance=frechet_distance(made_BK, self.wanted_BK), variety=variety)
 
-    def _encoded(self, pixels_BTCHW: torch.Tensor) -> torch.Tensor:
-        codec, device = make_codec(self.teacher.space), next(self.teacher.unet.parameters()).device
-        return torch.cat([codec.encode(part) for part in torch.split(pixels_BTCHW, _BATCH)]).to(device)
+    def _real(self, latents: LatentClips, chosen: list[int]) -> torch.Tensor:
+        device = next(self.teacher.unet.parameters()).device
+        parts = [latents.videos(chosen[part.start : part.stop]) for part in batches(len(chosen), _BATCH)]
+        return torch.cat(parts).to(device)
 
     def _clips(self, model: VideoModel, steps: int, guidance_scale: float = 1.0) -> torch.Tensor:
         noise_BTCHW = model.noise(len(self.prompts), derive_seed(self.seed, "check noise"))

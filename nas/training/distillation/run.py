@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from nas.data import ClipDataset
+from nas.data import CaptionedClips
 from nas.errors import ConfigError, TrainingError
 from nas.files import derive_seed, fingerprint
 from nas.models import Generation, VideoModel
@@ -20,6 +21,7 @@ from nas.training.distillation.task import DistillationTask
 from nas.training.distillation.watch import StudentWatch
 from nas.training.loop import TrainingResult
 from nas.training.runs import run_task
+from nas.training.stored_text import reader_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class DistillationResult(TrainingResult):
 
 def distill(
     teacher: VideoModel,
-    clips: ClipDataset,
+    clips: CaptionedClips,
     training: LoopConfig,
     distillation: DistillationConfig,
     folder: str | Path,
@@ -58,6 +60,7 @@ def distill(
         TrainingError: The loss is no longer finite, the discriminator has won, or the student has collapsed.
     """
     root = Path(folder)
+    teacher = dataclasses.replace(teacher, text_encoder=reader_of(clips, teacher.space, lambda: teacher.text_encoder))
     torch.manual_seed(derive_seed(training.seed, "weights"))  # those of a discriminator
     task = _task(teacher, training, distillation)
     generation = Generation(steps=distillation.steps, guidance_scale=1.0, shift=teacher.generation.shift)

@@ -14,4 +14,4 @@ def teacher(model: VideoModel) -> VideoModel:
 
 @pytest.fixture
 def batch(teacher: VideoModel, clips: MovingShapes) -> Batch:
-    return BatchSource(clips, make_codec(teacher.space), teacher.text_encoder, 3, 2, 0.0, seed=1)(0)
+    return BatchSource(clips.latents(make_codec(teacher.space)), teacher.text_encoder, 3, 2, 0.0, seed=1)(0)

@@ -1,0 +1,143 @@
+"""What training, search and distillation see of a set of captioned clips, whatever it is made of: latents and captions.
+
+Shape suffixes: B clips, T frames, C channels, H height, W width of latents, L text tokens, D text width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from nas.data.sampling import ReadingOrder
+
+
+class LatentCodec(Protocol):
+    """Turns pixels into latents; what a set of clips has to know of a codec."""
+
+    @property
+    def identity(self) -> str:
+        """What decides the latents, in words: two codecs with the same one make the same latents."""
+        ...
+
+    def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
+        """Pixels (B, T, 3, H, W) in [-1, 1] to latents, frame by frame."""
+        ...
+
+
+class Contexts(Protocol):
+    """Captions that a frozen text encoder has read beforehand."""
+
+    @property
+    def identity(self) -> str:
+        """What decides the contexts, in words; as `LatentCodec.identity`."""
+        ...
+
+    def read(self, captions: Sequence[str]) -> torch.Tensor:
+        """Contexts (B, L, D), float32; the empty caption is always among those that can be read.
+
+        Raises:
+            DataError: A caption was not encoded, or what was stored cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class GridSize:
+    """Frames, height and width of clips, in pixels or in latent pixels."""
+
+    frames: int
+    height: int
+    width: int
+
+    def times_in(self, other: GridSize) -> int:
+        """How often a clip of this size goes into one of another size; at least once."""
+        return max(other.pixels // self.pixels, 1)
+
+    @property
+    def pixels(self) -> int:
+        """How many there are in a clip."""
+        return self.frames * self.height * self.width
+
+    @property
+    def text(self) -> str:
+        """The size for people, e.g. `16x64x64`."""
+        return f"{self.frames}x{self.height}x{self.width}"
+
+    @property
+    def image(self) -> GridSize:
+        """The size of one frame."""
+        return GridSize(1, self.height, self.width)
+
+
+class LatentClips(ABC):
+    """Captioned clips of one size, as latents.
+
+    Args:
+        names: The clips' names, in order.
+        captions: The captions, in order.
+        order: In which order clips are read.
+        size: Their size, in pixels or in latent pixels, in all sets of a run alike.
+    """
+
+    def __init__(self, names: Sequence[str], captions: Sequence[str], order: ReadingOrder, size: GridSize) -> None:
+        self.names = tuple(names)
+        self.captions = tuple(captions)
+        self.order = order
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @abstractmethod
+    def videos(self, indices: Sequence[int]) -> torch.Tensor:
+        """Latents `latent_BTCHW` of clips, float32.
+
+        Raises:
+            DataError: A clip cannot be read.
+        """
+
+    @abstractmethod
+    def images(self, indices: Sequence[int], frame_B: torch.Tensor) -> torch.Tensor:
+        """Latents `latent_BTCHW`, T = 1, of one frame of each clip; else as `videos`.
+
+        Args:
+            indices: The clips.
+            frame_B: The frame of each.
+        """
+
+
+class CaptionedClips(ABC):
+    """A set of captioned clips, of one size or of several.
+
+    Args:
+        names: The clips' names, in order.
+        captions: The clips' captions, in order.
+        fingerprint: A digest of all that decides clips, captions and order.
+        contexts: The captions as a frozen text encoder has read them; `None` where they are to be encoded.
+    """
+
+    def __init__(
+        self, names: Sequence[str], captions: Sequence[str], fingerprint: str, contexts: Contexts | None = None
+    ) -> None:
+        self.names = tuple(names)
+        self.captions = tuple(captions)
+        self.fingerprint = fingerprint
+        self.contexts = contexts
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def latents(self, codec: LatentCodec) -> tuple[LatentClips, ...]:
+        """The clips as latents, those of one size together; the size that the model makes is the first.
+
+        Args:
+            codec: Encodes them, where that was not done before.
+
+        Raises:
+            DataError: There are no clips, or they were encoded with another codec.
+        """

@@ -1,0 +1,184 @@
+"""Clips of videos and images in tars, decoded when they are read.
+
+Shape suffixes: T frames, C channels (RGB), H height, W width.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nas.data.buckets import BucketedClips, best_size
+from nas.data.captioned import GridSize
+from nas.data.captions import shortened
+from nas.data.clips import Clip, ClipDataset, ClipShape, checked_index
+from nas.data.decoding import decode_clips
+from nas.data.sampling import ReadingOrder
+from nas.data.tar_index import TarIndex, TarSample, index_tars, media_of, stamp
+from nas.errors import DataError
+from nas.files import fingerprint
+
+logger = logging.getLogger("nas")
+
+_MAGIC = frozenset("*?[")
+_VERSION = 1  # Raise it when the same files give other clips.
+
+
+@dataclass(frozen=True)
+class Tar:
+    """One tar of a set.
+
+    Args:
+        name: Its path below the set's folder.
+        path: The file.
+        index: What is in it.
+    """
+
+    name: str
+    path: Path
+    index: TarIndex
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One clip: the tar, the sample in it, and which of its clips."""
+
+    tar: Tar
+    sample: TarSample
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.tar.name}/{self.sample.name}#{self.number}"
+
+
+class TarDataset(ClipDataset):
+    """Clips of one shape out of tars; `open_tars` makes them.
+
+    Args:
+        tars: All tars of the set.
+        shape: Of the clips.
+        sizes: All sizes that clips of the set may have; a video is here if this shape fits it best.
+        window: Tars that are read at the same time; see `ReadingOrder`.
+    """
+
+    def __init__(self, tars: Sequence[Tar], shape: ClipShape, sizes: Sequence[GridSize], window: int) -> None:
+        self.cuts = tuple(
+            _Cut(tar, sample, number)
+            for tar in tars
+            for sample in tar.index.samples
+            if best_size(sample.extent, sizes) == shape.size
+            for number in range(sample.frames // shape.frames)
+        )
+        counts = Counter(cut.tar.name for cut in self.cuts)
+        order = ReadingOrder(tuple(counts[tar.name] for tar in tars), window)
+        content = [(tar.name, tar.index.digest, tar.index.size) for tar in tars]
+        captions = [cut.sample.caption for cut in self.cuts]
+        names = [cut.name for cut in self.cuts]
+        digest = fingerprint(["tars", _VERSION, shape.size_TCHW, float(shape.fps), content, names, captions, window])
+        super().__init__(shape, names, captions, digest, order)
+        self._last: tuple[str, list[torch.Tensor]] = ("", [])
+
+    def __getitem__(self, index: int) -> Clip:
+        """Decode the clip at `index`.
+
+        Raises:
+            DataError: The tar has changed since it was indexed, or cannot be read.
+        """
+        cut = self.cuts[checked_index(index, len(self))]
+        return Clip(cut.name, cut.sample.caption, self._videos(cut)[cut.number])
+
+    def _videos(self, cut: _Cut) -> list[torch.Tensor]:
+        """All clips of a sample; those of the last one are kept, for whoever reads a long video in order."""
+        key = f"{cut.tar.name}/{cut.sample.name}"
+        if self._last[0] != key:
+            self._last = (key, _decoded(cut, self.shape))
+        return self._last[1]
+
+
+def _decoded(cut: _Cut, shape: ClipShape) -> list[torch.Tensor]:
+    path, index = cut.tar.path, cut.tar.index
+    if stamp(path) != (index.size, index.mtime_ns):
+        raise DataError("has changed since it was indexed", where=path, hint="run the same command again")
+    try:
+        with path.open("rb") as file:
+            videos = decode_clips(media_of(file, path, cut.sample), shape)
+    except OSError as problem:
+        raise DataError(f"cannot be read: {problem.strerror}", where=path) from problem
+    if len(videos) != cut.sample.frames // shape.frames:
+        raise DataError(f"{cut.sample.name} gives other frames than when it was indexed", where=path)
+    return videos
+
+
+def find_tars(path: Path) -> tuple[Path, tuple[Path, ...]]:
+    """The tars in a folder, or those that a pattern matches, and the folder that their names start from.
+
+    Raises:
+        DataError: There are none.
+    """
+    parts = path.parts
+    magic = next((place for place, part in enumerate(parts) if _MAGIC & set(part)), None)
+    if path.is_dir() or magic is None:
+        root, pattern = path, "*.tar"
+    else:
+        root, pattern = Path(*parts[:magic]), str(Path(*parts[magic:]))
+    if not root.is_dir():
+        raise DataError("no such folder of tars", where=root)
+    found = sorted(each for each in root.glob(pattern) if each.is_file())
+    if not found:
+        raise DataError(f"no tar matches {pattern}", where=root)
+    return root, tuple(found)
+
+
+def open_tars(
+    path: Path, shape: ClipShape, sizes: Sequence[GridSize], *, window: int, cache: Path | None = None
+) -> ClipDataset | BucketedClips:
+    """Open the tars in a folder; index them unless that was done before.
+
+    A sample that cannot be used, and a tar that is damaged, are left out with a warning.
+
+    Args:
+        path: The folder, or a pattern of paths.
+        shape: Shape and rate of the clips that the model makes.
+        sizes: Sizes of the clips, that of the model first.
+        window: Tars that are read at the same time.
+        cache: Where indices are kept; `.nas-cache` in the folder if None.
+
+    Raises:
+        DataError: There are no tars, or nothing in them can be used.
+        StorageError: An index cannot be written.
+    """
+    root, paths = find_tars(path)
+    indices = index_tars(paths, shape.fps, root / ".nas-cache" if cache is None else cache)
+    tars = [Tar(each.relative_to(root).as_posix(), each, index) for each, index in zip(paths, indices, strict=True)]
+    left_out, total = _left_out(tars, sizes)
+    parts = [TarDataset(tars, ClipShape(size.frames, size.height, size.width, shape.fps), sizes, window)
+             for size in sizes]  # fmt: skip
+    if not any(map(len, parts)):
+        raise DataError(f"no usable video or image: {shortened(left_out)}", where=path)
+    if left_out:
+        logger.warning("%s: %d of %d samples are left out: %s", path, len(left_out), total, shortened(left_out))
+    return parts[0] if len(parts) == 1 else BucketedClips([part for part in parts if len(part)], shape.size)
+
+
+def _left_out(tars: Sequence[Tar], sizes: Sequence[GridSize]) -> tuple[list[str], int]:
+    """What is left out, with reasons, and how many samples there are in all."""
+    left_out = [
+        f"{tar.name}/{name} ({reason})" if name != "." else f"{tar.name} ({reason})"
+        for tar in tars
+        for name, reason in tar.index.damaged.items()
+    ]
+    damaged = len(left_out)
+    shortest = min(size.frames for size in sizes)
+    left_out += [
+        f"{tar.name}/{sample.name} (shorter than {shortest} frames)"
+        for tar in tars
+        for sample in tar.index.samples
+        if best_size(sample.extent, sizes) is None
+    ]
+    return left_out, damaged + sum(len(tar.index.samples) for tar in tars)

@@ -1,0 +1,63 @@
+"""Rows of tensors in safetensors shards whose digests are known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import safetensors
+import torch
+
+from nas.errors import DataError
+
+
+class TensorShards:
+    """Reads single rows of shards; each shard's digest is checked before its first use.
+
+    Args:
+        folder: Where the shards are.
+        digests: SHA-256 of each file.
+        error: Makes the error for a shard that cannot be used, of the folder and what is wrong.
+    """
+
+    def __init__(self, folder: Path, digests: Mapping[str, str], error: Callable[[Path, str], DataError]) -> None:
+        self.folder, self.digests, self.error = folder, digests, error
+        self._trusted: set[str] = set()
+
+    def row(self, file: str, tensor: str, row: int, shape: tuple[int, ...]) -> torch.Tensor:
+        """One row of a tensor.
+
+        Args:
+            file: The shard.
+            tensor: Name of the tensor in it.
+            row: Its place.
+            shape: The shape that it must have.
+
+        Raises:
+            DataError: The shard is missing, damaged or foreign.
+        """
+        try:
+            self._check(file)
+            with safetensors.safe_open(self.folder / file, framework="pt") as shard:
+                found: torch.Tensor = shard.get_slice(tensor)[row]
+        except (OSError, safetensors.SafetensorError, IndexError) as problem:
+            raise self.error(self.folder, f"shard {file} cannot be read: {problem}") from problem
+        if tuple(found.shape) != shape:
+            raise self.error(self.folder, f"shard {file} holds clips of another shape")
+        return found
+
+    def require_all(self) -> None:
+        """Look for every shard; `DataError` for the first that is missing."""
+        for file in self.digests:
+            if not (self.folder / file).is_file():
+                raise self.error(self.folder, f"shard {file} is missing")
+
+    def _check(self, file: str) -> None:
+        if file in self._trusted:
+            return
+        with (self.folder / file).open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != self.digests.get(file):
+            raise self.error(self.folder, f"shard {file} is damaged")
+        self._trusted.add(file)

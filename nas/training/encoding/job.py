@@ -1,0 +1,202 @@
+"""Encoding clips into a folder of shards, shard by shard, by any number of processes and machines at once.
+
+A shard is written whole under a name that nobody reads before it is there, and after it a record with its digest,
+which says that it is finished. Whoever encodes a shard holds a lock on it, which the system gives back however a
+process ends. So there is nothing to clean up and no clock to compare, and what a killed process has left undone, the
+next one does. Where a file system keeps its locks on each machine alone, machines double work, and harm nothing.
+
+Shape suffixes: N clips or captions of a shard, L text tokens, D text width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from nas.data import DataSplit, LatentClips
+from nas.data.latent_plan import (
+    CONTEXTS,
+    INDEX,
+    LATENTS,
+    PLAN,
+    LatentIndex,
+    LatentPlan,
+    PlannedShard,
+    ShardRecord,
+    damaged_latents,
+    read_latent_index,
+)
+from nas.errors import ConfigError, DataError
+from nas.files import atomic_write, lock, parse, read_json, remove_temporaries, write_json, write_yaml
+from nas.models import Codec, TextEncoder, make_text_encoder, unloaded_codec
+from nas.space import SearchSpace
+from nas.training.encoding.plan import sources_of
+
+_BATCH = 8  # Clips or captions that are encoded at the same time.
+_CLAIMS = ".claims"
+
+
+class EncodingJob:
+    """A folder of encoded clips in the making.
+
+    Args:
+        space: Names codec and text encoder.
+        data: The clips.
+        plan: What the folder is to hold, as `make_plan` has worked it out from both.
+        folder: The folder.
+        device: Where clips and captions are encoded.
+    """
+
+    def __init__(
+        self, space: SearchSpace, data: DataSplit, plan: LatentPlan, folder: Path, device: torch.device
+    ) -> None:
+        self.space, self.data, self.plan, self.folder, self.device = space, data, plan, folder, device
+        self.shards = tuple(plan.shards())
+
+    def begin(self) -> None:
+        """Write the plan, or go on with the one that is there.
+
+        Raises:
+            DataError: The folder holds something else.
+            StorageError: It cannot be written.
+        """
+        path = self.folder / PLAN
+        with lock(self.folder / _CLAIMS / "plan.lock", wait=True):
+            if path.is_file():
+                self._compare(path)
+                return
+            foreign = sorted(each.name for each in self.folder.iterdir() if each.name != _CLAIMS)
+            if foreign:
+                hint = "give a new or an empty folder"
+                raise DataError(f"holds something else already: {foreign[0]}", where=self.folder, hint=hint)
+            write_json(path, self.plan.model_dump(mode="json"))
+
+    def work(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Encode what nobody else is encoding, and then what others have not finished.
+
+        Args:
+            stopped: Asked between shards whether to leave the rest.
+
+        Raises:
+            DataError: A clip cannot be read, or its latents do not fit the type they are stored in.
+        """
+        for wait in (False, True):
+            for shard in self.shards:
+                if stopped():
+                    return
+                if not self.is_done(shard):
+                    self._claim(shard, wait=wait)
+
+    def done(self) -> int:
+        """How many shards are finished, whoever did them."""
+        return sum(map(self.is_done, self.shards))
+
+    def is_done(self, shard: PlannedShard) -> bool:
+        """Whether a shard is finished."""
+        return (self.folder / shard.record).is_file() and (self.folder / shard.file).is_file()
+
+    def finish(self) -> LatentIndex:
+        """Write the index, when all shards are there, and a file to give to `--data`.
+
+        Raises:
+            DataError: A shard belongs to something else.
+        """
+        with lock(self.folder / _CLAIMS / "index.lock", wait=True):
+            if not (self.folder / INDEX).is_file():
+                digests = {shard.file: self._record(shard).sha256 for shard in self.shards}
+                index = LatentIndex(plan=self.plan, digests=digests)
+                write_yaml(self.folder / "data.yaml", {"data": {"kind": "latents", "path": "."}})
+                write_json(self.folder / INDEX, index.model_dump(mode="json"))
+                remove_temporaries(self.folder)
+                shutil.rmtree(self.folder / _CLAIMS, ignore_errors=True)
+        return read_latent_index(self.folder)
+
+    def _compare(self, path: Path) -> None:
+        try:
+            there = parse(read_json(path), LatentPlan, where=path)
+        except ConfigError as problem:
+            raise damaged_latents(self.folder, f"{PLAN}: {problem.what}") from problem
+        other = [name for name in LatentPlan.model_fields if getattr(there, name) != getattr(self.plan, name)]
+        if other:
+            hint = "encode into another folder, or delete this one"
+            what = f"holds clips encoded otherwise: {', '.join(other)} of {PLAN} are not those asked for"
+            raise DataError(what, where=self.folder, hint=hint)
+
+    def _claim(self, shard: PlannedShard, *, wait: bool) -> None:
+        claim = self.folder / _CLAIMS / f"{shard.file}.lock"
+        with lock(claim, wait=wait) as held:
+            if not held:
+                return
+            if not self.is_done(shard):
+                self._write(shard)
+            claim.unlink(missing_ok=True)
+
+    def _write(self, shard: PlannedShard) -> None:
+        name = CONTEXTS if shard.part is None else LATENTS
+        rows = [self._stored(values, shard) for values in self._encoded(shard)]
+        data = safetensors.torch.save({name: torch.cat(rows)})
+        if self.is_done(shard):  # by a machine that sees no locks of this one: its digest may be in the index already
+            return
+        with atomic_write(self.folder / shard.file) as temporary:
+            temporary.write_bytes(data)
+        record = ShardRecord(plan=self.plan.fingerprint, sha256=hashlib.sha256(data).hexdigest())
+        write_json(self.folder / shard.record, record.model_dump())
+
+    @torch.no_grad()
+    def _encoded(self, shard: PlannedShard) -> Iterator[torch.Tensor]:
+        captions = self.plan.distinct_captions if shard.part is None else ()
+        for start in range(shard.rows.start, shard.rows.stop, _BATCH):
+            rows = range(start, min(start + _BATCH, shard.rows.stop))
+            if shard.part is None:
+                yield self.text_encoder.encode(captions[rows.start : rows.stop])
+            else:
+                yield self.sources[shard.part].videos(rows)
+
+    def _stored(self, values: torch.Tensor, shard: PlannedShard) -> torch.Tensor:
+        stored = values.to(self.plan.torch_dtype).cpu()
+        if not torch.isfinite(stored).all():
+            hint = "store them as bfloat16 or float32, if the encoder itself gives finite numbers"
+            raise DataError(f"numbers do not fit {self.plan.dtype}", where=self.folder / shard.file, hint=hint)
+        return stored
+
+    def _record(self, shard: PlannedShard) -> ShardRecord:
+        path = self.folder / shard.record
+        try:
+            record = parse(read_json(path), ShardRecord, where=path)
+        except ConfigError as problem:
+            raise damaged_latents(self.folder, f"{shard.record}: {problem.what}") from problem
+        if record.plan != self.plan.fingerprint:
+            raise damaged_latents(self.folder, f"{shard.file} belongs to another plan")
+        return record
+
+    @cached_property
+    def sources(self) -> Sequence[LatentClips]:
+        """The clips of each part, encoded when they are read."""
+        codec = _OnDevice(unloaded_codec(self.space).to(self.device), self.device)
+        sides = tuple(dict.fromkeys(part.side for part in self.plan.parts))
+        return [source for _, source in sources_of(self.data, sides, codec)]
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The frozen text encoder."""
+        return make_text_encoder(self.space).to(self.device).eval()
+
+
+class _OnDevice:
+    """A codec that takes pixels of any device to its own."""
+
+    def __init__(self, codec: Codec, device: torch.device) -> None:
+        self.codec, self.device = codec, device
+
+    @property
+    def identity(self) -> str:
+        return self.codec.identity
+
+    def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
+        return self.codec.encode(video_BTCHW.to(self.device))

@@ -1,0 +1,92 @@
+"""What a folder of encoded clips is to hold, worked out before anything is encoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from nas.data import DataSplit, LatentClips, LatentCodec
+from nas.data.latent_plan import EncodedCaptions, EncodedClip, EncodedPart, LatentPlan, Precision, Side
+from nas.files import fingerprint
+from nas.models import text_identity, unloaded_codec
+from nas.space import SearchSpace
+
+SHARD_BYTES = 64 * 2**20
+
+
+def sources_of(data: DataSplit, sides: Sequence[Side], codec: LatentCodec) -> tuple[tuple[Side, LatentClips], ...]:
+    """The clips to encode, those of one size and one side together, in the order of the plan's parts.
+
+    Raises:
+        DataError: There are none.
+    """
+    return tuple((side, source) for side in sides for source in getattr(data, side).latents(codec))
+
+
+def make_plan(
+    space: SearchSpace,
+    data: DataSplit,
+    *,
+    sides: Sequence[Side],
+    dtype: Precision,
+    shard_bytes: int = SHARD_BYTES,
+    validation_fraction: float = 0.1,
+) -> LatentPlan:
+    """Work the plan out; the same clips, space and settings give the same plan on every machine.
+
+    Args:
+        space: Names codec and text encoder.
+        data: The clips.
+        sides: Which of them.
+        dtype: How numbers are stored.
+        shard_bytes: Size of a shard; at least one clip is in it.
+        validation_fraction: What `data` was split with.
+
+    Raises:
+        DataError: There are no clips.
+        CheckpointError: The folder of a codec or text encoder is missing.
+    """
+    item_bytes = getattr(torch, dtype).itemsize
+    identity, shape = text_identity(space), space.context_shape
+    video, codec = space.file.video, unloaded_codec(space)
+    return LatentPlan(
+        data=fingerprint([data.train.fingerprint, data.validation.fingerprint]),
+        validation_fraction=validation_fraction,
+        codec=codec.identity,
+        frames=video.frames,
+        height=video.height,
+        width=video.width,
+        fps=video.fps,
+        dtype=dtype,
+        parts=tuple(
+            _part(space, side, source, shard_bytes // item_bytes) for side, source in sources_of(data, sides, codec)
+        ),
+        captions=None
+        if identity is None
+        else EncodedCaptions(identity=identity, shape=shape, rows=_rows(shape, shard_bytes // item_bytes)),
+    )
+
+
+def _part(space: SearchSpace, side: Side, source: LatentClips, numbers: int) -> EncodedPart:
+    codec, size = space.file.codec, source.size
+    factor = codec.spatial_factor
+    latent = (size.frames, codec.latent_channels, size.height // factor, size.width // factor)
+    clips = zip(source.names, source.captions, strict=True)
+    return EncodedPart(
+        side=side,
+        frames=size.frames,
+        height=size.height,
+        width=size.width,
+        latent=latent,
+        clips=tuple(EncodedClip(name=name, caption=caption) for name, caption in clips),
+        source_shards=source.order.shards,
+        window=source.order.window,
+        rows=_rows(latent, numbers),
+    )
+
+
+def _rows(shape: Sequence[int], numbers: int) -> int:
+    """Tensors of a shape in a shard of so many numbers."""
+    return max(numbers // math.prod(shape), 1)

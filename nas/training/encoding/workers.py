@@ -1,0 +1,189 @@
+"""Encoding on several processes of this machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, PositiveInt
+
+from nas.data import ClipsConfig, LatentsConfig
+from nas.data.latent_plan import LatentIndex, Precision, Side
+from nas.errors import ConfigError, NasError
+from nas.files import StrictModel
+from nas.progress import Bar, progress_bar
+from nas.space import SearchSpace
+from nas.training.clips import open_clips
+from nas.training.encoding.job import EncodingJob
+from nas.training.encoding.plan import SHARD_BYTES, make_plan
+from nas.training.processes import processes
+
+_POLL_S = 0.2
+
+
+class EncodingSettings(StrictModel):
+    """How clips are encoded.
+
+    Args:
+        split: Those for training, those held out for validation, or all.
+        dtype: How numbers are stored.
+        shard_bytes: Size of a shard; at least one clip is in it.
+        validation_fraction: Share of the files to hold out.
+    """
+
+    split: Literal["train", "validation", "all"] = "all"
+    dtype: Precision = "float16"
+    shard_bytes: PositiveInt = SHARD_BYTES
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The sides of the split that are encoded."""
+        return ("train", "validation") if self.split == "all" else (self.split,)
+
+
+@dataclass(frozen=True)
+class EncodingRequest:
+    """What is to be encoded, as files say it, so that any process can start from it.
+
+    Args:
+        space: Search-space file; names codec and text encoder.
+        data: The clips.
+        base: The folder that a relative path in `data` starts from.
+        folder: Where the shards go.
+        settings: How.
+    """
+
+    space: Path
+    data: ClipsConfig
+    base: Path
+    folder: Path
+    settings: EncodingSettings
+
+    def job(self, device: torch.device) -> EncodingJob:
+        """The job on a device."""
+        space = SearchSpace.load(self.space)
+        fraction = self.settings.validation_fraction
+        data = open_clips(self.data, space, base=self.base, validation_fraction=fraction)
+        plan = make_plan(
+            space,
+            data,
+            sides=self.settings.sides,
+            dtype=self.settings.dtype,
+            shard_bytes=self.settings.shard_bytes,
+            validation_fraction=fraction,
+        )
+        return EncodingJob(space, data, plan, self.folder, device)
+
+
+def encode_clips(request: EncodingRequest, *, workers: int = 1) -> LatentIndex:
+    """Encode clips into a folder; goes on where an interrupted run stopped, and shares the work with others at it.
+
+    Args:
+        request: What is to be encoded.
+        workers: Processes. Where there are GPUs, they take turns.
+
+    Raises:
+        DataError: The clips cannot be read or stored, or the folder holds something else.
+        NasError: A worker was killed.
+    """
+    if isinstance(request.data, LatentsConfig):
+        hint = "give the clips that they were made of"
+        raise ConfigError("these clips are encoded already", where=request.base / request.data.path, hint=hint)
+    if workers > 1 and processes().num_processes > 1:
+        raise ConfigError("a launcher has started several processes already", hint="leave --workers out")
+    with processes().main_process_first():  # one process decodes, the others read what it made
+        job = request.job(processes().device)
+    job.begin()
+    with progress_bar("encoding clips", len(job.shards), job.done()) as bar:
+        if workers == 1:
+            _work(job, bar)
+        else:
+            _share(request, job, workers, bar)
+    return job.finish()
+
+
+def _work(job: EncodingJob, bar: Bar) -> None:
+    def look() -> bool:
+        bar.reach(job.done(), "")
+        return False
+
+    job.work(look)
+
+
+def _share(request: EncodingRequest, job: EncodingJob, workers: int, bar: Bar) -> None:
+    """Start workers and wait for all of them."""
+    # Workers are forks of a process that has imported nas and done nothing: quick to start, and no thread is lost.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    started: list[tuple[BaseProcess, Connection]] = []
+    for number in range(workers):
+        receiver, sender = context.Pipe(duplex=False)
+        process: BaseProcess = context.Process(target=_worker, args=(request, number, workers, sender), daemon=True)
+        process.start()
+        sender.close()
+        started.append((process, receiver))
+    try:
+        _wait(started, job, bar)
+    finally:
+        for process, _ in started:
+            process.terminate()
+
+
+def _wait(started: Sequence[tuple[BaseProcess, Connection]], job: EncodingJob, bar: Bar) -> None:
+    for number, (process, receiver) in enumerate(started):
+        while process.is_alive() and not receiver.poll(_POLL_S):
+            bar.reach(job.done(), "")
+        _complain(receiver)
+        process.join()
+        if process.exitcode:
+            raise _ended(number, process.exitcode)
+    bar.reach(job.done(), "")
+
+
+def _complain(receiver: Connection) -> None:
+    """Raise what a worker has reported, if it has."""
+    try:
+        kind, what, where, hint = json.loads(receiver.recv_bytes())
+    except EOFError:
+        return
+    kinds = {each.__name__: each for each in NasError.__subclasses__()}
+    raise kinds.get(kind, NasError)(what, where=where, hint=hint)
+
+
+def _ended(number: int, code: int) -> Exception:
+    if code < 0:
+        hint = "perhaps memory is short: use fewer workers; the same command goes on"
+        return NasError(f"worker {number + 1} was killed by {signal.Signals(-code).name}", hint=hint)
+    return RuntimeError(f"worker {number + 1} failed")
+
+
+def _worker(request: EncodingRequest, number: int, workers: int, sender: Connection) -> None:
+    """What a worker does; it leaves off when the process that started it is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    logging.getLogger("nas").setLevel(logging.ERROR)  # The process that started it has warned of the clips already.
+    torch.set_num_threads(max((os.cpu_count() or 1) // workers, 1))
+    try:
+        job = request.job(_device(number))
+        job.work(lambda: not parent.is_alive())
+    except NasError as error:
+        sender.send_bytes(json.dumps([type(error).__name__, error.what, error.where, error.hint]).encode())
+    except KeyboardInterrupt:
+        return
+
+
+def _device(number: int) -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda", number % torch.cuda.device_count())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,0 +1,36 @@
+"""Which text encoder a run reads captions with: its own, or what a frozen one has read beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nas.data import CaptionedClips
+from nas.errors import DataError
+from nas.models import StoredText, TextEncoder, text_identity
+from nas.space import SearchSpace
+
+
+def reader_of(clips: CaptionedClips, space: SearchSpace, own: Callable[[], TextEncoder]) -> TextEncoder:
+    """The encoder that reads the captions of a run.
+
+    An encoder that is trained with the model reads them anew in every step. A frozen one does so once, where the clips
+    were encoded beforehand.
+
+    Args:
+        clips: The run's clips.
+        space: Names the encoder.
+        own: Makes or gives that encoder; not called where it has nothing left to do.
+
+    Raises:
+        DataError: The captions were encoded with another encoder.
+    """
+    identity = text_identity(space)
+    if clips.contexts is None or identity is None:
+        return own()
+    if clips.contexts.identity != identity:
+        raise DataError(
+            f"captions were encoded with {clips.contexts.identity}, but {space.name} has {identity}",
+            where=space.where,
+            hint="encode the clips again for this space, with `nas data encode`",
+        )
+    return StoredText(clips.contexts)

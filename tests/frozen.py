@@ -1,0 +1,56 @@
+"""A search space with a small random autoencoder and a small random CLIP, as diffusers and transformers save them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from tests.tiny import TINY
+
+
+def frozen_space(root: Path) -> Path:
+    """The file of a space like `TINY`, with `root/vae` as its codec and `root/clip` as its text encoder."""
+    _autoencoder(root / "vae")
+    _clip(root)
+    changes: dict[str, Any] = {
+        "codec": {"kind": "autoencoder", "path": "vae", "latent_channels": 4, "spatial_factor": 2},
+        "text": {"kind": "clip", "path": "clip", "tokens": 8, "width": 16},
+        "prediction": "velocity",
+    }
+    path = root / "frozen.yaml"
+    path.write_text(yaml.safe_dump(TINY | changes))
+    return path
+
+
+def _autoencoder(folder: Path) -> None:
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        latent_channels=4,
+        scaling_factor=0.5,
+    ).eval().save_pretrained(folder)
+
+
+def _clip(root: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (root / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
+    (root / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(str(root / "vocab.json"), str(root / "merges.txt"))
+    tokenizer.save_pretrained(root / "clip" / "tokenizer")
+    config = transformers.CLIPTextConfig(
+        vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=8, bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
+    )  # fmt: skip
+    transformers.CLIPTextModel(config).save_pretrained(root / "clip" / "text_encoder")
