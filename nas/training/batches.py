@@ -1,10 +1,13 @@
 """Batches of a step, decided by the step's number alone, so that a resumed run sees what it would have seen.
 
+The processes of a run share a batch: process r of N has every N-th clip of it, from the r-th on.
+
 Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
@@ -15,6 +18,7 @@ from nas.data import ClipDataset, batch_indices
 from nas.data.pixels import to_pixels
 from nas.files import derive_seed
 from nas.models import Codec, TextEncoder
+from nas.training.draws import ClipSeeds, Draws
 
 
 class Movable(Protocol):
@@ -37,22 +41,27 @@ class Batch:
         video_tokens_BL: Their captions.
         image_BTCHW: Latents of single frames (T = 1) of other clips; may be empty.
         image_tokens_BL: Their captions.
+        video_seeds: Where what is random about the clips comes from.
+        image_seeds: The same for the frames.
     """
 
     video_BTCHW: torch.Tensor
     video_tokens_BL: torch.Tensor
     image_BTCHW: torch.Tensor
     image_tokens_BL: torch.Tensor
+    video_seeds: ClipSeeds
+    image_seeds: ClipSeeds
 
-    def parts(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-        """Name, latents and tokens of clips and of frames, where there are any."""
-        yield "video", self.video_BTCHW, self.video_tokens_BL
+    def parts(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor, ClipSeeds]]:
+        """Name, latents, tokens and seeds of clips and of frames, where there are any."""
+        yield "video", self.video_BTCHW, self.video_tokens_BL, self.video_seeds
         if len(self.image_BTCHW):
-            yield "image", self.image_BTCHW, self.image_tokens_BL
+            yield "image", self.image_BTCHW, self.image_tokens_BL, self.image_seeds
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        return Batch(*(tensor.to(device) for tensor in vars(self).values()))
+        tensors = {name: each.to(device) for name, each in vars(self).items() if isinstance(each, torch.Tensor)}
+        return dataclasses.replace(self, **tensors)
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class BatchSource:
         batch_size: Clips of this process per step.
         image_batch_size: Frames of this process per step.
         caption_dropout: Share of captions replaced by the empty one.
-        seed: Seed of the order, the frames and the dropout.
+        seed: Seed of the order, and of everything random about a clip.
         rank: Number of this process.
         world_size: Number of processes.
     """
@@ -82,18 +91,25 @@ class BatchSource:
     world_size: int = 1
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step."""
+        """The batch of a micro-step."""
         video_BTCHW, captions = self._clips("video", self.batch_size, step)
         frames, frame_captions = self._clips("image", self.image_batch_size, step)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "frames", step, self.rank))
-        chosen = torch.randint(frames.shape[1], (len(frames),), generator=generator)
+        seeds = self._seeds("video", self.batch_size, step)
+        frame_seeds = self._seeds("image", self.image_batch_size, step)
+        chosen = frame_seeds.draws("frame").below(frames.shape[1])
         image_BTCHW = frames[torch.arange(len(frames)), chosen].unsqueeze(1)
         return Batch(
             self.codec.encode(video_BTCHW),
-            self._tokens(captions, generator),
+            self._tokens(captions, seeds.draws("caption")),
             self.codec.encode(image_BTCHW) if len(frames) else image_BTCHW,
-            self._tokens(frame_captions, generator),
+            self._tokens(frame_captions, frame_seeds.draws("caption")),
+            seeds,
+            frame_seeds,
         )
+
+    def _seeds(self, purpose: str, size: int, step: int) -> ClipSeeds:
+        seed = derive_seed(self.seed, purpose, "random")
+        return ClipSeeds.of_share(seed, size, step, self.rank, self.world_size)
 
     def _clips(self, purpose: str, size: int, step: int) -> tuple[torch.Tensor, tuple[str, ...]]:
         if size == 0:
@@ -103,7 +119,7 @@ class BatchSource:
         video_BTCHW, captions = self.clips.batch(indices)
         return to_pixels(video_BTCHW), captions
 
-    def _tokens(self, captions: tuple[str, ...], generator: torch.Generator) -> torch.Tensor:
-        dropped = torch.rand(len(captions), generator=generator) < self.caption_dropout
+    def _tokens(self, captions: tuple[str, ...], draws: Draws) -> torch.Tensor:
+        dropped = draws.uniform() < self.caption_dropout
         kept = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
         return self.text_encoder.tokenize(kept)

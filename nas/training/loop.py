@@ -181,15 +181,18 @@ class Trainer(Generic[BatchT]):
             with self.accelerator.accumulate(wrapped):
                 torch.manual_seed(self._seed(turn, number))
                 batch = self.batches(number).to(self.accelerator.device)
-                losses = wrapped(batch, progress.step, turn.name)
-                self._check(losses["loss"], turn, progress)
-                self.accelerator.backward(losses["loss"])
+                found = wrapped(batch, progress.step, turn.name)
+                self._check(found["loss"], turn, progress)
+                self.accelerator.backward(found["loss"])
+                for name, value in found.items():
+                    losses[name] = losses.get(name, 0) + value.detach() / self.config.gradient_accumulation
                 if self.accelerator.sync_gradients:
                     self.accelerator.clip_grad_norm_(turn.parameters, self.config.max_grad_norm)
                 optimizer.step()
         return losses
 
     def _seed(self, turn: Turn, number: int) -> int:
+        """For what is random in the network itself, which is dropout; no two processes leave the same out."""
         named = () if turn.name == MODEL else (turn.name,)
         return derive_seed(self.config.seed, "step", number, self.accelerator.process_index, *named)
 
