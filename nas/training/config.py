@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -48,6 +48,16 @@ class LoopConfig(StrictModel):
     gradient_accumulation: PositiveInt = 1
     checkpoint_every: PositiveInt = 200
     seed: int = 0
+
+    def decisive(self) -> dict[str, Any]:
+        """Plain data that decide what a run learns, whatever the processes and memory it is computed with.
+
+        A run may go on with its steps split into another number of micro-batches.
+        """
+        value = self.model_dump(exclude={"gradient_accumulation"})
+        for name in ("batch_size", "image_batch_size"):
+            value[name] *= self.gradient_accumulation
+        return value
 
 
 class TrainingConfig(LoopConfig):

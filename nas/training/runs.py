@@ -148,7 +148,7 @@ def run_task(
         accelerator.process_index,
         count,
     )
-    digest = fingerprint([space.fingerprint, clips.fingerprint, config.model_dump(), start, count])
+    digest = fingerprint([space.fingerprint, clips.fingerprint, config.decisive(), start])
     trainer = Trainer(
         task, source, config, folder, fingerprint=digest, accelerator=accelerator, label=label, observer=observer
     )
