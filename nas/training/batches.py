@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 
@@ -60,7 +60,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        tensors = {name: each.to(device) for name, each in vars(self).items() if isinstance(each, torch.Tensor)}
+        tensors: dict[str, Any] = {
+            name: each.to(device) for name, each in vars(self).items() if isinstance(each, torch.Tensor)
+        }
         return dataclasses.replace(self, **tensors)
 
 

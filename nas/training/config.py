@@ -29,6 +29,8 @@ class LoopConfig(StrictModel):
         ema_decay: Upper bound of the decay of the averaged weights, which are the ones kept.
         mixed_precision: Accelerate's mixed precision.
         gradient_accumulation: Micro-batches per optimiser step.
+        gradient_checkpointing: Whether the backward pass computes each block once more, instead of keeping what is
+            inside: less memory for about a third more time, and the same losses.
         checkpoint_every: Steps between checkpoints.
         seed: Seed of everything random in the run.
     """
@@ -46,6 +48,7 @@ class LoopConfig(StrictModel):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     mixed_precision: Literal["no", "bf16"] = "no"
     gradient_accumulation: PositiveInt = 1
+    gradient_checkpointing: bool = False
     checkpoint_every: PositiveInt = 200
     seed: int = 0
 
@@ -54,7 +57,7 @@ class LoopConfig(StrictModel):
 
         A run may go on with its steps split into another number of micro-batches.
         """
-        value = self.model_dump(exclude={"gradient_accumulation"})
+        value = self.model_dump(exclude={"gradient_accumulation", "gradient_checkpointing"})
         for name in ("batch_size", "image_batch_size"):
             value[name] *= self.gradient_accumulation
         return value

@@ -18,6 +18,7 @@ from nas.models import (
     make_codec,
     make_text_encoder,
 )
+from nas.models.network import recompute_blocks
 from nas.models.video_model import portable_space
 from nas.models.weights import load_into, load_safetensors, save_safetensors, weights_digest
 from nas.quality import HeldOutFlowLoss
@@ -135,6 +136,8 @@ def run_task(
     Raises:
         ConfigError: A batch size is not divisible by the number of processes.
     """
+    if config.gradient_checkpointing:
+        recompute_blocks(task)
     accelerator = make_accelerator(config)
     count = accelerator.num_processes
     source = BatchSource(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from nas.models.weights import load_safetensors
 from tests.training.runs_at_scale import Job, curve, together
 
 KINDS = ("uniform", "sandwich", "model", "distilled", "adversarial")
