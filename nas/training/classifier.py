@@ -17,8 +17,8 @@ from nas.files import derive_seed, fingerprint
 from nas.quality.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels
 from nas.training.config import LoopConfig
 from nas.training.draws import ClipSeeds
-from nas.training.loop import Trainer, make_accelerator
-from nas.training.processes import processes
+from nas.training.loop import Trainer
+from nas.training.processes import make_accelerator, processes
 from nas.training.tasks import MODEL, Losses, TrainingTask
 
 TRAINING_CLIPS, HELD_OUT_CLIPS = 20_000, 600

@@ -25,8 +25,9 @@ from nas.quality import HeldOutFlowLoss
 from nas.space import Architecture, SearchSpace
 from nas.training.batches import BatchSource
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
-from nas.training.loop import Observer, Trainer, TrainingResult, make_accelerator
-from nas.training.processes import processes
+from nas.training.loop import Trainer, TrainingResult
+from nas.training.observer import Observer
+from nas.training.processes import make_accelerator, processes
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
 
 WEIGHTS, TEXT_WEIGHTS = "supernet.safetensors", "text_encoder.safetensors"

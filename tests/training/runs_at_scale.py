@@ -14,7 +14,7 @@ from tests.processes import start
 from tests.tiny import TINY
 
 LOOP: dict[str, Any] = {
-    "steps": 4, "batch_size": 4, "image_batch_size": 2, "warmup_steps": 1, "checkpoint_every": 2, "seed": 3
+    "steps": 3, "batch_size": 4, "image_batch_size": 4, "warmup_steps": 1, "checkpoint_every": 2, "seed": 3
 }  # fmt: skip
 
 Job = tuple[str, str, Mapping[str, Any]]
