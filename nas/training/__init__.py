@@ -9,6 +9,7 @@ from nas.training.distillation import (
     DistillationSettings,
     distill,
 )
+from nas.training.dry_run import DryRun, dry_run_distillation, dry_run_model, dry_run_supernet
 from nas.training.inheriting import inherit_model
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.runs import (
@@ -26,6 +27,7 @@ __all__ = [
     "DistillationConfig",
     "DistillationLoop",
     "DistillationSettings",
+    "DryRun",
     "FinetunedFlowLoss",
     "FlowTask",
     "LoopConfig",
@@ -36,6 +38,9 @@ __all__ = [
     "TrainingResult",
     "TrainingTask",
     "distill",
+    "dry_run_distillation",
+    "dry_run_model",
+    "dry_run_supernet",
     "finetune_model",
     "held_out_quality",
     "inherit_model",

@@ -38,12 +38,15 @@ class Draws:
 
     def uniform(self) -> torch.Tensor:
         """A number in [0, 1) for each clip (B,)."""
-        return torch.tensor([float(torch.rand((), generator=each)) for each in self._generators])
+        return self._one_each([torch.rand(1, generator=each) for each in self._generators])
 
     def below(self, end: int) -> torch.Tensor:
         """A whole number from 0 to `end - 1` for each clip (B,), all equally likely."""
-        numbers = [int(torch.randint(end, (), generator=each)) for each in self._generators]
-        return torch.tensor(numbers, dtype=torch.int64)
+        return self._one_each([torch.randint(end, (1,), generator=each) for each in self._generators]).long()
+
+    @staticmethod
+    def _one_each(numbers: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat(numbers) if numbers else torch.zeros(0)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def train_supernet(
         TrainingError: The loss is no longer finite.
     """
     root = Path(folder)
-    _check_backbone(space, config)
+    check_backbone(space, config)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     supernet, text_encoder = SuperNet(space), make_text_encoder(space)
     task = SuperNetTask(supernet, text_encoder, config)
@@ -83,7 +83,7 @@ def train_model(
         steps: Denoising steps that the model is sampled with by default.
         guidance_scale: Its default classifier-free guidance.
     """
-    _check_backbone(space, config)
+    check_backbone(space, config)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
     model = VideoModel.build(space, architecture, generation)
@@ -145,8 +145,8 @@ def run_task(
         clips,
         make_codec(space),
         task.text_encoder,
-        _share(config.batch_size, count, "batch_size"),
-        _share(config.image_batch_size, count, "image_batch_size"),
+        share_of(config.batch_size, count, "batch_size"),
+        share_of(config.image_batch_size, count, "image_batch_size"),
         caption_dropout,
         derive_seed(config.seed, "data"),
         accelerator.process_index,
@@ -161,7 +161,8 @@ def run_task(
     return result
 
 
-def _share(batch_size: int, count: int, name: str) -> int:
+def share_of(batch_size: int, count: int, name: str) -> int:
+    """A batch's share of one of some processes; a `ConfigError` names the batch that cannot be shared evenly."""
     if batch_size % count:
         raise ConfigError(f"{name} {batch_size} cannot be shared among {count} processes", hint="use a multiple")
     return batch_size // count
@@ -225,7 +226,8 @@ def trained_with(folder: str | Path) -> SuperNetConfig:
     return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
 
 
-def _check_backbone(space: SearchSpace, config: TrainingConfig) -> None:
+def check_backbone(space: SearchSpace, config: TrainingConfig) -> None:
+    """Refuse to keep a backbone as it is that has no weights, with a `ConfigError`."""
     if config.freeze_backbone and space.file.backbone.pretrained is None:
         raise ConfigError(
             "freeze_backbone: the backbone would stay as random as it begins",

@@ -22,7 +22,7 @@ from nas.training import (
     train_model,
     train_supernet,
 )
-from nas.training.runs import _share
+from nas.training.runs import share_of
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_student_comes_nearer_to_its_teacher(
     assert after < 0.9 * before
 
 
-def test_a_batch_that_processes_cannot_share_is_refused() -> None:
-    assert _share(8, 4, "batch_size") == 2
+def test_a_batch_that_processes_cannotshare_of_is_refused() -> None:
+    assert share_of(8, 4, "batch_size") == 2
     with pytest.raises(ConfigError, match="batch_size 8 cannot be shared among 3 processes; use a multiple"):
-        _share(8, 3, "batch_size")
+        share_of(8, 3, "batch_size")
