@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from diffusers import UNet2DConditionModel
 
 from nas.data import MovingShapes
@@ -22,6 +24,7 @@ from nas.training import (
     train_model,
     train_supernet,
 )
+from nas.training.processes import make_accelerator
 from nas.training.runs import share_of
 
 
@@ -127,6 +130,12 @@ def test_a_student_comes_nearer_to_its_teacher(
     student = VideoModel.load(tmp_path / "out" / "model")
     after = float((student.generate(prompts) - wanted).pow(2).mean())
     assert after < 0.9 * before
+
+
+def test_sharding_that_does_not_know_the_blocks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
+    with pytest.raises(ConfigError, match=r"accelerate is configured for FSDP, .* set parallel: fsdp in the training"):
+        make_accelerator(LoopConfig())
 
 
 def test_a_batch_that_processes_cannotshare_of_is_refused() -> None:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 KINDS = ("uniform", "sandwich", "model", "distilled", "adversarial")
 SHARDED = ("uniform", "sandwich", "adversarial")
+SPARED = ("uniform", "adversarial")
 FSDP = {"parallel": "fsdp"}
 MICRO = {"gradient_accumulation": 2, "batch_size": 2, "image_batch_size": 2}
 SPARING = MICRO | {"mixed_precision": "bf16", "gradient_checkpointing": True}
@@ -27,10 +28,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of every kind on one process and on two, in folders of their names."""
     root = tmp_path_factory.mktemp("scale")
     one: list[Job] = [(kind, f"{kind}-one", {}) for kind in KINDS]
-    together(root, [*one, ("uniform", "uniform-micro", MICRO), ("uniform", "uniform-sparing", SPARING)], 1)
+    together(
+        root, [*one, ("uniform", "uniform-micro", MICRO), *((kind, f"{kind}-sparing", SPARING) for kind in SPARED)], 1
+    )
     two: list[Job] = [(kind, f"{kind}-ddp", {}) for kind in KINDS]
     two += [(kind, f"{kind}-fsdp", FSDP) for kind in SHARDED]
-    together(root, [*two, ("uniform", "uniform-fsdp-sparing", SPARING | FSDP)], 2)
+    two += [(kind, f"{kind}-fsdp-sparing", SPARING | FSDP) for kind in SPARED]
+    together(root, [*two, ("uniform", "uniform-ddp-sparing", SPARING)], 2)
     return root
 
 
@@ -68,8 +72,9 @@ def test_micro_batches_have_the_losses_of_one_batch(runs: Path) -> None:
     _equal(runs / "uniform-one", runs / "uniform-micro")
 
 
-def test_they_have_them_with_everything_that_saves_memory(runs: Path) -> None:
-    _equal(runs / "uniform-sparing", runs / "uniform-fsdp-sparing", rel=2e-2)
+@pytest.mark.parametrize(("kind", "parallel"), [("uniform", "ddp"), ("uniform", "fsdp"), ("adversarial", "fsdp")])
+def test_they_have_them_with_everything_that_saves_memory(runs: Path, kind: str, parallel: str) -> None:
+    _equal(runs / f"{kind}-sparing", runs / f"{kind}-{parallel}-sparing", rel=2e-2)
 
 
 def test_a_sharded_checkpoint_holds_each_weight_once(runs: Path) -> None:
