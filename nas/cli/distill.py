@@ -9,6 +9,7 @@ import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
+from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
 
 if TYPE_CHECKING:
     from nas.models import VideoModel
@@ -41,6 +42,8 @@ def distill(
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Clips, and single frames, per step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    dry_run: DryRunOption = False,
+    processes: ProcessesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Teach a copy of a model to reach in a few steps where the guided model arrives in many.
@@ -50,6 +53,7 @@ def distill(
     """
     from nas.space import SearchSpace
     from nas.training import distill as run_distillation
+    from nas.training import dry_run_distillation
 
     loaded = SearchSpace.load(space)
     training = {
@@ -67,6 +71,11 @@ def distill(
         "adversarial": {} if adversarial else None,
     }
     settings = _settings(config, training, to)
+    count = processes_of(processes, dry_run)
+    if dry_run:
+        chosen = loaded.load_architecture(_architecture(model, supernet, architecture))
+        print_dry_run(dry_run_distillation(loaded, chosen, settings, count), as_json)
+        return
     teacher = _teacher(loaded, model, supernet, architecture, settings)
     clips = open_clips(data, loaded).train
     result = run_distillation(teacher, clips, settings.training, settings.distillation, out)
@@ -95,6 +104,17 @@ def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any])
     for part, options in (("training", training), ("distillation", to)):
         base[part] |= {name: value for name, value in options.items() if value is not None}
     return parse(base, DistillationSettings, where="options")
+
+
+def _architecture(model: Path | None, supernet: Path | None, architecture: Path | None) -> Path:
+    """The file of the teacher's architecture, all of it that a dry run needs."""
+    from nas.errors import ConfigError
+
+    if model is not None and supernet is None and architecture is None:
+        return model / "architecture.yaml"
+    if model is None and architecture is not None:
+        return architecture
+    raise ConfigError("the teacher is not clear", hint="give --model or --architecture")
 
 
 def _teacher(

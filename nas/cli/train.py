@@ -10,9 +10,12 @@ import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
+from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
 
 if TYPE_CHECKING:
     from nas.files import StrictModel
+    from nas.space import SearchSpace
+    from nas.training import DryRun
 
     Settings = TypeVar("Settings", bound=StrictModel)
 
@@ -39,6 +42,8 @@ def train(
     guidance_scale: Annotated[
         float, typer.Option(min=1, help="Default guidance of a model trained with --architecture.")
     ] = 3.0,
+    dry_run: DryRunOption = False,
+    processes: ProcessesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the weight-sharing supernet of SPACE, or with --architecture a single network."""
@@ -59,7 +64,10 @@ def train(
         "seed": seed,
         "strategy": strategy,
     }
-    loaded = SearchSpace.load(space)
+    loaded, count = SearchSpace.load(space), processes_of(processes, dry_run)
+    if dry_run:
+        print_dry_run(_dry_run(loaded, architecture, config, options, count), as_json)
+        return
     if architecture is None:
         settings = _settings(SuperNetConfig, config, options)
         result, made = train_supernet(loaded, open_clips(data, loaded).train, settings, out), out / "supernet"
@@ -82,6 +90,17 @@ def train(
         emit_json(row)
     else:
         emit_table("trained", [row])
+
+
+def _dry_run(
+    space: SearchSpace, architecture: Path | None, config: Path | None, options: Mapping[str, Any], processes: int
+) -> DryRun:
+    from nas.training import SuperNetConfig, TrainingConfig, dry_run_model, dry_run_supernet
+
+    if architecture is None:
+        return dry_run_supernet(space, _settings(SuperNetConfig, config, options), processes)
+    chosen = space.load_architecture(architecture)
+    return dry_run_model(space, chosen, _settings(TrainingConfig, config, options), processes)
 
 
 def _settings(kind: type[Settings], config: Path | None, options: Mapping[str, Any]) -> Settings:

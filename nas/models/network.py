@@ -5,16 +5,20 @@ Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from nas.errors import CheckpointError
 from nas.models.blocks import build_module
 from nas.models.weights import load_into, load_safetensors
-from nas.space import Plan, down_path
+from nas.space import Node, Plan, down_path
+
+BlockCall = Callable[..., torch.Tensor]
+"""How the module of a block is called: with the module, then its inputs."""
 
 
 def mount(root: nn.Module, path: str, module: nn.Module) -> None:
@@ -27,14 +31,50 @@ def mount(root: nn.Module, path: str, module: nn.Module) -> None:
     root.add_module(name, module)
 
 
+def call_block(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+    """Call a block as it is, and keep all that its backward pass needs."""
+    return module(*inputs)  # type: ignore[no-any-return]
+
+
+def call_block_again(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+    """Call a block and keep its inputs alone; the backward pass calls it once more.
+
+    Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174), with a block as the unit.
+    """
+    if not torch.is_grad_enabled():
+        return call_block(module, *inputs)
+    return checkpoint(module, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
+
+
+class Mounted(nn.Module):
+    """Modules mounted at the names that their nodes have in plans; what plans are run on.
+
+    Args:
+        nodes: What to build.
+    """
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        super().__init__()
+        self.call: BlockCall = call_block
+        """How blocks are called; `call_block_again` trades time for memory."""
+        built = {node.name: build_module(node.block) for node in nodes}
+        self.names = tuple(built)
+        for name, module in built.items():
+            mount(self, name, module)
+
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The mounted modules, in the order of the nodes."""
+        return tuple(self.get_submodule(name) for name in self.names)
+
+
 def execute(
-    plan: Plan, root: nn.Module, inputs: Mapping[str, torch.Tensor], skipped: Collection[str] = ()
+    plan: Plan, root: Mounted, inputs: Mapping[str, torch.Tensor], skipped: Collection[str] = ()
 ) -> torch.Tensor:
     """Run a plan on the modules mounted below `root` at its nodes' names.
 
     Args:
         plan: What to run.
-        root: Holds the modules.
+        root: Holds the modules, and says how they are called.
         inputs: By name.
         skipped: Names of temporal layers to pass by. A temporal layer keeps the shape of its first input, which is
             what comes out in its place.
@@ -45,7 +85,7 @@ def execute(
 
 def evaluate(
     plan: Plan,
-    root: nn.Module,
+    root: Mounted,
     inputs: Mapping[str, torch.Tensor],
     wanted: Sequence[str],
     skipped: Collection[str] = (),
@@ -56,26 +96,31 @@ def evaluate(
         if node.name in skipped:
             values[node.name] = values[node.inputs[0]]
         else:
-            values[node.name] = root.get_submodule(node.name)(*(values[name] for name in node.inputs))
+            values[node.name] = root.call(root.get_submodule(node.name), *(values[name] for name in node.inputs))
         for name in freed:
             if name not in wanted:
                 del values[name]
     return tuple(values[name] for name in wanted)
 
 
-class _Planned(nn.Module):
+class _Planned(Mounted):
     """Modules mounted as a plan says."""
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__()
+        super().__init__(plan.nodes)
         self.plan = plan
-        for node in plan.nodes:
-            mount(self, node.name, build_module(node.block))
 
     def run(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Execute the plan on its inputs, in their order."""
         names = (spec.name for spec in self.plan.inputs)
         return execute(self.plan, self, dict(zip(names, inputs, strict=True)))
+
+
+def recompute_blocks(module: nn.Module) -> None:
+    """Let all networks in a module compute their blocks once more in the backward pass, to save memory."""
+    for each in module.modules():
+        if isinstance(each, Mounted):
+            each.call = call_block_again
 
 
 class PlanModule(_Planned):

@@ -11,12 +11,11 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from nas.models.blocks import build_module
-from nas.models.network import VideoUNet, execute, load_pretrained, mount
+from nas.models.network import Mounted, VideoUNet, execute, load_pretrained
 from nas.space import Architecture, Node, Plan, SearchSpace
 
 
-class SuperNet(nn.Module):
+class SuperNet(Mounted):
     """A network with all candidates, of which one architecture runs at a time.
 
     Modules stand at the names their nodes have in any plan, so running an architecture is executing its plan,
@@ -31,14 +30,12 @@ class SuperNet(nn.Module):
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        super().__init__()
-        self.space = space
         nodes: dict[str, Node] = {}
         for variant in space.covering():
             for node in space.lower(variant).nodes:
                 nodes.setdefault(node.name, node)
-        for node in nodes.values():
-            mount(self, node.name, build_module(node.block))
+        super().__init__(nodes.values())
+        self.space = space
         self._temporal = tuple(name for name, node in nodes.items() if node.slot is not None)
         self.distinct_space = space.distinct()
         """The space with one form of each layer, which are all the functions that the supernet has."""

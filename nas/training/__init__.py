@@ -10,6 +10,7 @@ from nas.training.distillation import (
     DistillationSettings,
     distill,
 )
+from nas.training.dry_run import DryRun, dry_run_distillation, dry_run_model, dry_run_supernet
 from nas.training.encoding import EncodingRequest, EncodingSettings, encode_clips
 from nas.training.inheriting import inherit_model
 from nas.training.loop import Trainer, TrainingResult
@@ -28,6 +29,7 @@ __all__ = [
     "DistillationConfig",
     "DistillationLoop",
     "DistillationSettings",
+    "DryRun",
     "EncodingRequest",
     "EncodingSettings",
     "FinetunedFlowLoss",
@@ -40,6 +42,9 @@ __all__ = [
     "TrainingResult",
     "TrainingTask",
     "distill",
+    "dry_run_distillation",
+    "dry_run_model",
+    "dry_run_supernet",
     "encode_clips",
     "finetune_model",
     "held_out_quality",

@@ -16,8 +16,9 @@ from nas.data.pixels import to_pixels
 from nas.files import derive_seed, fingerprint
 from nas.quality.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels
 from nas.training.config import LoopConfig
-from nas.training.loop import Trainer, make_accelerator
-from nas.training.processes import processes
+from nas.training.draws import ClipSeeds
+from nas.training.loop import Trainer
+from nas.training.processes import make_accelerator, processes
 from nas.training.tasks import MODEL, Losses, TrainingTask
 
 TRAINING_CLIPS, HELD_OUT_CLIPS = 20_000, 600
@@ -30,14 +31,16 @@ class LabelledBatch:
     Args:
         video_BTCHW: Pixels in [-1, 1].
         label_BA: Places in `ATTRIBUTES`.
+        seeds: Where the noise on the pixels comes from.
     """
 
     video_BTCHW: torch.Tensor
     label_BA: torch.Tensor
+    seeds: ClipSeeds
 
     def to(self, device: torch.device) -> LabelledBatch:
         """The batch on another device."""
-        return LabelledBatch(self.video_BTCHW.to(device), self.label_BA.to(device))
+        return LabelledBatch(self.video_BTCHW.to(device), self.label_BA.to(device), self.seeds)
 
 
 class ClassifierTask(TrainingTask[LabelledBatch]):
@@ -53,7 +56,7 @@ class ClassifierTask(TrainingTask[LabelledBatch]):
 
     def forward(self, batch: LabelledBatch, step: int, turn: str = MODEL) -> Losses:
         """See `TrainingTask.forward`; noise on the pixels keeps it from reading clips by their last bits."""
-        noisy_BTCHW = batch.video_BTCHW + 0.1 * torch.randn_like(batch.video_BTCHW)
+        noisy_BTCHW = batch.video_BTCHW + 0.1 * batch.seeds.draws(turn).normal_like(batch.video_BTCHW)
         logits = self.classifier(noisy_BTCHW)
         losses = {
             f"{name}_loss": F.cross_entropy(logits[name].float(), batch.label_BA[:, place])
@@ -87,7 +90,8 @@ def train_classifier(
 
     def draw(step: int) -> LabelledBatch:
         video, captions = clips.batch(batch_indices(len(clips), batch_size, derive_seed(seed, "data"), step))
-        return LabelledBatch(to_pixels(video), labels(captions))
+        seeds = ClipSeeds.of_share(derive_seed(seed, "noise"), batch_size, step, 0, 1)
+        return LabelledBatch(to_pixels(video), labels(captions), seeds)
 
     Trainer(
         ClassifierTask(classifier),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -27,8 +27,13 @@ class LoopConfig(StrictModel):
         weight_decay: AdamW's decoupled weight decay.
         max_grad_norm: Gradients are scaled down to this norm.
         ema_decay: Upper bound of the decay of the averaged weights, which are the ones kept.
+        parallel: What each process of a run holds. `ddp`: all of the model. `fsdp`: a share of its weights, gradients,
+            averaged weights and optimiser state; blocks are gathered from all processes when they run. One process
+            alone holds everything either way.
         mixed_precision: Accelerate's mixed precision.
         gradient_accumulation: Micro-batches per optimiser step.
+        gradient_checkpointing: Whether the backward pass computes each block once more, instead of keeping what is
+            inside: less memory for about a third more time, and the same losses.
         checkpoint_every: Steps between checkpoints.
         seed: Seed of everything random in the run.
     """
@@ -44,10 +49,22 @@ class LoopConfig(StrictModel):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: PositiveFloat = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     mixed_precision: Literal["no", "bf16"] = "no"
     gradient_accumulation: PositiveInt = 1
+    gradient_checkpointing: bool = False
     checkpoint_every: PositiveInt = 200
     seed: int = 0
+
+    def decisive(self) -> dict[str, Any]:
+        """Plain data that decide what a run learns, whatever the processes and memory it is computed with.
+
+        A run may go on with its steps split into another number of micro-batches.
+        """
+        value = self.model_dump(exclude={"gradient_accumulation", "gradient_checkpointing", "parallel"})
+        for name in ("batch_size", "image_batch_size"):
+            value[name] *= self.gradient_accumulation
+        return value
 
 
 class TrainingConfig(LoopConfig):

@@ -115,7 +115,7 @@ class FinetunedModels(Models):
     @property
     def fingerprint(self) -> str:
         """See `Models.fingerprint`."""
-        return fingerprint([*self.origin, self.clips.fingerprint, self.config.model_dump()])
+        return fingerprint([*self.origin, self.clips.fingerprint, self.config.decisive()])
 
     def __call__(self, architecture: Architecture) -> VideoModel:
         """See `Models.__call__`.

@@ -6,25 +6,24 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Generic
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
 from diffusers.training_utils import EMAModel
 
 from nas.errors import TrainingError
 from nas.files import derive_seed
 from nas.progress import Advance, progress_bar
 from nas.training.batches import BatchT
-from nas.training.checkpoint import Progress, restore_checkpoint, save_checkpoint
+from nas.training.checkpoint import Progress, TrainingState, restore_checkpoint, save_checkpoint
 from nas.training.config import LoopConfig
 from nas.training.metrics import MetricsLog
-from nas.training.processes import only_cpu
+from nas.training.observer import Observer
+from nas.training.sharing import Optimizers, share
 from nas.training.tasks import MODEL, Losses, TrainingTask, Turn
 
 LOG_EVERY = 10
@@ -43,42 +42,6 @@ class TrainingResult:
     steps: int
     elapsed_s: float
     final_loss: float
-
-
-def make_accelerator(config: LoopConfig) -> Accelerator:
-    """The accelerator of a run; sub-networks leave parameters unused, which DDP must be told."""
-    # Accelerate keeps the precision of a program's first run for all others, and refuses another one.
-    AcceleratorState._reset_state()
-    return Accelerator(
-        cpu=only_cpu(),
-        mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.gradient_accumulation,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
-
-
-class Observer:
-    """Looks on while a task is trained; does nothing by itself.
-
-    Each process has its own, and all see the same. A method may raise `TrainingError` to end the run, and must then
-    do so in all of them. What it remembers goes into checkpoints, so that a resumed run sees what it would have seen.
-    """
-
-    def begin(self, step: int, remembered: Mapping[str, Any]) -> None:
-        """See the task at the beginning or where a run goes on, with its averaged weights, on its device."""
-
-    def after_step(self, step: int, values: Mapping[str, float]) -> None:
-        """See the values of a step, those of turns other than the model's with the name of the turn before them."""
-
-    def before_checkpoint(self, step: int) -> None:
-        """See the task with its averaged weights, before each checkpoint and at the end."""
-
-    def after_checkpoint(self, step: int) -> None:
-        """See it again when the checkpoint is written."""
-
-    def remembers(self) -> Mapping[str, Any]:
-        """What goes into a checkpoint; plain data."""
-        return {}
 
 
 class Trainer(Generic[BatchT]):
@@ -110,21 +73,23 @@ class Trainer(Generic[BatchT]):
         self.task, self.batches, self.config = task, batches, config
         self.folder, self.fingerprint, self.label = folder, fingerprint, label
         self.accelerator, self.observer = accelerator, observer or Observer()
-        task.to(accelerator.device)
-        parameters = list(task.trained_parameters())
-        if not parameters:
+        if not list(task.trained_parameters()):
             raise TrainingError("nothing is left to train", hint="train the backbone, too (freeze_backbone: false)")
-        self.turns = task.turns()
+        self.sharing = share(task, config, accelerator)
+        self.trained = self.sharing.trained
+        self.turns = self.trained.turns()
+        self.held = {turn.name: self.sharing.held(turn) for turn in self.turns}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             turn.name: torch.optim.AdamW(
-                turn.parameters,
+                self.held[turn.name],
                 lr=config.learning_rate,
                 betas=(turn.adam_beta1, config.adam_beta2),
                 weight_decay=config.weight_decay,
             )
             for turn in self.turns
         }
-        self.ema = EMAModel(parameters, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+        self.ema = EMAModel(self.held[MODEL], decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+        self.state = TrainingState(self.trained, self.turns, self.optimizers, self.ema)
         self.recent: deque[float] = deque(maxlen=50)
 
     def run(self) -> TrainingResult:
@@ -134,13 +99,10 @@ class Trainer(Generic[BatchT]):
             CheckpointError: The folder holds a checkpoint of something else.
             TrainingError: The loss is no longer finite, or the observer ends the run.
         """
-        progress, remembered = restore_checkpoint(
-            self.folder / "checkpoints", self.task, self.optimizers, self.ema, self.fingerprint
-        )
+        progress, remembered = restore_checkpoint(self.folder / "checkpoints", self.state, self.fingerprint)
         with self._averaged():
             self.observer.begin(progress.step, remembered)
-        wrapped, *prepared = self.accelerator.prepare(self.task, *self.optimizers.values())
-        optimizers = dict(zip(self.optimizers, prepared, strict=True))
+        wrapped, optimizers = self.sharing.prepare(self.optimizers)
         done = progress.step
         with MetricsLog(self.folder, done, self.accelerator.is_main_process) as log:
             with progress_bar(self.label, self.config.steps, done) as advance:
@@ -152,20 +114,18 @@ class Trainer(Generic[BatchT]):
                     if progress.step % self.config.checkpoint_every == 0 or self._finished(progress):
                         self._save(progress)
             final_loss = log.tail_mean("loss", 20)
-        self.ema.copy_to(list(self.task.trained_parameters()))
+        self.sharing.finish(self.ema)
         return TrainingResult(progress.step, progress.elapsed_s, final_loss)
 
-    def _step(
-        self, wrapped: torch.nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], progress: Progress
-    ) -> Losses:
+    def _step(self, wrapped: torch.nn.Module, optimizers: Optimizers, progress: Progress) -> Losses:
         """One step: each turn after the other."""
-        self.task.train()
+        self.trained.train()
         losses: Losses = {}
         for turn in self.turns:
             found = self._turn(wrapped, optimizers[turn.name], turn, progress)
             prefix = "" if turn.name == MODEL else f"{turn.name}_"
             losses |= {f"{prefix}{name}": value for name, value in found.items()}
-        self.ema.step(list(self.task.trained_parameters()))
+        self.ema.step(self.held[MODEL])
         return losses
 
     def _turn(
@@ -174,22 +134,25 @@ class Trainer(Generic[BatchT]):
         """One step of a turn's optimiser, over `gradient_accumulation` micro-batches."""
         for group in optimizer.param_groups:
             group["lr"] = (turn.learning_rate or self.config.learning_rate) * self._rate(progress)
-        self.task.zero_grad()  # what flowed to the parameters of another turn is not this one's
+        self.trained.zero_grad()  # what flowed to the parameters of another turn is not this one's
         losses: Losses = {}
         for micro in range(self.config.gradient_accumulation):
             number = progress.step * self.config.gradient_accumulation + micro
             with self.accelerator.accumulate(wrapped):
                 torch.manual_seed(self._seed(turn, number))
                 batch = self.batches(number).to(self.accelerator.device)
-                losses = wrapped(batch, progress.step, turn.name)
-                self._check(losses["loss"], turn, progress)
-                self.accelerator.backward(losses["loss"])
+                found = wrapped(batch, progress.step, turn.name)
+                self._check(found["loss"], turn, progress)
+                self.accelerator.backward(found["loss"])
+                for name, value in found.items():
+                    losses[name] = losses.get(name, 0) + value.detach() / self.config.gradient_accumulation
                 if self.accelerator.sync_gradients:
-                    self.accelerator.clip_grad_norm_(turn.parameters, self.config.max_grad_norm)
+                    self.sharing.settle(turn, self.config.max_grad_norm)
                 optimizer.step()
         return losses
 
     def _seed(self, turn: Turn, number: int) -> int:
+        """For what is random in the network itself, which is dropout; no two processes leave the same out."""
         named = () if turn.name == MODEL else (turn.name,)
         return derive_seed(self.config.seed, "step", number, self.accelerator.process_index, *named)
 
@@ -238,21 +201,10 @@ class Trainer(Generic[BatchT]):
     def _save(self, progress: Progress) -> None:
         with self._averaged():
             self.observer.before_checkpoint(progress.step)
-        if self.accelerator.is_main_process:
-            root, remembered = self.folder / "checkpoints", self.observer.remembers()
-            save_checkpoint(root, self.task, self.optimizers, self.ema, progress, self.fingerprint, remembered)
-        self.accelerator.wait_for_everyone()
+        root, remembered = self.folder / "checkpoints", self.observer.remembers()
+        save_checkpoint(root, self.state, progress, self.fingerprint, remembered)
         with self._averaged():
             self.observer.after_checkpoint(progress.step)
 
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The task with its averaged weights, for a while."""
-        parameters = list(self.task.trained_parameters())
-        self.ema.store(parameters)
-        self.ema.copy_to(parameters)
-        self.task.eval()
-        try:
-            yield
-        finally:
-            self.ema.restore(parameters)
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        return self.sharing.averaged(self.ema) if self.observer.sees_weights else contextlib.nullcontext()

@@ -1,9 +1,19 @@
-"""The processes of a run."""
+"""The processes of a run, and what they tell each other."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, broadcast_object_list, gather_object
+
+from nas.errors import ConfigError, NasError
+from nas.training.config import LoopConfig
+
+T = TypeVar("T")
 
 
 def only_cpu() -> bool:
@@ -17,3 +27,60 @@ def processes() -> PartialState:
     Whoever asks accelerate first decides for the whole program, so everything in nas asks here.
     """
     return PartialState(cpu=only_cpu())
+
+
+def make_accelerator(config: LoopConfig) -> Accelerator:
+    """The accelerator of a run; sub-networks leave parameters unused, which DDP must be told.
+
+    Raises:
+        ConfigError: The launcher's configuration asks for a way to share weights that is not the run's.
+    """
+    # Accelerate keeps the precision of a program's first run for all others, and refuses another one.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(
+        cpu=only_cpu(),
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    kind = accelerator.distributed_type
+    if kind in {DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM}:
+        raise ConfigError(
+            f"accelerate is configured for {kind.value}, which would wrap the model without knowing its blocks",
+            hint="take it out of accelerate's configuration, and set parallel: fsdp in the training settings",
+        )
+    return accelerator
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What the main process makes, in all of them: what all decide by must not differ in its last bits.
+
+    Raises:
+        NasError: What the main process could not do, in all of them.
+    """
+    made: list[Any] = [_attempt(make) if processes().is_main_process else None]
+    broadcast_object_list(made)
+    value: T = _unless_failed(made[0])
+    return value
+
+
+def from_all(make: Callable[[], T]) -> list[T]:
+    """What each process makes, in all of them, in the order of the processes.
+
+    Raises:
+        NasError: What the first of those that failed could not do, in all of them.
+    """
+    return [_unless_failed(each) for each in gather_object([_attempt(make)])]
+
+
+def _attempt(make: Callable[[], T]) -> T | NasError:
+    try:
+        return make()
+    except NasError as error:
+        return error
+
+
+def _unless_failed(made: Any) -> Any:
+    if isinstance(made, NasError):
+        raise made
+    return made

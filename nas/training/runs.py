@@ -18,14 +18,16 @@ from nas.models import (
     make_text_encoder,
     unloaded_codec,
 )
+from nas.models.network import recompute_blocks
 from nas.models.video_model import portable_space
 from nas.models.weights import load_into, load_safetensors, save_safetensors, weights_digest
 from nas.quality import HeldOutFlowLoss
 from nas.space import Architecture, SearchSpace
 from nas.training.batches import BatchSource
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
-from nas.training.loop import Observer, Trainer, TrainingResult, make_accelerator
-from nas.training.processes import processes
+from nas.training.loop import Trainer, TrainingResult
+from nas.training.observer import Observer
+from nas.training.processes import make_accelerator, processes
 from nas.training.stored_text import reader_of
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
 
@@ -43,7 +45,7 @@ def train_supernet(
         TrainingError: The loss is no longer finite.
     """
     root = Path(folder)
-    _check_backbone(space, config)
+    check_backbone(space, config)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     supernet = SuperNet(space)
     text_encoder = reader_of(clips, space, lambda: make_text_encoder(space))
@@ -84,7 +86,7 @@ def train_model(
         steps: Denoising steps that the model is sampled with by default.
         guidance_scale: Its default classifier-free guidance.
     """
-    _check_backbone(space, config)
+    check_backbone(space, config)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
     model = VideoModel.build(space, architecture, generation)
@@ -140,19 +142,21 @@ def run_task(
     Raises:
         ConfigError: A batch size is not divisible by the number of processes.
     """
+    if config.gradient_checkpointing:
+        recompute_blocks(task)
     accelerator = make_accelerator(config)
     count = accelerator.num_processes
     source = BatchSource(
         clips.latents(unloaded_codec(space)),
         task.text_encoder,
-        _share(config.batch_size, count, "batch_size"),
-        _share(config.image_batch_size, count, "image_batch_size"),
+        share_of(config.batch_size, count, "batch_size"),
+        share_of(config.image_batch_size, count, "image_batch_size"),
         caption_dropout,
         derive_seed(config.seed, "data"),
         accelerator.process_index,
         count,
     )
-    digest = fingerprint([space.fingerprint, clips.fingerprint, config.model_dump(), start, count])
+    digest = fingerprint([space.fingerprint, clips.fingerprint, config.decisive(), start])
     trainer = Trainer(
         task, source, config, folder, fingerprint=digest, accelerator=accelerator, label=label, observer=observer
     )
@@ -161,7 +165,8 @@ def run_task(
     return result
 
 
-def _share(batch_size: int, count: int, name: str) -> int:
+def share_of(batch_size: int, count: int, name: str) -> int:
+    """A batch's share of one of some processes; a `ConfigError` names the batch that cannot be shared evenly."""
     if batch_size % count:
         raise ConfigError(f"{name} {batch_size} cannot be shared among {count} processes", hint="use a multiple")
     return batch_size // count
@@ -226,7 +231,8 @@ def trained_with(folder: str | Path) -> SuperNetConfig:
     return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
 
 
-def _check_backbone(space: SearchSpace, config: TrainingConfig) -> None:
+def check_backbone(space: SearchSpace, config: TrainingConfig) -> None:
+    """Refuse to keep a backbone as it is that has no weights, with a `ConfigError`."""
     if config.freeze_backbone and space.file.backbone.pretrained is None:
         raise ConfigError(
             "freeze_backbone: the backbone would stay as random as it begins",

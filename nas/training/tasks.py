@@ -23,6 +23,7 @@ from nas.models.network import freeze_backbone
 from nas.space import Architecture
 from nas.training.batches import Batch, BatchT
 from nas.training.config import SuperNetConfig, TrainingConfig
+from nas.training.draws import Draws
 from nas.training.objective import add_noise
 from nas.training.paths import path_strategy
 
@@ -53,9 +54,11 @@ class Turn:
 class TrainingTask(nn.Module, ABC, Generic[BatchT]):
     """One thing that can be trained.
 
-    The contract: `forward(batch, step, turn)` returns scalars, of which `loss` is minimised; everything random in it
-    comes from torch's global generator, which the loop seeds for each turn of each step, or from the step's number.
-    All processes choose the same architecture at the same step.
+    The contract: `forward(batch, step, turn)` returns scalars, of which `loss` is minimised, each a mean over the
+    clips of the batch. What is random about a clip comes from the `ClipSeeds` that the batch carries, drawn for the
+    turn, and everything else from the step's number: so N processes train as one does, all of them the same
+    architecture in a step. Dropout of the backbone is the one exception; its generator is torch's global one, which
+    the loop seeds for each process and turn.
     """
 
     @abstractmethod
@@ -85,7 +88,7 @@ class JointTask(TrainingTask[Batch]):
         self.text_encoder = text_encoder
 
     @abstractmethod
-    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int, turn: str) -> Losses:
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
         """Means over some clips, each a scalar; `loss` is among them."""
 
     def forward(self, batch: Batch, step: int, turn: str = MODEL) -> Losses:
@@ -93,8 +96,8 @@ class JointTask(TrainingTask[Batch]):
         count = len(batch.video_BTCHW) + len(batch.image_BTCHW)
         means: Losses = {}
         parts: Losses = {}
-        for name, latent_BTCHW, tokens_BL in batch.parts():
-            losses = self.losses(latent_BTCHW, tokens_BL, step, turn)
+        for name, latent_BTCHW, tokens_BL, seeds in batch.parts():
+            losses = self.losses(latent_BTCHW, tokens_BL, seeds.draws(turn), step, turn)
             parts[f"{name}_loss"] = losses["loss"].detach()
             for each, value in losses.items():
                 means[each] = means.get(each, 0) + value * len(latent_BTCHW) / count
@@ -116,14 +119,14 @@ class FlowTask(JointTask):
         if config.freeze_backbone:
             freeze_backbone(unet, unet.plan if isinstance(unet, VideoUNet) else unet.plan(unet.space.smallest()))
 
-    def noisy(self, latent_BTCHW: torch.Tensor) -> NoisyBatch:
+    def noisy(self, latent_BTCHW: torch.Tensor, draws: Draws) -> NoisyBatch:
         """Clips at random noise levels."""
-        config = self.config
-        return add_noise(latent_BTCHW, mean=config.timestep_mean, std=config.timestep_std, shift=config.timestep_shift)
+        mean, std, shift = self.config.timestep_mean, self.config.timestep_std, self.config.timestep_shift
+        return add_noise(latent_BTCHW, draws, mean=mean, std=std, shift=shift)
 
-    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int, turn: str) -> Losses:
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
         """See `JointTask.losses`."""
-        noisy = self.noisy(latent_BTCHW)
+        noisy = self.noisy(latent_BTCHW, draws)
         context_BLD = self.text_encoder(tokens_BL)
         return {"loss": flow_loss(self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD), noisy)}
 
@@ -147,10 +150,10 @@ class SuperNetTask(FlowTask):
         super().__init__(unet, text_encoder, config)
         self.strategy = path_strategy(unet.distinct_space, config)
 
-    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int, turn: str) -> Losses:
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
         """Mean over the architectures of a step; see `JointTask.losses`."""
         first, *others = self.strategy.paths(step)
-        noisy, context_BLD = self.noisy(latent_BTCHW), self.text_encoder(tokens_BL)
+        noisy, context_BLD = self.noisy(latent_BTCHW, draws), self.text_encoder(tokens_BL)
         inputs = (noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
         velocity_BTCHW = self.unet(*inputs, first, self.skipped(first, step))
         losses = [flow_loss(velocity_BTCHW, noisy)]

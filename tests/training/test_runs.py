@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from diffusers import UNet2DConditionModel
 
 from nas.data import MovingShapes
@@ -22,7 +24,8 @@ from nas.training import (
     train_model,
     train_supernet,
 )
-from nas.training.runs import _share
+from nas.training.processes import make_accelerator
+from nas.training.runs import share_of
 
 
 @pytest.fixture
@@ -129,7 +132,13 @@ def test_a_student_comes_nearer_to_its_teacher(
     assert after < 0.9 * before
 
 
-def test_a_batch_that_processes_cannot_share_is_refused() -> None:
-    assert _share(8, 4, "batch_size") == 2
+def test_sharding_that_does_not_know_the_blocks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
+    with pytest.raises(ConfigError, match=r"accelerate is configured for FSDP, .* set parallel: fsdp in the training"):
+        make_accelerator(LoopConfig())
+
+
+def test_a_batch_that_processes_cannotshare_of_is_refused() -> None:
+    assert share_of(8, 4, "batch_size") == 2
     with pytest.raises(ConfigError, match="batch_size 8 cannot be shared among 3 processes; use a multiple"):
-        _share(8, 3, "batch_size")
+        share_of(8, 3, "batch_size")

@@ -19,6 +19,7 @@ from nas.models.discriminator import Discriminator
 from nas.models.flow import TIMESTEP_SCALE, mix, renoise
 from nas.training.distillation.config import AdversarialConfig, DistillationConfig
 from nas.training.distillation.task import DistillationTask
+from nas.training.draws import Draws
 from nas.training.objective import logit_normal
 from nas.training.tasks import MODEL, Losses, Turn
 
@@ -51,29 +52,30 @@ class AdversarialTask(DistillationTask):
         first = Turn(DISCRIMINATOR, parameters, self.adversarial.learning_rate, adam_beta1=0.0)
         return first, *super().turns()
 
-    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int, turn: str) -> Losses:
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
         """See `JointTask.losses`."""
         if turn == MODEL:
-            return self._student(latent_BTCHW, tokens_BL)
-        return self._discriminator(latent_BTCHW, tokens_BL)
+            return self._student(latent_BTCHW, tokens_BL, draws)
+        return self._discriminator(latent_BTCHW, tokens_BL, draws)
 
-    def _student(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor) -> Losses:
-        jump = self.jump(latent_BTCHW, tokens_BL)
+    def _student(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws) -> Losses:
+        jump = self.jump(latent_BTCHW, tokens_BL, draws)
         target = self.target.loss(jump)
         level_B = self.target.level(jump)
-        made = self._seen(jump.reached(level_B), level_B, self._judged_at(level_B), jump.context_BLD)
+        judged_B = self._judged_at(level_B, draws)
+        made = self._seen(jump.reached(level_B), level_B, judged_B, jump.context_BLD, draws)
         adversarial = -_mean(self.discriminator(made, jump.context_BLD))
         loss = self.adversarial.target_weight * target + self.adversarial.weight * adversarial
         return {"loss": loss, "target_loss": target.detach(), "adversarial_loss": adversarial.detach()}
 
-    def _discriminator(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor) -> Losses:
+    def _discriminator(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws) -> Losses:
         with torch.no_grad():
-            jump = self.jump(latent_BTCHW, tokens_BL)
+            jump = self.jump(latent_BTCHW, tokens_BL, draws)
             level_B = self.target.level(jump)
-            judged_B = self._judged_at(level_B)
-            made = self._seen(jump.reached(level_B), level_B, judged_B, jump.context_BLD)
-            arriving = mix(latent_BTCHW, torch.randn_like(latent_BTCHW), level_B).sample_BTCHW
-            real = self._seen(arriving, level_B, judged_B, jump.context_BLD)
+            judged_B = self._judged_at(level_B, draws)
+            made = self._seen(jump.reached(level_B), level_B, judged_B, jump.context_BLD, draws)
+            arriving = mix(latent_BTCHW, draws.normal_like(latent_BTCHW), level_B).sample_BTCHW
+            real = self._seen(arriving, level_B, judged_B, jump.context_BLD, draws)
         real = tuple(feature.requires_grad_() for feature in real)
         of_real = self.discriminator(real, jump.context_BLD)
         of_made = self.discriminator(made, jump.context_BLD)
@@ -85,19 +87,24 @@ class AdversarialTask(DistillationTask):
             "told_generated": _mean([(logits < 0).float() for logits in of_made]),
         }
 
-    def _judged_at(self, level_B: torch.Tensor) -> torch.Tensor:
+    def _judged_at(self, level_B: torch.Tensor, draws: Draws) -> torch.Tensor:
         """Noise levels at which samples of given levels are judged."""
         noise = self.adversarial.renoise
         if noise is None:
             return level_B
-        drawn_B = logit_normal(len(level_B), noise.mean, noise.std).to(level_B)
+        drawn_B = logit_normal(draws, noise.mean, noise.std).to(level_B)
         return level_B + (1 - level_B) * drawn_B
 
     def _seen(
-        self, sample_BTCHW: torch.Tensor, level_B: torch.Tensor, judged_B: torch.Tensor, context_BLD: torch.Tensor
+        self,
+        sample_BTCHW: torch.Tensor,
+        level_B: torch.Tensor,
+        judged_B: torch.Tensor,
+        context_BLD: torch.Tensor,
+        draws: Draws,
     ) -> tuple[torch.Tensor, ...]:
         """Features of samples at a level, after they were noised to the one they are judged at."""
-        noisy_BTCHW = renoise(sample_BTCHW, torch.randn_like(sample_BTCHW), level_B, judged_B)
+        noisy_BTCHW = renoise(sample_BTCHW, draws.normal_like(sample_BTCHW), level_B, judged_B)
         return self.discriminator.path(self.teacher, noisy_BTCHW, judged_B * TIMESTEP_SCALE, context_BLD)
 
 

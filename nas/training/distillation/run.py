@@ -62,7 +62,7 @@ def distill(
     root = Path(folder)
     teacher = dataclasses.replace(teacher, text_encoder=reader_of(clips, teacher.space, lambda: teacher.text_encoder))
     torch.manual_seed(derive_seed(training.seed, "weights"))  # those of a discriminator
-    task = _task(teacher, training, distillation)
+    task = make_task(teacher, training, distillation)
     generation = Generation(steps=distillation.steps, guidance_scale=1.0, shift=teacher.generation.shift)
     student = VideoModel(teacher.space, teacher.architecture, task.unet, task.text_encoder, generation)  # type: ignore[arg-type]
     watch = StudentWatch(student, lambda: StudentCheck(teacher, clips, distillation, training.seed), root)
@@ -87,7 +87,8 @@ def _decisive(teacher: VideoModel, distillation: DistillationConfig) -> list[obj
     ]
 
 
-def _task(teacher: VideoModel, training: LoopConfig, distillation: DistillationConfig) -> DistillationTask:
+def make_task(teacher: VideoModel, training: LoopConfig, distillation: DistillationConfig) -> DistillationTask:
+    """What a distillation trains; a `ConfigError` where the batch is too small for a discriminator."""
     if distillation.adversarial is None:
         return DistillationTask(teacher, distillation)
     if training.batch_size < 2:

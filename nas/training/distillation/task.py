@@ -23,6 +23,7 @@ from nas.training.distillation.targets import (
     Target,
     TrajectoryTarget,
 )
+from nas.training.draws import Draws
 from nas.training.tasks import JointTask, Losses
 
 
@@ -63,15 +64,15 @@ class DistillationTask(JointTask):
         self.teacher.eval()
         return self
 
-    def jump(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor) -> Jump:
-        """One step of the student from real clips, at noise levels and with noise of torch's global generator."""
-        segment_B = torch.randint(self.config.steps, (len(latent_BTCHW),)).to(latent_BTCHW.device)
+    def jump(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws) -> Jump:
+        """One step of the student from real clips, at random ones of its noise levels."""
+        segment_B = draws.below(self.config.steps).to(latent_BTCHW.device)
         start_B, end_B = self.levels[segment_B], self.levels[segment_B + 1]
-        noisy = mix(latent_BTCHW, torch.randn_like(latent_BTCHW), start_B)
+        noisy = mix(latent_BTCHW, draws.normal_like(latent_BTCHW), start_B)
         context_BLD = self.text_encoder(tokens_BL)
         velocity_BTCHW = self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
         return Jump(noisy, start_B, end_B, context_BLD, velocity_BTCHW)
 
-    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, step: int, turn: str) -> Losses:
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
         """See `JointTask.losses`."""
-        return {"loss": self.target.loss(self.jump(latent_BTCHW, tokens_BL))}
+        return {"loss": self.target.loss(self.jump(latent_BTCHW, tokens_BL, draws))}

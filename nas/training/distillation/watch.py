@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
-
-from accelerate.utils import broadcast_object_list
+from typing import Any
 
 from nas.errors import TrainingError
 from nas.files import StrictModel, parse, write_json
 from nas.models import VideoModel
 from nas.training.distillation.adversarial import DISCRIMINATOR
 from nas.training.distillation.checks import Check, StudentCheck
-from nas.training.loop import Observer
-from nas.training.processes import processes
+from nas.training.observer import Observer
+from nas.training.processes import from_main, processes
 from nas.training.runs import save_model
 
 WIN_SHARE, WIN_STEPS = 0.995, 200
@@ -24,8 +22,6 @@ LEAST_VARIETY = 0.2
 """Clips of one caption that are closer than this, as a share of the teacher's, are all the same."""
 
 _TOLD = (f"{DISCRIMINATOR}_told_real", f"{DISCRIMINATOR}_told_generated")
-
-T = TypeVar("T")
 
 
 class Memory(StrictModel):
@@ -72,6 +68,8 @@ class StudentWatch(Observer):
         folder: Of the run; the best student stands in `model`, and what was seen in `checks.json`.
     """
 
+    sees_weights = True
+
     def __init__(self, student: VideoModel, make_check: Callable[[], StudentCheck], folder: Path) -> None:
         self.student, self.make_check, self.folder = student, make_check, folder
         self.memory = Memory()
@@ -81,7 +79,7 @@ class StudentWatch(Observer):
         """See `Observer.begin`; at first the student is the teacher, and that is kept until there is a better one."""
         self.memory = parse(dict(remembered), Memory, where=self.folder / "checkpoints")
         best = self.memory.best
-        if best is None or not _from_main((self.folder / "model").is_dir):
+        if best is None or not from_main((self.folder / "model").is_dir):
             self.memory = self.memory.model_copy(update={"best": None})
             self.before_checkpoint(step)
         self.after_checkpoint(step)
@@ -109,7 +107,7 @@ class StudentWatch(Observer):
         Raises:
             TrainingError: The student makes the same clip whatever the noise, or clips that are not finite.
         """
-        check = _from_main(lambda: self._look(step))
+        check = from_main(lambda: self._look(step))
         self.memory = self.memory.with_check(check)
         if processes().is_main_process:
             write_json(self.folder / "checks.json", self.memory.model_dump(exclude={"told"}))
@@ -134,11 +132,3 @@ class StudentWatch(Observer):
     def _look(self, step: int) -> Check:
         self._check = self._check or self.make_check()
         return self._check(self.student, step) if step else self._check.at_start()
-
-
-def _from_main(make: Callable[[], T]) -> T:
-    """What the main process makes, in all of them: what all decide by must not differ in its last bits."""
-    made: list[Any] = [make() if processes().is_main_process else None]
-    broadcast_object_list(made)
-    value: T = made[0]
-    return value

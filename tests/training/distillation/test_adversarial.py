@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nas.training import LoopConfig
 from nas.training.batches import Batch
 from nas.training.distillation import AdversarialConfig, AdversarialTask, DistillationConfig, NoiseLevels, distill
 from nas.training.distillation.adversarial import DISCRIMINATOR, gradient_penalty, hinge_loss
+from nas.training.draws import ClipSeeds
 from nas.training.loop import Trainer
 from nas.training.tasks import MODEL
 
@@ -47,7 +49,6 @@ def test_the_penalty_itself_can_be_learnt_from(teacher: VideoModel, batch: Batch
     for weight in (0.0, 2.0, 4.0):
         torch.manual_seed(5)
         task = _task(teacher, DistillationConfig(adversarial=AdversarialConfig(r1_weight=weight)))
-        torch.manual_seed(6)
         losses[weight] = task(batch, 0, DISCRIMINATOR)
     assert losses[2.0]["r1"] > 0
     for weight in (2.0, 4.0):
@@ -67,16 +68,14 @@ def test_a_student_learns_to_look_real_to_a_discriminator_that_stands_still(teac
 
     def judged() -> float:
         """Mean logit of the clips that the student makes of given noise."""
-        torch.manual_seed(3)
         with torch.no_grad():
-            jump = task.jump(batch.video_BTCHW, batch.video_tokens_BL)
+            jump = task.jump(batch.video_BTCHW, batch.video_tokens_BL, batch.video_seeds.draws(MODEL))
             clips = jump.noisy.sample_BTCHW - jump.velocity_BTCHW
             features = task.discriminator.path(teacher.unet, clips, torch.zeros(len(clips)), jump.context_BLD)
             return float(torch.stack([each.mean() for each in task.discriminator(features, jump.context_BLD)]).mean())
 
-    videos = Batch(batch.video_BTCHW, batch.video_tokens_BL, batch.image_BTCHW[:0], batch.image_tokens_BL[:0])
+    videos = dataclasses.replace(batch, image_BTCHW=batch.image_BTCHW[:0], image_tokens_BL=batch.image_tokens_BL[:0])
     before = judged()
-    torch.manual_seed(3)
     losses = task(videos, 0, MODEL)
     assert float(losses["adversarial_loss"]) == pytest.approx(-before, rel=1e-4)
     losses["loss"].backward()
@@ -86,8 +85,8 @@ def test_a_student_learns_to_look_real_to_a_discriminator_that_stands_still(teac
     with torch.no_grad():
         for parameter in task.unet.parameters():
             if parameter.grad is not None:
-                parameter.sub_(parameter.grad, alpha=1e-2 / length)
-    assert judged() - before == pytest.approx(1e-2 * length, rel=0.2)
+                parameter.sub_(parameter.grad, alpha=1e-3 / length)
+    assert judged() - before == pytest.approx(1e-3 * length, rel=0.2)
 
 
 @pytest.mark.parametrize("target", ["data", "trajectory", "consistency"])
@@ -113,8 +112,8 @@ def test_a_discriminator_learns_to_tell_what_a_student_makes(teacher: VideoModel
     task = _task(teacher, DistillationConfig(steps=1, target="data", adversarial=adversarial))
     optimizer = torch.optim.AdamW(task.discriminator.parameters(), lr=1e-2)
     for step in range(80):
-        torch.manual_seed(step)
-        losses = task(batch, step, DISCRIMINATOR)
+        seeds = ClipSeeds(step, batch.video_seeds.numbers)
+        losses = task(dataclasses.replace(batch, video_seeds=seeds), step, DISCRIMINATOR)
         optimizer.zero_grad()
         losses["loss"].backward()
         optimizer.step()
@@ -140,7 +139,6 @@ def _judged(teacher: VideoModel, batch: Batch, **config: object) -> Seen:
     adversarial = AdversarialConfig(renoise=renoise)  # type: ignore[arg-type]
     task = _task(teacher, DistillationConfig(adversarial=adversarial, **config))  # type: ignore[arg-type]
     seen = Seen(task)
-    torch.manual_seed(0)
     task(batch, 0, DISCRIMINATOR)
     return seen
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -10,11 +12,18 @@ from nas.models.flow import mix, renoise
 from nas.training.batches import Batch
 from nas.training.distillation import DistillationConfig, DistillationTask
 from nas.training.distillation.targets import pseudo_huber
+from nas.training.tasks import MODEL
 
 
 def _videos(batch: Batch) -> Batch:
     empty = batch.image_BTCHW[:0]
-    return Batch(batch.video_BTCHW, batch.video_tokens_BL, empty, batch.image_tokens_BL[:0])
+    return dataclasses.replace(batch, image_BTCHW=empty, image_tokens_BL=batch.image_tokens_BL[:0])
+
+
+def _drawn(batch: Batch, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Segments and noise of the clips."""
+    draws = batch.video_seeds.draws(MODEL)
+    return draws.below(steps), draws.normal_like(batch.video_BTCHW)
 
 
 def _velocity(teacher: VideoModel, sample: torch.Tensor, level: float, text: torch.Tensor) -> torch.Tensor:
@@ -35,11 +44,8 @@ def test_without_guidance_and_substeps_the_teacher_is_its_own_student(teacher: V
 
 def test_a_trajectory_leads_to_where_the_guided_teacher_arrives(teacher: VideoModel, batch: Batch) -> None:
     task = DistillationTask(teacher, DistillationConfig(steps=1, teacher_substeps=2, guidance_scale=3.0))
-    torch.manual_seed(4)
     loss = task(_videos(batch), 0)["loss"].detach()
-    torch.manual_seed(4)
-    torch.randint(1, (3,))
-    noise = torch.randn_like(batch.video_BTCHW)
+    noise = _drawn(batch, 1)[1]
     text = teacher.text_encoder(batch.video_tokens_BL).detach()
     sample = noise
     for level in (1.0, 0.5):
@@ -50,11 +56,8 @@ def test_a_trajectory_leads_to_where_the_guided_teacher_arrives(teacher: VideoMo
 
 def test_data_are_flow_matching_on_the_levels_of_the_steps(teacher: VideoModel, batch: Batch) -> None:
     task = DistillationTask(teacher, DistillationConfig(steps=1, target="data"))
-    torch.manual_seed(4)
     loss = task(_videos(batch), 0)["loss"].detach()
-    torch.manual_seed(4)
-    torch.randint(1, (3,))
-    noise = torch.randn_like(batch.video_BTCHW)
+    noise = _drawn(batch, 1)[1]
     velocity = _velocity(teacher, noise, 1.0, teacher.text_encoder(batch.video_tokens_BL).detach())
     torch.testing.assert_close(loss, ((velocity - (noise - batch.video_BTCHW)) ** 2).mean())
 
@@ -63,12 +66,10 @@ def test_consistency_is_with_what_is_foretold_from_the_end_of_the_step(teacher: 
     task = DistillationTask(
         teacher, DistillationConfig(steps=2, target="consistency", teacher_substeps=1, guidance_scale=2.0)
     )
-    torch.manual_seed(4)
     loss = task(_videos(batch), 0)["loss"].detach()
-    torch.manual_seed(4)
-    segments = torch.randint(2, (3,)).tolist()
+    drawn, noise = _drawn(batch, 2)
+    segments = drawn.tolist()
     assert set(segments) == {0, 1}
-    noise = torch.randn_like(batch.video_BTCHW)
     expected = []
     for clip, segment in enumerate(segments):
         start, end = ((1.0, 0.5), (0.5, 0.0))[segment]

@@ -1,0 +1,89 @@
+"""`--dry-run` of the commands that train: what a run would take."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli._common import emit_json, emit_table
+
+if TYPE_CHECKING:
+    from nas.training import DryRun
+
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Train nothing; print what it would take: parameters, memory, batches, checkpoints."
+    ),
+]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that --dry-run reckons with; those of the launcher when left out."),
+]
+
+_ESTIMATED = ("exchange", "activations", "activations_otherwise", "together")
+
+
+def processes_of(given: int | None, dry_run: bool) -> int:
+    """How many processes a dry run is to reckon with.
+
+    Raises:
+        ConfigError: Processes are given for a run that is not dry: a launcher starts those.
+    """
+    from nas.errors import ConfigError
+
+    if given is not None and not dry_run:
+        raise ConfigError(
+            "--processes is for --dry-run alone",
+            hint=f"start the run with: torchrun --nproc-per-node {given} -m nas ...",
+        )
+    return given or int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def print_dry_run(found: DryRun, as_json: bool) -> None:
+    """Print what a run would take, as a table or as JSON."""
+    memory = found.memory_bytes
+    if as_json:
+        plain = found.model_dump()
+        plain["memory_bytes"]["together"] = memory.together
+        emit_json(plain | {"estimated": [f"memory_bytes.{name}" for name in _ESTIMATED]})
+        return
+    emit_table("dry run", [{"what": what, "value": value, "is": kind} for what, value, kind in _rows(found)])
+
+
+def _rows(found: DryRun) -> list[tuple[str, Any, str]]:
+    memory = found.memory_bytes
+    kept = found.checkpoints_kept * found.checkpoint_bytes
+    return [
+        ("parameters trained", f"{found.trained_parameters:,}", "counted"),
+        ("parameters frozen", f"{found.frozen_parameters:,}", "counted"),
+        ("processes", f"{found.processes} ({found.parallel})", "given"),
+        ("memory per process: weights", size_text(memory.weights), "counted"),
+        ("memory per process: gradients", size_text(memory.gradients), "counted"),
+        ("memory per process: optimiser", size_text(memory.optimizer), "counted"),
+        ("memory per process: averaged weights", size_text(memory.averages), "counted"),
+        ("memory per process: exchange", size_text(memory.exchange), "estimate"),
+        (f"memory per process: activations, {_recomputed(found, True)}", size_text(memory.activations), "estimate"),
+        ("memory per process: together", size_text(memory.together), "estimate"),
+        (f"activations, {_recomputed(found, False)}", size_text(memory.activations_otherwise), "estimate"),
+        ("global batch", f"{found.batch} clips + {found.image_batch} frames", "given"),
+        ("micro-batch per process", f"{found.micro_batch} clips + {found.image_micro_batch} frames", "counted"),
+        ("steps", f"{found.steps:,}", "given"),
+        ("tokens seen (latent pixels x frames)", f"{found.latent_pixels:,}", "counted"),
+        ("checkpoints written", f"{found.checkpoints} of {size_text(found.checkpoint_bytes)}", "counted"),
+        ("checkpoints kept", f"{found.checkpoints_kept}, {size_text(kept)}", "counted"),
+    ]
+
+
+def _recomputed(found: DryRun, configured: bool) -> str:
+    return "blocks recomputed" if found.gradient_checkpointing == configured else "all kept"
+
+
+def size_text(size_bytes: int) -> str:
+    """A size with a unit that suits it."""
+    size, units = float(size_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{size:,.4g} {units[0]}"

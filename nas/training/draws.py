@@ -1,0 +1,80 @@
+"""Random numbers of clips, the same however a batch is shared among processes and micro-batches.
+
+Every clip has generators of its own, seeded by the run's seed, the clip's place in the sequence of all clips that the
+run trains on, and what the numbers are for. So what is drawn for a clip depends neither on the clips beside it nor
+on the process that it is on, and N processes train as one does at the same global batch.
+
+Numbers are drawn on the CPU, and are the same on every device. Shape suffixes: B clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from nas.files import derive_seed
+
+
+class Draws:
+    """Draws numbers for some clips, one method call after the other.
+
+    Args:
+        seeds: A seed for each clip.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def normal_like(self, clips: torch.Tensor) -> torch.Tensor:
+        """Normal noise (B, ...) in the shape, type and place of some tensor with a row for each clip."""
+        rows = [torch.randn(clips.shape[1:], generator=generator) for generator in self._generators]
+        return torch.stack(rows).to(clips) if rows else torch.zeros_like(clips)
+
+    def normal(self) -> torch.Tensor:
+        """A normal number for each clip (B,)."""
+        return self.normal_like(torch.empty(len(self._generators)))
+
+    def uniform(self) -> torch.Tensor:
+        """A number in [0, 1) for each clip (B,)."""
+        return self._one_each([torch.rand(1, generator=each) for each in self._generators])
+
+    def below(self, end: int) -> torch.Tensor:
+        """A whole number from 0 to `end - 1` for each clip (B,), all equally likely."""
+        return self._one_each([torch.randint(end, (1,), generator=each) for each in self._generators]).long()
+
+    @staticmethod
+    def _one_each(numbers: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat(numbers) if numbers else torch.zeros(0)
+
+
+@dataclass(frozen=True)
+class ClipSeeds:
+    """Where the random numbers of some clips come from.
+
+    Args:
+        seed: Of the run and the kind of clips.
+        numbers: Place of each clip in the sequence of all clips that the run trains on.
+    """
+
+    seed: int
+    numbers: tuple[int, ...]
+
+    @classmethod
+    def of_share(cls, seed: int, size: int, step: int, rank: int, world_size: int) -> ClipSeeds:
+        """The clips of one process in one micro-step: every `world_size`-th of the global batch, from `rank` on.
+
+        Args:
+            seed: Of the run and the kind of clips.
+            size: Clips of this process.
+            step: Number of the micro-step.
+            rank: Number of the process.
+            world_size: Number of processes.
+        """
+        start = step * size * world_size
+        return cls(seed, tuple(range(start + rank, start + size * world_size, world_size)))
+
+    def draws(self, purpose: str) -> Draws:
+        """Numbers for one purpose, from their beginning; others have nothing to do with them."""
+        return Draws([derive_seed(self.seed, purpose, number) for number in self.numbers])

@@ -1,0 +1,86 @@
+"""Small runs of every kind, as one process or as two of a launcher, for tests that compare them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from tests.processes import start
+from tests.tiny import TINY
+
+LOOP: dict[str, Any] = {
+    "steps": 3, "batch_size": 4, "image_batch_size": 4, "warmup_steps": 1, "checkpoint_every": 2, "seed": 3
+}  # fmt: skip
+
+Job = tuple[str, str, Mapping[str, Any]]
+"""Kind of run, its folder, and its settings beside `LOOP`."""
+
+
+def start_together(folder: Path, jobs: Sequence[Job], world_size: int) -> list[BaseProcess]:
+    """Start as many processes as a launcher would, which do some runs one after the other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(world_size):
+        own = folder / f"rank-{rank}"
+        own.mkdir(parents=True, exist_ok=True)
+        processes.append(start(own, _run, folder, list(jobs), rank, world_size, port))
+    return processes
+
+
+def together(folder: Path, jobs: Sequence[Job], world_size: int) -> None:
+    """Do some runs one after the other, and wait for their end."""
+    processes = start_together(folder, jobs, world_size)
+    for rank, process in enumerate(processes):
+        process.join(300)
+        assert process.exitcode == 0, (folder / f"rank-{rank}" / "err.txt").read_text()[-3000:]
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    """The losses of a run, step by step."""
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{name: float(value) for name, value in row.items() if name != "elapsed_s"} for row in rows]
+
+
+def _run(folder: Path, jobs: Sequence[Job], rank: int, world_size: int, port: int) -> None:
+    from nas.training import loop
+
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_ADDR": "127.0.0.1"}
+    if world_size > 1:
+        os.environ.update({name: str(value) for name, value in (names | {"MASTER_PORT": port}).items()})
+    loop.LOG_EVERY = 1
+    for kind, name, settings in jobs:
+        _train(kind, folder / name, settings)
+
+
+def _train(kind: str, folder: Path, settings: Mapping[str, Any]) -> None:
+    import torch
+
+    from nas import training
+    from nas.data import ClipShape, MovingShapes
+    from nas.models import Generation, VideoModel
+    from nas.space import SearchSpace
+
+    space, clips = SearchSpace.from_dict(TINY), MovingShapes(ClipShape(4, 16, 16, 8), clips=12, seed=0)
+    loop = LOOP | dict(settings)
+    if kind in {"uniform", "sandwich"}:
+        skipping = {"strategy": kind, "skip_probability": 0.3, "caption_dropout": 0.3}
+        training.train_supernet(space, clips, training.SuperNetConfig(**loop | skipping), folder)
+        return
+    torch.manual_seed(0)
+    model = VideoModel.build(space, space.architecture(["conv1d", "self_attention_3d"]), Generation(guidance_scale=2))
+    for parameter in model.unet.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    if kind == "model":
+        training.finetune_model(model, clips, training.TrainingConfig(**loop), folder)
+        return
+    adversarial = training.AdversarialConfig() if kind == "adversarial" else None
+    to = training.DistillationConfig(steps=2, teacher_substeps=1, adversarial=adversarial)
+    training.distill(model, clips, training.LoopConfig(**loop), to, folder)
