@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -142,12 +143,12 @@ class LatentPlan(StrictModel):
         """The type of the stored numbers."""
         return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[self.dtype]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of all of it."""
         return fingerprint(self.model_dump(mode="json"))
 
-    @property
+    @cached_property
     def distinct_captions(self) -> tuple[str, ...]:
         """The empty caption, and every other one once."""
         return tuple(dict.fromkeys(["", *(clip.caption for part in self.parts for clip in part.clips)]))

@@ -252,6 +252,7 @@ def test_what_was_encoded_otherwise_is_refused(latents: Path, tiny: Path, frozen
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(DataError, match=r"full: holds something else already: thesis.txt"):
         encode_clips(_request(tiny, tmp_path / "full"))
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.txt"]
 
 
 def test_another_autoencoder_or_text_encoder_at_the_same_place_is_noticed(frozen: Path, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ Shape suffixes: N clips or captions of a shard, L text tokens, D text width.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,6 @@ from nas.space import SearchSpace
 from nas.training.encoding.plan import sources_of
 
 _BATCH = 8  # Clips or captions that are encoded at the same time.
-_CLAIMS = ".claims"
 
 
 class EncodingJob:
@@ -67,15 +66,16 @@ class EncodingJob:
             StorageError: It cannot be written.
         """
         path = self.folder / PLAN
-        with lock(self.folder / _CLAIMS / "plan.lock", wait=True):
+        there = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        foreign = [each.name for each in there if not each.name.startswith(".")]
+        if foreign and not path.is_file():
+            hint = "give a new or an empty folder"
+            raise DataError(f"holds something else already: {foreign[0]}", where=self.folder, hint=hint)
+        with self._locked(PLAN, wait=True):
             if path.is_file():
                 self._compare(path)
-                return
-            foreign = sorted(each.name for each in self.folder.iterdir() if each.name != _CLAIMS)
-            if foreign:
-                hint = "give a new or an empty folder"
-                raise DataError(f"holds something else already: {foreign[0]}", where=self.folder, hint=hint)
-            write_json(path, self.plan.model_dump(mode="json"))
+            else:
+                write_json(path, self.plan.model_dump(mode="json"))
 
     def work(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Encode what nobody else is encoding, and then what others have not finished.
@@ -95,7 +95,8 @@ class EncodingJob:
 
     def done(self) -> int:
         """How many shards are finished, whoever did them."""
-        return sum(map(self.is_done, self.shards))
+        names = {path.name for path in self.folder.iterdir()}  # one look, however many shards there are
+        return sum(shard.record in names and shard.file in names for shard in self.shards)
 
     def is_done(self, shard: PlannedShard) -> bool:
         """Whether a shard is finished."""
@@ -107,14 +108,13 @@ class EncodingJob:
         Raises:
             DataError: A shard belongs to something else.
         """
-        with lock(self.folder / _CLAIMS / "index.lock", wait=True):
+        with self._locked(INDEX, wait=True):
             if not (self.folder / INDEX).is_file():
                 digests = {shard.file: self._record(shard).sha256 for shard in self.shards}
                 index = LatentIndex(plan=self.plan, digests=digests)
                 write_yaml(self.folder / "data.yaml", {"data": {"kind": "latents", "path": "."}})
                 write_json(self.folder / INDEX, index.model_dump(mode="json"))
                 remove_temporaries(self.folder)
-                shutil.rmtree(self.folder / _CLAIMS, ignore_errors=True)
         return read_latent_index(self.folder)
 
     def _compare(self, path: Path) -> None:
@@ -129,32 +129,43 @@ class EncodingJob:
             raise DataError(what, where=self.folder, hint=hint)
 
     def _claim(self, shard: PlannedShard, *, wait: bool) -> None:
-        claim = self.folder / _CLAIMS / f"{shard.file}.lock"
-        with lock(claim, wait=wait) as held:
-            if not held:
-                return
-            if not self.is_done(shard):
+        with self._locked(shard.file, wait=wait) as held:
+            if held and not self.is_done(shard):
                 self._write(shard)
-            claim.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _locked(self, name: str, *, wait: bool) -> Iterator[bool]:
+        """Hold the lock of one file of the folder, or see that somebody else does; it leaves nothing behind."""
+        path = self.folder / f".{name}.lock"
+        with lock(path, wait=wait) as held:
+            yield held
+            if held:
+                path.unlink(missing_ok=True)
 
     def _write(self, shard: PlannedShard) -> None:
         name = CONTEXTS if shard.part is None else LATENTS
         rows = [self._stored(values, shard) for values in self._encoded(shard)]
         data = safetensors.torch.save({name: torch.cat(rows)})
-        if self.is_done(shard):  # by a machine that sees no locks of this one: its digest may be in the index already
+        # Where machines do not see each other's locks, another one may have finished the shard meanwhile: then its
+        # digest may be in the index already, and what is under way here may be gone.
+        if self.is_done(shard):
             return
-        with atomic_write(self.folder / shard.file) as temporary:
-            temporary.write_bytes(data)
+        try:
+            with atomic_write(self.folder / shard.file) as temporary:
+                temporary.write_bytes(data)
+        except FileNotFoundError:
+            if not self.is_done(shard):
+                raise
+            return
         record = ShardRecord(plan=self.plan.fingerprint, sha256=hashlib.sha256(data).hexdigest())
         write_json(self.folder / shard.record, record.model_dump())
 
     @torch.no_grad()
     def _encoded(self, shard: PlannedShard) -> Iterator[torch.Tensor]:
-        captions = self.plan.distinct_captions if shard.part is None else ()
         for start in range(shard.rows.start, shard.rows.stop, _BATCH):
             rows = range(start, min(start + _BATCH, shard.rows.stop))
             if shard.part is None:
-                yield self.text_encoder.encode(captions[rows.start : rows.stop])
+                yield self.text_encoder.encode(self.plan.distinct_captions[rows.start : rows.stop])
             else:
                 yield self.sources[shard.part].videos(rows)
 

@@ -7,9 +7,10 @@ import logging
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,7 +29,7 @@ from nas.training.encoding.job import EncodingJob
 from nas.training.encoding.plan import SHARD_BYTES, make_plan
 from nas.training.processes import processes
 
-_POLL_S = 0.2
+_POLL_S = 0.5
 
 
 class EncodingSettings(StrictModel):
@@ -114,11 +115,17 @@ def encode_clips(request: EncodingRequest, *, workers: int = 1) -> LatentIndex:
 
 
 def _work(job: EncodingJob, bar: Bar) -> None:
+    looked_s = time.monotonic()
+
     def look() -> bool:
-        bar.reach(job.done(), "")
+        nonlocal looked_s
+        if time.monotonic() > looked_s + _POLL_S:
+            bar.reach(job.done(), "")
+            looked_s = time.monotonic()
         return False
 
     job.work(look)
+    bar.reach(job.done(), "")
 
 
 def _share(request: EncodingRequest, job: EncodingJob, workers: int, bar: Bar) -> None:
@@ -141,14 +148,16 @@ def _share(request: EncodingRequest, job: EncodingJob, workers: int, bar: Bar) -
 
 
 def _wait(started: Sequence[tuple[BaseProcess, Connection]], job: EncodingJob, bar: Bar) -> None:
-    for number, (process, receiver) in enumerate(started):
-        while process.is_alive() and not receiver.poll(_POLL_S):
-            bar.reach(job.done(), "")
-        _complain(receiver)
-        process.join()
-        if process.exitcode:
-            raise _ended(number, process.exitcode)
-    bar.reach(job.done(), "")
+    waiting = {receiver: (number, process) for number, (process, receiver) in enumerate(started, start=1)}
+    while waiting:
+        for receiver in wait(list(waiting), _POLL_S):
+            assert isinstance(receiver, Connection)
+            number, process = waiting.pop(receiver)
+            _complain(receiver)
+            process.join()
+            if process.exitcode:
+                raise _ended(number, process.exitcode)
+        bar.reach(job.done(), "")
 
 
 def _complain(receiver: Connection) -> None:
@@ -164,8 +173,8 @@ def _complain(receiver: Connection) -> None:
 def _ended(number: int, code: int) -> Exception:
     if code < 0:
         hint = "perhaps memory is short: use fewer workers; the same command goes on"
-        return NasError(f"worker {number + 1} was killed by {signal.Signals(-code).name}", hint=hint)
-    return RuntimeError(f"worker {number + 1} failed")
+        return NasError(f"worker {number} was killed by {signal.Signals(-code).name}", hint=hint)
+    return RuntimeError(f"worker {number} failed")
 
 
 def _worker(request: EncodingRequest, number: int, workers: int, sender: Connection) -> None:
