@@ -10,6 +10,7 @@ import pytest
 
 from nas.errors import BudgetError, ConfigError, NasError
 from nas.search import Budgets, SearchConfig, load_front, load_study, run_search
+from nas.space import SearchSpace
 from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, small_space, true_front
 
 SPACE = small_space()
@@ -49,6 +50,19 @@ def test_a_budget_holds_for_everything_scored(storage, sampler):
     assert sorted(quality.calls) == sorted(within)
     assert {member.architecture.id for member in result.front} == true_front(SPACE, LATENCY, 22)
     assert "within the budgets" in result.reason
+
+
+def test_the_budgets_of_a_space_hold_where_the_search_names_none(storage):
+    limited = SearchSpace.from_dict(SPACE.to_dict() | {"budgets": {"latency_ms": 22}})
+    quality = FormulaQuality()
+
+    run(storage, quality, space=limited, evaluations=1000)
+    wider = run(storage, space=limited, name="wider", evaluations=1000, budgets=Budgets(latency_ms=1000))
+
+    assert sorted(quality.calls) == sorted(
+        one.id for one in SPACE.enumerate() if LATENCY.predict(one).pipeline_ms <= 22
+    )
+    assert wider.scored == SPACE.count()
 
 
 def test_the_front_is_optunas_own(storage):
