@@ -78,8 +78,9 @@ def _train(kind: str, folder: Path, settings: Mapping[str, Any]) -> None:
     model = VideoModel.build(space, space.architecture(["conv1d", "self_attention_3d"]), Generation(guidance_scale=2))
     for parameter in model.unet.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    if kind == "model":
-        training.finetune_model(model, clips, training.TrainingConfig(**loop), folder)
+    if kind in {"model", "frozen"}:
+        config = training.TrainingConfig(**loop, freeze_backbone=kind == "frozen")
+        training.finetune_model(model, clips, config, folder)
         return
     adversarial = training.AdversarialConfig() if kind == "adversarial" else None
     to = training.DistillationConfig(steps=2, teacher_substeps=1, adversarial=adversarial)

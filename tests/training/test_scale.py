@@ -15,8 +15,8 @@ from tests.training.runs_at_scale import Job, curve, start_together, together
 
 pytestmark = pytest.mark.slow
 
-KINDS = ("uniform", "sandwich", "model", "distilled", "adversarial")
-SHARDED = ("uniform", "sandwich", "adversarial")
+KINDS = ("uniform", "sandwich", "model", "frozen", "distilled", "adversarial")
+SHARDED = ("uniform", "sandwich", "frozen", "adversarial")
 SPARED = ("uniform", "adversarial")
 FSDP = {"parallel": "fsdp"}
 MICRO = {"gradient_accumulation": 2, "batch_size": 2, "image_batch_size": 2}
