@@ -7,13 +7,14 @@ weights are counted. What a process will hold in all is an estimate; see `Memory
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from nas.files import StrictModel
 from nas.models import Generation, SuperNet, TextEncoder, VideoModel, VideoUNet, make_text_encoder
 from nas.models.costs import extreme_architectures
+from nas.models.text import ClipContext, ClipTextEncoder
 from nas.models.video_model import portable_space
 from nas.space import Architecture, SearchSpace
 from nas.training.checkpoint import KEPT
@@ -154,10 +155,21 @@ def _supernet(space: SearchSpace) -> SuperNet:
         return SuperNet(space)
 
 
+class _Unread(ClipTextEncoder):
+    """CLIP's text encoder without a tokenizer: what captions say makes no difference to what a run takes."""
+
+    def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
+        """See `TextEncoder.tokenize`."""
+        return torch.zeros(len(captions), self.tokens, dtype=torch.int64)
+
+
 def _text_encoder(space: SearchSpace) -> TextEncoder:
-    """On the meta device; one that is loaded from a folder is loaded first, for transformers refuses otherwise."""
-    with torch.device("cpu" if space.file.text.kind == "clip" else "meta"):
-        return make_text_encoder(space).to("meta")
+    """On the meta device, from its layout: no weights are read."""
+    with torch.device("meta"):
+        if space.file.text.kind == "learned":
+            return make_text_encoder(space)
+        (block,) = space.lower_pipeline(space.smallest()).text_encoder.blocks
+        return _Unread(None, ClipContext.from_block(block), space.file.text.tokens)
 
 
 def _model(space: SearchSpace, architecture: Architecture) -> VideoModel:

@@ -13,7 +13,7 @@ import yaml
 from nas.cli import main
 from nas.data import MovingShapes
 from nas.errors import ConfigError
-from nas.models import VideoModel, make_codec
+from nas.models import VideoModel, block_cost, make_codec, network_cost
 from nas.space import SearchSpace
 from nas.training import (
     AdversarialConfig,
@@ -30,6 +30,7 @@ from nas.training import (
     train_model,
 )
 from nas.training.batches import BatchSource
+from tests.space.spaces import tiny
 from tests.tiny import TINY
 
 ADVERSARIAL = DistillationSettings(
@@ -79,7 +80,7 @@ def test_activations_are_those_that_autograd_keeps(
 ) -> None:
     config = TrainingConfig(batch_size=3, image_batch_size=2, mixed_precision=precision)  # type: ignore[arg-type]
     task = FlowTask(model.unet, model.text_encoder, config).train()
-    batch = BatchSource(clips, make_codec(space), model.text_encoder, 3, 2, 0.0, seed=1)(0)
+    batch = BatchSource(clips.latents(make_codec(space)), model.text_encoder, 3, 2, 0.0, seed=1)(0)
     weights = {parameter.untyped_storage().data_ptr() for parameter in task.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -156,3 +157,18 @@ def test_the_commands_print_it_and_touch_nothing(
     assert code == 2
     assert "--processes is for --dry-run alone; start the run with: torchrun --nproc-per-node 2" in complaint
     assert set(tmp_path.iterdir()) == files
+
+
+@pytest.mark.parametrize("distilled", [False, True])
+def test_a_frozen_text_encoder_is_counted_from_its_layout(distilled: bool) -> None:
+    pytest.importorskip("transformers")
+    layout = {"vocab_size": 54, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    layout |= {"num_attention_heads": 2, "max_position_embeddings": 8}
+    text = {"kind": "clip", "layout": layout, "tokens": 6, "width": 16}
+    space = SearchSpace.from_dict(tiny(text=text))
+    encoder = block_cost(space.lower_pipeline(space.smallest()).text_encoder.blocks[0]).parameters
+    if distilled:
+        found = dry_run_distillation(space, space.smallest(), ADVERSARIAL, 1)
+        assert found.frozen_parameters == encoder + network_cost(space.lower(space.smallest())).parameters
+    else:
+        assert dry_run_supernet(space, SuperNetConfig(steps=2), 1).frozen_parameters == encoder

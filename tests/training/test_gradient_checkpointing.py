@@ -62,7 +62,7 @@ def test_losses_and_gradients_are_equal_and_less_is_kept(
     model: VideoModel, clips: MovingShapes, make: Callable[[VideoModel], JointTask], precision: torch.dtype
 ) -> None:
     task = make(model).train()
-    batch = BatchSource(clips, make_codec(model.space), task.text_encoder, 2, 2, 0.0, seed=1)(0)
+    batch = BatchSource(clips.latents(make_codec(model.space)), task.text_encoder, 2, 2, 0.0, seed=1)(0)
     for turn in (turn.name for turn in task.turns()):
         results = []
         for again in (False, True):
