@@ -65,13 +65,20 @@ def test_all_processes_read_one_size_in_a_step_and_share_its_clips(root: Path) -
     space = SearchSpace.load(root / "space.yaml")
     data = _open(root, space)
     one, *parts = _source(space, data), *(_source(space, data, rank, 2) for rank in range(2))
-    shapes = Counter()
+    shapes: Counter[tuple[int, ...]] = Counter()
+    drawn: list[float] = []
     for step in range(30):
         whole, halves = one(step), [part(step) for part in parts]
         shapes[tuple(whole.video_BTCHW.shape)] += 1
         joined = torch.stack([half.video_BTCHW for half in halves], dim=1).flatten(0, 1)
         assert torch.equal(joined, whole.video_BTCHW)
+        noise, theirs = whole.video_seeds.draws("noise").normal(), [
+            half.video_seeds.draws("noise").normal() for half in halves
+        ]  # fmt: skip
+        assert torch.equal(torch.stack(theirs, dim=1).flatten(), noise)
+        drawn += noise.tolist()
     # Batches of smaller clips hold as many more as have the pixels of the native ones.
+    assert len(set(drawn)) == len(drawn), "no clip is given the noise of another"
     assert set(shapes) == {(2, 4, 12, 8, 8), (16, 1, 12, 8, 4), (8, 2, 12, 4, 8)}
 
 
@@ -80,7 +87,7 @@ def test_a_clip_of_any_size_is_read_about_equally_often(root: Path) -> None:
     source = _source(space, _open(root, space))
     read: Counter[str] = Counter()
     for step in range(60):
-        clips, indices = source._drawn("video", 2, step)
+        clips, indices, _ = source._drawn("video", 2, step)
         read.update(clips.names[index] for index in indices)
     means = {}
     for kind in "vi":
