@@ -158,6 +158,8 @@ class ClipTextEncoder(TextEncoder):
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
         """See `TextEncoder.tokenize`."""
+        if not captions:  # which the tokenizer does not take
+            return torch.zeros(0, self.tokens, dtype=torch.int64)
         batch = self.tokenizer(
             list(captions), padding="max_length", max_length=self.tokens, truncation=True, return_tensors="pt"
         )

@@ -137,7 +137,7 @@ CASES: list[tuple[str, Any, str]] = [
     (
         "layers/wide",
         {"kind": "conv3d", "form": "conv2d"},
-        "unknown key layers.wide.form (known: kernel_size)",
+        "unknown key layers.wide.form (known: depth, kernel_size)",
     ),
     (
         "layers/wide",

@@ -17,6 +17,7 @@ from nas.training import SuperNetConfig, SuperNetTask
 from nas.training.batches import Batch, BatchSource
 from nas.training.objective import add_noise
 from nas.training.paths import FairPaths, SandwichPaths, path_strategy
+from nas.training.tasks import MODEL
 from tests.tiny import TINY
 
 SPACE = SearchSpace.from_dict(TINY)
@@ -73,11 +74,9 @@ def test_the_choice_follows_from_seed_and_step_alone(strategy: str) -> None:
 
 def test_a_sandwich_teaches_the_others_what_the_largest_predicts(space: SearchSpace, clips: MovingShapes) -> None:
     task, batch = _task(space, strategy="sandwich", random_paths=1), _batch(space, clips)
-    torch.manual_seed(7)
     loss = task(batch, 4)["loss"]
 
-    torch.manual_seed(7)
-    noisy = add_noise(batch.video_BTCHW)
+    noisy = add_noise(batch.video_BTCHW, batch.video_seeds.draws(MODEL))
     context_BLD = task.text_encoder(batch.video_tokens_BL)
     largest, *others = task.strategy.paths(4)
     teacher, *pupils = (
@@ -93,11 +92,9 @@ def test_the_largest_learns_from_the_data_alone(space: SearchSpace, clips: Movin
     others = {node.name for each in task.strategy.paths(0)[1:] for node in task.unet.plan(each).nodes}
     alone = [node.name for node in largest.nodes if node.name not in others]
     assert alone
-    torch.manual_seed(7)
     task(batch, 0)["loss"].backward()
 
-    torch.manual_seed(7)
-    noisy = add_noise(batch.video_BTCHW)
+    noisy = add_noise(batch.video_BTCHW, batch.video_seeds.draws(MODEL))
     network = task.unet.extract(task.strategy.paths(0)[0])
     loss = flow_loss(network(noisy.sample_BTCHW, noisy.timestep_B, task.text_encoder(batch.video_tokens_BL)), noisy)
     (loss / 3).backward()
