@@ -8,7 +8,7 @@ count       parameters of the extremes and of the text encoder and decoder, coun
 checkpoint  a backbone with random weights, saved by diffusers, loaded strictly;
 search      with estimated latencies of an iPhone and a stand-in for quality, within the space's budgets;
 profile     every distinct block at full shapes, measured in ONNX Runtime; those beyond memory are marked;
-network     one whole network of about 0.6 B converted to ONNX and called, against the sum of its blocks;
+network     the largest whole network converted to ONNX and called, against the sum of its blocks;
 coreml      every distinct block, and that network, converted to Core ML programs.
 
 The stand-in for quality is no quality: it grows with the temporal parameters of each stage, less and less, so that a
@@ -34,7 +34,7 @@ from rich.table import Table
 
 from benchmarks.full_size_steps import STEPS, Settings, measured_step
 from nas.files import read_json, write_json
-from nas.report.latency_rows import bytes_text
+from nas.formatting import bytes_text
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = "SnapGen-V (arXiv 2412.10494), published: 4 steps, 0.6 B parameters, under 5 s on an iPhone 16 Pro Max"

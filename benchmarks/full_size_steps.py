@@ -25,8 +25,9 @@ from nas.latency import (
     get_phone,
     profile,
     space_blocks,
+    usable_space,
 )
-from nas.models import VideoUNet, block_cost, load_pretrained, network_cost, space_summary
+from nas.models import VideoUNet, block_cost, extreme_architectures, load_pretrained, network_cost, space_summary
 from nas.progress import progress_bar
 from nas.quality import FunctionQuality
 from nas.runtimes import Runtime, get_runtime, memory_guard, plan_convertible, to_arrays
@@ -34,7 +35,6 @@ from nas.search import SearchConfig, run_search
 from nas.space import Architecture, SearchSpace
 
 TARGET = "iOS18"
-NETWORK_PARAMETERS = 600_000_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Settings:
     @property
     def protocol(self) -> Protocol:
         """How finely blocks are measured: a round of this space takes minutes."""
-        return Protocol(rounds=self.rounds, max_seconds=1, min_seconds=20)
+        return Protocol(rounds=self.rounds, max_seconds=1, min_seconds=4 * self.rounds)
 
     @property
     def table(self) -> Path:
@@ -92,8 +92,8 @@ def count(_: Settings, space: SearchSpace) -> dict[str, Any]:
 
 def checkpoint(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     """A backbone with random weights that diffusers saves, loaded, and compared with diffusers on one frame."""
-    fields = space.file.backbone.model_dump(exclude_none=True, exclude={"pretrained"})
-    channels = {"in_channels": space.latent_shape[1], "out_channels": space.latent_shape[1], "mid_block_type": None}
+    fields = space.file.backbone.model_dump(exclude={"pretrained"})
+    channels = {"in_channels": space.latent_shape[1], "out_channels": space.latent_shape[1]}
     torch.manual_seed(0)
     theirs = UNet2DConditionModel(**(fields | channels)).eval()
     with tempfile.TemporaryDirectory(dir=settings.out) as folder:
@@ -206,13 +206,9 @@ def _coreml_network(settings: Settings, space: SearchSpace) -> dict[str, Any]:
 
 
 def _large(settings: Settings, space: SearchSpace) -> Architecture:
-    """An architecture of about 0.6 B whose blocks all fit into the memory of this machine."""
-    table = LatencyTable.load(settings.table)
-    fine = {"down.0": "conv1d", "down.1": "conv1d", "up.1": "conv1d", "up.2": "conv1d"}
-    chosen = space.architecture([fine.get(slot.stage, "conv3d_twice") for slot in space.slots])
-    missing = [node.block.key for node in space.lower(chosen).nodes if not table.rows[node.block.key].usable]
-    assert not missing, f"{missing[0]} was not measured"
-    return chosen
+    """The architecture with the most parameters of those whose blocks all fit into the memory of this machine."""
+    usable, _ = usable_space(space, LatencyTable.load(settings.table))
+    return extreme_architectures(usable)[1]
 
 
 def _stand_in(space: SearchSpace) -> Callable[[Architecture], float]:

@@ -246,6 +246,12 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sampled_digest(path: str | Path, *, error: type[NasError] = ConfigError) -> str:
     """Digest of a file's size, first, middle and last MiB: quick, whatever its size; raise `error` if unreadable."""
     path = Path(path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 Cell = str | int | float | None
 
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
 
 def cell_text(value: Cell) -> str:
     """One cell: numbers with separators and four digits, `-` for what is not known."""
@@ -14,3 +16,11 @@ def cell_text(value: Cell) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.4g}" if isinstance(value, float) else str(value)
+
+
+def bytes_text(size_bytes: int) -> str:
+    """A number of bytes to read, e.g. `1.5 MiB`."""
+    value, unit = float(size_bytes), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.3g} {_UNITS[unit]}"

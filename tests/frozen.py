@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from diffusers import AutoencoderKL
 
 from tests.tiny import TINY
 
 
 def frozen_space(root: Path) -> Path:
     """The file of a space like `TINY`, with `root/vae` as its codec and `root/clip` as its text encoder."""
-    _autoencoder(root / "vae")
-    _clip(root)
+    save_autoencoder(root / "vae")
+    save_clip(root)
     changes: dict[str, Any] = {
         "codec": {"kind": "autoencoder", "path": "vae", "latent_channels": 4, "spatial_factor": 2},
         "text": {"kind": "clip", "path": "clip", "tokens": 8, "width": 16},
@@ -27,21 +28,24 @@ def frozen_space(root: Path) -> Path:
     return path
 
 
-def _autoencoder(folder: Path) -> None:
-    from diffusers import AutoencoderKL
-
+def save_autoencoder(folder: Path, **changes: Any) -> AutoencoderKL:
+    """A small random `AutoencoderKL`, saved."""
     torch.manual_seed(0)
-    AutoencoderKL(
+    model = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         block_out_channels=(8, 8),
         norm_num_groups=4,
         latent_channels=4,
         scaling_factor=0.5,
-    ).eval().save_pretrained(folder)
+        **changes,
+    ).eval()
+    model.save_pretrained(folder)
+    return model
 
 
-def _clip(root: Path) -> None:
+def save_clip(root: Path) -> None:
+    """A small random CLIP text model with its tokenizer, saved to `root/clip`."""
     transformers = pytest.importorskip("transformers")
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]

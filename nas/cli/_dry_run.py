@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli._common import emit_json, emit_table
+from nas.formatting import bytes_text
 
 if TYPE_CHECKING:
     from nas.training import DryRun
@@ -60,30 +61,22 @@ def _rows(found: DryRun) -> list[tuple[str, Any, str]]:
         ("parameters trained", f"{found.trained_parameters:,}", "counted"),
         ("parameters frozen", f"{found.frozen_parameters:,}", "counted"),
         ("processes", f"{found.processes} ({found.parallel})", "given"),
-        ("memory per process: weights", size_text(memory.weights), "counted"),
-        ("memory per process: gradients", size_text(memory.gradients), "counted"),
-        ("memory per process: optimiser", size_text(memory.optimizer), "counted"),
-        ("memory per process: averaged weights", size_text(memory.averages), "counted"),
-        ("memory per process: exchange", size_text(memory.exchange), "estimate"),
-        (f"memory per process: activations, {_recomputed(found, True)}", size_text(memory.activations), "estimate"),
-        ("memory per process: together", size_text(memory.together), "estimate"),
-        (f"activations, {_recomputed(found, False)}", size_text(memory.activations_otherwise), "estimate"),
+        ("memory per process: weights", bytes_text(memory.weights), "counted"),
+        ("memory per process: gradients", bytes_text(memory.gradients), "counted"),
+        ("memory per process: optimiser", bytes_text(memory.optimizer), "counted"),
+        ("memory per process: averaged weights", bytes_text(memory.averages), "counted"),
+        ("memory per process: exchange", bytes_text(memory.exchange), "estimate"),
+        (f"memory per process: activations, {_recomputed(found, True)}", bytes_text(memory.activations), "estimate"),
+        ("memory per process: together", bytes_text(memory.together), "estimate"),
+        (f"activations, {_recomputed(found, False)}", bytes_text(memory.activations_otherwise), "estimate"),
         ("global batch", f"{found.batch} clips + {found.image_batch} frames", "given"),
         ("micro-batch per process", f"{found.micro_batch} clips + {found.image_micro_batch} frames", "counted"),
         ("steps", f"{found.steps:,}", "given"),
         ("tokens seen (latent pixels x frames)", f"{found.latent_pixels:,}", "counted"),
-        ("checkpoints written", f"{found.checkpoints} of {size_text(found.checkpoint_bytes)}", "counted"),
-        ("checkpoints kept", f"{found.checkpoints_kept}, {size_text(kept)}", "counted"),
+        ("checkpoints written", f"{found.checkpoints} of {bytes_text(found.checkpoint_bytes)}", "counted"),
+        ("checkpoints kept", f"{found.checkpoints_kept}, {bytes_text(kept)}", "counted"),
     ]
 
 
 def _recomputed(found: DryRun, configured: bool) -> str:
     return "blocks recomputed" if found.gradient_checkpointing == configured else "all kept"
-
-
-def size_text(size_bytes: int) -> str:
-    """A size with a unit that suits it."""
-    size, units = float(size_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024 and len(units) > 1:
-        size, units = size / 1024, units[1:]
-    return f"{size:,.4g} {units[0]}"

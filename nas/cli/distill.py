@@ -106,6 +106,9 @@ def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any])
     return parse(base, DistillationSettings, where="options")
 
 
+_TEACHER = "give --model, or --supernet together with --architecture"
+
+
 def _architecture(model: Path | None, supernet: Path | None, architecture: Path | None) -> Path:
     """The file of the teacher's architecture, all of it that a dry run needs."""
     from nas.errors import ConfigError
@@ -114,7 +117,7 @@ def _architecture(model: Path | None, supernet: Path | None, architecture: Path 
         return model / "architecture.yaml"
     if model is None and architecture is not None:
         return architecture
-    raise ConfigError("the teacher is not clear", hint="give --model or --architecture")
+    raise ConfigError("the teacher is not clear", hint=_TEACHER)
 
 
 def _teacher(
@@ -128,12 +131,13 @@ def _teacher(
     from nas.models import VideoModel
     from nas.training import inherit_model
 
-    if model is not None and supernet is None and architecture is None:
+    file = _architecture(model, supernet, architecture)
+    if model is not None:
         teacher = VideoModel.load(model)
         if teacher.space.fingerprint != space.fingerprint:
             raise CheckpointError(f"belongs to another search space than {space.where}", where=model)
         return teacher
-    if model is None and supernet is not None and architecture is not None:
-        chosen = space.load_architecture(architecture)
-        return inherit_model(space, supernet, chosen, guidance_scale=settings.distillation.guidance)
-    raise ConfigError("the teacher is not clear", hint="give --model, or --supernet together with --architecture")
+    if supernet is None:
+        raise ConfigError("the teacher is not clear", hint=_TEACHER)
+    chosen = space.load_architecture(file)
+    return inherit_model(space, supernet, chosen, guidance_scale=settings.distillation.guidance)

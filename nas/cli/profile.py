@@ -82,7 +82,10 @@ def profile(
     loaded, chosen = SearchSpace.load(space), get_runtime(runtime, **options)
     began = time.perf_counter()
     if dry_run:
-        refuse_options(context, PHONE_ONLY, "by --dry-run, which plans for this machine")
+        of_phone = ("device",) if runtime == "coreml" else ()
+        refuse_options(
+            context, (*PHONE_ONLY, *of_phone, "memory_budget_bytes"), "to --dry-run, which plans for this machine"
+        )
         how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
         _plan(loaded, chosen, table, device, how, as_json=as_json)
         return

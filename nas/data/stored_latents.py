@@ -48,6 +48,13 @@ class StoredLatentClips(LatentClips):
 
     def images(self, indices: Sequence[int], frame_B: torch.Tensor) -> torch.Tensor:
         """See `LatentClips.images`."""
+        if self.part.latent[0] != self.part.frames:
+            # A frame encoded by itself is something else than a latent frame, which several frames went into.
+            raise DataError(
+                f"{self.part.frames} frames were encoded to {self.part.latent[0]}, so that no single ones are left",
+                where=self.shards.folder,
+                hint="set image_batch_size: 0, or train on the clips themselves",
+            )
         return self.videos(indices)[torch.arange(len(indices)), frame_B].unsqueeze(1)
 
     def _clip(self, index: int) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import safetensors
 import torch
 
 from nas.errors import DataError
+from nas.files import file_digest
 
 
 class TensorShards:
@@ -56,8 +56,6 @@ class TensorShards:
     def _check(self, file: str) -> None:
         if file in self._trusted:
             return
-        with (self.folder / file).open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest != self.digests.get(file):
+        if file_digest(self.folder / file) != self.digests.get(file):
             raise self.error(self.folder, f"shard {file} is damaged")
         self._trusted.add(file)

@@ -114,6 +114,8 @@ class AutoencoderCodec(Codec):
         frames = video_BTCHW.shape[1]
         try:
             z_BTCHW = self._encode(video_BTCHW)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError, AssertionError) as error:
             raise self._cannot(frames, str(error)) from error
         if z_BTCHW.shape[1] != -(-frames // self.codec.temporal_factor):

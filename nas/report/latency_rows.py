@@ -6,21 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from nas.formatting import Cell, cell_text
+from nas.formatting import Cell, bytes_text, cell_text
 from nas.latency import EstimateBasis, LatencyRow, LatencyTable, TableMetadata, samples_path
 from nas.space import Block
 
 _FIGURES = ("ms", "± %", "samples", "stopped", "drift %", "memory")
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def bytes_text(size_bytes: int) -> str:
-    """A number of bytes to read, e.g. `1.5 MiB`."""
-    value, unit = float(size_bytes), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.3g} {_UNITS[unit]}"
 
 
 def moment_text(at: datetime) -> str:

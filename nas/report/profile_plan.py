@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.formatting import Cell
+from nas.formatting import Cell, bytes_text
 from nas.latency import ProfilePlan
-from nas.report.latency_rows import bytes_text
 
 
 def plan_cells(plan: ProfilePlan) -> list[dict[str, Cell]]:

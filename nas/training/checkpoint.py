@@ -21,10 +21,10 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 
 from nas.errors import CheckpointError
-from nas.files import atomic_folder, read_json, write_json
+from nas.files import atomic_folder, file_digest, read_json, write_json
 from nas.models.weights import load_into
 from nas.training.processes import from_all, from_main, processes
-from nas.training.shards import SavedTensors, file_digest, write_shard
+from nas.training.shards import SavedTensors, write_shard
 from nas.training.sharing import Optimizers, as_shard, local_rows
 from nas.training.tasks import MODEL, Turn
 

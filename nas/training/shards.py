@@ -6,7 +6,6 @@ of processes can read what any other number has written; each reads its own rows
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from safetensors import safe_open
 from torch.distributed.tensor import DTensor
 
+from nas.files import file_digest
 from nas.models.weights import save_safetensors
 from nas.training.processes import processes
 from nas.training.sharing import as_shard
@@ -48,12 +48,6 @@ def _held(tensor: torch.Tensor) -> torch.Tensor | None:
         local = tensor.to_local()
         return local if len(local) else None
     return tensor if processes().is_main_process else None
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class SavedTensors:

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from nas.errors import CheckpointError, ConfigError
 from nas.models import block_cost, build_module, make_codec, make_decoder
 from nas.space import Block, SearchSpace
+from tests.frozen import save_autoencoder
 from tests.space.spaces import tiny
 
 CLIPS: dict[str, dict[str, Any]] = {
@@ -51,28 +52,18 @@ def _video(*shape: int) -> torch.Tensor:
 
 
 def _save_autoencoder(kind: str, folder: Path) -> AutoencoderKL | AutoencoderTiny:
-    torch.manual_seed(0)
-    model: Any
     if kind == "AutoencoderKL":
-        model = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(8, 8),
-            norm_num_groups=4,
-            latent_channels=4,
-            scaling_factor=0.5,
-            shift_factor=0.25,
-        )
-    else:
-        model = AutoencoderTiny(
-            encoder_block_out_channels=(8, 8),
-            decoder_block_out_channels=(8, 8),
-            num_encoder_blocks=(1, 1),
-            num_decoder_blocks=(1, 1),
-            latent_channels=4,
-        )
-    model.eval().save_pretrained(folder)
-    return model  # type: ignore[no-any-return]
+        return save_autoencoder(folder, shift_factor=0.25)
+    torch.manual_seed(0)
+    model = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+        latent_channels=4,
+    ).eval()
+    model.save_pretrained(folder)
+    return model
 
 
 def _space(root: Path, **codec: Any) -> SearchSpace:

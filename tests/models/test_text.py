@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from nas.errors import CheckpointError, ConfigError
 from nas.models import block_cost, build_module, make_text_encoder
 from nas.models.text import LearnedTextEncoder
 from nas.space import Block, SearchSpace
+from tests.frozen import save_clip
 from tests.space.spaces import tiny, tiny_space
 
 CAPTION = "A red circle, moving LEFT; slowly (über 3 px)"
@@ -100,18 +100,7 @@ def test_clip_without_transformers_by_a_blocked_import(tmp_path: Path, monkeypat
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """A folder with a small random CLIP text model and its tokenizer, as transformers saves them."""
-    transformers = pytest.importorskip("transformers")
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    (tmp_path / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = transformers.CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
-    tokenizer.save_pretrained(tmp_path / "clip" / "tokenizer")
-    config = transformers.CLIPTextConfig(
-        vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=8, bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
-    )  # fmt: skip
-    transformers.CLIPTextModel(config).save_pretrained(tmp_path / "clip" / "text_encoder")
+    save_clip(tmp_path)
     return tmp_path
 
 

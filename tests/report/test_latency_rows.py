@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nas.formatting import bytes_text
 from nas.latency import LatencyRow, LatencyTable, TableMetadata
-from nas.report.latency_rows import bytes_text, conditions_text, interval_percent, table_cells, table_data, table_facts
+from nas.report.latency_rows import conditions_text, interval_percent, table_cells, table_data, table_facts
 from tests.latency.strategies import measured
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

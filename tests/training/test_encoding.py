@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from diffusers import AutoencoderKLHunyuanVideo
 
 from nas.data import ClipShape, DataSplit, LatentsConfig, MovingShapesConfig, open_data
 from nas.errors import DataError, NasError
@@ -94,6 +95,26 @@ def test_training_from_latents_is_training_on_the_fly_bit_for_bit(
     assert _losses(tmp_path / "stored") == _losses(tmp_path / "clips")
     clips, stored = _weights(tmp_path / "clips"), _weights(tmp_path / "stored")
     assert all(torch.equal(stored[name], clips[name]) for name in clips)
+
+
+def test_clips_of_which_several_frames_become_one_are_stored_and_no_single_frames_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    AutoencoderKLHunyuanVideo(
+        latent_channels=4, block_out_channels=(16,) * 4, norm_num_groups=4, layers_per_block=1
+    ).save_pretrained(tmp_path / "vae")
+    codec = {"kind": "autoencoder", "path": "vae", "latent_channels": 4, "spatial_factor": 8, "temporal_factor": 4}
+    video = TINY["video"] | {"frames": 5, "height": 32, "width": 32}
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY | {"codec": codec, "video": video}))
+    space = SearchSpace.load(tmp_path / "space.yaml")
+    shape = ClipShape(5, 32, 32, space.file.video.fps)
+    encode_clips(_request(tmp_path / "space.yaml", tmp_path / "latents"))
+    config = LatentsConfig(kind="latents", path=str(tmp_path / "latents"))
+    (stored,) = open_data(config, shape, base="").train.latents(unloaded_codec(space))
+    (fresh,) = open_data(SHAPES, shape, base="").train.latents(unloaded_codec(space))
+    assert tuple(stored.videos([1, 0]).shape[1:]) == space.latent_shape == (2, 4, 4, 4)
+    assert torch.equal(stored.videos([1, 0]), fresh.videos([1, 0]))
+    with pytest.raises(DataError, match=r"5 frames were encoded to 2, so that no single ones are left; set image_bat"):
+        stored.images([0], torch.tensor([1]))
 
 
 def test_half_precision_is_near_and_half_the_size(frozen: Path, tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def make_plan(
 
 def _part(space: SearchSpace, side: Side, source: LatentClips, numbers: int) -> EncodedPart:
     codec, size = space.file.codec, source.size
-    factor = codec.spatial_factor
-    latent = (size.frames, codec.latent_channels, size.height // factor, size.width // factor)
+    factor, frames = codec.spatial_factor, -(-size.frames // codec.temporal_factor)
+    latent = (frames, codec.latent_channels, size.height // factor, size.width // factor)
     clips = zip(source.names, source.captions, strict=True)
     return EncodedPart(
         side=side,
