@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import full_size
+from benchmarks.full_size_steps import STEPS, Settings, measured_step
 from nas.files import write_yaml
 from tests.space.spaces import tiny
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.mark.slow
-def test_every_step_on_a_small_space(tmp_path: Path) -> None:
+def test_every_step_on_a_small_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     channels = {"down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"], "block_out_channels": [32]}
     backbone = tiny()["backbone"] | channels | {"mid_block_type": None, "layers_per_block": 1, "attention_head_dim": 4}
     slots = [{"stage": "down.0", "candidates": ["none", "conv1d", "conv3d"]}]
     space = tiny() | {"backbone": backbone, "slots": slots, "layers": {}}
     write_yaml(tmp_path / "space.yaml", space | {"budgets": {"parameters": 10**9}})
-    command = [
-        sys.executable, ROOT / "benchmarks" / "full_size.py", "--space", tmp_path / "space.yaml", "--json",
-        "--out", tmp_path / "out", "--rounds", "1", "--evaluations", "3", "--threads", "1",
-    ]  # fmt: skip
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout)
+    settings = Settings(tmp_path / "space.yaml", tmp_path, "iphone-16-pro-max", threads=1, rounds=1, evaluations=3)
+    report = {name: measured_step(name, settings) for name in STEPS}
+    full_size._show(report)
+    assert "3 architectures within the budgets" in capsys.readouterr().out
     assert all(each["peak_memory_bytes"] > 10**8 for each in report.values())
     counted = report["count"]["parameters"]
     assert report["checkpoint"]["parameters"] == counted["smallest"]
