@@ -16,9 +16,9 @@ def plan_cells(plan: ProfilePlan) -> list[dict[str, Cell]]:
             "kind": each.block.kind,
             "state": each.state,
             "reads": str(each.block.inputs[0]).partition(":")[2],
-            "MACs": each.macs,
+            "GMACs": each.macs / 1e9,
             "weights": bytes_text(each.weight_bytes),
-            "ms per call (estimated)": each.call_ms,
+            "estimated ms": each.call_ms,
         }
         for each in blocks
     ]

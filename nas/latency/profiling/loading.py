@@ -32,6 +32,7 @@ class Group:
         memory_bytes: What the runtime says each of them needs; `None` where it does not say.
         package_bytes: Size of each of them on disk; `None` where the runtime has no files.
         refused: Why a block cannot be timed: `out_of_memory` or `over_memory_budget`.
+        loaded_bytes: What the calls need together.
     """
 
     reference: tuple[str, Call]
@@ -40,6 +41,7 @@ class Group:
     memory_bytes: dict[str, int | None] = field(default_factory=dict)
     package_bytes: dict[str, int | None] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    loaded_bytes: int = 0
 
 
 def reference_block(space: SearchSpace) -> Block:
@@ -51,23 +53,36 @@ def reference_block(space: SearchSpace) -> Block:
 def groups(
     blocks: Sequence[Block], reference: Block, conversions: Conversions, memory_budget_bytes: int | None
 ) -> Iterator[Group]:
-    """Load blocks group by group; a group is released before the next one is loaded.
+    """Load blocks group by group; the calls of a group are gone when the next one is asked for.
+
+    A block that does not fit beside those loaded before it opens a group of its own; one that does not fit even there
+    is refused.
 
     Raises:
         RuntimeUnavailableError: There is a memory budget, and the runtime reports no memory.
         OutOfMemoryError: Not even the reference block fits.
     """
-    watch = (reference.key, load_call(reference, conversions)[0])
-    group = Group(watch)
-    loaded_bytes = 0
+    group = Group((reference.key, load_call(reference, conversions)[0]))
     for block in blocks:
-        needed = _add(group, block, conversions, memory_budget_bytes)
-        loaded_bytes += needed
-        if loaded_bytes > GROUP_BYTES:
+        fits = _add(group, block, conversions, memory_budget_bytes)
+        if not fits and group.calls:
             yield group
-            group, loaded_bytes = Group(watch), 0
+            group = _next(group)
+            fits = _add(group, block, conversions, memory_budget_bytes)
+        if not fits:
+            _note(group, block, None, conversions)
+            group.refused[block.key] = "out_of_memory"
+        if group.loaded_bytes > GROUP_BYTES:
+            yield group
+            group = _next(group)
     if group.blocks:
         yield group
+
+
+def _next(group: Group) -> Group:
+    """An empty group, for which there is room: whoever holds the one before it, its calls are released."""
+    group.calls.clear()
+    return Group(group.reference)
 
 
 def load_call(block: Block, conversions: Conversions) -> tuple[Call, int | None]:
@@ -76,9 +91,9 @@ def load_call(block: Block, conversions: Conversions) -> tuple[Call, int | None]
     Raises:
         OutOfMemoryError: It does not fit.
     """
-    executable = conversions.load(block.key, partial(block_convertible, block))
-    inputs = to_arrays(example_inputs(block))
     with memory_guard():
+        executable = conversions.load(block.key, partial(block_convertible, block))
+        inputs = to_arrays(example_inputs(block))
         memory_bytes = executable.peak_memory_bytes(inputs)
         call = executable.bind(inputs)
         call()
@@ -102,25 +117,33 @@ def too_large(group: Group) -> Iterable[LatencyRow]:
         )
 
 
-def _add(group: Group, block: Block, conversions: Conversions, memory_budget_bytes: int | None) -> int:
-    """Load a block into a group; returns the bytes it holds from now on."""
-    group.blocks[block.key] = block
-    group.memory_bytes[block.key] = None
-    group.package_bytes[block.key] = conversions.package_bytes(block.key)
+def _add(group: Group, block: Block, conversions: Conversions, memory_budget_bytes: int | None) -> bool:
+    """Load a block into a group; returns whether it fits beside what is loaded there."""
     try:
         call, memory_bytes = load_call(block, conversions)
     except OutOfMemoryError:
-        group.refused[block.key] = "out_of_memory"
-        return 0
+        return False
+    _note(group, block, memory_bytes, conversions)
+    if _over_budget(memory_bytes, memory_budget_bytes, conversions):
+        group.refused[block.key] = "over_memory_budget"
+    else:
+        group.calls[block.key] = call
+        group.loaded_bytes += memory_bytes or _BYTES_PER_WEIGHT * block_cost(block).parameters
+    return True
+
+
+def _note(group: Group, block: Block, memory_bytes: int | None, conversions: Conversions) -> None:
+    group.blocks[block.key] = block
     group.memory_bytes[block.key] = memory_bytes
-    if memory_budget_bytes is not None:
-        if memory_bytes is None:
-            raise RuntimeUnavailableError(
-                f"runtime {conversions.runtime.name} does not report how much memory a block needs",
-                hint="leave out the memory budget",
-            )
-        if memory_bytes > memory_budget_bytes:
-            group.refused[block.key] = "over_memory_budget"
-            return 0
-    group.calls[block.key] = call
-    return memory_bytes or _BYTES_PER_WEIGHT * block_cost(block).parameters
+    group.package_bytes[block.key] = conversions.package_bytes(block.key)
+
+
+def _over_budget(memory_bytes: int | None, budget_bytes: int | None, conversions: Conversions) -> bool:
+    if budget_bytes is None:
+        return False
+    if memory_bytes is None:
+        raise RuntimeUnavailableError(
+            f"runtime {conversions.runtime.name} does not report how much memory a block needs",
+            hint="leave out the memory budget",
+        )
+    return memory_bytes > budget_bytes
