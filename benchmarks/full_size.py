@@ -2,13 +2,12 @@
 
     python benchmarks/full_size.py --out runs/full_size [--steps count,checkpoint,...] [--json]
 
-Each step runs in a process of its own, which may not take more than --memory-gb, and whose peak memory is part of its
-result:
+Each step runs in a process of its own, whose peak memory is part of its result:
 
 count       parameters of the extremes and of the text encoder and decoder, counted on the meta device;
 checkpoint  a backbone with random weights, saved by diffusers, loaded strictly;
 search      with estimated latencies of an iPhone and a stand-in for quality, within the space's budgets;
-profile     every distinct block at full shapes, measured in ONNX Runtime; those beyond that memory are marked;
+profile     every distinct block at full shapes, measured in ONNX Runtime; those beyond memory are marked;
 network     the largest whole network converted to ONNX and called, against the sum of its blocks;
 coreml      every distinct block, and that network, converted to Core ML programs.
 
@@ -44,8 +43,7 @@ PUBLISHED = "SnapGen-V (arXiv 2412.10494), published: 4 steps, 0.6 B parameters,
 def main() -> None:
     """Run the benchmark."""
     options = _options()
-    names = ("space", "out", "phone", "threads", "rounds", "evaluations", "memory_gb")
-    settings = Settings(**{name: getattr(options, name) for name in names})
+    settings = Settings(options.space, options.out, options.phone, options.threads, options.rounds, options.evaluations)
     report: dict[str, Any] = {}
     for name in options.steps:
         file = options.out / f"{name}.json"
@@ -63,14 +61,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="of ONNX Runtime")
     parser.add_argument("--rounds", type=int, default=5, help="timed calls of each block, at least")
     parser.add_argument("--evaluations", type=int, default=300, help="of the search")
-    parser.add_argument("--memory-gb", type=float, default=19, help="that a step may take; what needs more is marked")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if unknown := [name for name in options.steps if name not in STEPS]:
         parser.error(f"--steps: no step {unknown[0]!r} (there are {', '.join(STEPS)})")
-    if min(options.threads, options.rounds, options.evaluations, options.memory_gb) < 1:
-        parser.error("at least 1 thread, round, evaluation and GB of memory")
+    if min(options.threads, options.rounds, options.evaluations) < 1:
+        parser.error("at least 1 thread, round and evaluation")
     return options
 
 

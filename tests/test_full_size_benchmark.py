@@ -19,8 +19,7 @@ def test_every_step_on_a_small_space(tmp_path: Path, capsys: pytest.CaptureFixtu
     slots = [{"stage": "down.0", "candidates": ["none", "conv1d", "conv3d"]}]
     space = tiny() | {"backbone": backbone, "slots": slots, "layers": {}}
     write_yaml(tmp_path / "space.yaml", space | {"budgets": {"parameters": 10**9}})
-    few = {"threads": 1, "rounds": 1, "evaluations": 3, "memory_gb": 19}
-    settings = Settings(tmp_path / "space.yaml", tmp_path, "iphone-16-pro-max", **few)
+    settings = Settings(tmp_path / "space.yaml", tmp_path, "iphone-16-pro-max", threads=1, rounds=1, evaluations=3)
     report = {name: measured_step(name, settings) for name in STEPS}
     full_size._show(report)
     assert "3 architectures within the budgets" in capsys.readouterr().out
