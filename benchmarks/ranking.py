@@ -1,12 +1,15 @@
 """Does a supernet rank architectures as training each of them alone does?
 
-    python benchmarks/ranking.py --out runs/ranking [--architectures 24] [--steps 600] [--seeds 2] [--workers 2]
+    python benchmarks/ranking.py --out runs/ranking [--image-steps 3000] [--architectures 24] [--steps 600] [--seeds 2]
 
 Trains architectures of a small space from scratch on `moving_shapes`, twice, with seeds that differ in everything:
 weights, batches, noise. How far the two agree is the ceiling for any other way to rank them. Then trains a supernet
 with each strategy, and ranks the same architectures by the weights they inherit; and by what a user might take instead
 of training: parameters, multiply-accumulates, synaptic flow. Quality is the loss on held-out clips, with the same
 clips, noise and noise levels for all.
+
+With --image-steps, all of these trainings start from one backbone, as they do from a model of images in practice: the
+network without temporal layers, trained for so many steps. Seeds then differ in temporal layers, batches and noise.
 
 A supernet is trained on `--supernet-factor` times the clips of one architecture, whatever its strategy: a step of a
 sandwich trains several architectures, so it makes fewer steps. "Between seeds" is how far the supernets of one strategy
@@ -40,6 +43,7 @@ from nas.training.paths import RANDOM_PATHS
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("uniform", "fair", "sandwich")
 REFERENCE_SEEDS = (1000, 2000)
+BACKBONE_SEED = 3000
 SETTINGS = {
     "batch_size": 16, "image_batch_size": 4, "learning_rate": 2e-3, "timestep_shift": 3.0, "checkpoint_every": 200,
 }  # fmt: skip
@@ -56,9 +60,10 @@ def main() -> None:
     if options.architectures > space.count():
         sys.exit(f"error: --architectures {options.architectures}: {options.space} has {space.count()}")
     architectures = spread(space, options.architectures, seed=0)
-    alone = {seed: [_alone(options, each, seed) for each in architectures] for seed in REFERENCE_SEEDS}
+    backbone = _backbone(options, space) if options.image_steps else None
+    alone = {seed: [_alone(options, each, seed, backbone) for each in architectures] for seed in REFERENCE_SEEDS}
     supernets = {
-        (strategy, seed): _supernet(options, strategy, seed, architectures)
+        (strategy, seed): _supernet(options, strategy, seed, architectures, backbone)
         for strategy, seed in product(options.strategies, range(options.seeds))
     }
     # Supernets first: they take longest, and two of them at the end would leave a processor idle.
@@ -78,6 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "moving_shapes.yaml")
     parser.add_argument("--architectures", type=int, default=24)
     parser.add_argument("--steps", type=int, default=600, help="of each training from scratch")
+    parser.add_argument("--image-steps", type=int, default=0, help="of a backbone to start from; 0 for random weights")
     parser.add_argument("--supernet-factor", type=int, default=6)
     parser.add_argument("--strategies", type=lambda text: text.split(","), default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=2, help="supernets of each strategy")
@@ -92,16 +98,30 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _alone(options: argparse.Namespace, architecture: Architecture, seed: int) -> Job:
+def _backbone(options: argparse.Namespace, space: SearchSpace) -> Path:
+    """The model without temporal layers that all trainings start from."""
+    config = TrainingConfig(steps=options.image_steps, seed=BACKBONE_SEED, **SETTINGS)
+    job = Job("backbone", options.space, config, (space.architecture([NONE] * len(space.slots)),))
+    run_all([job], options.out, 1)
+    return Path(options.out / job.name / "model")
+
+
+def _alone(options: argparse.Namespace, architecture: Architecture, seed: int, backbone: Path | None) -> Job:
     config = TrainingConfig(steps=options.steps, seed=seed, **SETTINGS)
-    return Job(f"alone-{seed}-{architecture.id}", options.space, config, (architecture,))
+    return Job(f"alone-{seed}-{architecture.id}", options.space, config, (architecture,), backbone)
 
 
-def _supernet(options: argparse.Namespace, strategy: str, seed: int, architectures: tuple[Architecture, ...]) -> Job:
-    config = SuperNetConfig(strategy=strategy, seed=seed, **SETTINGS)
+def _supernet(
+    options: argparse.Namespace,
+    strategy: str,
+    seed: int,
+    architectures: tuple[Architecture, ...],
+    backbone: Path | None,
+) -> Job:
     paths = 2 + RANDOM_PATHS if strategy == "sandwich" else 1
     steps = options.supernet_factor * options.steps // paths
-    return Job(f"supernet-{strategy}-{seed}", options.space, config.model_copy(update={"steps": steps}), architectures)
+    config = SuperNetConfig(strategy=strategy, seed=seed, steps=steps, **SETTINGS)
+    return Job(f"supernet-{strategy}-{seed}", options.space, config, architectures, backbone)
 
 
 def _report(
@@ -117,6 +137,7 @@ def _report(
     return {
         "space": options.space.stem,
         "architectures": len(ids),
+        "image_steps": options.image_steps,
         "steps_alone": options.steps,
         "supernet_factor": options.supernet_factor,
         "loss_alone": {"least": float(losses.min()), "most": float(losses.max())},

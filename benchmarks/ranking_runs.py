@@ -16,6 +16,7 @@ import torch
 from nas.data import ClipShape, DataSplit, MovingShapesConfig, open_data
 from nas.files import fingerprint, read_json, write_json
 from nas.models import SuperNet, VideoModel, make_codec, make_text_encoder
+from nas.models.weights import folder_digest
 from nas.progress import progress_bar
 from nas.quality import HeldOutFlowLoss
 from nas.space import NONE, Architecture, SearchSpace
@@ -34,18 +35,21 @@ class Job:
         space: File of the search space.
         config: Of the training; a `SuperNetConfig` for a supernet.
         architectures: What is scored: with the weights of the supernet, or the one that was trained alone.
+        backbone: Folder of the model whose backbone and text encoder it starts from; random weights where left out.
     """
 
     name: str
     space: Path
     config: TrainingConfig
     architectures: tuple[Architecture, ...]
+    backbone: Path | None = None
 
     def run(self, out: Path) -> dict[str, float]:
         """Train and score, or read what an earlier run has left; losses by architecture."""
         space = SearchSpace.load(self.space)
         ids = [architecture.id for architecture in self.architectures]
-        identity = fingerprint([space.fingerprint, self.config.model_dump(), ids, BATCHES])
+        start = [] if self.backbone is None else [folder_digest(self.backbone)]
+        identity = fingerprint([space.fingerprint, self.config.model_dump(), ids, BATCHES, *start])
         file = out / self.name / "losses.json"
         if file.is_file() and (saved := read_json(file))["identity"] == identity:
             return dict(saved["losses"])
@@ -57,11 +61,11 @@ class Job:
     def _train(self, space: SearchSpace, folder: Path) -> dict[str, float]:
         clips = clips_of(space)
         if isinstance(self.config, SuperNetConfig):
-            train_supernet(space, clips.train, self.config, folder)
+            train_supernet(space, clips.train, self.config, folder, backbone=self.backbone)
             quality = supernet_quality(space, folder, clips.validation, seed=HELD_OUT_SEED, batches=BATCHES)
             return {each.id: quality.score(each) for each in self.architectures}
         (alone,) = self.architectures
-        train_model(space, alone, clips.train, self.config, folder)
+        train_model(space, alone, clips.train, self.config, folder, backbone=self.backbone)
         model = VideoModel.load(folder / "model")
         return {alone.id: _held_out(space, clips, self.config).loss_of(model.unet, model.text_encoder)}
 

@@ -30,6 +30,10 @@ def train(
     supernet: Annotated[
         Path | None, typer.Option(help="Start --architecture from the weights of this supernet, not from scratch.")
     ] = None,
+    backbone: Annotated[
+        Path | None,
+        typer.Option(help="Start from the backbone and the text encoder of this model: one that makes pictures."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Training settings (YAML); the options below win.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="End after so many minutes of training.")] = None,
@@ -53,6 +57,8 @@ def train(
 
     if supernet is not None and architecture is None:
         raise ConfigError("--supernet says where an architecture starts from", hint="give --architecture, too")
+    if supernet is not None and backbone is not None:
+        raise ConfigError("--supernet and --backbone both say where weights come from", hint="leave one of them out")
     if strategy is not None and architecture is not None:
         raise ConfigError("--strategy chooses among architectures", hint="leave it out, or leave --architecture out")
 
@@ -66,16 +72,17 @@ def train(
     }
     loaded, count = SearchSpace.load(space), processes_of(processes, dry_run)
     if dry_run:
-        print_dry_run(_dry_run(loaded, architecture, config, options, count), as_json)
+        print_dry_run(_dry_run(loaded, architecture, config, options, count, backbone), as_json)
         return
     if architecture is None:
         settings = _settings(SuperNetConfig, config, options)
-        result, made = train_supernet(loaded, open_clips(data, loaded).train, settings, out), out / "supernet"
+        clips, made = open_clips(data, loaded).train, out / "supernet"
+        result = train_supernet(loaded, clips, settings, out, backbone=backbone)
     else:
         alone, made = _settings(TrainingConfig, config, options), out / "model"
         chosen, clips = loaded.load_architecture(architecture), open_clips(data, loaded).train
         if supernet is None:
-            result = train_model(loaded, chosen, clips, alone, out, guidance_scale=guidance_scale)
+            result = train_model(loaded, chosen, clips, alone, out, backbone=backbone, guidance_scale=guidance_scale)
         else:
             inherited = inherit_model(loaded, supernet, chosen, guidance_scale=guidance_scale)
             result = finetune_model(inherited, clips, alone, out)
@@ -93,14 +100,19 @@ def train(
 
 
 def _dry_run(
-    space: SearchSpace, architecture: Path | None, config: Path | None, options: Mapping[str, Any], processes: int
+    space: SearchSpace,
+    architecture: Path | None,
+    config: Path | None,
+    options: Mapping[str, Any],
+    processes: int,
+    backbone: Path | None,
 ) -> DryRun:
     from nas.training import SuperNetConfig, TrainingConfig, dry_run_model, dry_run_supernet
 
     if architecture is None:
-        return dry_run_supernet(space, _settings(SuperNetConfig, config, options), processes)
+        return dry_run_supernet(space, _settings(SuperNetConfig, config, options), processes, backbone=backbone)
     chosen = space.load_architecture(architecture)
-    return dry_run_model(space, chosen, _settings(TrainingConfig, config, options), processes)
+    return dry_run_model(space, chosen, _settings(TrainingConfig, config, options), processes, backbone=backbone)
 
 
 def _settings(kind: type[Settings], config: Path | None, options: Mapping[str, Any]) -> Settings:

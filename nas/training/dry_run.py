@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -65,9 +66,11 @@ class DryRun(StrictModel):
     checkpoint_bytes: int
 
 
-def dry_run_supernet(space: SearchSpace, config: SuperNetConfig, processes: int) -> DryRun:
+def dry_run_supernet(
+    space: SearchSpace, config: SuperNetConfig, processes: int, *, backbone: str | Path | None = None
+) -> DryRun:
     """What `train_supernet` would take on some processes; raises `ConfigError` where it would."""
-    check_backbone(space, config)
+    check_backbone(space, config, backbone)
     space = _without_weights(space)
 
     def make() -> JointTask:
@@ -79,9 +82,16 @@ def dry_run_supernet(space: SearchSpace, config: SuperNetConfig, processes: int)
     return _dry_run(make, space, config, processes)
 
 
-def dry_run_model(space: SearchSpace, architecture: Architecture, config: TrainingConfig, processes: int) -> DryRun:
+def dry_run_model(
+    space: SearchSpace,
+    architecture: Architecture,
+    config: TrainingConfig,
+    processes: int,
+    *,
+    backbone: str | Path | None = None,
+) -> DryRun:
     """What `train_model` would take on some processes; raises `ConfigError` where it would."""
-    check_backbone(space, config)
+    check_backbone(space, config, backbone)
     space = _without_weights(space)
 
     def make() -> JointTask:

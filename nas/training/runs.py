@@ -28,6 +28,7 @@ from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.observer import Observer
 from nas.training.processes import make_accelerator, processes
+from nas.training.starting import take_backbone
 from nas.training.stored_text import reader_of
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
 
@@ -35,20 +36,35 @@ WEIGHTS, TEXT_WEIGHTS = "supernet.safetensors", "text_encoder.safetensors"
 
 
 def train_supernet(
-    space: SearchSpace, clips: CaptionedClips, config: SuperNetConfig, folder: str | Path
+    space: SearchSpace,
+    clips: CaptionedClips,
+    config: SuperNetConfig,
+    folder: str | Path,
+    *,
+    backbone: str | Path | None = None,
 ) -> TrainingResult:
     """Train the supernet of a space and write it to `folder`; goes on where an interrupted run stopped.
 
+    Args:
+        space: The search space; its `backbone.pretrained` is loaded where given.
+        clips: Training clips.
+        config: Settings.
+        folder: Where checkpoints, metrics and the supernet go.
+        backbone: Folder of a model whose backbone and text encoder the supernet starts from instead.
+
     Raises:
-        CheckpointError: `folder` holds checkpoints of another space, data set or configuration.
+        CheckpointError: `folder` holds checkpoints of another space, data set or configuration, or `backbone` is no
+            model, or one with another backbone.
         ConfigError: The backbone is to be frozen, and has no weights to keep.
         TrainingError: The loss is no longer finite.
     """
     root = Path(folder)
-    check_backbone(space, config)
+    check_backbone(space, config, backbone)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     supernet = SuperNet(space)
     text_encoder = reader_of(clips, space, lambda: make_text_encoder(space))
+    if backbone is not None:
+        take_backbone(supernet, supernet.plan(space.smallest()), text_encoder, backbone)
     task = SuperNetTask(supernet, text_encoder, config)
     start = weights_digest(supernet)
     result = run_task(
@@ -72,6 +88,7 @@ def train_model(
     config: TrainingConfig,
     folder: str | Path,
     *,
+    backbone: str | Path | None = None,
     steps: int = 25,
     guidance_scale: float = 3.0,
 ) -> TrainingResult:
@@ -83,14 +100,17 @@ def train_model(
         clips: Training clips.
         config: Settings.
         folder: Where checkpoints, metrics and the model go.
+        backbone: Folder of a model whose backbone and text encoder the architecture starts from instead.
         steps: Denoising steps that the model is sampled with by default.
         guidance_scale: Its default classifier-free guidance.
     """
-    check_backbone(space, config)
+    check_backbone(space, config, backbone)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
     model = VideoModel.build(space, architecture, generation)
-    if space.file.backbone.pretrained is not None:
+    if backbone is not None:
+        take_backbone(model.unet, model.unet.plan, model.text_encoder, backbone)
+    elif space.file.backbone.pretrained is not None:
         load_pretrained(model.unet, model.unet.plan, space.resolve_path(space.file.backbone.pretrained))
     return finetune_model(model, clips, config, folder)
 
@@ -231,13 +251,13 @@ def trained_with(folder: str | Path) -> SuperNetConfig:
     return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
 
 
-def check_backbone(space: SearchSpace, config: TrainingConfig) -> None:
+def check_backbone(space: SearchSpace, config: TrainingConfig, backbone: str | Path | None = None) -> None:
     """Refuse to keep a backbone as it is that has no weights, with a `ConfigError`."""
-    if config.freeze_backbone and space.file.backbone.pretrained is None:
+    if config.freeze_backbone and space.file.backbone.pretrained is None and backbone is None:
         raise ConfigError(
             "freeze_backbone: the backbone would stay as random as it begins",
             where=space.where,
-            hint="name a checkpoint in backbone.pretrained, or train the backbone, too",
+            hint="name a checkpoint in backbone.pretrained, start from a model with --backbone, or train it, too",
         )
 
 
