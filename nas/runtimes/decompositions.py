@@ -1,6 +1,6 @@
 """Operators of torch that Core ML's converter does not know, in those that it does.
 
-Autoencoders of clips use them; each is rewritten exactly, with at most five dimensions.
+Autoencoders of clips and CLIP use them; each is rewritten exactly, with at most five dimensions.
 
 Shape suffixes: N clips, C channels, T frames, H height, W width.
 """
@@ -32,7 +32,7 @@ def nearest_3d(x_NCTHW: torch.Tensor, size: Sequence[int] | None, factors: Seque
         images = _aten.upsample_nearest2d.vec(images, None, [float(taller), float(wider)])
         x_NCTHW = images.reshape(clips, frames, channels, *images.shape[2:]).transpose(1, 2)
     if longer == 1:
-        return x_NCTHW.clone()  # what is passed through as it is becomes an operator that the converter does not know
+        return same(x_NCTHW)  # what is passed through as it is becomes an alias
     flat = x_NCTHW.reshape(clips * channels, frames, 1, -1)
     repeated = flat.expand(-1, -1, longer, -1)
     return repeated.reshape(clips, channels, frames * longer, *x_NCTHW.shape[3:])
@@ -55,9 +55,15 @@ def concatenate(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
     return _aten.cat.default(tensors, dim)  # type: ignore[no-any-return]
 
 
+def same(x: torch.Tensor) -> torch.Tensor:
+    """A tensor under another name, which the converter has no operator for."""
+    return x.clone()
+
+
 FOR_CORE_ML: dict[Any, Callable[..., torch.Tensor]] = {
     _aten.upsample_nearest3d.vec: nearest_3d,
     _aten._upsample_nearest_exact2d.vec: nearest_exact_2d,
     _aten.concatenate.default: concatenate,
+    _aten.alias.default: same,
 }
 """A table for `ExportedProgram.run_decompositions`."""

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nas.errors import RuntimeUnavailableError
-from nas.models import build_module
+from nas.models import build_module, example_inputs
 from nas.runtimes import get_runtime
 from nas.runtimes.core_ml_program import read_program
 from nas.runtimes.decompositions import nearest_3d, nearest_exact_2d
@@ -50,3 +50,14 @@ def test_decoders_of_clips_become_core_ml_programs(kind: str, tmp_path: Path) ->
     path = tmp_path / "decoder.mlpackage"
     get_runtime("coreml").convert(build_module(block), (torch.randn(block.inputs[0].shape),), ("latent",), path)
     assert read_program(path).highest_rank <= 5
+
+
+def test_clip_becomes_a_core_ml_program(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    layout = {"vocab_size": 54, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    layout |= {"num_attention_heads": 2, "max_position_embeddings": 8}
+    space = SearchSpace.from_dict(tiny(text={"kind": "clip", "layout": layout, "tokens": 6, "width": 16}))
+    block = space.lower_pipeline(space.smallest()).text_encoder.blocks[0]
+    path = tmp_path / "text.mlpackage"
+    get_runtime("coreml").convert(build_module(block), example_inputs(block), ("tokens",), path)
+    assert read_program(path).operations["softmax"] == 2, "one attention per layer"
