@@ -53,10 +53,11 @@ def test_decoders_of_clips_become_core_ml_programs(kind: str, tmp_path: Path) ->
 
 
 def test_clip_becomes_a_core_ml_program(tmp_path: Path) -> None:
+    """With as many tokens as it has positions, of which it then takes all: a slice that is its input."""
     pytest.importorskip("transformers")
     layout = {"vocab_size": 54, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
     layout |= {"num_attention_heads": 2, "max_position_embeddings": 8}
-    space = SearchSpace.from_dict(tiny(text={"kind": "clip", "layout": layout, "tokens": 6, "width": 16}))
+    space = SearchSpace.from_dict(tiny(text={"kind": "clip", "layout": layout, "tokens": 8, "width": 16}))
     block = space.lower_pipeline(space.smallest()).text_encoder.blocks[0]
     path = tmp_path / "text.mlpackage"
     get_runtime("coreml").convert(build_module(block), example_inputs(block), ("tokens",), path)
