@@ -65,8 +65,10 @@ def test_a_training_killed_again_and_again_ends_with_the_weights_of_an_undisturb
 
 
 def _on_two_processes(*command: str) -> subprocess.CompletedProcess[str]:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "nas"]
-    done = subprocess.run([*launch, *command], capture_output=True, text=True, check=False, timeout=200)
+    # Without --multi_gpu, accelerate starts one process where it finds no graphics card.
+    launch = f"{sys.executable} -m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes 2"
+    launch += " --mixed_precision no --dynamo_backend no --main_process_port 0 -m nas"
+    done = subprocess.run([*launch.split(), *command], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
