@@ -193,7 +193,7 @@ class Trainer(Generic[BatchT]):
         values = {name: float(self.accelerator.reduce(value.detach(), "mean")) for name, value in losses.items()}
         self.recent.append(values["loss"])
         advance(f"loss {sum(self.recent) / len(self.recent):.4f}")
-        if progress.step == 1 or progress.step % LOG_EVERY == 0:
+        if progress.step == 1 or progress.step % LOG_EVERY == 0 or self._finished(progress):
             rate = self.config.learning_rate * self._rate(progress)
             log.write(progress.step, values | {"learning_rate": rate, "elapsed_s": progress.elapsed_s})
         self.observer.after_step(progress.step, values)
