@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.formatting import Cell, bytes_text
+from nas.formatting import Cell, bytes_text, float_text
 from nas.latency import ProfilePlan
 
 
@@ -29,7 +29,7 @@ def plan_lines(plan: ProfilePlan) -> list[str]:
     least_s, most_s = plan.measuring_s
     return [
         f"{len(plan.blocks)} blocks left, {plan.done} done",
-        f"one call of the reference block, measured: {plan.reference_ms:.3g} ms",
+        f"one call of the reference block, measured: {float_text(plan.reference_ms)} ms",
         f"converting, estimated: {_minutes(plan.converting_s)} for one process",
         f"measuring, estimated: {_minutes(least_s)} to {_minutes(most_s)}, "
         f"{plan.protocol.rounds} rounds or {plan.protocol.max_seconds:g} s of each block",
