@@ -2,19 +2,18 @@
 
     python benchmarks/ranking.py --out runs/ranking [--image-steps 3000] [--architectures 24] [--steps 600] [--seeds 2]
 
-Trains architectures of a small space from scratch on `moving_shapes`, twice, with seeds that differ in everything:
-weights, batches, noise. How far the two agree is the ceiling for any other way to rank them. Then trains a supernet
-with each strategy, and ranks the same architectures by the weights they inherit; and by what a user might take instead
-of training: parameters, multiply-accumulates, synaptic flow. Quality is the loss on held-out clips, with the same
-clips, noise and noise levels for all.
+Trains a backbone on `moving_shapes`: the network without temporal layers, for --image-steps. From it, as from a model
+of images in practice, starts all that follows. First architectures of a small space, each trained alone, twice, with
+seeds that differ in temporal layers, batches and noise. How far the two agree is the ceiling for any other way to rank
+them. Then a supernet with each strategy, which ranks the same architectures by the weights they inherit; and what a
+user might take instead of training: parameters, multiply-accumulates, synaptic flow. Quality is the loss on held-out
+clips, with the same clips, noise and noise levels for all.
 
-With --image-steps, all of these trainings start from one backbone, as they do from a model of images in practice: the
-network without temporal layers, trained for so many steps. Seeds then differ in temporal layers, batches and noise.
+With --image-steps 0 everything starts from random weights, those of the backbone included.
 
 A supernet is trained on `--supernet-factor` times the clips of one architecture, whatever its strategy: a step of a
 sandwich trains several architectures, so it makes fewer steps. "Between seeds" is how far the supernets of one strategy
-agree among themselves. The same command goes on with what an earlier one has
-left in --out.
+agree among themselves. The same command goes on with what an earlier one has left in --out.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from rich.table import Table
 from scipy.stats import kendalltau, spearmanr
 
 from benchmarks.proxies import PROXIES
-from benchmarks.ranking_runs import Job, run_all, spread
+from benchmarks.ranking_runs import SETTINGS, Job, image_backbone, run_all, spread
 from nas.space import NONE, Architecture, SearchSpace
 from nas.training import SuperNetConfig, TrainingConfig
 from nas.training.paths import RANDOM_PATHS
@@ -43,10 +42,6 @@ from nas.training.paths import RANDOM_PATHS
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("uniform", "fair", "sandwich")
 REFERENCE_SEEDS = (1000, 2000)
-BACKBONE_SEED = 3000
-SETTINGS = {
-    "batch_size": 16, "image_batch_size": 4, "learning_rate": 2e-3, "timestep_shift": 3.0, "checkpoint_every": 200,
-}  # fmt: skip
 
 Losses = Mapping[str, float]
 
@@ -60,7 +55,7 @@ def main() -> None:
     if options.architectures > space.count():
         sys.exit(f"error: --architectures {options.architectures}: {options.space} has {space.count()}")
     architectures = spread(space, options.architectures, seed=0)
-    backbone = _backbone(options, space) if options.image_steps else None
+    backbone = image_backbone(options.space, options.image_steps, options.out)
     alone = {seed: [_alone(options, each, seed, backbone) for each in architectures] for seed in REFERENCE_SEEDS}
     supernets = {
         (strategy, seed): _supernet(options, strategy, seed, architectures, backbone)
@@ -82,8 +77,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "moving_shapes.yaml")
     parser.add_argument("--architectures", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=600, help="of each training from scratch")
-    parser.add_argument("--image-steps", type=int, default=0, help="of a backbone to start from; 0 for random weights")
+    parser.add_argument("--steps", type=int, default=600, help="of each training alone")
+    parser.add_argument("--image-steps", type=int, default=3000, help="of a backbone to start from; 0: random weights")
     parser.add_argument("--supernet-factor", type=int, default=6)
     parser.add_argument("--strategies", type=lambda text: text.split(","), default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=2, help="supernets of each strategy")
@@ -96,14 +91,6 @@ def _options() -> argparse.Namespace:
     if min(options.architectures - 2, options.steps, options.supernet_factor, options.seeds, options.workers) < 1:
         parser.error("at least 3 architectures, and 1 of everything else")
     return options
-
-
-def _backbone(options: argparse.Namespace, space: SearchSpace) -> Path:
-    """The model without temporal layers that all trainings start from."""
-    config = TrainingConfig(steps=options.image_steps, seed=BACKBONE_SEED, **SETTINGS)
-    job = Job("backbone", options.space, config, (space.architecture([NONE] * len(space.slots)),))
-    run_all([job], options.out, 1)
-    return Path(options.out / job.name / "model")
 
 
 def _alone(options: argparse.Namespace, architecture: Architecture, seed: int, backbone: Path | None) -> Job:

@@ -1,4 +1,4 @@
-"""The trainings that `ranking.py` compares: each in a folder of its own, and done once however often it is asked."""
+"""The trainings of `ranking.py` and `winner.py`: each in a folder of its own, done once however often it is asked."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ from nas.training import SuperNetConfig, TrainingConfig, supernet_quality, train
 
 HELD_OUT_SEED = 0
 BATCHES = 32
+BACKBONE_SEED = 3000
+SETTINGS = {
+    "batch_size": 16, "image_batch_size": 4, "learning_rate": 2e-3, "timestep_shift": 3.0, "checkpoint_every": 200,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,17 @@ class Job:
         train_model(space, alone, clips.train, self.config, folder, backbone=self.backbone)
         model = VideoModel.load(folder / "model")
         return {alone.id: _held_out(space, clips, self.config).loss_of(model.unet, model.text_encoder)}
+
+
+def image_backbone(space_file: Path, steps: int, out: Path) -> Path | None:
+    """The model without temporal layers that trainings start from, trained for some steps; `None` for no steps."""
+    if steps == 0:
+        return None
+    space = SearchSpace.load(space_file)
+    config = TrainingConfig(steps=steps, seed=BACKBONE_SEED, **SETTINGS)
+    job = Job("backbone", space_file, config, (space.architecture([NONE] * len(space.slots)),))
+    run_all([job], out, 1)
+    return out / job.name / "model"
 
 
 def clips_of(space: SearchSpace) -> DataSplit:

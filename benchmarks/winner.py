@@ -1,13 +1,14 @@
 """Is what a search finds better than what one would have built without it?
 
-    python benchmarks/winner.py --out runs/winner [--evaluations 120] [--steps 600] [--seeds 3] [--workers 2]
+    python benchmarks/winner.py --out runs/winner [--image-steps 3000] [--evaluations 120] [--steps 600] [--seeds 3]
 
-Measures the blocks of a small space on this machine, trains its supernet on `moving_shapes`, and searches it, once with
-ParetoSampler and once by random draws, with equally many evaluations. Against designs that need no search - the same
-layer wherever it is offered, AnimateDiff's placement, no temporal layers - stands what each search has of best quality
-within the predicted latency of that design. All are then trained from scratch with equal steps, and measured as whole
-networks, in turn. Quality is the loss on held-out clips, with the same clips, noise and noise levels for all, but with
-other noise and noise levels than the searches saw.
+Measures the blocks of a small space on this machine, trains a backbone on `moving_shapes`, from which all other
+trainings start (as in ranking.py), then the supernet, and searches it, once with ParetoSampler and once by random
+draws, with equally many evaluations. Against designs that need no search - the same layer wherever it is offered,
+AnimateDiff's placement, no temporal layers - stands what each search has of best quality within the predicted latency
+of that design. All are then trained alone with equal steps, and measured as whole networks, in turn. Quality is the
+loss on held-out clips, with the same clips, noise and noise levels for all, but with other noise and noise levels than
+the searches saw.
 
 The same command goes on with what an earlier one has left in --out. Latencies want an otherwise idle machine.
 """
@@ -27,8 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ranking import SETTINGS
-from benchmarks.ranking_runs import BATCHES, HELD_OUT_SEED, Job, clips_of, run_all
+from benchmarks.ranking_runs import BATCHES, HELD_OUT_SEED, SETTINGS, Job, clips_of, image_backbone, run_all
 from nas.errors import BudgetError
 from nas.latency import LatencyPredictor, Protocol, check_networks, fit_networks, fit_path, profile
 from nas.runtimes import get_runtime
@@ -49,12 +49,13 @@ def main() -> None:
     space = SearchSpace.load(options.space)
     predictor = _predictor(options, space)
     config = SuperNetConfig(strategy=options.strategy, steps=options.supernet_steps, seed=0, **SETTINGS)
-    run_all([Job("supernet", options.space, config, ())], options.out, 1)
+    backbone = image_backbone(options.space, options.image_steps, options.out)
+    run_all([Job("supernet", options.space, config, (), backbone)], options.out, 1)
     designs = _designs(space)
     budgets_ms = {name: predictor.predict(designs[name]).pipeline_ms for name in UNIFORM}
     studies = {name: _search(options, space, predictor, sampler) for name, sampler in SEARCHES.items()}
     designs |= _found(studies, budgets_ms)
-    losses = _trained(options, designs)
+    losses = _trained(options, designs, backbone)
     latencies = _measured(options, predictor, designs)
     rows = [
         {
@@ -76,10 +77,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "moving_shapes.yaml")
     parser.add_argument("--strategy", default=SuperNetConfig().strategy)
+    parser.add_argument("--image-steps", type=int, default=3000, help="of a backbone to start from; 0: random weights")
     parser.add_argument("--supernet-steps", type=int, default=3600)
     parser.add_argument("--evaluations", type=int, default=120)
     parser.add_argument("--denoising-steps", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=600, help="of each training from scratch")
+    parser.add_argument("--steps", type=int, default=600, help="of each training alone")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each design")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
     parser.add_argument("--runtime", default="onnxruntime", help="what executes the networks, on one thread")
@@ -140,14 +142,15 @@ def _found(studies: Mapping[str, StudyRecord], budgets_ms: Mapping[str, float]) 
     return found
 
 
-def _trained(options: argparse.Namespace, designs: Designs) -> dict[Architecture, list[float]]:
-    """Losses of each design, trained from scratch with each seed."""
+def _trained(options: argparse.Namespace, designs: Designs, backbone: Path | None) -> dict[Architecture, list[float]]:
+    """Losses of each design, trained alone with each seed."""
     jobs = {
         (each, seed): Job(
             f"alone-{seed}-{each.id}",
             options.space,
             TrainingConfig(steps=options.steps, seed=seed, **SETTINGS),
             (each,),
+            backbone,
         )
         for each in dict.fromkeys(designs.values())
         for seed in range(options.seeds)
