@@ -168,7 +168,7 @@ def network(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     predicted_ms = sum(table.latency_ms(node.block) for node in plan.nodes)
     return {
         "parameters": network_cost(plan).parameters,
-        "size_bytes": sum(file.stat().st_size for file in path.parent.iterdir()),
+        "size_bytes": sum(file.stat().st_size for file in path.parent.glob("unet.onnx*")),
         "conversion_s": conversion_s,
         "measured_ms": measured_ms,
         "all_ms": milliseconds,

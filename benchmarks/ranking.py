@@ -89,7 +89,9 @@ def _options() -> argparse.Namespace:
     if unknown := [name for name in options.strategies if name not in STRATEGIES]:
         parser.error(f"--strategies: no strategy {unknown[0]!r} (there are {', '.join(STRATEGIES)})")
     if min(options.architectures - 2, options.steps, options.supernet_factor, options.seeds, options.workers) < 1:
-        parser.error("at least 3 architectures, and 1 of everything else")
+        parser.error("at least 3 architectures, and 1 of everything else but image steps")
+    if options.image_steps < 0:
+        parser.error("--image-steps: 0 or more")
     return options
 
 
@@ -149,7 +151,8 @@ def _agreement(ids: Sequence[str], ranked: Sequence[Losses], truths: Sequence[Lo
 
 def _show(report: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
-    title = f"{report['space']}: {report['architectures']} architectures, {report['steps_alone']} steps alone"
+    start = f"{report['image_steps']} steps of images" if report["image_steps"] else "random weights"
+    title = f"{report['space']}: {report['architectures']} architectures, {report['steps_alone']} steps from {start}"
     table = Table(
         "ranked by", "Kendall tau", "Spearman", "tau by seed", "between seeds", title=title, title_justify="left"
     )

@@ -68,8 +68,15 @@ def main() -> None:
         }
         for name, each in designs.items()
     ]
-    report = {"space": space.name, "steps": options.steps, "evaluations": options.evaluations,
-              "device": predictor.table.metadata.device, "runtime": options.runtime, "rows": rows}  # fmt: skip
+    report = {
+        "space": space.name,
+        "image_steps": options.image_steps,
+        "steps": options.steps,
+        "evaluations": options.evaluations,
+        "device": predictor.table.metadata.device,
+        "runtime": options.runtime,
+        "rows": rows,
+    }
     sys.stdout.write(json.dumps(report, indent=2) + "\n") if options.json else _show(report)
 
 
@@ -90,8 +97,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     counts = (options.supernet_steps, options.evaluations, options.denoising_steps, options.steps, options.seeds)
-    if min(*counts, options.workers) < 1 or options.seconds <= 0:
-        parser.error("at least 1 of everything, and more than no time for each block")
+    if min(*counts, options.workers) < 1 or options.seconds <= 0 or options.image_steps < 0:
+        parser.error("at least 1 of everything but image steps, and more than no time for each block")
     return options
 
 
@@ -168,7 +175,8 @@ def _measured(options: argparse.Namespace, predictor: LatencyPredictor, designs:
 
 def _show(report: Mapping[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
-    title = f"{report['space']}: {report['steps']} steps alone, {report['evaluations']} evaluations per search"
+    start = f"{report['image_steps']} steps of images" if report["image_steps"] else "random weights"
+    title = f"{report['space']}: {report['steps']} steps from {start}, {report['evaluations']} evaluations per search"
     table = Table("design", "held-out loss", "spread", "measured ms", "architecture", title=title, title_justify="left")
     for row in report["rows"]:
         spread = "" if row["spread"] is None else f"{row['spread']:.5f}"

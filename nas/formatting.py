@@ -8,7 +8,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def cell_text(value: Cell) -> str:
-    """One cell: numbers with separators and four digits, `-` for what is not known."""
+    """One cell: whole numbers with separators, others as `float_text`, `-` for what is not known."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -19,13 +19,13 @@ def cell_text(value: Cell) -> str:
 
 
 def float_text(value: float) -> str:
-    """Four digits, or all before the point where these are more."""
+    """Four digits, or all before the point where these are more; beyond fifteen, a power of ten."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:,.4g}"
 
 
 def bytes_text(size_bytes: int) -> str:
     """A number of bytes to read, e.g. `1.5 MiB`."""
     value, unit = float(size_bytes), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
+    while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     return f"{value:.3g} {_UNITS[unit]}"

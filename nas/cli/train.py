@@ -72,7 +72,7 @@ def train(
     }
     loaded, count = SearchSpace.load(space), processes_of(processes, dry_run)
     if dry_run:
-        print_dry_run(_dry_run(loaded, architecture, config, options, count, backbone), as_json)
+        print_dry_run(_dry_run(loaded, architecture, config, options, count, backbone or supernet), as_json)
         return
     if architecture is None:
         settings = _settings(SuperNetConfig, config, options)

@@ -54,21 +54,24 @@ def memory_errors(task: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        failure = None if isinstance(error, OutOfMemoryError) else _allocation_failure(error)
-        if failure is None:
+        said = None if isinstance(error, OutOfMemoryError) else _allocation_failure(error)
+        if said is None:
             raise
-        amount = _AMOUNT.search(str(failure))
+        amount = _AMOUNT.search(said)
         refused = f": {amount[1]}{amount[2] or ' bytes'} could not be allocated" if amount else ""
         hint = "use a smaller module or a machine with more memory"
         raise OutOfMemoryError(f"not enough memory to {task}{refused}", hint=hint) from error
 
 
-def _allocation_failure(error: BaseException) -> BaseException | None:
-    """The error itself, or the one it was raised from or on the way of, that says an allocation failed."""
+def _allocation_failure(error: BaseException) -> str | None:
+    """What is said by the error itself, or the one it was raised from or on the way of, where an allocation failed.
+
+    Not the error: its traceback would keep all that the failed task holds, until the garbage is collected.
+    """
     current: BaseException | None = error
     while current is not None and not _is_allocation_failure(current):
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    return current
+    return None if current is None else str(current)
 
 
 def _is_allocation_failure(error: BaseException) -> bool:

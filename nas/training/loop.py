@@ -107,10 +107,10 @@ class Trainer(Generic[BatchT]):
         with MetricsLog(self.folder, done, self.accelerator.is_main_process) as log:
             with progress_bar(self.label, self.config.steps, done) as advance:
                 while not self._finished(progress):
-                    started = time.perf_counter()
+                    started, rate = time.perf_counter(), self._rate(progress)
                     losses = self._step(wrapped, optimizers, progress)
                     progress = self._next(progress, time.perf_counter() - started)
-                    self._report(log, advance, progress, losses)
+                    self._report(log, advance, progress, losses, rate)
                     if progress.step % self.config.checkpoint_every == 0 or self._finished(progress):
                         self._save(progress)
             final_loss = log.tail_mean("loss", 20)
@@ -189,13 +189,14 @@ class Trainer(Generic[BatchT]):
     def _finished(self, progress: Progress) -> bool:
         return self._share(progress) >= 1
 
-    def _report(self, log: MetricsLog, advance: Advance, progress: Progress, losses: Losses) -> None:
+    def _report(self, log: MetricsLog, advance: Advance, progress: Progress, losses: Losses, rate: float) -> None:
+        """Log a step that has been made, at a share of the peak learning rate."""
         values = {name: float(self.accelerator.reduce(value.detach(), "mean")) for name, value in losses.items()}
         self.recent.append(values["loss"])
         advance(f"loss {sum(self.recent) / len(self.recent):.4f}")
         if progress.step == 1 or progress.step % LOG_EVERY == 0 or self._finished(progress):
-            rate = self.config.learning_rate * self._rate(progress)
-            log.write(progress.step, values | {"learning_rate": rate, "elapsed_s": progress.elapsed_s})
+            rates = {"learning_rate": self.config.learning_rate * rate, "elapsed_s": progress.elapsed_s}
+            log.write(progress.step, values | rates)
         self.observer.after_step(progress.step, values)
 
     def _save(self, progress: Progress) -> None:

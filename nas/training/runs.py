@@ -64,7 +64,7 @@ def train_supernet(
     supernet = SuperNet(space)
     text_encoder = reader_of(clips, space, lambda: make_text_encoder(space))
     if backbone is not None:
-        take_backbone(supernet, supernet.plan(space.smallest()), text_encoder, backbone)
+        take_backbone(supernet, supernet.plan(space.smallest()), text_encoder, space, backbone)
     task = SuperNetTask(supernet, text_encoder, config)
     start = weights_digest(supernet)
     result = run_task(
@@ -109,7 +109,7 @@ def train_model(
     generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
     model = VideoModel.build(space, architecture, generation)
     if backbone is not None:
-        take_backbone(model.unet, model.unet.plan, model.text_encoder, backbone)
+        take_backbone(model.unet, model.unet.plan, model.text_encoder, space, backbone)
     elif space.file.backbone.pretrained is not None:
         load_pretrained(model.unet, model.unet.plan, space.resolve_path(space.file.backbone.pretrained))
     return finetune_model(model, clips, config, folder)
@@ -257,7 +257,7 @@ def check_backbone(space: SearchSpace, config: TrainingConfig, backbone: str | P
         raise ConfigError(
             "freeze_backbone: the backbone would stay as random as it begins",
             where=space.where,
-            hint="name a checkpoint in backbone.pretrained, start from a model with --backbone, or train it, too",
+            hint="name a checkpoint in backbone.pretrained, start from a model of images, or train the backbone, too",
         )
 
 

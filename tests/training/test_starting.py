@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from nas.cli import main
 from nas.data import MovingShapes
-from nas.errors import CheckpointError, ConfigError
+from nas.errors import CheckpointError
 from nas.models import Generation, VideoModel
 from nas.space import SearchSpace
 from nas.training import SuperNetConfig, TrainingConfig, load_supernet, train_model, train_supernet
@@ -53,14 +56,56 @@ def test_a_model_starts_where_the_image_model_ended(
         torch.testing.assert_close(made.unet(*inputs, made.text_encoder(tokens)), expected)
 
 
-def test_another_backbone_or_none_is_refused(
-    clips: MovingShapes, config: SuperNetConfig, image_model: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone": {"block_out_channels": [16, 32]}}, r"its backbone is another .*: block_out_channels is"),
+        ({"backbone": {"attention_head_dim": 4}}, r"attention_head_dim is 2, not 4"),
+        ({"text": {"heads": 1}}, r"its text is another than that of tiny: heads is 2, not 1"),
+        ({"prediction": "velocity"}, r"prediction is 'data', not 'velocity'"),
+    ],
+)
+def test_a_model_of_something_else_is_refused(
+    change: dict[str, Any], message: str, clips: MovingShapes, config: SuperNetConfig, image_model: Path, tmp_path: Path
 ) -> None:
-    wider = SearchSpace.from_dict(TINY | {"backbone": TINY["backbone"] | {"block_out_channels": [16, 32]}})
-    with pytest.raises(CheckpointError, match=r"unet\.safetensors: 2 weights missing"):
-        train_supernet(wider, clips, config, tmp_path / "run", backbone=image_model)
+    changed = {key: TINY[key] | value if isinstance(value, dict) else value for key, value in change.items()}
+    other = SearchSpace.from_dict(TINY | changed)
+    with pytest.raises(CheckpointError, match=message):
+        train_supernet(other, clips, config, tmp_path / "run", backbone=image_model)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_what_is_no_model_is_refused(
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, image_model: Path, tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match="not a model folder"):
-        train_supernet(wider, clips, config, tmp_path / "run", backbone=tmp_path)
-    frozen = config.model_copy(update={"freeze_backbone": True})
-    with pytest.raises(ConfigError, match="freeze_backbone"):
-        train_supernet(wider, clips, frozen, tmp_path / "run")
+        train_supernet(space, clips, config, tmp_path / "run", backbone=tmp_path)
+    (image_model / "unet.safetensors").write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match=r"unet\.safetensors"):
+        train_supernet(space, clips, config, tmp_path / "run", backbone=image_model)
+
+
+def test_a_frame_embedding_begins_anew(clips: MovingShapes, config: SuperNetConfig, tmp_path: Path) -> None:
+    space = SearchSpace.from_dict(TINY | {"frame_embedding": True})
+    torch.manual_seed(0)
+    model = VideoModel.build(space, space.smallest(), Generation())
+    embedding = [name for name in model.unet.state_dict() if "frame_embedding" in name]
+    assert embedding
+    torch.nn.init.ones_(model.unet.get_parameter(embedding[0]))
+    model.save(tmp_path / "image")
+    still = config.model_copy(update={"steps": 1, "learning_rate": 1e-12})
+    train_supernet(space, clips, still, tmp_path / "run", backbone=tmp_path / "image")
+    supernet, _ = load_supernet(space, tmp_path / "run")
+    assert float(supernet.get_parameter(embedding[0]).detach().abs().max()) < 0.5
+
+
+def test_only_one_place_may_say_where_weights_come_from(
+    image_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"nas train space.yaml --data moving_shapes --architecture one.yaml --out {tmp_path / 'run'}"
+    command += f" --backbone {image_model} --supernet {tmp_path / 'supernet'}"
+    monkeypatch.setattr(sys, "argv", command.split())
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "--supernet and --backbone both say where weights come from" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,21 +68,22 @@ def groups(
         fits = _add(group, block, conversions, memory_budget_bytes)
         if not fits and group.calls:
             yield group
-            group = _next(group)
+            group = _released(group)
             fits = _add(group, block, conversions, memory_budget_bytes)
         if not fits:
-            _note(group, block, None, conversions)
+            _enter(group, block, None, conversions)
             group.refused[block.key] = "out_of_memory"
         if group.loaded_bytes > GROUP_BYTES:
             yield group
-            group = _next(group)
+            group = _released(group)
     if group.blocks:
         yield group
 
 
-def _next(group: Group) -> Group:
-    """An empty group, for which there is room: whoever holds the one before it, its calls are released."""
+def _released(group: Group) -> Group:
+    """An empty group in the place of one: whoever still holds that, its calls are gone."""
     group.calls.clear()
+    gc.collect()
     return Group(group.reference)
 
 
@@ -122,8 +124,9 @@ def _add(group: Group, block: Block, conversions: Conversions, memory_budget_byt
     try:
         call, memory_bytes = load_call(block, conversions)
     except OutOfMemoryError:
+        gc.collect()  # what was loaded before it failed
         return False
-    _note(group, block, memory_bytes, conversions)
+    _enter(group, block, memory_bytes, conversions)
     if _over_budget(memory_bytes, memory_budget_bytes, conversions):
         group.refused[block.key] = "over_memory_budget"
     else:
@@ -132,7 +135,7 @@ def _add(group: Group, block: Block, conversions: Conversions, memory_budget_byt
     return True
 
 
-def _note(group: Group, block: Block, memory_bytes: int | None, conversions: Conversions) -> None:
+def _enter(group: Group, block: Block, memory_bytes: int | None, conversions: Conversions) -> None:
     group.blocks[block.key] = block
     group.memory_bytes[block.key] = memory_bytes
     group.package_bytes[block.key] = conversions.package_bytes(block.key)
