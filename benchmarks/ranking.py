@@ -9,7 +9,8 @@ them. Then a supernet with each strategy, which ranks the same architectures by 
 user might take instead of training: parameters, multiply-accumulates, synaptic flow. Quality is the loss on held-out
 clips, with the same clips, noise and noise levels for all.
 
-With --image-steps 0 everything starts from random weights, those of the backbone included.
+With --image-steps 0 everything starts from random weights, those of the backbone included. With --freeze-backbone all
+trainings leave the backbone as it is, and train temporal layers and the text encoder.
 
 A supernet is trained on `--supernet-factor` times the clips of one architecture, whatever its strategy: a step of a
 sandwich trains several architectures, so it makes fewer steps. "Between seeds" is how far the supernets of one strategy
@@ -79,6 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--architectures", type=int, default=24)
     parser.add_argument("--steps", type=int, default=600, help="of each training alone")
     parser.add_argument("--image-steps", type=int, default=3000, help="of a backbone to start from; 0: random weights")
+    parser.add_argument("--freeze-backbone", action="store_true", help="train temporal layers alone, in all trainings")
     parser.add_argument("--supernet-factor", type=int, default=6)
     parser.add_argument("--strategies", type=lambda text: text.split(","), default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=2, help="supernets of each strategy")
@@ -92,11 +94,14 @@ def _options() -> argparse.Namespace:
         parser.error("at least 3 architectures, and 1 of everything else but image steps")
     if options.image_steps < 0:
         parser.error("--image-steps: 0 or more")
+    if options.freeze_backbone and options.image_steps == 0:
+        parser.error("--freeze-backbone: a backbone of random weights would stay as it is; give --image-steps")
     return options
 
 
 def _alone(options: argparse.Namespace, architecture: Architecture, seed: int, backbone: Path | None) -> Job:
-    config = TrainingConfig(steps=options.steps, seed=seed, **SETTINGS)
+    settings = SETTINGS | {"freeze_backbone": options.freeze_backbone}
+    config = TrainingConfig(steps=options.steps, seed=seed, **settings)
     return Job(f"alone-{seed}-{architecture.id}", options.space, config, (architecture,), backbone)
 
 
@@ -109,7 +114,8 @@ def _supernet(
 ) -> Job:
     paths = 2 + RANDOM_PATHS if strategy == "sandwich" else 1
     steps = options.supernet_factor * options.steps // paths
-    config = SuperNetConfig(strategy=strategy, seed=seed, steps=steps, **SETTINGS)
+    settings = SETTINGS | {"freeze_backbone": options.freeze_backbone}
+    config = SuperNetConfig(strategy=strategy, seed=seed, steps=steps, **settings)
     return Job(f"supernet-{strategy}-{seed}", options.space, config, architectures, backbone)
 
 
@@ -127,6 +133,7 @@ def _report(
         "space": options.space.stem,
         "architectures": len(ids),
         "image_steps": options.image_steps,
+        "frozen_backbone": options.freeze_backbone,
         "steps_alone": options.steps,
         "supernet_factor": options.supernet_factor,
         "loss_alone": {"least": float(losses.min()), "most": float(losses.max())},
@@ -152,6 +159,7 @@ def _agreement(ids: Sequence[str], ranked: Sequence[Losses], truths: Sequence[Lo
 def _show(report: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     start = f"{report['image_steps']} steps of images" if report["image_steps"] else "random weights"
+    start += ", backbone frozen" if report["frozen_backbone"] else ""
     title = f"{report['space']}: {report['architectures']} architectures, {report['steps_alone']} steps from {start}"
     table = Table(
         "ranked by", "Kendall tau", "Spearman", "tau by seed", "between seeds", title=title, title_justify="left"
