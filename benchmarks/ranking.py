@@ -99,9 +99,12 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return SETTINGS | {"freeze_backbone": options.freeze_backbone}
+
+
 def _alone(options: argparse.Namespace, architecture: Architecture, seed: int, backbone: Path | None) -> Job:
-    settings = SETTINGS | {"freeze_backbone": options.freeze_backbone}
-    config = TrainingConfig(steps=options.steps, seed=seed, **settings)
+    config = TrainingConfig(steps=options.steps, seed=seed, **_settings(options))
     return Job(f"alone-{seed}-{architecture.id}", options.space, config, (architecture,), backbone)
 
 
@@ -114,8 +117,7 @@ def _supernet(
 ) -> Job:
     paths = 2 + RANDOM_PATHS if strategy == "sandwich" else 1
     steps = options.supernet_factor * options.steps // paths
-    settings = SETTINGS | {"freeze_backbone": options.freeze_backbone}
-    config = SuperNetConfig(strategy=strategy, seed=seed, steps=steps, **settings)
+    config = SuperNetConfig(strategy=strategy, seed=seed, steps=steps, **_settings(options))
     return Job(f"supernet-{strategy}-{seed}", options.space, config, architectures, backbone)
 
 

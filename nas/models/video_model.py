@@ -44,6 +44,14 @@ def flow_schedule(steps: int, shift: float = 1.0) -> FlowMatchEulerDiscreteSched
     return scheduler
 
 
+def unet_file(folder: str | Path) -> Path:
+    """The weights of the denoising network in a model's folder; a `CheckpointError` where it is none."""
+    file = Path(folder) / "unet.safetensors"
+    if not file.is_file():
+        raise CheckpointError(f"not a model folder: {file.name} is missing", where=folder)
+    return file
+
+
 @dataclass
 class VideoModel:
     """A text-to-video model that can be saved, loaded and sampled.
@@ -86,13 +94,11 @@ class VideoModel:
             CheckpointError: The folder or a file in it is missing, damaged or does not fit the others.
             ConfigError: One of its YAML files is malformed.
         """
-        root = Path(folder)
-        if not (root / "unet.safetensors").is_file():
-            raise CheckpointError("not a model folder: unet.safetensors is missing", where=root)
+        root, file = Path(folder), unet_file(folder)
         space = SearchSpace.load(root / "space.yaml")
         architecture = space.load_architecture(root / "architecture.yaml")
         model = cls.build(space, architecture, load_yaml(root / "config.yaml", Generation))
-        load_into(model.unet, load_safetensors(root / "unet.safetensors"), where=root / "unet.safetensors")
+        load_into(model.unet, load_safetensors(file), where=file)
         if model.text_encoder.trainable:
             file = root / "text_encoder.safetensors"
             load_into(model.text_encoder, load_safetensors(file), where=file)

@@ -32,7 +32,7 @@ def nearest_3d(x_NCTHW: torch.Tensor, size: Sequence[int] | None, factors: Seque
         images = _aten.upsample_nearest2d.vec(images, None, [float(taller), float(wider)])
         x_NCTHW = images.reshape(clips, frames, channels, *images.shape[2:]).transpose(1, 2)
     if longer == 1:
-        return same(x_NCTHW)  # what is passed through as it is becomes an alias
+        return x_NCTHW
     flat = x_NCTHW.reshape(clips * channels, frames, 1, -1)
     repeated = flat.expand(-1, -1, longer, -1)
     return repeated.reshape(clips, channels, frames * longer, *x_NCTHW.shape[3:])

@@ -8,6 +8,7 @@ from typing import Any
 from nas.errors import CheckpointError
 from nas.models import SuperNet, TextEncoder, VideoUNet
 from nas.models.network import load_spatial, spatial_names
+from nas.models.video_model import unet_file
 from nas.models.weights import load_into, load_safetensors
 from nas.space import Plan, SearchSpace
 
@@ -30,10 +31,7 @@ def take_backbone(
     Raises:
         CheckpointError: There is no model, it is damaged, or one of these is another.
     """
-    root = Path(folder)
-    file = root / "unet.safetensors"
-    if not file.is_file():
-        raise CheckpointError("not a model folder: unet.safetensors is missing", where=root)
+    root, file = Path(folder), unet_file(folder)
     _check_same(space, SearchSpace.load(root / "space.yaml"), root)
     names = spatial_names(plan, network)
     weights = {name: weight for name, weight in load_safetensors(file).items() if name in names}
