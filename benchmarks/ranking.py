@@ -1,6 +1,6 @@
 """Does a supernet rank architectures as training each of them alone does?
 
-    python benchmarks/ranking.py --out runs/ranking [--image-steps 3000] [--architectures 24] [--steps 600] [--seeds 2]
+    python benchmarks/ranking.py --out runs/ranking [--backbone frozen] [--architectures 24] [--steps 600] [--seeds 2]
 
 Trains a backbone on `moving_shapes`: the network without temporal layers, for --image-steps. From it, as from a model
 of images in practice, starts all that follows. First architectures of a small space, each trained alone, twice, with
@@ -9,12 +9,13 @@ them. Then a supernet with each strategy, which ranks the same architectures by 
 user might take instead of training: parameters, multiply-accumulates, synaptic flow. Quality is the loss on held-out
 clips, with the same clips, noise and noise levels for all.
 
-With --image-steps 0 everything starts from random weights, those of the backbone included. With --freeze-backbone all
-trainings leave the backbone as it is, and train temporal layers and the text encoder.
+--backbone says what becomes of the backbone in all these trainings: it stays as it is while temporal layers and the
+text encoder are trained ("frozen", the default, and how SnapGen-V searched), or is trained along ("tuned"); or there is
+none, and everything starts from random weights ("random").
 
 A supernet is trained on `--supernet-factor` times the clips of one architecture, whatever its strategy: a step of a
 sandwich trains several architectures, so it makes fewer steps. "Between seeds" is how far the supernets of one strategy
-agree among themselves. The same command goes on with what an earlier one has left in --out.
+agree among themselves. The same command goes on with what an earlier one, or winner.py, has left in --out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from rich.table import Table
 from scipy.stats import kendalltau, spearmanr
 
 from benchmarks.proxies import PROXIES
-from benchmarks.ranking_runs import SETTINGS, Job, image_backbone, run_all, spread
+from benchmarks.ranking_runs import Job, Start, run_all, spread
 from nas.space import NONE, Architecture, SearchSpace
 from nas.training import SuperNetConfig, TrainingConfig
 from nas.training.paths import RANDOM_PATHS
@@ -56,7 +57,7 @@ def main() -> None:
     if options.architectures > space.count():
         sys.exit(f"error: --architectures {options.architectures}: {options.space} has {space.count()}")
     architectures = spread(space, options.architectures, seed=0)
-    backbone = image_backbone(options.space, options.image_steps, options.out)
+    backbone = Start.of(options).train(options.space, options.out)
     alone = {seed: [_alone(options, each, seed, backbone) for each in architectures] for seed in REFERENCE_SEEDS}
     supernets = {
         (strategy, seed): _supernet(options, strategy, seed, architectures, backbone)
@@ -79,8 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "moving_shapes.yaml")
     parser.add_argument("--architectures", type=int, default=24)
     parser.add_argument("--steps", type=int, default=600, help="of each training alone")
-    parser.add_argument("--image-steps", type=int, default=3000, help="of a backbone to start from; 0: random weights")
-    parser.add_argument("--freeze-backbone", action="store_true", help="train temporal layers alone, in all trainings")
+    Start.add_options(parser)
     parser.add_argument("--supernet-factor", type=int, default=6)
     parser.add_argument("--strategies", type=lambda text: text.split(","), default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=2, help="supernets of each strategy")
@@ -90,21 +90,14 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := [name for name in options.strategies if name not in STRATEGIES]:
         parser.error(f"--strategies: no strategy {unknown[0]!r} (there are {', '.join(STRATEGIES)})")
-    if min(options.architectures - 2, options.steps, options.supernet_factor, options.seeds, options.workers) < 1:
-        parser.error("at least 3 architectures, and 1 of everything else but image steps")
-    if options.image_steps < 0:
-        parser.error("--image-steps: 0 or more")
-    if options.freeze_backbone and options.image_steps == 0:
-        parser.error("--freeze-backbone: a backbone of random weights would stay as it is; give --image-steps")
+    counts = (options.image_steps, options.steps, options.supernet_factor, options.seeds, options.workers)
+    if min(*counts, options.architectures - 2) < 1:
+        parser.error("at least 3 architectures, and 1 of everything else")
     return options
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    return SETTINGS | {"freeze_backbone": options.freeze_backbone}
-
-
 def _alone(options: argparse.Namespace, architecture: Architecture, seed: int, backbone: Path | None) -> Job:
-    config = TrainingConfig(steps=options.steps, seed=seed, **_settings(options))
+    config = TrainingConfig(steps=options.steps, seed=seed, **Start.of(options).settings)
     return Job(f"alone-{seed}-{architecture.id}", options.space, config, (architecture,), backbone)
 
 
@@ -117,7 +110,7 @@ def _supernet(
 ) -> Job:
     paths = 2 + RANDOM_PATHS if strategy == "sandwich" else 1
     steps = options.supernet_factor * options.steps // paths
-    config = SuperNetConfig(strategy=strategy, seed=seed, steps=steps, **_settings(options))
+    config = SuperNetConfig(strategy=strategy, seed=seed, steps=steps, **Start.of(options).settings)
     return Job(f"supernet-{strategy}-{seed}", options.space, config, architectures, backbone)
 
 
@@ -134,8 +127,7 @@ def _report(
     return {
         "space": options.space.stem,
         "architectures": len(ids),
-        "image_steps": options.image_steps,
-        "frozen_backbone": options.freeze_backbone,
+        "start": str(Start.of(options)),
         "steps_alone": options.steps,
         "supernet_factor": options.supernet_factor,
         "loss_alone": {"least": float(losses.min()), "most": float(losses.max())},
@@ -160,9 +152,8 @@ def _agreement(ids: Sequence[str], ranked: Sequence[Losses], truths: Sequence[Lo
 
 def _show(report: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
-    start = f"{report['image_steps']} steps of images" if report["image_steps"] else "random weights"
-    start += ", backbone frozen" if report["frozen_backbone"] else ""
-    title = f"{report['space']}: {report['architectures']} architectures, {report['steps_alone']} steps from {start}"
+    title = f"{report['space']}: {report['architectures']} architectures, {report['steps_alone']} steps "
+    title += f"from {report['start']}"
     table = Table(
         "ranked by", "Kendall tau", "Spearman", "tau by seed", "between seeds", title=title, title_justify="left"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -25,6 +26,11 @@ from nas.training import SuperNetConfig, TrainingConfig, supernet_quality, train
 HELD_OUT_SEED = 0
 BATCHES = 32
 BACKBONE_SEED = 3000
+BACKBONES = {
+    "frozen": "a frozen backbone ({steps} image steps)",
+    "tuned": "a backbone ({steps} image steps), trained along",
+    "random": "random weights",
+}
 SETTINGS = {
     "batch_size": 16, "image_batch_size": 4, "learning_rate": 2e-3, "timestep_shift": 3.0, "checkpoint_every": 200,
 }  # fmt: skip
@@ -74,15 +80,47 @@ class Job:
         return {alone.id: _held_out(space, clips, self.config).loss_of(model.unet, model.text_encoder)}
 
 
-def image_backbone(space_file: Path, steps: int, out: Path) -> Path | None:
-    """The model without temporal layers that trainings start from, trained for some steps; `None` for no steps."""
-    if steps == 0:
-        return None
-    space = SearchSpace.load(space_file)
-    config = TrainingConfig(steps=steps, seed=BACKBONE_SEED, **SETTINGS)
-    job = Job("backbone", space_file, config, (space.architecture([NONE] * len(space.slots)),))
-    run_all([job], out, 1)
-    return out / job.name / "model"
+@dataclass(frozen=True)
+class Start:
+    """What all trainings of a benchmark begin with.
+
+    Args:
+        backbone: What becomes of the backbone: "frozen" or "tuned" after it was trained without temporal layers, as an
+            image model is in practice, or "random" weights.
+        image_steps: Of that training without temporal layers.
+    """
+
+    backbone: str
+    image_steps: int
+
+    @staticmethod
+    def add_options(parser: argparse.ArgumentParser) -> None:
+        """Add --backbone and --image-steps."""
+        parser.add_argument("--backbone", choices=list(BACKBONES), default="frozen", help="see above")
+        parser.add_argument("--image-steps", type=int, default=3000, help="of the backbone, but for random weights")
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Start:
+        """What these options say."""
+        return cls(options.backbone, options.image_steps)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of all trainings that begin so."""
+        return SETTINGS | {"freeze_backbone": self.backbone == "frozen"}
+
+    def train(self, space_file: Path, out: Path) -> Path | None:
+        """Folder of the model to begin with, trained where it is not there; `None` for random weights."""
+        if self.backbone == "random":
+            return None
+        space = SearchSpace.load(space_file)
+        config = TrainingConfig(steps=self.image_steps, seed=BACKBONE_SEED, **SETTINGS)
+        job = Job("backbone", space_file, config, (space.architecture([NONE] * len(space.slots)),))
+        run_all([job], out, 1)
+        return out / job.name / "model"
+
+    def __str__(self) -> str:
+        return BACKBONES[self.backbone].format(steps=self.image_steps)
 
 
 def clips_of(space: SearchSpace) -> DataSplit:

@@ -1,16 +1,17 @@
 """Is what a search finds better than what one would have built without it?
 
-    python benchmarks/winner.py --out runs/winner [--image-steps 3000] [--evaluations 120] [--steps 600] [--seeds 3]
+    python benchmarks/winner.py --out runs/winner [--backbone frozen] [--evaluations 120] [--steps 600] [--seeds 3]
 
 Measures the blocks of a small space on this machine, trains a backbone on `moving_shapes`, from which all other
-trainings start (as in ranking.py), then the supernet, and searches it, once with ParetoSampler and once by random
-draws, with equally many evaluations. Against designs that need no search - the same layer wherever it is offered,
-AnimateDiff's placement, no temporal layers - stands what each search has of best quality within the predicted latency
-of that design. All are then trained alone with equal steps, and measured as whole networks, in turn. Quality is the
-loss on held-out clips, with the same clips, noise and noise levels for all, but with other noise and noise levels than
-the searches saw.
+trainings start (as in ranking.py, with the same --backbone), then the supernet, and searches it, once with
+ParetoSampler and once by random draws, with equally many evaluations. Against designs that need no search - the same
+layer wherever it is offered, AnimateDiff's placement, no temporal layers - stands what each search has of best quality
+within the predicted latency of that design. All are then trained alone with equal steps, and measured as whole
+networks, in turn. Quality is the loss on held-out clips, with the same clips, noise and noise levels for all, but with
+other noise and noise levels than the searches saw.
 
-The same command goes on with what an earlier one has left in --out. Latencies want an otherwise idle machine.
+The same command goes on with what an earlier one, or ranking.py, has left in --out. Latencies want an otherwise idle
+machine.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ranking_runs import BATCHES, HELD_OUT_SEED, SETTINGS, Job, clips_of, image_backbone, run_all
+from benchmarks.ranking_runs import BATCHES, HELD_OUT_SEED, Job, Start, clips_of, run_all
 from nas.errors import BudgetError
 from nas.latency import LatencyPredictor, Protocol, check_networks, fit_networks, fit_path, profile
 from nas.runtimes import get_runtime
@@ -48,12 +49,16 @@ def main() -> None:
     options = _options()
     space = SearchSpace.load(options.space)
     predictor = _predictor(options, space)
-    config = SuperNetConfig(strategy=options.strategy, steps=options.supernet_steps, seed=0, **SETTINGS)
-    backbone = image_backbone(options.space, options.image_steps, options.out)
-    run_all([Job("supernet", options.space, config, (), backbone)], options.out, 1)
+    start = Start.of(options)
+    backbone = start.train(options.space, options.out)
+    config = SuperNetConfig(strategy=options.strategy, steps=options.supernet_steps, seed=0, **start.settings)
+    supernet = Job(f"supernet-{options.strategy}-0", options.space, config, (), backbone)
+    run_all([supernet], options.out, 1)
     designs = _designs(space)
     budgets_ms = {name: predictor.predict(designs[name]).pipeline_ms for name in UNIFORM}
-    studies = {name: _search(options, space, predictor, sampler) for name, sampler in SEARCHES.items()}
+    studies = {
+        name: _search(options, options.out / supernet.name, predictor, sampler) for name, sampler in SEARCHES.items()
+    }
     designs |= _found(studies, budgets_ms)
     losses = _trained(options, designs, backbone)
     latencies = _measured(options, predictor, designs)
@@ -70,7 +75,7 @@ def main() -> None:
     ]
     report = {
         "space": space.name,
-        "image_steps": options.image_steps,
+        "start": str(start),
         "steps": options.steps,
         "evaluations": options.evaluations,
         "device": predictor.table.metadata.device,
@@ -84,7 +89,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "moving_shapes.yaml")
     parser.add_argument("--strategy", default=SuperNetConfig().strategy)
-    parser.add_argument("--image-steps", type=int, default=3000, help="of a backbone to start from; 0: random weights")
+    Start.add_options(parser)
     parser.add_argument("--supernet-steps", type=int, default=3600)
     parser.add_argument("--evaluations", type=int, default=120)
     parser.add_argument("--denoising-steps", type=int, default=4)
@@ -96,9 +101,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    counts = (options.supernet_steps, options.evaluations, options.denoising_steps, options.steps, options.seeds)
-    if min(*counts, options.workers) < 1 or options.seconds <= 0 or options.image_steps < 0:
-        parser.error("at least 1 of everything but image steps, and more than no time for each block")
+    counts = (
+        options.image_steps,
+        options.supernet_steps,
+        options.evaluations,
+        options.denoising_steps,
+        options.steps,
+        options.seeds,
+    )
+    if min(*counts, options.workers) < 1 or options.seconds <= 0:
+        parser.error("at least 1 of everything, and more than no time for each block")
     return options
 
 
@@ -115,9 +127,10 @@ def _predictor(options: argparse.Namespace, space: SearchSpace) -> LatencyPredic
     return LatencyPredictor.open(space, path, options.denoising_steps)
 
 
-def _search(options: argparse.Namespace, space: SearchSpace, predictor: LatencyPredictor, sampler: str) -> StudyRecord:
+def _search(options: argparse.Namespace, supernet: Path, predictor: LatencyPredictor, sampler: str) -> StudyRecord:
+    space = predictor.space
     clips = clips_of(space).validation
-    quality = supernet_quality(space, options.out / "supernet", clips, seed=HELD_OUT_SEED + 1, batches=BATCHES)
+    quality = supernet_quality(space, supernet, clips, seed=HELD_OUT_SEED + 1, batches=BATCHES)
     config = SearchConfig(evaluations=options.evaluations, sampler=sampler, steps=options.denoising_steps)
     return run_search(space, predictor, quality, config, options.out / "studies.db", sampler).record
 
@@ -155,7 +168,7 @@ def _trained(options: argparse.Namespace, designs: Designs, backbone: Path | Non
         (each, seed): Job(
             f"alone-{seed}-{each.id}",
             options.space,
-            TrainingConfig(steps=options.steps, seed=seed, **SETTINGS),
+            TrainingConfig(steps=options.steps, seed=seed, **Start.of(options).settings),
             (each,),
             backbone,
         )
@@ -175,8 +188,8 @@ def _measured(options: argparse.Namespace, predictor: LatencyPredictor, designs:
 
 def _show(report: Mapping[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
-    start = f"{report['image_steps']} steps of images" if report["image_steps"] else "random weights"
-    title = f"{report['space']}: {report['steps']} steps from {start}, {report['evaluations']} evaluations per search"
+    title = f"{report['space']}: {report['steps']} steps from {report['start']}, "
+    title += f"{report['evaluations']} evaluations per search"
     table = Table("design", "held-out loss", "spread", "measured ms", "architecture", title=title, title_justify="left")
     for row in report["rows"]:
         spread = "" if row["spread"] is None else f"{row['spread']:.5f}"

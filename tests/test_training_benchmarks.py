@@ -46,17 +46,16 @@ def test_ranking_compares_supernets_and_proxies_with_separate_trainings(
     run_benchmark: Run, tiny: Path, tmp_path: Path
 ) -> None:
     arguments = ["--space", tiny, "--architectures", 3, "--steps", 4, "--supernet-factor", 1, "--seeds", 1]
-    arguments += ["--workers", 1, "--strategies", "fair,sandwich", "--out", tmp_path / "out", "--image-steps", 2]
+    arguments += ["--workers", 1, "--image-steps", 2]
+    kept = ["--out", tmp_path / "out", "--backbone", "tuned", "--strategies", "fair,sandwich"]
     # The second time from what the first has left.
-    reports = [run_benchmark("ranking.py", *arguments) for _ in range(2)]
+    reports = [run_benchmark("ranking.py", *arguments, *kept) for _ in range(2)]
     assert reports[0] == reports[1]
     rows = reports[0]["agreement"]
     assert list(rows) == ["trained alone, another seed", "fair", "sandwich", "parameters", "MACs", "synflow"]
     assert all(-1 <= row["kendall_tau"] <= 1 for row in rows.values())
     assert len(list(tmp_path.glob("out/*/metrics.csv"))) == 1 + 2 + 2 * 3
-    frozen = run_benchmark(
-        "ranking.py", *arguments, "--freeze-backbone", "--strategies", "fair", "--out", tmp_path / "frozen"
-    )
+    frozen = run_benchmark("ranking.py", *arguments, "--strategies", "fair", "--out", tmp_path / "frozen")
     assert frozen["loss_alone"] != reports[0]["loss_alone"], "a frozen backbone is one that all were given"
     assert reports[0]["loss_alone"]["least"] < reports[0]["loss_alone"]["most"]
 
@@ -86,20 +85,8 @@ def test_winner_compares_what_is_found_with_what_needs_no_search(
     run_benchmark: Run, tiny: Path, tmp_path: Path
 ) -> None:
     arguments = ["--space", tiny, "--out", tmp_path / "out", "--supernet-steps", 2, "--evaluations", 6, "--steps", 1]
-    report = run_benchmark(
-        "winner.py",
-        *arguments,
-        "--image-steps",
-        2,
-        "--seeds",
-        1,
-        "--workers",
-        1,
-        "--seconds",
-        0.02,
-        "--runtime",
-        "torch",
-    )
+    arguments += ["--image-steps", 2, "--seeds", 1, "--workers", 1, "--seconds", 0.02, "--runtime", "torch"]
+    report = run_benchmark("winner.py", *arguments)
     rows = {row["design"]: row for row in report["rows"]}
     assert rows["all Conv1D"]["architecture"] == "down.1: conv1d; mid: none"
     assert rows["AnimateDiff's placement"]["architecture"] == "down.1: self_attention_1d; mid: none"

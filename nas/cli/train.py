@@ -72,7 +72,7 @@ def train(
     }
     loaded, count = SearchSpace.load(space), processes_of(processes, dry_run)
     if dry_run:
-        print_dry_run(_dry_run(loaded, architecture, config, options, count, backbone or supernet), as_json)
+        print_dry_run(_dry_run(loaded, architecture, config, options, count, backbone, supernet), as_json)
         return
     if architecture is None:
         settings = _settings(SuperNetConfig, config, options)
@@ -106,13 +106,15 @@ def _dry_run(
     options: Mapping[str, Any],
     processes: int,
     backbone: Path | None,
+    supernet: Path | None,
 ) -> DryRun:
     from nas.training import SuperNetConfig, TrainingConfig, dry_run_model, dry_run_supernet
 
     if architecture is None:
         return dry_run_supernet(space, _settings(SuperNetConfig, config, options), processes, backbone=backbone)
     chosen = space.load_architecture(architecture)
-    return dry_run_model(space, chosen, _settings(TrainingConfig, config, options), processes, backbone=backbone)
+    alone = _settings(TrainingConfig, config, options)
+    return dry_run_model(space, chosen, alone, processes, backbone=backbone, supernet=supernet)
 
 
 def _settings(kind: type[Settings], config: Path | None, options: Mapping[str, Any]) -> Settings:

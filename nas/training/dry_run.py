@@ -24,7 +24,8 @@ from nas.training.distillation.config import DistillationSettings
 from nas.training.distillation.run import make_task
 from nas.training.memory import MOMENTS, MemoryEstimate, estimate_memory, size_bytes
 from nas.training.paths import PathStrategy
-from nas.training.runs import check_backbone, share_of
+from nas.training.runs import checked_supernet, share_of
+from nas.training.starting import check_start
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
 
 
@@ -69,8 +70,8 @@ class DryRun(StrictModel):
 def dry_run_supernet(
     space: SearchSpace, config: SuperNetConfig, processes: int, *, backbone: str | Path | None = None
 ) -> DryRun:
-    """What `train_supernet` would take on some processes; raises `ConfigError` where it would."""
-    check_backbone(space, config, backbone)
+    """What `train_supernet` would take on some processes; raises where it would find the start or a batch wrong."""
+    check_start(space, config, backbone)
     space = _without_weights(space)
 
     def make() -> JointTask:
@@ -89,9 +90,16 @@ def dry_run_model(
     processes: int,
     *,
     backbone: str | Path | None = None,
+    supernet: str | Path | None = None,
 ) -> DryRun:
-    """What `train_model` would take on some processes; raises `ConfigError` where it would."""
-    check_backbone(space, config, backbone)
+    """What `train_model` would take on some processes, or `finetune_model` of what inherits from a supernet.
+
+    Raises where these would find the start or a batch wrong.
+    """
+    if supernet is None:
+        check_start(space, config, backbone)
+    else:
+        checked_supernet(space, supernet)
     space = _without_weights(space)
 
     def make() -> JointTask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from nas.data import CaptionedClips
 from nas.errors import CheckpointError, ConfigError
@@ -28,7 +29,7 @@ from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.observer import Observer
 from nas.training.processes import make_accelerator, processes
-from nas.training.starting import take_backbone
+from nas.training.starting import check_start, take_backbone
 from nas.training.stored_text import reader_of
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
 
@@ -59,14 +60,14 @@ def train_supernet(
         TrainingError: The loss is no longer finite.
     """
     root = Path(folder)
-    check_backbone(space, config, backbone)
+    check_start(space, config, backbone)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     supernet = SuperNet(space)
     text_encoder = reader_of(clips, space, lambda: make_text_encoder(space))
     if backbone is not None:
-        take_backbone(supernet, supernet.plan(space.smallest()), text_encoder, space, backbone)
+        take_backbone(supernet, supernet.plan(space.smallest()), text_encoder, backbone)
     task = SuperNetTask(supernet, text_encoder, config)
-    start = weights_digest(supernet)
+    start = _start_of(supernet, text_encoder)
     result = run_task(
         task, space, clips, config, root, "training supernet", start=start, caption_dropout=config.caption_dropout
     )
@@ -104,12 +105,12 @@ def train_model(
         steps: Denoising steps that the model is sampled with by default.
         guidance_scale: Its default classifier-free guidance.
     """
-    check_backbone(space, config, backbone)
+    check_start(space, config, backbone)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
     model = VideoModel.build(space, architecture, generation)
     if backbone is not None:
-        take_backbone(model.unet, model.unet.plan, model.text_encoder, space, backbone)
+        take_backbone(model.unet, model.unet.plan, model.text_encoder, backbone)
     elif space.file.backbone.pretrained is not None:
         load_pretrained(model.unet, model.unet.plan, space.resolve_path(space.file.backbone.pretrained))
     return finetune_model(model, clips, config, folder)
@@ -121,7 +122,7 @@ def finetune_model(
     """Train a model on from the weights it has and write it to `folder/model`; resumes as `train_supernet`."""
     root = Path(folder)
     task = FlowTask(model.unet, reader_of(clips, model.space, lambda: model.text_encoder), config)
-    start, dropout = weights_digest(model.unet), config.caption_dropout
+    start, dropout = _start_of(model.unet, model.text_encoder), config.caption_dropout
     result = run_task(task, model.space, clips, config, root, "training model", start=start, caption_dropout=dropout)
     save_model(model, root / "model")
     return result
@@ -202,6 +203,20 @@ def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, Tex
     Raises:
         CheckpointError: There is no supernet, it is damaged, or it belongs to another space.
     """
+    root, trained = checked_supernet(space, folder)
+    supernet, text_encoder = SuperNet(trained), make_text_encoder(trained)
+    load_into(supernet, load_safetensors(root / WEIGHTS), where=root / WEIGHTS)
+    if text_encoder.trainable:
+        load_into(text_encoder, load_safetensors(root / TEXT_WEIGHTS), where=root / TEXT_WEIGHTS)
+    return supernet.eval(), text_encoder.eval()
+
+
+def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, SearchSpace]:
+    """The folder with the weights of a supernet, and the space it was trained for.
+
+    Raises:
+        CheckpointError: There is no supernet, or it belongs to another space than `space`.
+    """
     root = _supernet_folder(folder)
     if not (root / WEIGHTS).is_file():
         raise CheckpointError("holds no trained supernet", where=root, hint="make one with `nas train`")
@@ -212,11 +227,7 @@ def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, Tex
             where=root,
             hint=f"train again for {space.name}, or use the space.yaml beside the weights",
         )
-    supernet, text_encoder = SuperNet(trained), make_text_encoder(trained)
-    load_into(supernet, load_safetensors(root / WEIGHTS), where=root / WEIGHTS)
-    if text_encoder.trainable:
-        load_into(text_encoder, load_safetensors(root / TEXT_WEIGHTS), where=root / TEXT_WEIGHTS)
-    return supernet.eval(), text_encoder.eval()
+    return root, trained
 
 
 def supernet_quality(
@@ -251,14 +262,10 @@ def trained_with(folder: str | Path) -> SuperNetConfig:
     return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
 
 
-def check_backbone(space: SearchSpace, config: TrainingConfig, backbone: str | Path | None = None) -> None:
-    """Refuse to keep a backbone as it is that has no weights, with a `ConfigError`."""
-    if config.freeze_backbone and space.file.backbone.pretrained is None and backbone is None:
-        raise ConfigError(
-            "freeze_backbone: the backbone would stay as random as it begins",
-            where=space.where,
-            hint="name a checkpoint in backbone.pretrained, start from a model of images, or train the backbone, too",
-        )
+def _start_of(network: nn.Module, text_encoder: TextEncoder) -> str:
+    """What the weights start from: those of the network, and of a text encoder that is trained with it."""
+    trained = [network, text_encoder] if text_encoder.trainable else [network]
+    return fingerprint([weights_digest(each) for each in trained])
 
 
 def _supernet_folder(folder: str | Path) -> Path:

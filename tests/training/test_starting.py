@@ -14,7 +14,15 @@ from nas.data import MovingShapes
 from nas.errors import CheckpointError
 from nas.models import Generation, VideoModel
 from nas.space import SearchSpace
-from nas.training import SuperNetConfig, TrainingConfig, load_supernet, train_model, train_supernet
+from nas.training import (
+    SuperNetConfig,
+    TrainingConfig,
+    dry_run_model,
+    dry_run_supernet,
+    load_supernet,
+    train_model,
+    train_supernet,
+)
 from tests.tiny import TINY
 
 
@@ -83,6 +91,34 @@ def test_what_is_no_model_is_refused(
     (image_model / "unet.safetensors").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match=r"unet\.safetensors"):
         train_supernet(space, clips, config, tmp_path / "run", backbone=image_model)
+
+
+def test_a_run_goes_on_with_the_start_it_had(
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, image_model: Path, tmp_path: Path
+) -> None:
+    """A text encoder is part of the start, as the backbone is."""
+    train_supernet(space, clips, config, tmp_path / "run", backbone=image_model)
+    train_supernet(space, clips, config, tmp_path / "run", backbone=image_model)
+    other = VideoModel.load(image_model)
+    torch.nn.init.ones_(next(other.text_encoder.parameters()))
+    other.save(tmp_path / "other")
+    with pytest.raises(CheckpointError, match="another"):
+        train_supernet(space, clips, config, tmp_path / "run", backbone=tmp_path / "other")
+
+
+def test_a_dry_run_looks_where_weights_come_from(
+    space: SearchSpace, config: SuperNetConfig, image_model: Path, tmp_path: Path
+) -> None:
+    frozen = config.model_copy(update={"freeze_backbone": True})
+    assert dry_run_supernet(space, frozen, 1, backbone=image_model).frozen_parameters
+    with pytest.raises(CheckpointError, match="not a model folder"):
+        dry_run_supernet(space, frozen, 1, backbone=tmp_path)
+    alone = TrainingConfig(**config.model_dump(include=set(TrainingConfig.model_fields)))
+    with pytest.raises(CheckpointError, match="holds no trained supernet"):
+        dry_run_model(space, space.smallest(), alone, 1, supernet=image_model)
+    other = SearchSpace.from_dict(TINY | {"prediction": "velocity"})
+    with pytest.raises(CheckpointError, match="prediction is 'data'"):
+        dry_run_model(other, other.smallest(), alone, 1, backbone=image_model)
 
 
 def test_a_frame_embedding_begins_anew(clips: MovingShapes, config: SuperNetConfig, tmp_path: Path) -> None:
