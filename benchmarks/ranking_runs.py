@@ -115,7 +115,7 @@ class Start:
             return None
         space = SearchSpace.load(space_file)
         config = TrainingConfig(steps=self.image_steps, seed=BACKBONE_SEED, **SETTINGS)
-        job = Job("backbone", space_file, config, (space.architecture([NONE] * len(space.slots)),))
+        job = Job("backbone", space_file, config, (space.without_layers(),))
         run_all([job], out, 1)
         return out / job.name / "model"
 

@@ -140,7 +140,7 @@ def _designs(space: SearchSpace) -> Designs:
     designs = {name: _wherever(space, layer) for name, layer in UNIFORM.items()}
     return designs | {
         "AnimateDiff's placement": _wherever(space, "self_attention_1d", but="mid"),
-        "no temporal layers": _wherever(space, NONE),
+        "no temporal layers": space.without_layers(),
     }
 
 

@@ -13,7 +13,7 @@ from nas.latency import FitProtocol, Protocol
 from nas.models import unloaded_codec
 from nas.search import SearchConfig
 from nas.space import SearchSpace
-from nas.training import DistillationSettings, SuperNetConfig, TrainingConfig
+from nas.training import DistillationSettings, SuperNetConfig, TrainingConfig, check_start
 from nas.training import open_clips as open_for
 
 
@@ -65,6 +65,24 @@ class PickStage(StrictModel):
     """
 
     latency_budget_ms: PositiveFloat | None = None
+
+
+class BackboneStage(StrictModel):
+    """The model of images whose backbone and text encoder the supernet starts from.
+
+    Args:
+        model: Its folder, relative to this file, where there is one.
+        training: Otherwise, how it is trained: the network of the space without temporal layers, on the run's clips.
+    """
+
+    model: str | None = None
+    training: TrainingConfig | None = None
+
+    @model_validator(mode="after")
+    def _there_or_trained(self) -> Self:
+        if (self.model is None) == (self.training is None):
+            raise ValueError("give either the folder of a model, or a training")
+        return self
 
 
 class QualityStage(StrictModel):
@@ -135,6 +153,8 @@ class RunConfig(StrictModel):
         out: Folder of the run, relative to this file.
         data: Training clips; a relative path starts from this file.
         validation_fraction: Share of the videos held out to score architectures on.
+        backbone: Model of images that the supernet starts from; the space's `backbone.pretrained`, or random weights,
+            when left out.
         rescore: Second scoring of the front; none when left out.
     """
 
@@ -144,6 +164,7 @@ class RunConfig(StrictModel):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     profile: ProfileStage = ProfileStage()
     fit: FitStage = FitStage()
+    backbone: BackboneStage | None = None
     train: SuperNetConfig = SuperNetConfig()
     quality: QualityStage = QualityStage()
     search: SearchConfig = SearchConfig()
@@ -168,10 +189,23 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
     """Read a run's file and its search space.
 
     Raises:
-        ConfigError: One of them is missing or malformed.
+        ArchitectureError: A backbone is to be trained without temporal layers, which the space does not allow.
+        CheckpointError: The model to start from is none, or has another backbone.
+        ConfigError: One of them is missing or malformed, or a backbone is to be frozen that has no weights.
     """
     config = load_yaml(path, RunConfig)
-    return config, SearchSpace.load(Path(path).parent / config.space)
+    space = SearchSpace.load(Path(path).parent / config.space)
+    if config.backbone is not None and config.backbone.training is not None:
+        space.without_layers()
+    else:
+        check_start(space, config.train, backbone_folder(config, Path(path).parent))
+    return config, space
+
+
+def backbone_folder(config: RunConfig, base: Path) -> Path | None:
+    """Folder of the model of images that the run does not train but starts from; `None` where there is none."""
+    named = config.backbone and config.backbone.model
+    return base / named if named else None
 
 
 def open_clips(config: RunConfig, space: SearchSpace, base: Path, cache: Path) -> DataSplit:

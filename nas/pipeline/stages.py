@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from nas.data import DataSplit
 from nas.export import export_bundle
 from nas.files import fingerprint, write_json
 from nas.latency import (
-    LatencyPredictor,
-    LatencyTable,
     check_networks,
     fit_networks,
     fit_path,
@@ -20,48 +17,27 @@ from nas.latency import (
     usable_space,
 )
 from nas.models import VideoModel, network_cost
-from nas.pipeline.config import RunConfig, open_clips
+from nas.models.weights import folder_digest
+from nas.pipeline.folder import STUDY, RunFolder
 from nas.pipeline.runner import Stage, StageResult
 from nas.pipeline.summary import run_sections
 from nas.report import plot_front, plot_latency_check, write_summary
 from nas.report.samples import write_samples
-from nas.runtimes import Runtime, get_runtime
-from nas.search import StudyRecord, load_study, pick, rescore, run_search
-from nas.space import Architecture, SearchSpace
+from nas.search import pick, rescore, run_search
+from nas.space import Architecture
 from nas.training import (
     distill,
     finetune_model,
     held_out_quality,
     inherit_model,
     supernet_quality,
+    train_model,
     train_supernet,
 )
 
-STUDY = "search"
 
-
-class Stages:
-    """The stages of one run, over one search space and one set of clips.
-
-    Args:
-        config: The run's settings.
-        space: Its search space.
-        base: Folder of the run's file, from which its relative paths start.
-        root: Folder of the run.
-    """
-
-    def __init__(self, config: RunConfig, space: SearchSpace, base: Path, root: Path) -> None:
-        self.config, self.space, self.base, self.root = config, space, base, root
-
-    @cached_property
-    def clips(self) -> DataSplit:
-        """The run's clips, decoded once and kept in the run's folder."""
-        return open_clips(self.config, self.space, self.base, self.root / "data")
-
-    @property
-    def converted_networks(self) -> Path:
-        """Where networks of the fit wait for the check, which measures some of them again and removes the folder."""
-        return self.root / "fit" / "converted"
+class Stages(RunFolder):
+    """The stages of one run."""
 
     def all(self) -> list[Stage]:
         """The stages in order, each with the settings that decide its result."""
@@ -70,7 +46,7 @@ class Stages:
             Stage("data", [config.data, config.validation_fraction, space.file.video], (), self.data, always=True),
             Stage("profile", [config.profile, space.fingerprint], (), self.profile),
             Stage("fit", [config.fit], ("profile",), self.fit),
-            Stage("train", [config.train, space.fingerprint, space.outside_paths], ("data",), self.train),
+            *self._trainings(),
             Stage("search", [config.search, config.quality], ("profile", "fit", "train"), self.search),
             *([] if config.rescore is None else [Stage("rescore", [config.rescore], ("search",), self.rescore)]),
             Stage("front", [config.pick], ("search",) if config.rescore is None else ("rescore",), self.front),
@@ -79,6 +55,17 @@ class Stages:
             Stage("export", [config.export], ("front", "distill"), self.export),
             Stage("samples", [config.generate], ("distill",), self.samples),
             Stage("summary", [], ("search", "check", "export", "samples"), self.summary),
+        ]
+
+    def _trainings(self) -> list[Stage]:
+        """The supernet, and before it the model of images that it starts from, where the run trains one."""
+        begins: list[Any] = [self.space.fingerprint, self.space.outside_paths]
+        if not self.trains_backbone:
+            named = [] if self.backbone is None else [folder_digest(self.backbone)]
+            return [Stage("train", [self.config.train, *begins, *named], ("data",), self.train)]
+        return [
+            Stage("backbone", [self.config.backbone, *begins], ("data",), self.train_backbone),
+            Stage("train", [self.config.train, *begins], ("data", "backbone"), self.train),
         ]
 
     def data(self, folder: Path) -> StageResult:
@@ -124,9 +111,19 @@ class Stages:
         headline = f"prediction = {fit.equation}, from {len(fit.networks)} networks"
         return StageResult(headline, ("fit.json",), {"scale": fit.scale, "interval_percent": fit.interval_percent})
 
+    def train_backbone(self, folder: Path) -> StageResult:
+        """Train the network without temporal layers."""
+        assert self.config.backbone is not None
+        assert self.config.backbone.training is not None
+        alone, settings = self.space.without_layers(), self.config.backbone.training
+        result = train_model(self.space, alone, self.clips.train, settings, folder)
+        headline = f"network without temporal layers after {result.steps} steps, loss {result.final_loss:.4f}"
+        values = {"steps": result.steps, "loss": result.final_loss, "elapsed_s": result.elapsed_s}
+        return StageResult(headline, ("model/unet.safetensors", "metrics.csv"), values)
+
     def train(self, folder: Path) -> StageResult:
         """Train the supernet."""
-        result = train_supernet(self.space, self.clips.train, self.config.train, folder)
+        result = train_supernet(self.space, self.clips.train, self.config.train, folder, backbone=self.backbone)
         headline = f"supernet after {result.steps} steps, loss {result.final_loss:.4f}"
         values = {"steps": result.steps, "loss": result.final_loss, "elapsed_s": result.elapsed_s}
         return StageResult(headline, ("supernet/supernet.safetensors", "metrics.csv"), values)
@@ -261,54 +258,10 @@ class Stages:
 
     def summary(self, folder: Path) -> StageResult:
         """Write what the run made and found as Markdown and as one HTML file."""
-        write_summary(folder / "summary", run_sections(self.root), title=f"{self.space.name}: from space to model")
+        trainings = [*(stage.name for stage in self._trainings()), "distill"]
+        sections = run_sections(self.root, trainings)
+        write_summary(folder / "summary", sections, title=f"{self.space.name}: from space to model")
         return StageResult("the report of this run, as Markdown and HTML", ("summary.html", "summary.md"))
-
-    @property
-    def storage(self) -> str:
-        """Where the study stands."""
-        return str(self.root / "search" / "study.db")
-
-    @property
-    def record(self) -> StudyRecord:
-        """The study; without what an earlier run scored again where this one does not."""
-        record = load_study(self.storage, STUDY)
-        return record.searched if self.config.rescore is None else record
-
-    @property
-    def runtime(self) -> Runtime:
-        """The runtime that measures."""
-        return get_runtime(self.config.profile.runtime, threads=self.config.profile.threads)
-
-    @property
-    def table(self) -> LatencyTable:
-        """The table that the profile stage wrote."""
-        return LatencyTable.load(self.table_path)
-
-    @property
-    def table_path(self) -> Path:
-        """Where that table lies."""
-        return self.root / "profile" / "table.csv"
-
-    @property
-    def usable(self) -> SearchSpace:
-        """The search space without what cannot run on the device."""
-        return usable_space(self.space, self.table)[0]
-
-    @property
-    def predictor(self) -> LatencyPredictor:
-        """Predicts pipeline latency from that table, and from the fit beside it."""
-        return LatencyPredictor.open(self.usable, self.table_path, steps=self.config.search.steps)
-
-    @property
-    def chosen(self) -> Architecture:
-        """The architecture that the front stage picked."""
-        return self.space.load_architecture(self.root / "front" / "architecture.yaml")
-
-    @property
-    def student(self) -> VideoModel:
-        """The model that the distill stage made."""
-        return VideoModel.load(self.root / "distill" / "model")
 
 
 def _spread(items: list[Architecture], count: int, wanted: Architecture) -> list[Architecture]:

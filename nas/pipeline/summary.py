@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.pipeline.runner import stage_values
 from nas.report import Picture, Section
 
 
-def run_sections(root: Path) -> list[Section]:
+def run_sections(root: Path, trainings: Sequence[str]) -> list[Section]:
     """The sections of a run's report, in the order of reading.
 
     Args:
         root: The run's folder, with all stages before the report done.
+        trainings: Those of its stages that trained something.
     """
-    return [_front(root), _check(root), _training(root), _export(root), _samples(root)]
+    return [_front(root), _check(root), _training(root, trainings), _export(root), _samples(root)]
 
 
 def _front(root: Path) -> Section:
@@ -47,12 +49,12 @@ def _check(root: Path) -> Section:
     return Section("Predicted and measured latency", text, values["networks"], [picture])
 
 
-def _training(root: Path) -> Section:
+def _training(root: Path, stages: Sequence[str]) -> Section:
     rows = [
         {"stage": name, "steps": values["steps"], "final loss": values["loss"], "minutes": values["elapsed_s"] / 60}
-        for name, values in ((name, stage_values(root, name)) for name in ("train", "distill"))
+        for name, values in ((name, stage_values(root, name)) for name in stages)
     ]
-    text = "The losses of the two stages measure different things and cannot be compared with each other."
+    text = "The losses of these stages measure different things and cannot be compared with each other."
     return Section("Training", text, rows)
 
 

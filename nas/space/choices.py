@@ -79,6 +79,14 @@ class ArchitectureSet:
             layers[slot.stage] = (*layers.get(slot.stage, ()), choice)
         return Architecture(self.name, tuple(layers.items()))
 
+    def without_layers(self) -> Architecture:
+        """The architecture without temporal layers: the network of an image model.
+
+        Raises:
+            ArchitectureError: A slot does not offer `none`.
+        """
+        return self.architecture([NONE] * len(self.slots))
+
     def check(self, architecture: Architecture, *, where: str | Path | None = None) -> Architecture:
         """Return the architecture in canonical order.
 

@@ -22,6 +22,7 @@ from nas.training.runs import (
     train_supernet,
 )
 from nas.training.scoring import FinetunedFlowLoss, held_out_quality, sampled_quality
+from nas.training.starting import check_start
 from nas.training.tasks import FlowTask, SuperNetTask, TrainingTask
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingResult",
     "TrainingTask",
+    "check_start",
     "distill",
     "dry_run_distillation",
     "dry_run_model",

@@ -21,8 +21,8 @@ from tests.tiny import TINY
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["data", "profile", "fit", "train", "search", "rescore", "front", "check", "distill", "export", "samples"]
-STAGES += ["summary"]
+STAGES = ["data", "profile", "fit", "backbone", "train", "search", "rescore", "front", "check", "distill", "export"]
+STAGES += ["samples", "summary"]
 TRAINING = {"steps": 6, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 2}
 QUICK = {"rounds": 2, "interval_percent": 1000, "max_seconds": 0, "min_seconds": 0}
 RUN: dict[str, Any] = {
@@ -31,7 +31,8 @@ RUN: dict[str, Any] = {
     "data": {"kind": "moving_shapes", "clips": 40},
     "profile": {"runtime": "torch", "protocol": QUICK},
     "fit": {"networks": 3, "protocol": QUICK},
-    "train": TRAINING,
+    "backbone": {"training": TRAINING},
+    "train": TRAINING | {"freeze_backbone": True},
     "quality": {"batches": 1},
     "search": {"evaluations": 5, "sampler": "random", "steps": 2},
     "rescore": {"batches": 2, "finetune_steps": 2},
@@ -105,7 +106,7 @@ def test_a_run_killed_in_the_middle_of_every_stage_ends_as_if_it_had_not_been(ru
     out = run_file.parent / "out"
     config, space = load_run(run_file)
     clips = open_data(MovingShapesConfig(kind="moving_shapes", clips=40), ClipShape(4, 16, 16, 8), base=".")
-    train_supernet(space, clips.train, config.train, run_file.parent / "alone")
+    train_supernet(space, clips.train, config.train, run_file.parent / "alone", backbone=out / "backbone" / "model")
     alone, resumed = (
         load_safetensors(folder / "supernet" / "supernet.safetensors")
         for folder in (run_file.parent / "alone", out / "train")

@@ -1,0 +1,96 @@
+"""What the stages of a run leave in its folder, and read from each other."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from nas.data import DataSplit
+from nas.latency import LatencyPredictor, LatencyTable, usable_space
+from nas.models import VideoModel
+from nas.pipeline.config import RunConfig, backbone_folder, open_clips
+from nas.runtimes import Runtime, get_runtime
+from nas.search import StudyRecord, load_study
+from nas.space import Architecture, SearchSpace
+
+STUDY = "search"
+
+
+class RunFolder:
+    """The folder of one run, over one search space and one set of clips.
+
+    Args:
+        config: The run's settings.
+        space: Its search space.
+        base: Folder of the run's file, from which its relative paths start.
+        root: Folder of the run.
+    """
+
+    def __init__(self, config: RunConfig, space: SearchSpace, base: Path, root: Path) -> None:
+        self.config, self.space, self.base, self.root = config, space, base, root
+
+    @cached_property
+    def clips(self) -> DataSplit:
+        """The run's clips, decoded once and kept in the run's folder."""
+        return open_clips(self.config, self.space, self.base, self.root / "data")
+
+    @property
+    def converted_networks(self) -> Path:
+        """Where networks of the fit wait for the check, which measures some of them again and removes the folder."""
+        return self.root / "fit" / "converted"
+
+    @property
+    def backbone(self) -> Path | None:
+        """The model of images that the supernet starts from, if any."""
+        return self.root / "backbone" / "model" if self.trains_backbone else backbone_folder(self.config, self.base)
+
+    @property
+    def trains_backbone(self) -> bool:
+        """Whether the run trains that model itself."""
+        return self.config.backbone is not None and self.config.backbone.training is not None
+
+    @property
+    def storage(self) -> str:
+        """Where the study stands."""
+        return str(self.root / "search" / "study.db")
+
+    @property
+    def record(self) -> StudyRecord:
+        """The study; without what an earlier run scored again where this one does not."""
+        record = load_study(self.storage, STUDY)
+        return record.searched if self.config.rescore is None else record
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime that measures."""
+        return get_runtime(self.config.profile.runtime, threads=self.config.profile.threads)
+
+    @property
+    def table(self) -> LatencyTable:
+        """The table that the profile stage wrote."""
+        return LatencyTable.load(self.table_path)
+
+    @property
+    def table_path(self) -> Path:
+        """Where that table lies."""
+        return self.root / "profile" / "table.csv"
+
+    @property
+    def usable(self) -> SearchSpace:
+        """The search space without what cannot run on the device."""
+        return usable_space(self.space, self.table)[0]
+
+    @property
+    def predictor(self) -> LatencyPredictor:
+        """Predicts pipeline latency from that table, and from the fit beside it."""
+        return LatencyPredictor.open(self.usable, self.table_path, steps=self.config.search.steps)
+
+    @property
+    def chosen(self) -> Architecture:
+        """The architecture that the front stage picked."""
+        return self.space.load_architecture(self.root / "front" / "architecture.yaml")
+
+    @property
+    def student(self) -> VideoModel:
+        """The model that the distill stage made."""
+        return VideoModel.load(self.root / "distill" / "model")

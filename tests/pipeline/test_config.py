@@ -1,0 +1,70 @@
+"""The file of a run: what a later stage would refuse is refused before the first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nas.errors import ArchitectureError, CheckpointError, ConfigError
+from nas.models import Generation, VideoModel
+from nas.pipeline import load_run, run_pipeline
+from nas.pipeline.stages import Stages
+from nas.space import SearchSpace
+from tests.tiny import TINY
+
+RUN: dict[str, Any] = {"space": "space.yaml", "out": "out", "data": {"kind": "moving_shapes", "clips": 40}}
+FROZEN = {"train": {"freeze_backbone": True}}
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY))
+    return tmp_path
+
+
+def _run_file(base: Path, **changes: Any) -> Path:
+    path = base / "run.yaml"
+    path.write_text(yaml.safe_dump(RUN | changes))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (FROZEN, ConfigError, "the backbone would stay as random as it begins"),
+        ({"backbone": {}}, ConfigError, "backbone: give either the folder of a model, or a training"),
+        ({"backbone": {"model": "images", "training": {"steps": 2}}}, ConfigError, "backbone: give either the folder"),
+        ({"backbone": {"model": "images"}}, CheckpointError, "not a model folder"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused_before_anything_is_made(
+    base: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run_pipeline(_run_file(base, **changes))
+    assert not (base / "out").exists()
+
+
+def test_a_backbone_is_trained_where_every_slot_can_be_empty(base: Path) -> None:
+    changes = FROZEN | {"backbone": {"training": {"steps": 2}}}
+    assert load_run(_run_file(base, **changes))[0].backbone
+    slots = [{"stage": "mid", "candidates": ["conv1d", "conv3d"]}]
+    (base / "space.yaml").write_text(yaml.safe_dump(TINY | {"slots": slots}))
+    with pytest.raises(ArchitectureError, match="cannot hold 'none'"):
+        load_run(_run_file(base, **changes))
+
+
+def test_training_begins_again_with_another_model_of_images(base: Path) -> None:
+    space = SearchSpace.from_dict(TINY)
+    digests = []
+    for _ in range(2):
+        VideoModel.build(space, space.smallest(), Generation()).save(base / "images")
+        config, space = load_run(_run_file(base, backbone={"model": "images"}, **FROZEN))
+        stages = {stage.name: stage for stage in Stages(config, space, base, base / "out").all()}
+        assert "backbone" not in stages
+        digests.append({name: stages[name].digest([]) for name in ("train", "profile")})
+    assert digests[0]["train"] != digests[1]["train"]
+    assert digests[0]["profile"] == digests[1]["profile"]
