@@ -3,10 +3,11 @@
     python benchmarks/winner.py --out runs/winner [--backbone frozen] [--evaluations 120] [--steps 600] [--seeds 3]
 
 Measures the blocks of a small space on this machine, trains a backbone on `moving_shapes`, from which all other
-trainings start (as in ranking.py, with the same --backbone), then the supernet, and searches it, once with
-ParetoSampler and once by random draws, with equally many evaluations. Against designs that need no search - the same
-layer wherever it is offered, AnimateDiff's placement, no temporal layers - stands what each search has of best quality
-within the predicted latency of that design. All are then trained alone with equal steps, and measured as whole
+trainings start (as in ranking.py, with the same --backbone), then the supernet. Designs that need no search are the
+same layer wherever it is offered, AnimateDiff's placement, and no temporal layers. Within the predicted latency of
+each uniform design the supernet is searched, once with ParetoSampler and once by random draws, with equally many
+evaluations; --members of each search are trained on alone for --finetune-steps and scored again, as `nas rescore` does,
+and the best of them is what that search found. All are then trained alone with equal steps, and measured as whole
 networks, in turn. Quality is the loss on held-out clips, with the same clips, noise and noise levels for all, but with
 other noise and noise levels than the searches saw.
 
@@ -21,25 +22,27 @@ import json
 import statistics
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ranking_runs import BATCHES, HELD_OUT_SEED, Job, Start, clips_of, run_all
-from nas.errors import BudgetError
+from benchmarks.ranking_runs import BATCHES, HELD_OUT_SEED, Job, Start, clips_of, in_processes, run_all
 from nas.latency import LatencyPredictor, Protocol, check_networks, fit_networks, fit_path, profile
 from nas.runtimes import get_runtime
-from nas.search import SearchConfig, StudyRecord, run_search
-from nas.space import NONE, Architecture, SearchSpace
-from nas.training import SuperNetConfig, TrainingConfig, supernet_quality
+from nas.search import SamplerName, SearchConfig, rescore, run_search
+from nas.space import NONE, Architecture, Budgets, SearchSpace
+from nas.training import SuperNetConfig, TrainingConfig, held_out_quality, supernet_quality
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIFORM = {"all SelfAttention1D": "self_attention_1d", "all Conv1D": "conv1d"}
-SEARCHES = {"searched": "pareto", "random search": "random"}
+SEARCHES: dict[str, SamplerName] = {"searched": "pareto", "random search": "random"}
 
 Designs = dict[str, Architecture]
 
@@ -56,10 +59,9 @@ def main() -> None:
     run_all([supernet], options.out, 1)
     designs = _designs(space)
     budgets_ms = {name: predictor.predict(designs[name]).pipeline_ms for name in UNIFORM}
-    studies = {
-        name: _search(options, options.out / supernet.name, predictor, sampler) for name, sampler in SEARCHES.items()
-    }
-    designs |= _found(studies, budgets_ms)
+    searches = _searches(options, supernet.name, budgets_ms)
+    picked = sorted(in_processes(Search.run, list(searches.values()), options.out, options.workers))
+    designs |= {name: architecture for name, (_, architecture) in zip(searches, picked, strict=True)}
     losses = _trained(options, designs, backbone)
     latencies = _measured(options, predictor, designs)
     rows = [
@@ -93,6 +95,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--supernet-steps", type=int, default=3600)
     parser.add_argument("--evaluations", type=int, default=120)
     parser.add_argument("--denoising-steps", type=int, default=4)
+    parser.add_argument("--members", type=int, default=16, help="of each search to score again")
+    parser.add_argument("--finetune-steps", type=int, default=100, help="of each of these, before it is scored")
     parser.add_argument("--steps", type=int, default=600, help="of each training alone")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each design")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
@@ -101,15 +105,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    counts = (
-        options.image_steps,
-        options.supernet_steps,
-        options.evaluations,
-        options.denoising_steps,
-        options.steps,
-        options.seeds,
-    )
-    if min(*counts, options.workers) < 1 or options.seconds <= 0:
+    counts = [value for value in vars(options).values() if type(value) is int]
+    if min(counts) < 1 or options.seconds <= 0:
         parser.error("at least 1 of everything, and more than no time for each block")
     return options
 
@@ -127,12 +124,53 @@ def _predictor(options: argparse.Namespace, space: SearchSpace) -> LatencyPredic
     return LatencyPredictor.open(space, path, options.denoising_steps)
 
 
-def _search(options: argparse.Namespace, supernet: Path, predictor: LatencyPredictor, sampler: str) -> StudyRecord:
-    space = predictor.space
-    clips = clips_of(space).validation
-    quality = supernet_quality(space, supernet, clips, seed=HELD_OUT_SEED + 1, batches=BATCHES)
-    config = SearchConfig(evaluations=options.evaluations, sampler=sampler, steps=options.denoising_steps)
-    return run_search(space, predictor, quality, config, options.out / "studies.db", sampler).record
+@dataclass(frozen=True)
+class Search:
+    """One search within a budget, and the second scoring of what it found best.
+
+    Args:
+        space: File of the search space.
+        supernet: Name of the supernet's folder.
+        config: Of the search, sampler and budget included.
+        finetune_steps: Of each architecture alone, before it is scored again.
+        members: How many are.
+    """
+
+    space: Path
+    supernet: str
+    config: SearchConfig
+    finetune_steps: int
+    members: int
+
+    def run(self, out: Path) -> Architecture:
+        """What the search finds, or has found before."""
+        torch.set_num_threads(1)
+        space, folder, seed = SearchSpace.load(self.space), out / self.supernet, HELD_OUT_SEED + 1
+        predictor = LatencyPredictor.open(space, out / "table.csv", self.config.steps)
+        clips, budget_ms = clips_of(space), self.config.budgets.latency_ms
+        assert budget_ms is not None
+        name = f"{self.config.sampler}-{budget_ms:.3f}"
+        storage = out / f"{name}.db"
+        quality = supernet_quality(space, folder, clips.validation, seed=seed, batches=BATCHES)
+        run_search(space, predictor, quality, self.config, storage, name)
+        steps = self.finetune_steps
+        again = held_out_quality(space, folder, clips, finetune_steps=steps, seed=seed, batches=BATCHES)
+        return rescore(storage, name, again, members=self.members).record.final.best_within(budget_ms).architecture
+
+
+def _searches(options: argparse.Namespace, supernet: str, budgets_ms: Mapping[str, float]) -> dict[str, Search]:
+    """A search with each sampler within the latency of each uniform design, by what its find is called."""
+    found = {}
+    for (name, sampler), (design, budget_ms) in product(SEARCHES.items(), budgets_ms.items()):
+        config = SearchConfig(
+            evaluations=options.evaluations,
+            sampler=sampler,
+            steps=options.denoising_steps,
+            budgets=Budgets(latency_ms=budget_ms),
+        )
+        search = Search(options.space, supernet, config, options.finetune_steps, options.members)
+        found[f"{name}, within {design}"] = search
+    return found
 
 
 def _designs(space: SearchSpace) -> Designs:
@@ -148,18 +186,6 @@ def _wherever(space: SearchSpace, layer: str, but: str = "") -> Architecture:
     """A layer in every slot that offers it, but for those of one stage."""
     offered = [layer in slot.candidates and slot.stage != but for slot in space.slots]
     return space.architecture([layer if each else NONE for each in offered])
-
-
-def _found(studies: Mapping[str, StudyRecord], budgets_ms: Mapping[str, float]) -> Designs:
-    """The best of each search within the latency of each uniform design."""
-    found = {}
-    for name, record in studies.items():
-        for design, budget_ms in budgets_ms.items():
-            try:
-                found[f"{name}, within {design}"] = record.searched.best_within(budget_ms).architecture
-            except BudgetError:
-                continue  # a short random search may have nothing as fast
-    return found
 
 
 def _trained(options: argparse.Namespace, designs: Designs, backbone: Path | None) -> dict[Architecture, list[float]]:

@@ -86,6 +86,7 @@ def test_winner_compares_what_is_found_with_what_needs_no_search(
 ) -> None:
     arguments = ["--space", tiny, "--out", tmp_path / "out", "--supernet-steps", 2, "--evaluations", 6, "--steps", 1]
     arguments += ["--image-steps", 2, "--seeds", 1, "--workers", 1, "--seconds", 0.02, "--runtime", "torch"]
+    arguments += ["--members", 2, "--finetune-steps", 1]
     report = run_benchmark("winner.py", *arguments)
     rows = {row["design"]: row for row in report["rows"]}
     assert rows["all Conv1D"]["architecture"] == "down.1: conv1d; mid: none"

@@ -38,8 +38,12 @@ class Memory(StrictModel):
     told: tuple[float, ...] = ()
 
     def with_check(self, check: Check) -> Memory:
-        """With one more check, the best where its clips are nearer to what it learns from than any before."""
-        nearer = self.best is None or (check.distance or 0.0) < (self.best.distance or 0.0)
+        """With one more check, the best where its clips are nearer to what it learns from than any before.
+
+        The first is that of the teacher itself, and gives way to any student that is sound: of a few clips the distance
+        is larger the more they vary, so that a teacher whose clips blur in few steps looks near without being it.
+        """
+        nearer = self.best is None or self.best.step == 0 or (check.distance or 0.0) < (self.best.distance or 0.0)
         best = check if nearer and fault(check) is None else self.best
         return self.model_copy(update={"best": best, "checks": (*self.checks, check)})
 

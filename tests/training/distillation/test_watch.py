@@ -26,7 +26,7 @@ def test_the_student_nearest_to_its_target_is_kept(teacher: VideoModel, clips: M
     result = distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
     record = read_json(tmp_path / "checks.json")
     assert [each["step"] for each in record["checks"]] == [0, 2, 4, 6]
-    nearest = min(record["checks"], key=lambda each: each["distance"])
+    nearest = min(record["checks"][1:], key=lambda each: each["distance"])
     assert result.kept_step == nearest["step"]
     assert record["best"] == nearest
     kept = StudentCheck(teacher, clips, DistillationConfig(steps=2), seed=0)(VideoModel.load(tmp_path / "model"), 0)
@@ -93,6 +93,16 @@ def test_only_a_nearer_student_takes_the_place_of_the_best() -> None:
     for step, distance, variety in ((2, 5.0, 1.0), (4, 3.0, 1.0), (6, 1.0, 0.1), (8, None, None), (10, 4.0, 1.0)):
         memory = memory.with_check(Check(step=step, distance=distance, variety=variety))
     assert [each.step for each in memory.checks] == [2, 4, 6, 8, 10]
+    assert memory.best is not None
+    assert memory.best.step == 4
+
+
+def test_any_sound_student_takes_the_place_of_the_teacher() -> None:
+    memory = Memory().with_check(Check(step=0, distance=1.0, variety=1.0))
+    memory = memory.with_check(Check(step=2, distance=0.5, variety=0.1))
+    assert memory.best is not None
+    assert memory.best.step == 0, "a collapsed one does not"
+    memory = memory.with_check(Check(step=4, distance=3.0, variety=1.3))
     assert memory.best is not None
     assert memory.best.step == 4
 
