@@ -90,7 +90,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := [name for name in options.strategies if name not in STRATEGIES]:
         parser.error(f"--strategies: no strategy {unknown[0]!r} (there are {', '.join(STRATEGIES)})")
-    counts = (options.image_steps, options.steps, options.supernet_factor, options.seeds, options.workers)
+    counts = (options.steps, options.supernet_factor, options.seeds, options.workers)
     if min(*counts, options.architectures - 2) < 1:
         parser.error("at least 3 architectures, and 1 of everything else")
     return options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from nas.training import SuperNetConfig, TrainingConfig, supernet_quality, train
 
 HELD_OUT_SEED = 0
 BATCHES = 32
-BACKBONE_SEED = 3000
+BACKBONE_SEED, IMAGE_STEPS = 3000, 3000
 BACKBONES = {
     "frozen": "a frozen backbone ({steps} image steps)",
     "tuned": "a backbone ({steps} image steps), trained along",
@@ -97,12 +98,17 @@ class Start:
     def add_options(parser: argparse.ArgumentParser) -> None:
         """Add --backbone and --image-steps."""
         parser.add_argument("--backbone", choices=list(BACKBONES), default="frozen", help="see above")
-        parser.add_argument("--image-steps", type=int, default=3000, help="of the backbone, but for random weights")
+        parser.add_argument("--image-steps", type=int, help=f"of the backbone (default: {IMAGE_STEPS})")
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Start:
-        """What these options say."""
-        return cls(options.backbone, options.image_steps)
+        """What these options say; ends the program where they contradict each other."""
+        steps = IMAGE_STEPS if options.image_steps is None else options.image_steps
+        if steps < 1:
+            sys.exit("error: --image-steps: at least 1")
+        if options.backbone == "random" and options.image_steps is not None:
+            sys.exit("error: --image-steps: random weights have none")
+        return cls(options.backbone, steps)
 
     @property
     def settings(self) -> dict[str, Any]:

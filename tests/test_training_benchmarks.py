@@ -110,3 +110,18 @@ def test_distillation_compares_students_with_their_teacher(run_benchmark: Run, t
     assert all(row["distance"]["value"] > 0 and not row["ended"] for row in report["rows"].values())
     assert all(0 <= row["accuracy"]["value"] <= 1 for row in report["rows"].values())
     assert report["seconds"]["student"]["alone"] < report["seconds"]["teacher"]["alone"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backbone", "random", "--image-steps", "5"], "random weights have none"),
+        (["--image-steps", "0"], "at least 1"),
+    ],
+)
+def test_image_steps_that_mean_nothing_are_refused(
+    run_benchmark: Run, tmp_path: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit, match=message):
+        run_benchmark("ranking.py", "--out", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()

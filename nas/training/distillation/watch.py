@@ -38,14 +38,19 @@ class Memory(StrictModel):
     told: tuple[float, ...] = ()
 
     def with_check(self, check: Check) -> Memory:
-        """With one more check, the best where its clips are nearer to what it learns from than any before.
-
-        The first is that of the teacher itself, and gives way to any student that is sound: of a few clips the distance
-        is larger the more they vary, so that a teacher whose clips blur in few steps looks near without being it.
-        """
-        nearer = self.best is None or self.best.step == 0 or (check.distance or 0.0) < (self.best.distance or 0.0)
-        best = check if nearer and fault(check) is None else self.best
+        """With one more check, the best where it is sound and ranks before any other so far."""
+        first = self.best is None or _rank(check) < _rank(self.best)
+        best = check if first and fault(check) is None else self.best
         return self.model_copy(update={"best": best, "checks": (*self.checks, check)})
+
+
+def _rank(check: Check) -> tuple[bool, float]:
+    """Sorts sound students by how near their clips are to what they learn from, and the teacher, of step 0, behind all.
+
+    Of a few clips the distance is larger the more they vary, so that a teacher whose clips blur in few steps looks near
+    without being it.
+    """
+    return check.step == 0, check.distance or 0.0
 
 
 def fault(check: Check) -> str | None:
