@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
@@ -17,7 +17,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from nas.errors import CheckpointError
 from nas.files import StrictModel, atomic_folder, derive_seed, load_yaml, write_yaml
 from nas.models.network import VideoUNet
-from nas.models.parts import make_codec, make_text_encoder
+from nas.models.parts import make_text_encoder, unloaded_codec
 from nas.models.text import TextEncoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
@@ -106,6 +106,12 @@ class VideoModel:
         model.text_encoder.eval()
         return model
 
+    def to(self, device: torch.device | str) -> Self:
+        """Move network and text encoder to a device, where clips are then made."""
+        self.unet.to(device)
+        self.text_encoder.to(device)
+        return self
+
     def generate(
         self,
         prompts: Sequence[str],
@@ -127,12 +133,11 @@ class VideoModel:
             on_step: Called after each denoising step.
 
         Returns:
-            Pixels (B, T, 3, H, W) in [-1, 1].
+            Pixels (B, T, 3, H, W) in [-1, 1], on the model's device.
         """
         noise_BTCHW = self.noise(len(prompts), seed, first)
         latent_BTCHW = self.denoise(prompts, noise_BTCHW, steps=steps, guidance_scale=guidance_scale, on_step=on_step)
-        with torch.no_grad():
-            return make_codec(self.space).decode(latent_BTCHW)
+        return unloaded_codec(self.space).to(latent_BTCHW.device).decode(latent_BTCHW)
 
     @torch.no_grad()
     def denoise(

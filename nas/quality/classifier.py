@@ -98,20 +98,20 @@ class ShapeClassifier(nn.Module):
 
     @torch.no_grad()
     def extract(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
-        """Features (B, K) of clips, uint8, for `FrechetVideoDistance`.
+        """Features (B, K) of clips, uint8, for `FrechetVideoDistance`; on the classifier's device.
 
         Raises:
             ConfigError: The clips have another shape than those it was trained on.
         """
         self._check(video_BTCHW)
-        return self.features(to_pixels(video_BTCHW))
+        return self.features(to_pixels(video_BTCHW.to(self.places.device)))
 
     @torch.no_grad()
     def read(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
-        """Places (B, A) in `ATTRIBUTES` of what clips, uint8, show; raises as `extract`."""
+        """Places (B, A) in `ATTRIBUTES` of what clips, uint8, show; on the CPU; raises as `extract`."""
         self._check(video_BTCHW)
-        logits = self(to_pixels(video_BTCHW))
-        return torch.stack([logits[name].argmax(dim=1) for name in ATTRIBUTES], dim=1)
+        logits = self(to_pixels(video_BTCHW.to(self.places.device)))
+        return torch.stack([logits[name].argmax(dim=1) for name in ATTRIBUTES], dim=1).cpu()
 
     def _check(self, video_BTCHW: torch.Tensor) -> None:
         if tuple(video_BTCHW.shape[1:]) != self.shape.size_TCHW:

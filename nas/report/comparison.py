@@ -98,9 +98,10 @@ def _sample(sampling: Sampling, prompts: Sequence[str], seed: int, on_step: Call
         on_step=on_step,
     )
     began = time.perf_counter()
-    clips = [make([prompt], first=number) for number, prompt in enumerate(prompts)]
+    # A clip has been made when it has arrived: a graphics card is still at work on it when `generate` returns.
+    clips = [to_bytes(make([prompt], first=number)).cpu() for number, prompt in enumerate(prompts)]
     seconds = (time.perf_counter() - began) / len(prompts)
-    return Sampled(sampling, tuple(to_bytes(clip)[0] for clip in clips), seconds)
+    return Sampled(sampling, tuple(clip[0] for clip in clips), seconds)
 
 
 def plot_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str], path: str | Path) -> Path:

@@ -14,10 +14,12 @@ from torch.nn import functional as F
 from nas.data import ClipDataset, ClipShape, MovingShapes, batch_indices
 from nas.data.pixels import to_pixels
 from nas.files import derive_seed, fingerprint
+from nas.models.video_model import batches
 from nas.quality.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels
 from nas.training.config import LoopConfig
 from nas.training.draws import ClipSeeds
 from nas.training.loop import Trainer
+from nas.training.prefetch import made_ahead
 from nas.training.processes import make_accelerator, processes
 from nas.training.tasks import MODEL, Losses, TrainingTask
 
@@ -93,15 +95,17 @@ def train_classifier(
         seeds = ClipSeeds.of_share(derive_seed(seed, "noise"), batch_size, step, 0, 1)
         return LabelledBatch(to_pixels(video), labels(captions), seeds)
 
-    Trainer(
-        ClassifierTask(classifier),
-        draw,
-        config,
-        root,
-        fingerprint=fingerprint(["classifier", clips.fingerprint, config.model_dump()]),
-        accelerator=make_accelerator(config),
-        label="training classifier",
-    ).run()
+    accelerator = make_accelerator(config)
+    with made_ahead(draw, accelerator.device) as drawn:
+        Trainer(
+            ClassifierTask(classifier),
+            drawn,
+            config,
+            root,
+            fingerprint=fingerprint(["classifier", clips.fingerprint, config.model_dump()]),
+            accelerator=accelerator,
+            label="training classifier",
+        ).run()
     record = ClassifierRecord(
         frames=shape.frames, height=shape.height, width=shape.width, fps=shape.fps, steps=steps, seed=seed,
         accuracy=_accuracy(classifier.eval(), MovingShapes(shape, HELD_OUT_CLIPS, derive_seed(seed, "held out"))),
@@ -113,6 +117,7 @@ def train_classifier(
 
 
 def _accuracy(classifier: ShapeClassifier, clips: ClipDataset) -> dict[str, float]:
-    video, captions = clips.batch(range(len(clips)))
-    right_BA = classifier.cpu().read(video) == labels(captions)
+    # Part by part: on a graphics card, all at once would take gigabytes.
+    parts = [clips.batch(part) for part in batches(len(clips), 64)]
+    right_BA = torch.cat([classifier.read(video) == labels(captions) for video, captions in parts])
     return dict(zip(ATTRIBUTES, right_BA.float().mean(dim=0).tolist(), strict=True))

@@ -9,12 +9,21 @@ Numbers are drawn on the CPU, and are the same on every device. Shape suffixes: 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from nas.files import derive_seed
+
+
+WORTH_A_THREAD = 2**14
+"""Numbers of a clip from which on the clips of a batch are drawn at the same time, each by a thread."""
+
+_THREADS = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16), thread_name_prefix="draws")
 
 
 class Draws:
@@ -29,8 +38,14 @@ class Draws:
 
     def normal_like(self, clips: torch.Tensor) -> torch.Tensor:
         """Normal noise (B, ...) in the shape, type and place of some tensor with a row for each clip."""
-        rows = [torch.randn(clips.shape[1:], generator=generator) for generator in self._generators]
-        return torch.stack(rows).to(clips) if rows else torch.zeros_like(clips)
+        if not self._generators:
+            return torch.zeros_like(clips)
+        shape = clips.shape[1:]
+        draw = partial(_normal, shape)
+        # One after the other on a CPU, which has the network to compute besides; a graphics card would wait for them.
+        waiting = clips.device.type == "cuda" and shape.numel() >= WORTH_A_THREAD
+        rows = _THREADS.map(draw, self._generators) if waiting else map(draw, self._generators)
+        return torch.stack(list(rows)).to(clips)
 
     def normal(self) -> torch.Tensor:
         """A normal number for each clip (B,)."""
@@ -47,6 +62,10 @@ class Draws:
     @staticmethod
     def _one_each(numbers: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat(numbers) if numbers else torch.zeros(0)
+
+
+def _normal(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    return torch.randn(shape, generator=generator)
 
 
 @dataclass(frozen=True)

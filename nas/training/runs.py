@@ -28,6 +28,7 @@ from nas.training.batches import BatchSource
 from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.observer import Observer
+from nas.training.prefetch import made_ahead
 from nas.training.processes import make_accelerator, processes
 from nas.training.starting import check_start, take_backbone
 from nas.training.stored_text import reader_of
@@ -178,10 +179,11 @@ def run_task(
         count,
     )
     digest = fingerprint([space.fingerprint, clips.fingerprint, config.decisive(), start])
-    trainer = Trainer(
-        task, source, config, folder, fingerprint=digest, accelerator=accelerator, label=label, observer=observer
-    )
-    result = trainer.run()
+    with made_ahead(source, accelerator.device) as batches:
+        trainer = Trainer(
+            task, batches, config, folder, fingerprint=digest, accelerator=accelerator, label=label, observer=observer
+        )
+        result = trainer.run()
     task.eval()
     return result
 

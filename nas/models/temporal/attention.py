@@ -31,6 +31,11 @@ from torch.nn import functional as F
 from nas.models.temporal.base import LayerConfig, TemporalLayer, fold_frames, frame_norm, zero_init
 
 
+MOST_SEQUENCES = 2**16 - 1
+"""Sequences that torch's operator takes at once on a graphics card: a grid of CUDA has no more rows. Attention along
+time has one for every place of every clip."""
+
+
 class AttentionConfig(LayerConfig):
     """Hyper-parameters of temporal attention.
 
@@ -46,6 +51,9 @@ class AttentionConfig(LayerConfig):
 
 def _native(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
     """Multi-head attention by torch's operator."""
+    if q_BNC.shape[0] > MOST_SEQUENCES:
+        parts = zip(*(torch.split(x_BNC, MOST_SEQUENCES) for x_BNC in (q_BNC, key_BMC, value_BMC)), strict=True)
+        return torch.cat([_native(*part, heads) for part in parts])
     q_BHNE, key_BHME, value_BHME = (_by_head(x_BNC, heads) for x_BNC in (q_BNC, key_BMC, value_BMC))
     return F.scaled_dot_product_attention(q_BHNE, key_BHME, value_BHME).transpose(1, 2).flatten(2)
 
