@@ -29,6 +29,17 @@ CONVERTERS = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a graphics card, where there is none."""
+    of_card = [item for item in items if item.get_closest_marker("gpu")]
+    if of_card:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in of_card:
+                item.add_marker(pytest.mark.skip(reason="PyTorch sees no graphics card"))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Under coverage, keep it out of the converters: to see that no line there is ours doubles their time."""
     if type(sys.gettrace()).__module__.partition(".")[0] != "coverage":

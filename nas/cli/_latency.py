@@ -28,7 +28,9 @@ _CORE_ML = "Core ML, on this Mac or on an iPhone"
 _PHONE = "On an iPhone"
 ComputeUnitOption = Annotated[
     str | None,
-    typer.Option(help="all, cpu_and_ne, cpu_and_gpu or cpu_only (default: all).", rich_help_panel=_CORE_ML),
+    typer.Option(
+        help="Of Core ML, all, cpu_and_ne, cpu_and_gpu or cpu_only (default: all); of torch, cpu or gpu (default: cpu)."
+    ),
 ]
 TargetOption = Annotated[
     str | None,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nas.errors import RuntimeUnavailableError
+from nas.runtimes.environment import cpu_model
 
 Array = NDArray[Any]
 
@@ -115,6 +116,11 @@ class Runtime(ABC):
     @abstractmethod
     def settings(self) -> RuntimeSettings:
         """What decides this runtime's latencies on a device."""
+
+    @property
+    def device(self) -> str:
+        """Name of what executes here, for the metadata of measurements: this machine's processor."""
+        return cpu_model()
 
     @abstractmethod
     def unavailable_reason(self) -> str | None:

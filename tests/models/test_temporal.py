@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.models.temporal import LayerConfig, TemporalLayer, zero_init
+from nas.models.temporal import LayerConfig, TemporalLayer, attention, zero_init
 from nas.space import forms_of, layer_class, layer_kinds
 from nas.testing import TemporalLayerConformance
 
@@ -305,3 +305,21 @@ def test_3d_attention_at_another_size_is_a_layer_built_for_it(kind: str) -> None
     other.load_state_dict(built.state_dict())
     inputs = [torch.randn(2, 3, 16, 2, 6)] + ([torch.randn(2, 5, 16)] if width else [])
     assert torch.equal(built(*inputs), other(*inputs))
+
+
+def test_attention_takes_more_sequences_than_a_grid_of_cuda_has_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    query_BNC, key_BMC, value_BMC = (torch.randn(10, size, 8) for size in (3, 5, 5))
+    whole = attention._FORMS["native"](query_BNC, key_BMC, value_BMC, 2)
+    monkeypatch.setattr(attention, "MOST_SEQUENCES", 4)
+    torch.testing.assert_close(attention._FORMS["native"](query_BNC, key_BMC, value_BMC, 2), whole)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_attention_along_time_takes_every_place_of_many_clips_on_a_card(precision: torch.dtype) -> None:
+    x_BNC = torch.randn(2**16 + 5, 4, 16, device="cuda", dtype=precision, requires_grad=True)
+    made, expected = (attention._FORMS[form](x_BNC, x_BNC, x_BNC, 2) for form in ("native", "matmul"))
+    torch.testing.assert_close(made, expected, rtol=2e-2, atol=2e-2)
+    made.float().sum().backward()
+    assert x_BNC.grad is not None
+    assert torch.isfinite(x_BNC.grad).all()

@@ -57,10 +57,10 @@ def _run(folder: Path, jobs: Sequence[Job], rank: int, world_size: int, port: in
         os.environ.update({name: str(value) for name, value in (names | {"MASTER_PORT": port}).items()})
     loop.LOG_EVERY = 1
     for kind, name, settings in jobs:
-        _train(kind, folder / name, settings)
+        train(kind, folder / name, settings)
 
 
-def _train(kind: str, folder: Path, settings: Mapping[str, Any]) -> None:
+def train(kind: str, folder: Path, settings: Mapping[str, Any]) -> None:
     import torch
 
     from nas import training

@@ -27,7 +27,7 @@ from nas.latency.tables.rows import LatencyRow
 from nas.latency.tables.samples import SampleLog, samples_path
 from nas.latency.tables.table import LatencyTable
 from nas.progress import Advance, progress_bar
-from nas.runtimes import Runtime, affinity, block_convertible, cpu_model, versions
+from nas.runtimes import Runtime, affinity, block_convertible, versions
 from nas.space import Block, SearchSpace
 
 logger = logging.getLogger("nas")
@@ -199,7 +199,7 @@ class _Job:
     def _conditions(self) -> TableMetadata:
         settings = self.runtime.settings
         return TableMetadata(
-            device=self.device or cpu_model(),
+            device=self.device or self.runtime.device,
             runtime=settings.runtime,
             precision=settings.precision,
             compute_unit=settings.compute_unit,

@@ -132,7 +132,8 @@ class LatencyTable:
         if metadata.estimate is not None:
             return f'estimate it with: nas latency estimate {space} --device "{metadata.device}" {unit} {table}'
         phone = f" --device PHONE {unit} --deployment-target {metadata.opset}" if metadata.of_phone else ""
-        return f"measure it with: nas profile {space} --runtime {metadata.runtime}{phone} {table}"
+        card = f" {unit}" if metadata.compute_unit == "gpu" else ""
+        return f"measure it with: nas profile {space} --runtime {metadata.runtime}{phone or card} {table}"
 
     def _reason(self, row: LatencyRow) -> str:
         if row.status == "failed":
