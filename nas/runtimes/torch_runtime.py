@@ -16,7 +16,6 @@ from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
 from nas.runtimes.memory import memory_errors
 from nas.runtimes.torch_memory import peak_value_bytes, weight_bytes
 
-
 ComputeUnit = Literal["cpu", "gpu"]
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda")
@@ -126,7 +125,7 @@ class TorchRuntime(Runtime):
         return torch.cuda.get_device_name() if card else super().device
 
     def unavailable_reason(self) -> str | None:
-        """See `Runtime.unavailable_reason`: PyTorch runs wherever nas does, and on a graphics card where it sees one."""
+        """See `Runtime.unavailable_reason`: PyTorch runs wherever nas does, on a card where it sees one."""
         if self.compute_unit == "gpu" and not torch.cuda.is_available():
             return "PyTorch sees no graphics card of CUDA"
         return None

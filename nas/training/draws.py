@@ -19,7 +19,6 @@ import torch
 
 from nas.files import derive_seed
 
-
 WORTH_A_THREAD = 2**14
 """Numbers of a clip from which on the clips of a batch are drawn at the same time, each by a thread."""
 

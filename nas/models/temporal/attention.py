@@ -30,7 +30,6 @@ from torch.nn import functional as F
 
 from nas.models.temporal.base import LayerConfig, TemporalLayer, fold_frames, frame_norm, zero_init
 
-
 MOST_SEQUENCES = 2**16 - 1
 """Sequences that torch's operator takes at once on a graphics card: a grid of CUDA has no more rows. Attention along
 time has one for every place of every clip."""
