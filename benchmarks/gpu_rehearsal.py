@@ -4,7 +4,7 @@
 
 machine     what the card is, and what it reaches in a matrix product and a copy;
 tests       the tests marked `gpu`; beside them, a classifier of clips is trained and clips are drawn for what follows;
-step        a step of the full-size supernet in bf16: clips per second, memory, share of the card's peak, compiled blocks;
+step        a step of the full-size supernet in bf16: clips per second, memory, share of the peak, compiled blocks;
 teacher     a model of 16 frames of 64x64 on moving_shapes, for what time is left, three minutes of eight;
 student     a student of four steps, distilled from it;
 quality     a contact sheet, prompt accuracy and Frechet distance of both.
@@ -34,13 +34,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from benchmarks.gpu_rehearsal_parts import PARTS, Job, run_part
+from benchmarks.gpu_rehearsal_parts import Job, run_part
 from nas.files import read_json, write_json
 
 STAGES = (("machine",), ("tests", "classifier", "clips"), ("step",), ("teacher",), ("student",), ("quality",))
 """Parts that run at the same time, stage after stage."""
 
-SECONDS = {"machine": 25, "tests": 95, "classifier": 95, "clips": 95, "step": 105, "student": 80, "quality": 50}
+SECONDS = {"machine": 25, "tests": 95, "classifier": 95, "clips": 95, "step": 100, "student": 80, "quality": 60}
 """What parts may take of eight minutes; the teacher gets what is left."""
 
 LEAST_TEACHER_S = 60
@@ -94,7 +94,8 @@ class Part:
 
     def end(self) -> None:
         """Leave nothing of it running."""
-        assert self.process is not None and self.process.pid is not None
+        assert self.process is not None
+        assert self.process.pid is not None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)  # its group has its number
         if self.process.is_alive():
@@ -168,7 +169,8 @@ def rehearse(out: Path, work: Path, device: str, minutes: float, names: Sequence
         later = [name for other in STAGES[number + 1 :] for name in other if name in names]
         together = {}
         for name in (name for name in stage if name in names):
-            job = Job(name, device, _seconds(name, later, minutes, ends), work.resolve(), out.resolve())
+            seconds = _seconds(name, later, minutes, ends)
+            job = Job(name, device, seconds, time.monotonic() + seconds, work.resolve(), out.resolve())
             together[name] = Part(job)
         parts |= together
         _run_together(list(together.values()), parts, context, ends)
@@ -188,10 +190,10 @@ def _run_together(stage: Sequence[Part], parts: dict[str, Part], context: Any, e
     for part in stage:
         part.start(context)
     written: dict[str, Any] = {}
-    running = True
+    running = list(stage)
     try:
         while running:
-            running = any([part.look(min(part.began + part.job.seconds, ends)) for part in stage])
+            running = [part for part in stage if part.look(min(part.job.ends, ends))]
             written = _write(parts, written)
             time.sleep(POLL_S if running else 0)
     finally:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import torch
 
@@ -29,7 +30,8 @@ class Job:
     Args:
         name: The part.
         device: `cuda` or `cpu`; on the latter everything is in miniature.
-        seconds: It is ended after so many.
+        seconds: It is ended so many seconds after it was started, its imports included.
+        ends: When that is, on the clock of `time.monotonic`, which all processes of a machine share.
         work: Folder for what parts leave to each other.
         out: Folder of what stays.
     """
@@ -37,8 +39,14 @@ class Job:
     name: str
     device: str
     seconds: float
+    ends: float
     work: Path
     out: Path
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left."""
+        return self.ends - time.monotonic()
 
     @property
     def small(self) -> bool:
@@ -72,7 +80,7 @@ def run_part(job: Job) -> None:
         torch.set_num_threads(1)
     try:
         PARTS[job.name](job)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it was, the process ends below, and says so
         sys.stderr.write(traceback.format_exc())
         sys.stderr.flush()
         os._exit(1)
@@ -107,7 +115,7 @@ def tests(job: Job) -> None:
     os.chdir(ROOT)
     file = job.work / "tests.xml"
     code = pytest.main(["-m", "gpu", "-q", "--durations=15", "-p", "no:cacheprovider", f"--junitxml={file}", *TESTS])
-    cases = ElementTree.parse(file).getroot().iter("testcase")  # noqa: S314 - pytest has just written it
+    cases = ET.parse(file).getroot().iter("testcase")  # noqa: S314 - pytest has just written it
     found: dict[str, Any] = {"passed": 0, "skipped": 0, "failed": {}, "exit_code": int(code), "seconds": {}}
     for case in cases:
         name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"

@@ -74,7 +74,7 @@ CARD = Scale(
     ROOT / "benchmarks" / "data" / "shapes_64.yaml",
     ("self_attention_1d", "self_attention_3d", "self_attention_3d", "self_attention_3d", "cross_attention_3d",
      "self_attention_3d", "self_attention_3d", "none", "conv3d", "self_attention_1d"),
-    12_000, 500, 100_000, 64, 32, 216, TEACHER_STEPS, "bf16",
+    12_000, 600, 100_000, 64, 32, 216, TEACHER_STEPS, "bf16",
 )  # fmt: skip
 SMALL = Scale(
     ROOT / "search_spaces" / "moving_shapes.yaml",
@@ -144,14 +144,14 @@ def classifier(job: Job) -> None:
 
 def teacher(job: Job) -> None:
     """Train the teacher for what time there is."""
-    began, scale = time.monotonic(), scale_of(job)
+    scale = scale_of(job)
     space = SearchSpace.load(scale.space)
     architecture = space.architecture(list(scale.layers))
     cost = network_cost(space.lower(architecture))
     found: dict[str, Any] = {"space": space.name, "parameters": cost.parameters, "macs_of_a_clip": cost.macs}
     data = _drawn(job)
     # Loading is behind us; a checkpoint and the model are still to be written.
-    minutes = None if job.small else (job.seconds - (time.monotonic() - began) - 14) / 60
+    minutes = None if job.small else (job.left_s - 14) / 60
     config = TrainingConfig(
         steps=scale.steps, max_minutes=minutes, batch_size=scale.batch, image_batch_size=0, learning_rate=1e-3,
         warmup_steps=100, anneal_share=0.3, timestep_shift=3.0, checkpoint_every=scale.steps,
@@ -167,9 +167,9 @@ def teacher(job: Job) -> None:
 
 def student(job: Job) -> None:
     """Distil the teacher to four steps for what time there is."""
-    began, scale = time.monotonic(), scale_of(job)
+    scale = scale_of(job)
     model, data = VideoModel.load(job.work / "teacher" / "model"), _drawn(job)
-    minutes = None if job.small else (job.seconds - (time.monotonic() - began) - 22) / 60
+    minutes = None if job.small else (job.left_s - 22) / 60
     training = LoopConfig(
         steps=scale.steps, max_minutes=minutes, batch_size=scale.student_batch, image_batch_size=0, learning_rate=3e-4,
         ema_decay=0.99, checkpoint_every=150, mixed_precision=scale.precision,

@@ -1,7 +1,7 @@
 """The step of the full-size supernet that `gpu_rehearsal.py` measures.
 
-A step is the loop's own: batch to the card, forward and backward passes in bf16 under autocast, clipping, AdamW, and the
-moving average of the weights. Rows with `paths: largest` train the architecture with the most parameters in every step,
+A step is the loop's own: batch to the card, forward and backward passes in bf16 under autocast, clipping, AdamW, and
+the moving average of the weights. Rows with `paths: largest` train the architecture with the most parameters in every step,
 which is what a dry run figures the memory of, and whose multiply-accumulates are known; `uniform` draws one for each.
 
 Share of the peak: a multiply-accumulate counts as two operations, and the backward pass as twice the forward pass. What
@@ -64,8 +64,8 @@ class Row:
 
 
 CARD_ROWS = (
-    Row(1), Row(2), Row(4), Row(8), Row(4, again=True), Row(16, again=True), Row(4, 4, paths="uniform"), Row(16),
-    Row(32, again=True),
+    Row(1), Row(2), Row(4), Row(8), Row(4, again=True), Row(16, again=True), Row(4, 4, paths="uniform"),
+    Row(32, again=True), Row(16),
 )  # fmt: skip
 SMALL_ROWS = (Row(1), Row(2, again=True), Row(2, 2, paths="uniform"))
 COMPILED, SMALL_COMPILED = Row(4), Row(1)
@@ -73,6 +73,9 @@ COMPILED, SMALL_COMPILED = Row(4), Row(1)
 
 COMPILING_SHARE = 0.45
 """Share of the part's time that is kept for compiling."""
+
+SLOWEST_COMPILATION_S = 12
+"""With less time than this, no other block is compiled; what is known by then is told already."""
 
 
 class Largest(PathStrategy):
@@ -109,7 +112,7 @@ def synchronise(device: str) -> None:
 
 
 def median_seconds(call: Callable[[], object], device: str, rounds: int) -> float:
-    """Seconds of a call, the median over rounds after a few that do not count; a card's own clock where there is one."""
+    """Seconds of a call, the median over rounds after a few that do not count; by a card's own clock, if there is one."""
     for _ in range(3):
         call()
     synchronise(device)
@@ -202,11 +205,16 @@ def _text_encoder(space: SearchSpace) -> TextEncoder:
 
 
 def measure(job: Job) -> None:
-    """Measure all rows that fit, and one again with blocks compiled, the dearest first, for as long as there is time."""
+    """Measure all rows that fit, and one again with blocks compiled, the dearest first, as long as there is time."""
     began = time.monotonic()
     space = SearchSpace.load(ROOT / "search_spaces" / ("quickstart.yaml" if job.small else "snapgen_v.yaml"))
     macs = network_cost(space.lower(largest(space))).macs
-    found: dict[str, Any] = {"space": space.name, "latent_shape": space.latent_shape, "macs_of_a_clip": macs, "rows": []}
+    found: dict[str, Any] = {
+        "space": space.name,
+        "latent_shape": space.latent_shape,
+        "macs_of_a_clip": macs,
+        "rows": [],
+    }
     job.tell(found)
     rows = SMALL_ROWS if job.small else CARD_ROWS
     planned = {row: _planned(space, row) for row in dict.fromkeys((*rows, SMALL_COMPILED if job.small else COMPILED))}
@@ -214,13 +222,12 @@ def measure(job: Job) -> None:
     trained = sum(each.numel() for each in stepper.task.trained_parameters())
     found |= {"trained_parameters": trained, "until_first_step_s": time.monotonic() - began}
     job.tell(found)
-    each_s = (1 - COMPILING_SHARE) * (job.seconds - (time.monotonic() - began)) / len(rows)
+    each_s = 0.0 if job.small else (1 - COMPILING_SHARE) * job.left_s / len(rows)
     for row in rows:
         found["rows"].append(_measured(stepper, row, planned[row], macs, each_s))
         job.tell(found)
-    until = began + job.seconds - 6
     found["compiled"] = []
-    _compile(stepper, SMALL_COMPILED if job.small else COMPILED, macs, until, job, found)
+    _compile(stepper, SMALL_COMPILED if job.small else COMPILED, macs, job, found)
 
 
 def _planned(space: SearchSpace, row: Row) -> int:
@@ -273,16 +280,14 @@ def _rates(row: Row, seconds: Sequence[float], macs: int) -> dict[str, Any]:
     return rates
 
 
-def _compile(stepper: Stepper, row: Row, macs: int, until: float, job: Job, found: dict[str, Any]) -> None:
-    """Compile block after block, the dearest first, and time steps after each: blocks that are alike share their code."""
+def _compile(stepper: Stepper, row: Row, macs: int, job: Job, found: dict[str, Any]) -> None:
+    """Compile block after block, the dearest first, and time steps after each; blocks that are alike share code."""
     torch._dynamo.config.recompile_limit = 64
     plan = stepper.supernet.plan(largest(stepper.space))
     alike: dict[Any, list[str]] = {}
     for node in plan.nodes:
         alike.setdefault(node.block, []).append(node.name)
     groups = sorted(alike.items(), key=lambda item: -block_cost(item[0]).macs * len(item[1]))
-    if job.small:
-        groups = groups[:1]
     total = sum(block_cost(block).macs * len(names) for block, names in groups)
     compiled: dict[int, Callable[..., torch.Tensor]] = {}
 
@@ -292,19 +297,21 @@ def _compile(stepper: Stepper, row: Row, macs: int, until: float, job: Job, foun
     stepper.forget()
     stepper.set(row, call)
     done = 0
-    for block, names in groups:
-        if time.monotonic() > until:
+    for block, names in groups[:1] if job.small else groups:
+        if job.left_s < SLOWEST_COMPILATION_S:
             break
         for name in names:
             module = stepper.supernet.get_submodule(name)
-            compiled[id(module)] = torch.compile(module, dynamic=False)
+            # In miniature, what is compiled is run as it was found: building C++ would take minutes.
+            backend = "eager" if job.small else "inductor"
+            compiled[id(module)] = torch.compile(module, dynamic=False, backend=backend)
         began = time.monotonic()
         entry: dict[str, Any] = {"kind": block.kind, "blocks": len(names)}
         try:
             stepper.step()
             entry["compiling_s"] = time.monotonic() - began
-            seconds = _timed(stepper, 0.5, warm_up=1)
-        except Exception as error:  # whatever a compiler raises is what was found
+            seconds = _timed(stepper, 0.0 if job.small else 0.6, warm_up=1)
+        except Exception as error:  # noqa: BLE001 - whatever a compiler raises is what was found
             for name in names:
                 compiled.pop(id(stepper.supernet.get_submodule(name)), None)
             entry["failed"] = f"{type(error).__name__}: {str(error)[:500]}"
