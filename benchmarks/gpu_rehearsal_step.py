@@ -1,8 +1,9 @@
 """The step of the full-size supernet that `gpu_rehearsal.py` measures.
 
 A step is the loop's own: batch to the card, forward and backward passes in bf16 under autocast, clipping, AdamW, and
-the moving average of the weights. Rows with `paths: largest` train the architecture with the most parameters in every step,
-which is what a dry run figures the memory of, and whose multiply-accumulates are known; `uniform` draws one for each.
+the moving average of the weights. Rows with `paths: largest` train the architecture with the most parameters in every
+step, which is what a dry run figures the memory of, and whose multiply-accumulates are known; `uniform` draws one for
+each step.
 
 Share of the peak: a multiply-accumulate counts as two operations, and the backward pass as twice the forward pass. What
 gradient checkpointing computes again does not count.
@@ -112,7 +113,7 @@ def synchronise(device: str) -> None:
 
 
 def median_seconds(call: Callable[[], object], device: str, rounds: int) -> float:
-    """Seconds of a call, the median over rounds after a few that do not count; by a card's own clock, if there is one."""
+    """Seconds of a call, the median over rounds after a few that do not count; by a card's clock, if there is one."""
     for _ in range(3):
         call()
     synchronise(device)

@@ -162,7 +162,7 @@ def _on_card(inputs: Sequence[Array]) -> list[torch.Tensor]:
 
 def _full_precision() -> contextlib.AbstractContextManager[None]:
     """Convolutions in fp32, as the settings say: cuDNN would round what they multiply to ten bits."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # type: ignore[no-any-return, no-untyped-call]
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def _no_files() -> RuntimeUnavailableError:

@@ -51,8 +51,8 @@ class AttentionConfig(LayerConfig):
 def _native(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
     """Multi-head attention by torch's operator."""
     if q_BNC.shape[0] > MOST_SEQUENCES:
-        parts = zip(*(torch.split(x_BNC, MOST_SEQUENCES) for x_BNC in (q_BNC, key_BMC, value_BMC)), strict=True)
-        return torch.cat([_native(*part, heads) for part in parts])
+        sources = (torch.split(x_BNC, MOST_SEQUENCES) for x_BNC in (q_BNC, key_BMC, value_BMC))
+        return torch.cat([_native(query, key, value, heads) for query, key, value in zip(*sources, strict=True)])
     q_BHNE, key_BHME, value_BHME = (_by_head(x_BNC, heads) for x_BNC in (q_BNC, key_BMC, value_BMC))
     return F.scaled_dot_product_attention(q_BHNE, key_BHME, value_BHME).transpose(1, 2).flatten(2)
 
