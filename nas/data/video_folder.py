@@ -78,7 +78,7 @@ def _decode(folder: Path, files: Sequence[CaptionedFile], shape: ClipShape, stor
     """Decode all files into the cache folder `store`, which appears only when it is complete."""
     damaged: dict[str, str] = {}
     short: list[str] = []
-    with atomic_folder(store) as temporary, progress_bar("decoding videos", len(files)) as advance:
+    with atomic_folder(store, "clips") as temporary, progress_bar("decoding videos", len(files)) as advance:
         writer = ShardWriter(temporary)
         for file in files:
             try:

@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from nas.errors import StorageError
-from nas.files import fingerprint, lock, read_json, remove_temporaries, storage_errors, write_json
+from nas.files import fingerprint, hold, read_json, remove_temporaries, storage_errors, write_json
 
 logger = logging.getLogger("nas")
 
@@ -153,9 +153,7 @@ def _prepare_folder(folder: Path, known: Mapping[str, Any], digest: str) -> None
 @contextlib.contextmanager
 def _only_run(root: Path) -> Iterator[None]:
     """Keep a second run out of the folder; the lock goes with the process, however it ends."""
-    with lock(root / ".lock", wait=False) as held:
-        if not held:
-            raise StorageError("another run is using this folder", where=root, hint="wait until it ends")
+    with hold(root):
         # A run that was killed while it wrote a file leaves what it had of it, anywhere in the folder.
         remove_temporaries(root)
         yield

@@ -129,7 +129,7 @@ def save_checkpoint(
     state |= {"ema_step": training.ema.optimization_step, "observed": observed}
     with contextlib.ExitStack() as made:  # holds the folder in the main process, and nothing in the others
         target = root / f"step-{progress.step:08d}"
-        folder = from_main(lambda: made.enter_context(atomic_folder(target)))
+        folder = from_main(lambda: made.enter_context(atomic_folder(target, "checkpoint")))
         digests = from_all(lambda: {k: v for part in parts for k, v in write_shard(folder, part, parts[part]).items()})
 
         def complete() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from nas.data import CaptionedClips
 from nas.errors import CheckpointError, ConfigError
-from nas.files import atomic_folder, derive_seed, fingerprint, load_yaml, write_yaml
+from nas.files import atomic_folder, derive_seed, fingerprint, load_yaml, require_whole, write_yaml
 from nas.models import (
     Generation,
     SuperNet,
@@ -72,7 +72,7 @@ def train_supernet(
         task, space, clips, config, root, "training supernet", start=start, caption_dropout=config.caption_dropout
     )
     if processes().is_main_process:
-        with atomic_folder(root / "supernet") as out:
+        with atomic_folder(root / "supernet", "supernet") as out:
             save_safetensors(out / WEIGHTS, supernet.state_dict())
             if text_encoder.trainable:
                 save_safetensors(out / TEXT_WEIGHTS, text_encoder.state_dict())
@@ -218,6 +218,7 @@ def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, Sear
         CheckpointError: There is no supernet, or it belongs to another space than `space`.
     """
     root = _supernet_folder(folder)
+    require_whole(root)
     if not (root / WEIGHTS).is_file():
         raise CheckpointError("holds no trained supernet", where=root, hint="make one with `nas train`")
     trained = SearchSpace.load(root / "space.yaml")

@@ -107,7 +107,7 @@ def test_what_builds_on_a_stage_that_was_made_again_is_made_again(recorder: Reco
 
 
 def test_two_runs_do_not_share_a_folder(recorder: Recorder) -> None:
-    with _only_run(recorder.root), pytest.raises(StorageError, match="another run is using this folder"):
+    with _only_run(recorder.root), pytest.raises(StorageError, match="another process is using this folder: process"):
         recorder.run()
     assert recorder.run() == ["a", "b", "c", "d"]
 

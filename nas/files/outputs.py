@@ -1,0 +1,86 @@
+"""Whether results can be kept, asked before the work that makes them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from nas.errors import ConfigError
+from nas.files.folders import folder_target, require_own
+from nas.files.temporaries import TEMPORARY_PREFIX
+from nas.files.writing import file_target, storage_errors
+
+
+def check_output_file(path: str | Path, suffixes: Sequence[str] = ()) -> None:
+    """See now whether a file could be written later.
+
+    Args:
+        path: The file. Missing folders are no obstacle, and are not made.
+        suffixes: What its name may end with; anything when empty.
+
+    Raises:
+        ConfigError: The name ends otherwise.
+        StorageError: It could not be written: read-only, full, a folder of that name, a name that is too long.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        got = f"cannot write {path.suffix}" if path.suffix else "the name has no suffix"
+        raise ConfigError(got, where=path, hint=f"use {' or '.join(suffixes)}")
+    with storage_errors(path):
+        target = file_target(path)
+        _probe(target.parent, target.name)
+
+
+def check_output_folder(path: str | Path, kind: str | None = None) -> None:
+    """See now whether files could be written into a folder later; raises `StorageError` as `check_output_file`.
+
+    Args:
+        path: The folder; not made where it is missing.
+        kind: What will take the place of its content, as of `atomic_folder`; nothing is replaced when left out.
+    """
+    path = Path(path)
+    with storage_errors(path):
+        target = folder_target(path)
+        _probe(target, "")
+    if kind is not None:
+        require_own(target, kind)
+
+
+def refuse_overlap(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over what is read.
+
+    Args:
+        outputs: Files and folders that will be written.
+        inputs: Files and folders that will be read.
+
+    Raises:
+        ConfigError: An output is an input, contains one, or lies in one.
+    """
+    read = [(path, Path(os.path.realpath(path))) for path in inputs]
+    for output in outputs:
+        written = Path(os.path.realpath(output))
+        for path, source in read:
+            if written == source:
+                relation = "is what is read"
+            elif source.is_relative_to(written):
+                relation = f"would replace {path}, which is read, too"
+            elif written.is_relative_to(source):
+                relation = f"lies in {path}, which is read"
+            else:
+                continue
+            raise ConfigError(f"the output {relation}", where=output, hint="choose another path to write to")
+
+
+def _probe(folder: Path, name: str) -> None:
+    """Make a file in the deepest folder that there is, and remove it; check the names of what is missing."""
+    missing = [name]
+    while not folder.exists():
+        missing.append(folder.name)
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX):
+        for part in missing:
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(folder / part)  # raises for a name that is too long
