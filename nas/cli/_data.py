@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas.cli._paths import READS_CLIPS
+
 if TYPE_CHECKING:
     from nas.data import ClipsConfig, DataSplit
     from nas.space import SearchSpace
 
 DATA_HELP = "`moving_shapes` (procedural), a folder of videos with a captions.csv, or a YAML file with a `data:` key."
 
-DataOption = Annotated[str, typer.Option(help=DATA_HELP)]
+DataOption = Annotated[str, typer.Option(parser=READS_CLIPS, help=DATA_HELP)]
 
 
 def open_clips(data: str, space: SearchSpace) -> DataSplit:

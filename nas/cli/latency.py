@@ -20,6 +20,7 @@ from nas.cli._latency import (
     open_usable,
     protocol,
 )
+from nas.cli._paths import EXTENDS, READS, WRITES_FIGURE, Verbs
 from nas.formatting import Cell, cell_text
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 NO_FIT = "sums of blocks, no fit: how far off they are is not known"
 
-app = typer.Typer(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
+app = Verbs(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
 app.command()(_latency_tables.show)
 app.command()(_latency_tables.job)
 app.command()(_latency_tables.diff)
@@ -39,7 +40,9 @@ app.command()(_latency_estimate.estimate)
 @app.command()
 def fit(
     space: SpaceArgument,
-    table: TableOption,
+    table: Annotated[
+        Path, typer.Option(parser=EXTENDS, help="Latency table (CSV) made by `nas profile`; the fit goes beside it.")
+    ],
     networks: Annotated[int, typer.Option(help="Whole networks to measure, from fast to slow; at least 3.")] = 10,
     seed: SeedOption = 0,
     rounds: RoundsOption = 30,
@@ -82,8 +85,12 @@ def check(
     min_seconds: SpanOption = 20.0,
     drift_percent: DriftOption = 10.0,
     conversions: ConversionsOption = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw predicted against measured (.png, .svg, .pdf).")] = None,
-    errors_figure: Annotated[Path | None, typer.Option(help="Draw the error by slot and layer; likewise.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(parser=WRITES_FIGURE, help="Draw predicted against measured (.png, .svg, .pdf).")
+    ] = None,
+    errors_figure: Annotated[
+        Path | None, typer.Option(parser=WRITES_FIGURE, help="Draw the error by slot and layer; likewise.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure whole networks and compare with their predictions."""
@@ -123,7 +130,9 @@ def check(
 def predict(
     space: SpaceArgument,
     table: TableOption,
-    architecture: Annotated[Path | None, typer.Option(help="Architecture (YAML); reference ones if left out.")] = None,
+    architecture: Annotated[
+        Path | None, typer.Option(parser=READS, help="Architecture (YAML); reference ones if left out.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps of one clip.")] = 4,
     as_json: JsonOption = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json
+from nas.cli._paths import READS
 from nas.cli._quality import (
     ClipsOption,
     DirectionOption,
@@ -24,7 +25,9 @@ def search(
     space: SpaceArgument,
     table: Annotated[
         list[Path],
-        typer.Option(help="Latency table (CSV); several of one device, for other settings: the fastest one counts."),
+        typer.Option(
+            parser=READS, help="Latency table (CSV); several of one device, for other settings: the fastest one counts."
+        ),
     ],
     study: StudyOption,
     supernet: SupernetOption = None,

@@ -50,18 +50,21 @@ def check_output_folder(path: str | Path, kind: str | None = None) -> None:
 
 
 def refuse_overlap(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
-    """Refuse to write over what is read.
+    """Refuse to write over what is read, and twice to one place.
 
     Args:
         outputs: Files and folders that will be written.
         inputs: Files and folders that will be read.
 
     Raises:
-        ConfigError: An output is an input, contains one, or lies in one.
+        ConfigError: An output is an input, contains one, or lies in one; or two outputs are the same.
     """
-    read = [(path, Path(os.path.realpath(path))) for path in inputs]
+    read, taken = [(path, Path(os.path.realpath(path))) for path in inputs], set()
     for output in outputs:
         written = Path(os.path.realpath(output))
+        if written in taken:
+            raise ConfigError("two results would be written there", where=output, hint="give each a name of its own")
+        taken.add(written)
         for path, source in read:
             if written == source:
                 relation = "is what is read"
