@@ -71,6 +71,44 @@ class ReadsClips(PathParser):
         """See `PathParser.check`: nothing is written."""
 
 
+class ReadsStorage(PathParser):
+    """Where a study is kept that is read: a file, or the URL of a database."""
+
+    __name__ = "storage"
+
+    def __call__(self, text: str) -> str:
+        """See `PathParser.__call__`; the text is taken apart where it is used."""
+        return text
+
+    def reads(self, value: str) -> Iterable[Path]:
+        """See `PathParser.reads`."""
+        from nas.search import study_file
+
+        return [file for file in [study_file(value)] if file is not None]
+
+    def check(self, value: str) -> None:
+        """See `PathParser.check`: nothing is written."""
+
+
+class WritesStorage(ReadsStorage):
+    """Where a study is kept that goes on."""
+
+    def reads(self, value: str) -> Iterable[Path]:
+        """See `PathParser.reads`."""
+        return ()
+
+    def writes(self, value: str) -> Iterable[Path]:
+        """See `PathParser.writes`."""
+        return super().reads(value)
+
+    def check(self, value: str) -> None:
+        """See `PathParser.check`."""
+        from nas.files import check_output_file
+
+        for file in self.writes(value):
+            check_output_file(file)
+
+
 class WritesFile(PathParser):
     """A file that is written.
 

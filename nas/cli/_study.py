@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas.cli._paths import ReadsStorage, WritesStorage
+
 if TYPE_CHECKING:
     from nas.search import HypervolumeHistory, StudyRecord
 
 StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
-StorageOption = Annotated[
-    str, typer.Option("--storage", help="SQLite file of the study, or for many workers postgresql://user@host/base.")
-]
+_STORAGE_HELP = "SQLite file of the study, or for many workers postgresql://user@host/base."
+StorageOption = Annotated[str, typer.Option("--storage", parser=ReadsStorage(), help=_STORAGE_HELP)]
+StorageToWrite = Annotated[str, typer.Option("--storage", parser=WritesStorage(), help=_STORAGE_HELP)]
 SearchScoresOption = Annotated[
     bool, typer.Option("--search-scores", help="The front that the search found, whatever `nas rescore` said since.")
 ]

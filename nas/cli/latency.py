@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nas.latency import LatencyPredictor, NetworkCheck
     from nas.space import Architecture, SearchSpace
 
+MOST_NETWORKS = 10**6
 NO_FIT = "sums of blocks, no fit: how far off they are is not known"
 
 app = Verbs(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
@@ -43,7 +44,9 @@ def fit(
     table: Annotated[
         Path, typer.Option(parser=EXTENDS, help="Latency table (CSV) made by `nas profile`; the fit goes beside it.")
     ],
-    networks: Annotated[int, typer.Option(help="Whole networks to measure, from fast to slow; at least 3.")] = 10,
+    networks: Annotated[
+        int, typer.Option(max=MOST_NETWORKS, help="Whole networks to measure, from fast to slow; at least 3.")
+    ] = 10,
     seed: SeedOption = 0,
     rounds: RoundsOption = 30,
     interval_percent: IntervalOption = 1.0,
@@ -74,7 +77,9 @@ def fit(
 def check(
     space: SpaceArgument,
     table: TableOption,
-    networks: Annotated[int, typer.Option(min=1, help="Random networks to measure; none that the fit has seen.")] = 5,
+    networks: Annotated[
+        int, typer.Option(min=1, max=MOST_NETWORKS, help="Random networks to measure; none that the fit has seen.")
+    ] = 5,
     seed: SeedOption = 0,
     times: Annotated[
         int, typer.Option(min=1, max=2, help="Measure each once, or twice to see how far measurements are apart.")
@@ -133,7 +138,7 @@ def predict(
     architecture: Annotated[
         Path | None, typer.Option(parser=READS, help="Architecture (YAML); reference ones if left out.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of one clip.")] = 4,
+    steps: Annotated[int, typer.Option(min=1, max=10**9, help="Denoising steps of one clip.")] = 4,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the latency of an architecture, or of the smallest, the fastest, the slowest and uniform ones."""

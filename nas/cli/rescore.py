@@ -17,13 +17,13 @@ from nas.cli._quality import (
     SupernetOption,
     make_quality,
 )
-from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption, front_document, show_front
+from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, front_document, show_front
 
 
 def rescore(
     space: SpaceArgument,
     study: StudyOption,
-    storage: StorageOption = DEFAULT_STORAGE,
+    storage: StorageToWrite = DEFAULT_STORAGE,
     supernet: SupernetOption = None,
     data: ClipsOption = None,
     quality: FunctionOption = None,

@@ -18,7 +18,7 @@ from nas.cli._quality import (
     SupernetOption,
     make_quality,
 )
-from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption, show_front
+from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, show_front
 
 
 def search(
@@ -34,7 +34,7 @@ def search(
     data: ClipsOption = None,
     quality: FunctionOption = None,
     direction: DirectionOption = None,
-    storage: StorageOption = DEFAULT_STORAGE,
+    storage: StorageToWrite = DEFAULT_STORAGE,
     evaluations: Annotated[int, typer.Option(help="Distinct architectures to score, over all runs.")] = 100,
     sampler: Annotated[str, typer.Option(help="pareto, random, nsga2, nsga3, tpe or exhaustive.")] = "pareto",
     steps: Annotated[int, typer.Option(help="Denoising steps per clip to predict the latency for.")] = 4,
