@@ -16,13 +16,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pydantic
-import yaml
+from pydantic_core import CoreSchema
 
 from nas.errors import ConfigError, NasError, StorageError
-from nas.validation import complaint, load_plain
+from nas.validation import complaint, dump_plain, load_json, load_plain, strict_scalars
 
 TEMPORARY_PREFIX = ".nas-tmp-"
 """Names of files and folders under way start with this; a killed process may leave some behind."""
@@ -48,9 +48,13 @@ ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
 
 
 class StrictModel(pydantic.BaseModel):
-    """Base of every configuration: immutable, and an unknown key is an error."""
+    """Base of every configuration: immutable, an unknown key is an error, numbers are finite and scalars strict."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        return cast(CoreSchema, strict_scalars(handler(source)))
 
 
 @contextlib.contextmanager
@@ -172,14 +176,14 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def write_yaml(path: str | Path, value: Any) -> None:
     """Write `value` as block-style YAML, atomically, keys in their own order."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+    write_text(path, dump_plain(value))
 
 
 def read_json(path: str | Path, *, error: type[NasError] = ConfigError) -> Any:
     """Read a JSON file; raise `error` naming the file when it is missing or malformed."""
     try:
-        return json.loads(read_text(path, error=error))
-    except json.JSONDecodeError as problem:
+        return load_json(read_text(path, error=error))
+    except ValueError as problem:
         raise error(f"not JSON: {problem}", where=path) from problem
 
 

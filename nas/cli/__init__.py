@@ -30,9 +30,10 @@ from nas.cli import (
     space,
     train,
 )
+from nas.cli._app import App
 from nas.errors import NasError
 
-app = typer.Typer(
+app = App(
     name="nas",
     help="Search the temporal layers of a video-diffusion model for the device it must run on.",
     no_args_is_help=True,

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from nas.cli._app import App
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, data_config, open_clips
 
-app = typer.Typer(help="Look at training clips, and encode them beforehand.", no_args_is_help=True)
+app = App(help="Look at training clips, and encode them beforehand.", no_args_is_help=True)
 
 
 @app.command()
