@@ -1,7 +1,7 @@
 """Paths on the command line: what a verb reads and what it writes, checked before the verb's work begins.
 
-An option says by its parser what it is: `typer.Option(parser=READS)`. The commands of a `Verbs` app look at these
-before they run: nothing that is read may be written over, and what is to be written must be possible to write.
+An option says by its parser what it is: `typer.Option(parser=READS)`. The commands of an `App` look at these before
+they run: nothing that is read may be written over, and what is to be written must be possible to write.
 """
 
 from __future__ import annotations
@@ -200,20 +200,6 @@ READS, READS_CLIPS, EXTENDS = Reads(), ReadsClips(), Extends()
 WRITES_FILE, WRITES_FIGURE, WRITES_TABLE = WritesFile(), WritesFile(FIGURES), WritesFile((".csv",))
 
 
-class Verbs(typer.Typer):
-    """A typer app whose commands look at their paths before they run."""
-
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
-        """As of `typer.Typer`."""
-        register = super().command(name, **settings)
-
-        def decorate(verb: CommandFunctionType) -> CommandFunctionType:
-            register(_checking(verb))
-            return verb
-
-        return decorate
-
-
 def check_paths(given: Iterable[tuple[PathParser, Any]]) -> None:
     """Check what a verb was given, before it runs.
 
@@ -233,7 +219,7 @@ def check_paths(given: Iterable[tuple[PathParser, Any]]) -> None:
         parser.check(value)
 
 
-def _checking(verb: CommandFunctionType) -> CommandFunctionType:
+def checking(verb: CommandFunctionType) -> CommandFunctionType:
     """A verb with its paths checked first."""
 
     @functools.wraps(verb)

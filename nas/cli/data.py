@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from nas.cli._app import App
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, data_config, open_clips
-from nas.cli._paths import Verbs, WritesFolder, WritesInto
+from nas.cli._paths import WritesFolder, WritesInto
 
-app = Verbs(help="Look at training clips, and encode them beforehand.", no_args_is_help=True)
+app = App(help="Look at training clips, and encode them beforehand.", no_args_is_help=True)
 
 
 @app.command()

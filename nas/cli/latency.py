@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli import _latency_estimate, _latency_tables
+from nas.cli._app import App
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, TableOption, emit_json, emit_table
 from nas.cli._latency import (
     ConversionsOption,
@@ -20,7 +21,7 @@ from nas.cli._latency import (
     open_usable,
     protocol,
 )
-from nas.cli._paths import EXTENDS, READS, WRITES_FIGURE, Verbs
+from nas.cli._paths import EXTENDS, READS, WRITES_FIGURE
 from nas.formatting import Cell, cell_text
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 MOST_NETWORKS = 10**6
 NO_FIT = "sums of blocks, no fit: how far off they are is not known"
 
-app = Verbs(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
+app = App(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
 app.command()(_latency_tables.show)
 app.command()(_latency_tables.job)
 app.command()(_latency_tables.diff)

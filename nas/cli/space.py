@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from nas.cli._app import App
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json, emit_table
-from nas.cli._paths import READS, Verbs, WritesFile, WritesInto
+from nas.cli._paths import READS, WritesFile, WritesInto
 
-app = Verbs(help="Look at a search space, check it, draw architectures from it.", no_args_is_help=True)
+app = App(help="Look at a search space, check it, draw architectures from it.", no_args_is_help=True)
 
 
 @app.command()
@@ -65,13 +66,12 @@ def sample(
     """Draw random architectures, each equally likely, as YAML."""
     import random
 
-    import yaml
-
     from nas.space import SearchSpace
+    from nas.validation import dump_plain
 
     drawn = SearchSpace.load(space).sample_distinct(random.Random(seed), count)
     if out is None:
-        yaml.safe_dump_all([architecture.to_dict() for architecture in drawn], sys.stdout, sort_keys=False)
+        sys.stdout.write(dump_plain(*(architecture.to_dict() for architecture in drawn)))
         return
     for architecture in drawn:
         architecture.save(out / f"{architecture.id}.yaml")

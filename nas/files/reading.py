@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pydantic
+from pydantic_core import CoreSchema
 
 from nas.errors import ConfigError, NasError
-from nas.validation import complaint, load_plain
+from nas.validation import complaint, load_json, load_plain, strict_scalars
 
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
 
 
 class StrictModel(pydantic.BaseModel):
-    """Base of every configuration: immutable, and an unknown key is an error."""
+    """Base of every configuration: immutable, an unknown key is an error, numbers are finite and scalars strict."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        return cast(CoreSchema, strict_scalars(handler(source)))
 
 
 def read_json(path: str | Path, *, error: type[NasError] = ConfigError) -> Any:
     """Read a JSON file; raise `error` naming the file when it is missing or malformed."""
     try:
-        return json.loads(read_text(path, error=error))
-    except (ValueError, RecursionError) as problem:  # malformed, a number of thousands of digits, or nested too deeply
+        return load_json(read_text(path, error=error))
+    except ValueError as problem:
         raise error(f"not JSON: {problem}", where=path) from problem
 
 

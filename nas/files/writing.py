@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nas.errors import StorageError
 from nas.files.temporaries import temporary_file
+from nas.validation import dump_plain
 
 
 @contextlib.contextmanager
@@ -87,7 +86,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def write_yaml(path: str | Path, value: Any) -> None:
     """Write `value` as block-style YAML, atomically, keys in their own order."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+    write_text(path, dump_plain(value))
 
 
 def sync(path: Path) -> None:

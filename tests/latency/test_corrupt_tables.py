@@ -217,7 +217,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "too large": (cells(CONV_LINE, p90_ms="1e999"), "line 2, column p90_ms: Input should be a finite number, got"),
     "negative": (cells(CONV_LINE, latency_ms="-1.5"), "line 2, column latency_ms: Input should be greater than 0, got"),
     "zero": (cells(CONV_LINE, ci_low_ms="0"), "line 2, column ci_low_ms: Input should be greater than 0, got '0'"),
-    "text": (cells(CONV_LINE, median_ms="fast"), "line 2, column median_ms: Input should be a valid number, unable"),
+    "text": (cells(CONV_LINE, median_ms="fast"), "line 2, column median_ms: Input should be a valid number, got"),
     "a unit": (cells(CONV_LINE, latency_ms="1.5 ms"), "line 2, column latency_ms: Input should be a valid number"),
     "a formula": (cells(CONV_LINE, latency_ms="=1+1"), "line 2, column latency_ms: Input should be a valid number"),
     "no latency": (cells(CONV_LINE, latency_ms=""), "line 2: a measured row needs latency_ms"),
