@@ -27,7 +27,7 @@ from nas.space import SearchSpace
 from nas.training.clips import open_clips
 from nas.training.encoding.job import EncodingJob
 from nas.training.encoding.plan import SHARD_BYTES, make_plan
-from nas.training.processes import processes
+from nas.training.processes import only_cpu, processes
 
 _POLL_S = 0.5
 
@@ -193,6 +193,8 @@ def _worker(request: EncodingRequest, number: int, workers: int, sender: Connect
 
 
 def _device(number: int) -> torch.device:
+    if only_cpu():
+        return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda", number % torch.cuda.device_count())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("mps")
