@@ -26,6 +26,7 @@ from nas.files.reading import read_json as read_json
 from nas.files.reading import read_text as read_text
 from nas.files.temporaries import TEMPORARY_PREFIX as TEMPORARY_PREFIX
 from nas.files.temporaries import remove_temporaries as remove_temporaries
+from nas.files.temporaries import temporary_folder as temporary_folder
 from nas.files.writing import atomic_write as atomic_write
 from nas.files.writing import storage_errors as storage_errors
 from nas.files.writing import write_json as write_json

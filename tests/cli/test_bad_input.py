@@ -159,7 +159,9 @@ def test_not_a_model(nas: Nas, tmp_path: Path) -> None:
 
 
 def test_a_clip_in_a_format_nobody_writes(nas: Nas, tmp_path: Path) -> None:
-    nas("generate", tmp_path / "model", "--prompt", "a cat", "--out", tmp_path / "clip.avi").fails_with("clip.avi", ".mp4")
+    nas("generate", tmp_path / "model", "--prompt", "a cat", "--out", tmp_path / "clip.avi").fails_with(
+        "clip.avi", ".mp4"
+    )
 
 
 def test_a_teacher_named_twice_or_not_at_all(nas: Nas, ready: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -112,31 +112,19 @@ def test_the_current_folder_is_filled_and_stays_the_same_folder(
     assert Path.cwd().stat().st_ino == before
 
 
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Path]:
-    """A folder that is a mount of its own, as a volume of a container is; it cannot be renamed."""
-    folder = tmp_path / "volume"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def test_a_mount_is_filled(small_disk: Path) -> None:
+    (small_disk / "lost+found").mkdir()
+    _write(small_disk, {"a": "1", "in/old": "1"})
+    _write(small_disk, {"a": "2", "in/b": "2"})
+    assert _read(small_disk) == {"a": "2", "in/b": "2"}
 
 
-def test_a_mount_is_filled(mount: Path) -> None:
-    (mount / "lost+found").mkdir()
-    _write(mount, {"a": "1", "in/old": "1"})
-    _write(mount, {"a": "2", "in/b": "2"})
-    assert _read(mount) == {"a": "2", "in/b": "2"}
-
-
-def test_a_full_mount_says_so_and_keeps_what_was_there(mount: Path) -> None:
-    _write(mount, {"a": "1"})
-    with pytest.raises(StorageError, match="volume: cannot write: No space left on device; free some space"):
-        _write(mount, {"a": "2" * 2**21})
-    assert _read(mount) == {"a": "1"}
-    require_whole(mount)
+def test_a_full_mount_says_so_and_keeps_what_was_there(small_disk: Path) -> None:
+    _write(small_disk, {"a": "1"})
+    with pytest.raises(StorageError, match="disk: cannot write: No space left on device; free some space"):
+        _write(small_disk, {"a": "2" * 2**21})
+    assert _read(small_disk) == {"a": "1"}
+    require_whole(small_disk)
 
 
 KILLED = """
