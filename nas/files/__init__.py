@@ -15,6 +15,7 @@ from nas.files.locks import hold as hold
 from nas.files.locks import lock as lock
 from nas.files.outputs import check_output_file as check_output_file
 from nas.files.outputs import check_output_folder as check_output_folder
+from nas.files.outputs import check_suffix as check_suffix
 from nas.files.outputs import refuse_overlap as refuse_overlap
 from nas.files.paths import UserPath as UserPath
 from nas.files.paths import inside as inside

@@ -26,12 +26,20 @@ def check_output_file(path: str | Path, suffixes: Sequence[str] = ()) -> None:
         StorageError: It could not be written: read-only, full, a folder of that name, a name that is too long.
     """
     path = Path(path)
-    if suffixes and path.suffix.lower() not in suffixes:
-        got = f"cannot write {path.suffix}" if path.suffix else "the name has no suffix"
-        raise ConfigError(got, where=path, hint=f"use {' or '.join(suffixes)}")
+    if suffixes:
+        check_suffix(path, suffixes)
     with storage_errors(path):
         target = file_target(path)
         _probe(target.parent, target.name)
+
+
+def check_suffix(path: str | Path, suffixes: Sequence[str]) -> Path:
+    """The path of a file whose name says its format; a `ConfigError` where that is none of these."""
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        got = f"cannot write {path.suffix}" if path.suffix else "the name has no suffix"
+        raise ConfigError(got, where=path, hint=f"use {' or '.join(suffixes)}")
+    return path
 
 
 def check_output_folder(path: str | Path, kind: str | None = None) -> None:

@@ -171,7 +171,6 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "binary": (content(lambda data: bytes(range(256))), "table.csv: cannot be read as text"),
     "latin-1": (content(lambda data: data.replace(b"resnet[y]", b"r\xe9snet")), "table.csv: cannot be read as text"),
     "utf-16": (content(lambda data: data.decode().encode("utf-16")), "table.csv: cannot be read as text"),
-    "byte order mark": (content(lambda data: b"\xef\xbb\xbf" + data), "unknown column '\\ufeffkey'"),
     "NUL in a key": (content(lambda data: data.replace(b"linear[", b"lin\0ar[")), "table.csv: line 3, column key: "),
     "NUL in a number": (content(lambda data: data.replace(b",1.5,", b",1.\x005,")), "line 2, column latency_ms: "),
     "zeros in place of the end": (content(lambda data: data[:-40] + bytes(40)), "table.csv: line 6: 8 values"),
@@ -433,3 +432,19 @@ def _refused(path: Path, whole: LatencyTable) -> bool:
         return False
     assert re.search(r"table\.csv: (line \d|\d+ rows where|cannot be read)", message)
     return True
+
+
+def test_a_byte_order_mark_of_a_spreadsheet_is_no_part_of_the_table(saved: Path) -> None:
+    before = LatencyTable.load(saved).rows
+    saved.write_bytes(b"\xef\xbb\xbf" + saved.read_bytes())
+    assert LatencyTable.load(saved).rows == before
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.json"])
+def test_a_file_of_the_user_is_not_replaced_by_a_table(saved: Path, tmp_path: Path, name: str) -> None:
+    table, mine = LatencyTable.load(saved), tmp_path / "mine"
+    mine.mkdir()
+    (mine / name).write_text('{"a": 1}')
+    with pytest.raises(TableError, match=r"table\.json"):
+        table.save(mine / "table.csv")
+    assert [(path.name, path.read_text()) for path in mine.iterdir()] == [(name, '{"a": 1}')]
