@@ -125,6 +125,7 @@ def _of_file(text: str) -> Address:
         raise StorageError("no path: it has a NUL character in it", where=repr(text), hint=HINT)
     try:
         file = Path(text).expanduser()
+        file.resolve()
         is_folder = text.endswith("/") or file.is_dir()
         is_special = file.exists() and not file.is_file()
     except (OSError, RuntimeError) as error:
