@@ -18,7 +18,6 @@ from nas.search.record import read_study
 from nas.search.workers.contents import check_trials
 from nas.search.workers.ledger import read_ledger
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
-from tests.search.test_reading import as_another_user
 
 SPACE = small_space()
 
@@ -177,24 +176,3 @@ def test_no_value_of_an_attribute_ends_in_a_traceback(attributes, key, value):
         assert said.startswith("here: ")
     assert said.splitlines() == [said]
     assert len(said) < 1000
-
-
-def test_a_study_that_may_not_be_written_is_not_scored_again(database):
-    calls = []
-
-    class Counting(Dear):
-        fingerprint = "other"
-
-        def score(self, architecture):
-            calls.append(architecture)
-            return 1.0
-
-    database.chmod(0o444)
-    database.parent.chmod(0o555)
-    try:
-        database.parent.parent.chmod(0o755)
-        with as_another_user(), pytest.raises(NasError):
-            rescore(database, "s", Counting())
-    finally:
-        database.parent.chmod(0o755)
-    assert calls == []
