@@ -11,7 +11,7 @@ from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 from tests.search.test_cli import nas  # noqa: F401 - a fixture
 
 HUGE = "1" + "0" * 400
-NUMBERS = ["nan", "inf", "-inf", "1e400", "-1", "0", HUGE, "-" + HUGE, "x", ""]
+NUMBERS = ["nan", "1e400", "-1", HUGE, ""]
 
 
 @pytest.fixture(scope="module")
