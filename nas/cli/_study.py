@@ -71,11 +71,12 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     from nas.cli._common import emit_table
     from nas.search import hypervolume_history
 
+    # First, since it may refuse the reference, and half an answer looks like a whole one.
+    history = hypervolume_history(record, reference)
     arrow = "lower is better" if record.direction == "minimize" else "higher is better"
     source = f"{' and '.join(record.provenance)} latency on {record.device}, {record.runtime}"
     steps = "" if record.one_call else f", {record.steps} steps"
     emit_table(f"front of {record.name}: {record.quality} ({arrow}); {source}{steps}", _rows(record))
-    history = hypervolume_history(record, reference)
     if history is not None:
         typer.echo(hypervolume_text(history))
     if record.waiting:

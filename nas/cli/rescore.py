@@ -29,10 +29,10 @@ def rescore(
     quality: FunctionOption = None,
     direction: DirectionOption = None,
     batches: Annotated[
-        int | None, typer.Option(min=1, help="Batches of held-out clips to score with; 64 when left out.")
+        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with; 64 when left out.")
     ] = None,
     finetune_steps: Annotated[
-        int | None, typer.Option(min=1, help="Train each architecture alone for so many steps first.")
+        int | None, typer.Option(min=1, max=10**9, help="Train each architecture alone for so many steps first.")
     ] = None,
     classifier: ClassifierOption = None,
     sample_metric: SampleMetricOption = None,

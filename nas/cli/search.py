@@ -39,7 +39,7 @@ def search(
     sampler: Annotated[str, typer.Option(help="pareto, random, nsga2, nsga3, tpe or exhaustive.")] = "pareto",
     steps: Annotated[int, typer.Option(help="Denoising steps per clip to predict the latency for.")] = 4,
     batches: Annotated[
-        int | None, typer.Option(min=1, help="Batches of held-out clips to score with; 4 when left out.")
+        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with; 4 when left out.")
     ] = None,
     latency_budget_ms: Annotated[float | None, typer.Option(help="Limit on the latency of one clip.")] = None,
     max_parameters: Annotated[int | None, typer.Option(help="Limit on the denoising network's parameters.")] = None,

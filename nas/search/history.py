@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from nas.errors import ConfigError
 from nas.search.pareto import hypervolume, pareto_front
 from nas.search.record import StudyRecord
@@ -53,7 +55,8 @@ def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> 
         if one.feasible:
             front.append((one.quality, one.latency_ms))
             front = [point for point, leads in zip(front, pareto_front(front, record.directions), strict=True) if leads]
-        values.append(hypervolume(front, corner, record.directions))
+        with np.errstate(over="ignore"):  # looked at below
+            values.append(hypervolume(front, corner, record.directions))
     if not all(map(math.isfinite, values)):
         raise ConfigError(f"the hypervolume up to {corner} is beyond all numbers", where="reference",
                           hint="take one that is nearer to the front")  # fmt: skip

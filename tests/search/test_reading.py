@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -16,7 +17,7 @@ import optuna
 import pytest
 
 from nas.errors import StorageError
-from nas.search import SearchConfig, load_study, run_search
+from nas.search import SearchConfig, load_study, rescore, run_search
 from nas.search.workers.snapshot import snapshot
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
@@ -281,3 +282,30 @@ def test_an_empty_file_becomes_a_study(tmp_path):
     run(tmp_path / "study.db", evaluations=1)
 
     assert optuna.get_all_study_names(f"sqlite:///{tmp_path}/study.db") == ["s"]
+
+
+def test_a_study_that_may_not_be_written_is_not_scored_again(public):
+    closed(public)
+    make_readable(public)
+    quality = FormulaQuality()
+
+    with as_another_user(), pytest.raises(StorageError, match=r"study\.db: .*(readonly|unable to open)") as caught:
+        rescore(public / "study.db", "s", quality)
+
+    assert "\n" not in str(caught.value)
+    assert quality.calls == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EREMOTEIO])
+def test_files_that_cannot_be_locked_end_in_one_line(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    quality = FormulaQuality()
+
+    with pytest.raises(StorageError, match=rf"cannot be locked: {os.strerror(number)}"):
+        run_search(SPACE, FormulaLatency(SPACE), quality, SearchConfig(), tmp_path / "study.db", "s")
+
+    assert quality.calls == []
+    assert not (tmp_path / "study.db").exists()

@@ -15,6 +15,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL
 
 from nas.errors import StorageError
+from nas.files import user_path
 
 HINT = "name a file, e.g. study.db, or a database, e.g. postgresql://user@host/base"
 HIDDEN = "***"
@@ -121,15 +122,14 @@ def _forgetful(text: str) -> StorageError:
 
 
 def _of_file(text: str) -> Address:
-    if "\0" in text:
-        raise StorageError("no path: it has a NUL character in it", where=repr(text), hint=HINT)
     try:
-        file = Path(text).expanduser()
+        file = Path(user_path(text))
+        file.resolve()
         is_folder = text.endswith("/") or file.is_dir()
         is_special = file.exists() and not file.is_file()
-    except (OSError, RuntimeError) as error:
-        raise StorageError(f"cannot be used as a path: {getattr(error, 'strerror', None) or error}", where=text,
-                           hint=HINT) from error  # fmt: skip
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, no home folder
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"cannot be used as a path: {reason}", where=repr(text), hint=HINT) from error
     if is_folder:
         raise StorageError("is a folder", where=text, hint=f"name a file in it, e.g. {text.rstrip('/')}/study.db")
     if is_special:

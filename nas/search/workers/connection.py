@@ -212,8 +212,8 @@ def _with_tables(url: URL, arguments: dict[str, Any], timing: Timing, *, skip_ta
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Whether the database forbids something, which the next attempt would not change."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) == "42501"
+    """Whether the database forbids something, or the driver did not even ask it: the next attempt changes neither."""
+    return getattr(getattr(error, "orig", None), "sqlstate", "") in {None, "42501"}
 
 
 def _begin_with(engine: sqlalchemy.Engine, statements: list[str]) -> None:

@@ -96,6 +96,8 @@ def check_trials(study: optuna.Study, *, where: str) -> None:
     for trial in study.get_trials(deepcopy=False):
         if ARCHITECTURE in trial.user_attrs:
             read_architecture(trial, where=where)
+            if trial.state == TrialState.COMPLETE:
+                read_scored(trial, where=where)
 
 
 def read_architecture(trial: FrozenTrial, *, where: str = "study") -> Architecture:
@@ -109,9 +111,10 @@ def read_architecture(trial: FrozenTrial, *, where: str = "study") -> Architectu
 def read_scored(trial: FrozenTrial, *, where: str) -> Scored:
     """What a complete trial of the search holds; raises `ConfigError` where it is damaged."""
     place = f"{where}: trial {trial.number}"
-    if len(trial.values) != 2:
-        raise ConfigError(f"expected quality and latency, got {len(trial.values)} values", where=place)
-    quality, latency_ms = trial.values
+    values = trial.values or []
+    if len(values) != 2:
+        raise ConfigError(f"expected quality and latency, got {len(values)} values", where=place)
+    quality, latency_ms = values
     attrs: dict[str, Any] = {name: trial.user_attrs[name] for name in Scored.model_fields if name in trial.user_attrs}
     return parse({**attrs, "quality": quality, "latency_ms": latency_ms}, Scored, where=place)
 

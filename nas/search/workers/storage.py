@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from nas.errors import ConfigError, StorageError
 from nas.files import lock
+from nas.files.locks import lock_owner
 from nas.search.pareto import Direction
 from nas.search.workers.address import Address, address
 from nas.search.workers.connection import connection, contents_errors, database_errors, read_connection
@@ -167,10 +168,11 @@ def _only_user(database: Path | None) -> Iterator[None]:
         return
     # Whatever link leads to it, it is one file with one lock.
     real = database.resolve()
-    with lock(real.with_name(f".{real.name}.lock"), wait=False) as held:
+    file = real.with_name(f".{real.name}.lock")
+    with lock(file, wait=False) as held:
         if not held:
             raise StorageError(
-                "another process is searching in this SQLite file, which serves one at a time",
+                f"another process is searching in this SQLite file, which serves one at a time: {lock_owner(file)}",
                 where=database,
                 hint="wait for it, or keep the study in PostgreSQL, which serves any number "
                 "(--storage postgresql://user@host/base, see docs/workers.md)",
