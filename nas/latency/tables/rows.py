@@ -223,7 +223,8 @@ def _check(row: LatencyRow, checksum: str, identity: str, where: str) -> None:
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.reader(io.StringIO(read_text(path, error=TableError), newline=""), strict=True)
+    text = read_text(path, error=TableError).removeprefix("\ufeff")  # a spreadsheet's mark of UTF-8
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1  # where a record begins: an unclosed quote runs on over the lines that follow
     try:
         _check_header(next(reader, []), path)
