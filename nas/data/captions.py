@@ -143,20 +143,20 @@ def _respelt(root: Path, name: str, where: str) -> str:
     """
     found = PurePosixPath()
     for part in PurePosixPath(name).parts:
-        if not part.isascii() and not (root / found / part).exists():
-            wanted = unicodedata.normalize("NFC", part)
-            alike = [
-                each.name for each in (root / found).iterdir() if unicodedata.normalize("NFC", each.name) == wanted
-            ]
-            if len(alike) > 1:
-                hint = "rename all but one, or write the name as it stands on the disk"
-                what = f"{len(alike)} files look like {name}, which Unicode can spell in several ways"
-                raise DataError(what, where=where, hint=hint)
-            part = alike[0] if alike else part
-        found /= part
+        alike = [] if part.isascii() or (root / found / part).exists() else _looking_like(part, root / found)
+        if len(alike) > 1:
+            what = f"{len(alike)} files look like {name}, which Unicode can spell in several ways"
+            raise DataError(what, where=where, hint="rename all but one, or write the name as it stands on the disk")
+        found /= alike[0] if alike else part
         if not (root / found).exists():
             break
     return found.as_posix()
+
+
+def _looking_like(name: str, folder: Path) -> list[str]:
+    """Names in a folder that differ from `name` in nothing but how accents are composed."""
+    wanted = unicodedata.normalize("NFC", name)
+    return [each.name for each in folder.iterdir() if unicodedata.normalize("NFC", each.name) == wanted]
 
 
 def _below(folder: Path, name: str, where: str) -> Path:
@@ -180,9 +180,10 @@ def _count_uncaptioned(folder: Path, captioned: set[Path]) -> None:
 
 def kind_of(name: str) -> str:
     """`video` or `image`, by the name of a file, also where it is of a kind that is not read; else something else."""
-    if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES:
+    _, dot, kind = name.lower().rpartition(".")
+    if dot + kind in VIDEO_SUFFIXES:
         return "video"
-    return (_KINDS.guess_type(f"x{PurePosixPath(name).suffix.lower()}")[0] or "").partition("/")[0]
+    return (_KINDS.guess_type(f"x.{kind}")[0] or "").partition("/")[0] if dot else ""
 
 
 def shortened(names: list[str], limit: int = 5) -> str:

@@ -152,7 +152,7 @@ class Film:
         for packet in self._container.demux(self._stream):
             if packet.size:
                 self._packets.add(packet)
-            yield from cast(list[av.VideoFrame], packet.decode())
+            yield from packet.decode()
 
     def _time_s(self, frame: av.VideoFrame, number: int) -> float:
         """When a frame begins, after the first; the nominal rate says it where the file does not."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import functools
 import math
 import struct
+from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.buffer import Buffer
 from av.video.format import VideoFormat
 from PIL import Image, ImageOps
 
@@ -38,7 +40,9 @@ def read_image(media: Media) -> Pixels:
             with Image.open(file) as image:
                 return _rgb(ImageOps.exif_transpose(image), image.format or "")
         except _DAMAGES as problem:
-            raise DataError(f"cannot be decoded: {problem or type(problem).__name__}", where=media.where) from problem
+            raise DataError(
+                f"cannot be decoded: {str(problem) or type(problem).__name__}", where=media.where
+            ) from problem
 
 
 def _rgb(image: Image.Image, kind: str) -> Pixels:
@@ -74,7 +78,7 @@ def turning(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     Raises:
         ValueError: It is turned by an angle that would leave corners empty.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix = cast(Buffer | None, frame.side_data.get("DISPLAYMATRIX"))
     if matrix is None:
         return False, False, False
     # A pixel at column p and row q is shown at column a p + c q and row b p + d q.

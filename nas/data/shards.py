@@ -102,7 +102,7 @@ class ShardWriter:
         return index
 
     def _take_back(self, shards: int, waiting: int) -> None:
-        """Keep so many shards and so many clips that waited after them; shards that were written since may hold these."""
+        """Keep so many shards, and so many clips that waited then; shards that were written since may hold these."""
         written = [self.folder / shard.file for shard in self._shards[shards:]]
         if written:
             self._waiting = list(safetensors.torch.load(written[0].read_bytes())[_TENSOR])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
+from av.container import InputContainer
 
 from nas.data.media import Media
 
@@ -35,8 +36,8 @@ class Length(NamedTuple):
 class PacketRecord:
     """What the packets of a stream say of its length.
 
-    A packet's duration is that of its frame on the screen, unless packets stand in another order than frames: then it is
-    the way to the next packet, which is not the same where frames last unequally.
+    A packet's duration is that of its frame on the screen, unless packets stand in another order than frames: then it
+    is the way to the next packet, which is not the same where frames last unequally.
 
     Args:
         stream: The stream.
@@ -49,7 +50,7 @@ class PacketRecord:
         self._last_pts: int | None = None
         self._last_duration = 0
 
-    def add(self, packet: av.Packet) -> None:
+    def add(self, packet: av.Packet[av.VideoStream]) -> None:
         """Take one more packet in; empty ones that flush a decoder are none."""
         self._count += 1
         if packet.pts is None or getattr(packet, "is_discard", False):
@@ -96,7 +97,7 @@ class PacketRecord:
 
 def promised_seconds(stream: av.VideoStream) -> float:
     """How long the container says that a stream is; 0 where it does not say."""
-    container = stream.container
+    container = cast(InputContainer, stream.container)
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if "matroska" not in container.format.name:
@@ -106,8 +107,9 @@ def promised_seconds(stream: av.VideoStream) -> float:
     if tag:
         hours, minutes, seconds = map(float, tag.groups())
         return 3600 * hours + 60 * minutes + seconds - start_s
-    alone = len(container.streams) == 1 and container.duration
-    return container.duration / av.time_base - start_s if alone else 0.0
+    if len(container.streams) > 1 or not container.duration:
+        return 0.0
+    return container.duration / av.time_base - start_s
 
 
 def _declared_bytes(head: bytes) -> int:

@@ -44,27 +44,34 @@ class Member:
     @property
     def key(self) -> str:
         """The path up to the first dot of the file's name."""
-        return self._key(PurePosixPath(self.name).name.partition(".")[0])
+        return self._key(self._body.partition(".")[0])
 
     @property
     def suffix(self) -> str:
-        """What follows the first dot of the file's name, with the dot, in small letters."""
-        return f".{PurePosixPath(self.name).name.partition('.')[2].lower()}"
+        """What follows the first dot of the file's name, with the dot, in small letters; empty without one."""
+        _, dot, rest = self._body.partition(".")
+        return f"{dot}{rest}".lower()
 
     @property
     def last_key(self) -> str:
         """The path up to the last dot of the file's name."""
-        return self._key(PurePosixPath(self.name).stem)
+        return self._key(self._body.rpartition(".")[0])
 
     @property
     def last_suffix(self) -> str:
-        """What follows the last dot of the file's name, with the dot, in small letters."""
-        return PurePosixPath(self.name).suffix.lower()
+        """What follows the last dot of the file's name, with the dot, in small letters; empty without one."""
+        _, dot, rest = self._body.rpartition(".")
+        return f"{dot}{rest}".lower() if dot else ""
+
+    @property
+    def _body(self) -> str:
+        """The file's name without dots that it begins with."""
+        return PurePosixPath(self.name).name.lstrip(".")
 
     def _key(self, stem: str) -> str:
-        path = PurePosixPath(self.name)
+        path = str(PurePosixPath(self.name))
         # An accent may be a character of its own or a part of the letter: the same name, by different systems.
-        return unicodedata.normalize("NFC", str(path).removesuffix(path.name) + (stem or path.name))
+        return unicodedata.normalize("NFC", path.removesuffix(self._body) + (stem or self._body))
 
 
 @dataclass
@@ -167,7 +174,7 @@ def _refusal(member: Member) -> str:
     if known and member.size < 0:
         return "is a link or sparse, its bytes do not lie here"
     if not known and kind_of(member.name) in {"video", "image"}:
-        return f"{member.last_suffix} files are not read from tars"
+        return f"{member.last_suffix} files are not read" if member.last_suffix else "its name is nothing but a suffix"
     return ""
 
 
