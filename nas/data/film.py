@@ -21,6 +21,8 @@ _MOST_THREADS = 16  # FFmpeg advises against more for one video.
 _LONGEST_STEP_BACK_S = 0.5
 _DEFAULT_BONUS = 5_000_000  # As in FFmpeg's own choice of a stream.
 _EARLIER_S = (0.0, 1.0, 4.0, 16.0)
+_TIMES_LEFT_OUT = frozenset({"mpeg", "mpegts"})
+"""Formats that need not say the time of each frame: what FFmpeg fills in depends on where reading began."""
 
 
 @contextlib.contextmanager
@@ -131,6 +133,8 @@ class Film:
         Returns:
             Whether it was found; if not, open the video again and read it from the beginning.
         """
+        if self._container.format.name in _TIMES_LEFT_OUT:
+            return False
         first = next(self._decoded, None)
         if first is None or first.pts is None or not self._stream.time_base:
             return False
