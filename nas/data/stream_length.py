@@ -71,9 +71,12 @@ class PacketRecord:
         """
         own_s = max(self._end_s(first_s), last_s + 1e-3)
         promised_s = promised_seconds(self._stream)
+        declared, size = declared_bytes(media) if container_name in {"asf", "avi"} else (0, 0)
+        if container_name == "asf" and size < declared:  # FFmpeg then believes nothing that its header says.
+            promised_s = own_s * declared / size
         if promised_s <= last_s:
             return Length(own_s, promised_s)
-        if self._has_all(media, container_name):
+        if self._has_all(container_name) or 0 < declared <= size:
             return Length(promised_s if self._reordered else max(own_s, promised_s), promised_s)
         return Length(min(own_s, promised_s) if self._reordered else own_s, promised_s)
 
@@ -85,14 +88,9 @@ class PacketRecord:
         step_s = float(self._last_duration * time_base) or (1 / float(rate) if rate else 0.0)
         return float(self._last_pts * time_base) + step_s - first_s
 
-    def _has_all(self, media: Media, container_name: str) -> bool:
-        """Whether the file is known to be whole, so that what its header says of its length holds."""
-        if container_name.startswith("mov"):
-            return 0 < self._stream.frames <= self._count
-        if container_name in {"avi", "asf"}:
-            head, size = media.begins_with()
-            return 0 < _declared_bytes(head) <= size
-        return False
+    def _has_all(self, container_name: str) -> bool:
+        """Whether all frames have been read that the file lists, so that what it says of its length holds."""
+        return container_name.startswith("mov") and 0 < self._stream.frames <= self._count
 
 
 def promised_seconds(stream: av.VideoStream) -> float:
@@ -112,9 +110,10 @@ def promised_seconds(stream: av.VideoStream) -> float:
     return container.duration / av.time_base - start_s
 
 
-def _declared_bytes(head: bytes) -> int:
-    """How large an AVI or ASF file says that it is; 0 where it does not."""
+def declared_bytes(media: Media) -> tuple[int, int]:
+    """How large an AVI or ASF file says that it is, 0 where it does not; and how large it is."""
+    head, size = media.begins_with()
     if head.startswith(b"RIFF"):
-        return 8 + int.from_bytes(head[4:8], "little")
+        return 8 + int.from_bytes(head[4:8], "little"), size
     place = head.find(_ASF_FILE_PROPERTIES)
-    return int.from_bytes(head[place + 40 : place + 48], "little") if place >= 0 else 0
+    return (int.from_bytes(head[place + 40 : place + 48], "little") if place >= 0 else 0), size
