@@ -3,8 +3,8 @@
     python benchmarks/long_videos.py [--minutes 20] [--folder DIR]
 
 Makes a video of so many minutes of 256x256 at 24 frames per second in a folder, and a tar of two videos of a quarter of
-that, each with a key frame every ten seconds, as libx264 sets them. Prints one row per task as CSV: its seconds, and the
-memory that it took beyond what Python and the libraries take.
+that, each with a key frame every ten seconds, as libx264 sets them. Prints one row per task as CSV: its seconds, and
+the memory that it took beyond what Python and the libraries take.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import tempfile
 from pathlib import Path
 
+from nas.environment import cache_folder
 from nas.errors import StorageError
 from nas.files import fingerprint
 
@@ -31,7 +31,8 @@ class ClipCache:
 
     def __init__(self, folder: Path, chosen: Path | None = None) -> None:
         self.folder = folder
-        self.places = (chosen,) if chosen is not None else (folder / BESIDE, _own_cache(folder))
+        self.is_chosen = chosen is not None
+        self.places = (folder / BESIDE, *filter(None, [_own_cache(folder)])) if chosen is None else (chosen,)
 
     def find(self, name: str) -> Path | None:
         """What is kept under a name already; `None` where there is nothing."""
@@ -43,17 +44,20 @@ class ClipCache:
         Raises:
             StorageError: There is none.
         """
-        if len(self.places) == 1:
+        if self.is_chosen:
             return self.places[0]  # Who writes there says what is wrong with it.
-        beside, own = self.places
-        problem = _problem(beside)
-        if problem is None:
-            return beside
-        if (_problem(own)) is not None:
+        problems = []
+        for place in self.places:
+            problem = _problem(place)
+            if problem is None:
+                break
+            problems.append(f"{place} cannot be written ({problem})")
+        else:
             hint = "choose a folder with `cache:` under `data:` in a YAML file"
-            raise StorageError(f"cannot be written ({problem}), nor can {own}", where=beside, hint=hint)
-        logger.warning("%s: cannot be written (%s); what is decoded is kept in %s", beside, problem, own)
-        return own
+            raise StorageError(f"nowhere to keep what is decoded: {', '.join(problems)}", where=self.folder, hint=hint)
+        if problems:
+            logger.warning("%s; what is decoded is kept in %s", problems[0], place)
+        return place
 
 
 def _problem(folder: Path) -> str | None:
@@ -73,8 +77,10 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _own_cache(folder: Path) -> Path:
-    """The folder of the user's own cache for the data in `folder`."""
-    base = os.environ.get("XDG_CACHE_HOME") or ("~/Library/Caches" if sys.platform == "darwin" else "~/.cache")
-    name = f"{folder.resolve().name[:40]}-{fingerprint(str(folder.resolve()))}"
-    return Path(os.path.expanduser(base)) / "nas" / name  # noqa: PTH111 - unlike `Path.expanduser`, fails for nobody
+def _own_cache(folder: Path) -> Path | None:
+    """The folder of the user's own cache for the data in `folder`; `None` for a user without a home."""
+    whole = os.path.realpath(folder)
+    try:
+        return cache_folder() / "nas" / f"{Path(whole).name[:40]}-{fingerprint(whole)}"
+    except RuntimeError:
+        return None
