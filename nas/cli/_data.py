@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from nas.space import SearchSpace
 
 DATA_HELP = (
-    "`moving_shapes` (procedural), a folder of videos with a captions.csv, tars ('a-*.tar', 'a-{00..09}.tar'), or a YAML "
-    "file with a `data:` key."
+    "`moving_shapes` (procedural), a folder of videos with a captions.csv, tars ('a-*.tar', 'a-{00..09}.tar'), "
+    "or a YAML file with a `data:` key."
 )
 
 DataOption = Annotated[str, typer.Option(parser=READS_CLIPS, help=DATA_HELP)]

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import logging
-import mimetypes
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,13 @@ logger = logging.getLogger("nas")
 
 COLUMNS = ("file", "caption")
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm"})
-_KINDS = mimetypes.MimeTypes()  # What Python knows by itself, on all machines alike.
+IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
+_OTHERS = {
+    "video": (".3g2", ".3gp", ".asf", ".divx", ".f4v", ".flv", ".m2ts", ".m2v", ".mts", ".mxf", ".ogm", ".qt", ".rmvb",
+              ".vob", ".wmv", ".y4m"),
+    "image": (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".ppm", ".tif", ".tiff"),
+}  # fmt: skip
+"""What is not looked for, and is listed where it is left out."""
 
 
 @dataclass(frozen=True)
@@ -179,11 +184,13 @@ def _count_uncaptioned(folder: Path, captioned: set[Path]) -> None:
 
 
 def kind_of(name: str) -> str:
-    """`video` or `image`, by the name of a file, also where it is of a kind that is not read; else something else."""
-    _, dot, kind = name.lower().rpartition(".")
-    if dot + kind in VIDEO_SUFFIXES:
+    """`video` or `image`, by the name of a file, also where it is of a kind that is not looked for; else nothing."""
+    suffix = f".{name.lower().rpartition('.')[2]}"
+    if suffix in VIDEO_SUFFIXES:
         return "video"
-    return (_KINDS.guess_type(f"x.{kind}")[0] or "").partition("/")[0] if dot else ""
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    return next((kind for kind, suffixes in _OTHERS.items() if suffix in suffixes), "")
 
 
 def shortened(names: list[str], limit: int = 5) -> str:

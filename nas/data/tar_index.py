@@ -12,9 +12,10 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from nas.data.cache import ClipCache
 from nas.data.captioned import GridSize
+from nas.data.captions import IMAGE_SUFFIXES
 from nas.data.decoding import measure
 from nas.data.media import Media
-from nas.data.tar_members import IMAGE_SUFFIXES, Group, Member, grouped, read_caption, read_members
+from nas.data.tar_members import Group, Member, grouped, read_caption, read_members
 from nas.errors import ConfigError, DataError
 from nas.files import StrictModel, fingerprint, lock, parse, read_json, sampled_digest, write_json
 from nas.processors import processors

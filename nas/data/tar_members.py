@@ -16,10 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from nas.data.captions import VIDEO_SUFFIXES, kind_of
+from nas.data.captions import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
 from nas.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
 _CAPTION_SUFFIXES = frozenset({".json", ".txt"})
 _MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 _KNOWN_SUFFIXES = _MEDIA_SUFFIXES | _CAPTION_SUFFIXES
@@ -216,18 +215,18 @@ def read_caption(file: BinaryIO, members: Mapping[str, Member]) -> str:
     if member is None:
         raise DataError("no caption: neither .txt nor .json of its name")
     if member.size > _LONGEST_CAPTION_BYTES:
-        raise DataError(f"{member.suffix} of {member.size} bytes is no caption")
+        raise DataError(f"{member.last_suffix} of {member.size} bytes is no caption")
     file.seek(member.offset)
     try:
         text = file.read(member.size).decode("utf-8-sig")
-        value = text if member.suffix == ".txt" else _caption_of(json.loads(text))
+        value = text if member.last_suffix == ".txt" else _caption_of(json.loads(text))
     except (ValueError, RecursionError) as problem:
-        raise DataError(f"{member.suffix} cannot be read: {problem}") from problem
+        raise DataError(f"{member.last_suffix} cannot be read: {problem}") from problem
     caption = " ".join(value.split())
     if not caption:
         raise DataError("the caption is empty")
     if not _is_text(caption):
-        raise DataError(f"{member.suffix} has half of a character, which is no text")
+        raise DataError(f"{member.last_suffix} has half of a character, which is no text")
     return caption
 
 

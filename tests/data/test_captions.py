@@ -121,7 +121,7 @@ def test_two_spellings_on_the_disk_are_told_apart_where_they_can_be(videos: Path
     write(videos, f"file,caption\n{first},x\n{second},y\n")
     assert len(read_captions(videos, "captions.csv")) == 2
     write(videos, f"file,caption\n{other},x\n")
-    with pytest.raises(DataError, match="row 2: 2 files look like caf.*rename all but one"):
+    with pytest.raises(DataError, match=r"row 2: 2 files look like caf.*rename all but one"):
         read_captions(videos, "captions.csv")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import pytest
@@ -99,7 +98,7 @@ def test_what_looks_like_a_tar_and_is_not_read_is_listed(tmp_path: Path, caplog:
     (tmp_path / "c.tgz").write_bytes(b"")
     (tmp_path / "d.tar").mkdir()
     (tmp_path / "e.tar").symlink_to("nowhere")
-    os.symlink("f.tar", tmp_path / "f.tar")
+    (tmp_path / "f.tar").symlink_to("f.tar")
     with caplog.at_level(logging.WARNING, "nas"):
         open_tars(tmp_path, SHAPE, (SHAPE.size,), window=1)
     text = caplog.text
