@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,6 @@ def data_config(data: str) -> tuple[ClipsConfig, Path]:
     suffix = Path(data).suffix.lower()
     if suffix in {".yaml", ".yml"}:
         return load_yaml(data, DataFile).data, Path(data).parent
-    if suffix == ".tar" and not Path(data).is_dir():
+    if suffix == ".tar" and not os.path.isdir(data):  # noqa: PTH112 - it does not mind names that are too long
         return parse({"kind": "webdataset", "path": data}, WebDatasetConfig, where="--data"), Path()
     return parse({"kind": "videos", "path": data}, VideoFolderConfig, where="--data"), Path()

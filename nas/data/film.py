@@ -62,7 +62,10 @@ def best_stream(container: av.container.InputContainer, media: Media) -> av.Vide
     if not streams:
         what = "holds a cover picture, but no video stream" if container.streams.video else "holds no video stream"
         raise DataError(what, where=media.where)
-    return max(streams, key=_score)
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if not readable:
+        raise DataError("cannot be decoded: its video is of no kind that FFmpeg knows here", where=media.where)
+    return max(readable, key=_score)
 
 
 def _score(stream: av.VideoStream) -> int:
