@@ -11,8 +11,10 @@ import contextlib
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nas.errors import ConfigError
 
@@ -171,6 +173,18 @@ def launcher_alone() -> Iterator[None]:
 def set_default(name: str, value: str) -> None:
     """Set a variable that a library reads, where the user has not."""
     os.environ.setdefault(name, value)
+
+
+def cache_folder() -> Path:
+    """Where programs keep what they can make again: for this user, on this machine.
+
+    Raises:
+        RuntimeError: The user has no home folder.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    if given.is_absolute():  # A relative one counts as not set, by its specification.
+        return given
+    return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
 
 
 def _names(found: Mapping[str, str]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from nas.data import ClipsConfig, LatentsConfig
 from nas.data.latent_plan import LatentIndex, Precision, Side
 from nas.errors import ConfigError, NasError
 from nas.files import StrictModel
+from nas.processors import processors
 from nas.progress import Bar, progress_bar
 from nas.space import SearchSpace
 from nas.training.clips import open_clips
@@ -182,7 +182,7 @@ def _worker(request: EncodingRequest, number: int, workers: int, sender: Connect
     parent = multiprocessing.parent_process()
     assert parent is not None
     logging.getLogger("nas").setLevel(logging.ERROR)  # The process that started it has warned of the clips already.
-    torch.set_num_threads(max((os.cpu_count() or 1) // workers, 1))
+    torch.set_num_threads(max(processors() // workers, 1))
     try:
         job = request.job(_device(number))
         job.work(lambda: not parent.is_alive())
