@@ -18,7 +18,8 @@ from nas.quality.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier
 from nas.training.config import LoopConfig
 from nas.training.draws import ClipSeeds
 from nas.training.loop import Trainer
-from nas.training.processes import make_accelerator, processes
+from nas.training.processes import from_main, make_accelerator
+from nas.training.run_folder import run_folder
 from nas.training.tasks import MODEL, Losses, TrainingTask
 
 TRAINING_CLIPS, HELD_OUT_CLIPS = 20_000, 600
@@ -80,7 +81,11 @@ def train_classifier(
     Returns:
         What was written, with the accuracy on clips held out.
     """
-    root = Path(folder)
+    with run_folder(Path(folder), "classifier"):
+        return _train(shape, Path(folder), steps, batch_size, seed)
+
+
+def _train(shape: ClipShape, root: Path, steps: int, batch_size: int, seed: int) -> ClassifierRecord:
     clips = MovingShapes(shape, TRAINING_CLIPS, derive_seed(seed, "classifier"))
     torch.manual_seed(derive_seed(seed, "weights"))
     classifier = ShapeClassifier(shape)
@@ -106,9 +111,7 @@ def train_classifier(
         frames=shape.frames, height=shape.height, width=shape.width, fps=shape.fps, steps=steps, seed=seed,
         accuracy=_accuracy(classifier.eval(), MovingShapes(shape, HELD_OUT_CLIPS, derive_seed(seed, "held out"))),
     )  # fmt: skip
-    if processes().is_main_process:
-        classifier.save(root / "classifier", record)
-    processes().wait_for_everyone()
+    from_main(lambda: classifier.save(root / "classifier", record))
     return record
 
 
