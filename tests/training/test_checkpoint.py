@@ -217,7 +217,9 @@ def test_a_folder_in_the_place_of_a_file_is_damage(root: Path, name: str) -> Non
     assert _restored(root)[0] == 2
 
 
-@pytest.mark.parametrize("names", [["task-00001-of-00002"], ["task-00001-of-00001", "task-00002-of-00003"], [], ["../task"]])
+@pytest.mark.parametrize(
+    "names", [["task-00001-of-00002"], ["task-00001-of-00001", "task-00002-of-00003"], [], ["../task"]]
+)
 def test_parts_that_are_not_all_named_are_damage(root: Path, names: list[str]) -> None:
     path = root / NEWEST / "state.json"
     value = json.loads(path.read_text())
