@@ -34,7 +34,7 @@ class CheckpointState(StrictModel):
         losses: Of the last logged steps.
     """
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(strict=True)
 
     step: NonNegativeInt
     elapsed_s: Annotated[float, Field(ge=0)]
