@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nas.files import check_output_folder, hold, remove_temporaries
+from nas.files.locks import LOCK_FILE
 from nas.training.processes import from_main
 
 CHECKPOINTS = "checkpoints"
@@ -17,7 +18,7 @@ CHECKPOINTS = "checkpoints"
 def run_folder(folder: Path, makes: str) -> Iterator[None]:
     """Hold a run's folder, for all processes of the run together, from before its first step until its result is there.
 
-    What killed processes have left of checkpoints is removed.
+    What killed processes have left of checkpoints is removed. A run that is refused leaves no new folder.
 
     Args:
         folder: The folder; made where it is missing.
@@ -30,9 +31,20 @@ def run_folder(folder: Path, makes: str) -> Iterator[None]:
     with contextlib.ExitStack() as held:
 
         def take() -> None:
+            is_new = not folder.exists()
             held.enter_context(hold(folder))
+            if is_new:
+                held.callback(_remove_if_unused, folder)
             check_output_folder(folder / makes, makes)
             remove_temporaries(folder / CHECKPOINTS)
 
         from_main(take)
         yield
+
+
+def _remove_if_unused(folder: Path) -> None:
+    """Remove a folder in which there is nothing but its lock, while that is held."""
+    if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+        (folder / LOCK_FILE).unlink()
+        with contextlib.suppress(OSError):  # another process waits for it already
+            folder.rmdir()

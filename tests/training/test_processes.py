@@ -24,7 +24,7 @@ from tests.tiny import TINY
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("NAS_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("NAS_TEST_KILLS", "3"))
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def space_file(tmp_path: Path) -> Path:
     path = tmp_path / "space.yaml"
     path.write_text(yaml.safe_dump(TINY))
     (tmp_path / "training.yaml").write_text(
-        yaml.safe_dump({"steps": 120, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 5})
+        yaml.safe_dump({"steps": 90, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 5})
     )
     return path
 
@@ -51,7 +51,7 @@ def _nas_killed_at(number: int, *arguments: str) -> None:
     left, sync = [number], os.fsync
 
     def kill(file: int) -> None:
-        left[0] -= "/checkpoints/" in os.readlink(f"/proc/self/fd/{file}")
+        left[0] -= "/checkpoints/" in str(Path(f"/proc/self/fd/{file}").readlink())
         if left[0] < 0:
             os.kill(os.getpid(), signal.SIGKILL)
         sync(file)
@@ -104,7 +104,7 @@ def test_two_processes_train_one_supernet(space_file: Path, tmp_path: Path) -> N
     out = tmp_path / "two"
     done = _on_two_processes(*_command(space_file, out))
     assert done.stdout.count("trained") == 1
-    assert (out / "metrics.csv").read_text().count("\n") == 1 + 13
+    assert (out / "metrics.csv").read_text().count("\n") == 1 + 10
     assert all(torch.isfinite(tensor).all() for tensor in _weights(out).values())
 
 
