@@ -108,13 +108,12 @@ def run_stages(stages: Sequence[Stage], root: Path, announce: Callable[[str], No
 
 @contextlib.contextmanager
 def only_run(root: Path) -> Iterator[None]:
-    """Keep a second run out of a folder, and clear what a killed one had under way.
+    """Keep a second run out of a folder.
 
     Raises:
         StorageError: Another run is using the folder, or it cannot be written.
     """
     with hold(root):
-        remove_temporaries(root)
         yield
 
 
@@ -133,6 +132,8 @@ def _run_stage(stage: Stage, root: Path, digest: str) -> tuple[StageReport, str]
     """Run or skip a stage; returns its report and the token of what it made."""
     folder, marker = root / stage.name, _marker(root, stage.name)
     known = read_json(marker) if marker.is_file() else {}
+    if known:  # the folder is this run's: what a killed one had under way in it goes, and nothing elsewhere
+        remove_temporaries(folder)
     done = known.get("digest") == digest and known.get("done", False)
     if done and not stage.always and all((folder / name).exists() for name in known["files"]):
         result = StageResult(known["headline"], tuple(known["files"]), known["values"])

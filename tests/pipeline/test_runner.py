@@ -128,3 +128,14 @@ def test_a_stage_that_always_runs_is_done_once_per_content(recorder: Recorder) -
     assert run() == [True, True]
     content = "second"
     assert run() == [False, False]
+
+
+def test_only_what_a_run_had_under_way_is_cleared(recorder: Recorder) -> None:
+    recorder.run()
+    left = recorder.root / "a" / "deeper" / ".nas-tmp-1-x"
+    others = recorder.root / "mine" / ".nas-tmp-1-x"  # where another run may be at work
+    for path in (left, others):
+        path.mkdir(parents=True)
+    recorder.run()
+    assert not left.exists()
+    assert others.exists()

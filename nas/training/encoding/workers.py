@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from nas.data import ClipsConfig, LatentsConfig
 from nas.data.latent_plan import LatentIndex, Precision, Side
@@ -44,7 +44,7 @@ class EncodingSettings(StrictModel):
 
     split: Literal["train", "validation", "all"] = "all"
     dtype: Precision = "float16"
-    shard_bytes: PositiveInt = SHARD_BYTES
+    shard_bytes: Annotated[int, Field(ge=1, le=2**50)] = SHARD_BYTES
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
     @property
