@@ -62,10 +62,15 @@ def best_stream(container: av.container.InputContainer, media: Media) -> av.Vide
     if not streams:
         what = "holds a cover picture, but no video stream" if container.streams.video else "holds no video stream"
         raise DataError(what, where=media.where)
-    readable = [stream for stream in streams if stream.codec_context is not None]
+    readable = [stream for stream in streams if _codec(stream) is not None]
     if not readable:
         raise DataError("cannot be decoded: its video is of no kind that FFmpeg knows here", where=media.where)
     return max(readable, key=_score)
+
+
+def _codec(stream: av.VideoStream) -> av.VideoCodecContext | None:
+    """What decodes a stream; PyAV's annotations leave out that there may be nothing."""
+    return stream.codec_context
 
 
 def _score(stream: av.VideoStream) -> int:
