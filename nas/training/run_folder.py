@@ -31,11 +31,11 @@ def run_folder(folder: Path, makes: str) -> Iterator[None]:
     with contextlib.ExitStack() as held:
 
         def take() -> None:
+            check_output_folder(folder / makes, makes)
             is_new = not folder.exists()
             held.enter_context(hold(folder))
             if is_new:
                 held.callback(_remove_if_unused, folder)
-            check_output_folder(folder / makes, makes)
             remove_temporaries(folder / CHECKPOINTS)
 
         from_main(take)
