@@ -44,7 +44,9 @@ def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> 
             hypervolume is no number.
     """
     if reference is not None and not (all(map(math.isfinite, reference)) and reference[1] > 0):
-        raise ConfigError(f"expected a finite quality and milliseconds above zero, got {reference}", where="reference")
+        raise ConfigError(
+            f"expected two finite numbers, the milliseconds above zero, got {reference}", where="reference"
+        )
     feasible = [(one.quality, one.latency_ms) for one in record.evaluations if one.feasible]
     if not feasible:
         return None
