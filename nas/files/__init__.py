@@ -13,6 +13,7 @@ from nas.files.folders import atomic_folder as atomic_folder
 from nas.files.folders import require_whole as require_whole
 from nas.files.locks import hold as hold
 from nas.files.locks import lock as lock
+from nas.files.locks import lock_owner as lock_owner
 from nas.files.outputs import check_output_file as check_output_file
 from nas.files.outputs import check_output_folder as check_output_folder
 from nas.files.outputs import check_suffix as check_suffix

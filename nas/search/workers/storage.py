@@ -15,8 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from nas.errors import ConfigError, StorageError
-from nas.files import lock
-from nas.files.locks import lock_owner
+from nas.files import lock, lock_owner
 from nas.search.pareto import Direction
 from nas.search.workers.address import Address, address
 from nas.search.workers.connection import connection, contents_errors, database_errors, read_connection
