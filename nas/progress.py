@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -18,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from nas.environment import launcher
+
 logger = logging.getLogger("nas")
 
 Advance = Callable[[str], None]
@@ -25,8 +26,8 @@ Advance = Callable[[str], None]
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that speaks, of those a launcher has started."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this is the process that speaks, of those a launcher has started; raises as `launcher`."""
+    return launcher().rank == 0
 
 
 class Bar:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -30,9 +31,12 @@ from nas.cli import (
     space,
     train,
 )
+from nas.cli._app import App
 from nas.errors import NasError
 
-app = typer.Typer(
+logger = logging.getLogger("nas")
+
+app = App(
     name="nas",
     help="Search the temporal layers of a video-diffusion model for the device it must run on.",
     no_args_is_help=True,
@@ -60,21 +64,54 @@ app.command("export")(export.export)
 app.command("run")(run.run)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"nas {version('nas-video')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what is being done.")) -> None:
+def _options(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what is being done."),
+    _version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_show_version, help="Print the version and exit."
+    ),
+) -> None:
     from rich.console import Console
     from rich.logging import RichHandler
+
+    from nas.environment import launcher
 
     level = logging.INFO if verbose else logging.WARNING
     handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    logging.getLogger("nas").setLevel(level)
+    logger.setLevel(level)
+    launcher()  # what contradicts itself is said before any work
 
 
 def main() -> None:
-    """Entry point of the `nas` command: a user's mistake ends in one line and exit code 2."""
+    """Entry point of the `nas` command: whatever goes wrong ends in one line.
+
+    The exit code is 2 for what a user can solve, and 1 for what only this program can.
+    """
     try:
         app()
     except NasError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        _end(f"{where}{error.strerror or str(error) or type(error).__name__}", 2)
+    except MemoryError:
+        _end("there is too little memory for this; make it smaller, or use a machine with more", 2)
+    except Exception as error:
+        logger.info("what led to it:", exc_info=True)
+        said = next(iter(str(error).splitlines()), "")
+        hint = "this is a defect of nas, please report it; `nas --verbose ...` shows what led to it"
+        _end(f"unexpected {type(error).__name__}: {said}; {hint}", 1)
+
+
+def _end(line: str, exit_code: int) -> NoReturn:
+    sys.stderr.write(f"error: {' '.join(line.split())}\n")
+    sys.exit(exit_code)

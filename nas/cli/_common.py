@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
+from nas.cli._paths import READS
 from nas.formatting import cell_text
 from nas.progress import is_first_process
 
-SpaceArgument = Annotated[Path, typer.Argument(metavar="SPACE", help="Search space (YAML).")]
+SpaceArgument = Annotated[Path, typer.Argument(parser=READS, metavar="SPACE", help="Search space (YAML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 SeedOption = Annotated[int, typer.Option(help="Seed; equal seeds give equal results.")]
-TableOption = Annotated[Path, typer.Option(help="Latency table (CSV) made by `nas profile`.")]
+TableOption = Annotated[Path, typer.Option(parser=READS, help="Latency table (CSV) made by `nas profile`.")]
 
 
 def emit_json(value: Any) -> None:

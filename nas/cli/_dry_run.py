@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,8 +30,10 @@ def processes_of(given: int | None, dry_run: bool) -> int:
     """How many processes a dry run is to reckon with.
 
     Raises:
-        ConfigError: Processes are given for a run that is not dry: a launcher starts those.
+        ConfigError: Processes are given for a run that is not dry: a launcher starts those. Or the launcher's
+            variables contradict each other.
     """
+    from nas.environment import launcher
     from nas.errors import ConfigError
 
     if given is not None and not dry_run:
@@ -40,7 +41,7 @@ def processes_of(given: int | None, dry_run: bool) -> int:
             "--processes is for --dry-run alone",
             hint=f"start the run with: torchrun --nproc-per-node {given} -m nas ...",
         )
-    return given or int(os.environ.get("WORLD_SIZE", "1"))
+    return given or launcher().world_size
 
 
 def print_dry_run(found: DryRun, as_json: bool) -> None:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas.cli._paths import WRITES_TABLE, WritesInto
+
 if TYPE_CHECKING:
     from nas.latency import LatencyTable, Protocol, Removed
     from nas.space import SearchSpace
 
-TableToWrite = Annotated[Path, typer.Option("--table", help="Latency table (CSV) to write, or to go on with.")]
+TableToWrite = Annotated[
+    Path, typer.Option("--table", parser=WRITES_TABLE, help="Latency table (CSV) to write, or to go on with.")
+]
 RuntimeOption = Annotated[
     str, typer.Option(help="What executes the blocks: onnxruntime, torch, coreml, or one of your own.")
 ]
@@ -74,7 +78,10 @@ DriftOption = Annotated[
     float, typer.Option(help="Measure again what fell into a time when the machine was so many percent slower.")
 ]
 ConversionsOption = Annotated[
-    Path | None, typer.Option(help="Folder that keeps converted networks for another time (default: none kept).")
+    Path | None,
+    typer.Option(
+        parser=WritesInto(), help="Folder that keeps converted networks for another time (default: none kept)."
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json
+from nas.cli._paths import WRITES_TABLE
 
 DEFAULT_FOLDER = Path("latency_tables")
 
@@ -21,7 +22,10 @@ def estimate(
         str, typer.Option(help="Where Core ML may run it: all, cpu_and_ne, cpu_and_gpu, cpu_only.")
     ] = "cpu_and_ne",
     table: Annotated[
-        Path | None, typer.Option(help="Latency table (CSV) to write (default: latency_tables/SPACE-DEVICE-UNIT.csv).")
+        Path | None,
+        typer.Option(
+            parser=WRITES_TABLE, help="Latency table (CSV) to write (default: latency_tables/SPACE-DEVICE-UNIT.csv)."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

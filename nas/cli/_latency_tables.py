@@ -10,15 +10,19 @@ import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._latency import DeviceOption, RuntimeOption, TableToWrite, ThreadsOption
+from nas.cli._paths import READS, WRITES_FIGURE, WRITES_TABLE
 
-TableArgument = Annotated[Path, typer.Argument(metavar="TABLE", help="Latency table (CSV).")]
+TableArgument = Annotated[Path, typer.Argument(parser=READS, metavar="TABLE", help="Latency table (CSV).")]
 
 
 def show(
     table: TableArgument,
-    space: Annotated[Path | None, typer.Option(help="Search space (YAML): show its blocks only.")] = None,
+    space: Annotated[Path | None, typer.Option(parser=READS, help="Search space (YAML): show its blocks only.")] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Draw the latency of each layer in each slot of --space (.png, .svg, .pdf).")
+        Path | None,
+        typer.Option(
+            parser=WRITES_FIGURE, help="Draw the latency of each layer in each slot of --space (.png, .svg, .pdf)."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,8 +72,8 @@ def job(
 
 
 def diff(
-    first: Annotated[Path, typer.Argument(metavar="FIRST", help="Latency table (CSV).")],
-    second: Annotated[Path, typer.Argument(metavar="SECOND", help="Another, of any device and runtime.")],
+    first: Annotated[Path, typer.Argument(parser=READS, metavar="FIRST", help="Latency table (CSV).")],
+    second: Annotated[Path, typer.Argument(parser=READS, metavar="SECOND", help="Another, of any device and runtime.")],
     as_json: JsonOption = False,
 ) -> None:
     """Print two tables side by side, with the ratio of second to first."""
@@ -97,10 +101,12 @@ def diff(
 
 
 def merge(
-    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Latency tables (CSV) of one device.")],
-    out: Annotated[Path, typer.Option(help="Latency table (CSV) to write; it must not exist.")],
+    tables: Annotated[
+        list[Path], typer.Argument(parser=READS, metavar="TABLE...", help="Latency tables (CSV) of one device.")
+    ],
+    out: Annotated[Path, typer.Option(parser=WRITES_TABLE, help="Latency table (CSV) to write; it must not exist.")],
     fill_gaps: Annotated[
-        Path | None, typer.Option(help="Take what none of them has from this table of estimates (CSV).")
+        Path | None, typer.Option(parser=READS, help="Take what none of them has from this table of estimates (CSV).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

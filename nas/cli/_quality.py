@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli._data import DATA_HELP, open_clips
+from nas.cli._paths import READS, READS_CLIPS
 
 if TYPE_CHECKING:
     from nas.errors import NasError
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from nas.space import SearchSpace
 
 SupernetOption = Annotated[
-    Path | None, typer.Option(help="Folder written by `nas train`; weights that architectures inherit.")
+    Path | None, typer.Option(parser=READS, help="Folder written by `nas train`; weights that architectures inherit.")
 ]
-ClipsOption = Annotated[str | None, typer.Option(help=DATA_HELP)]
+ClipsOption = Annotated[str | None, typer.Option(parser=READS_CLIPS, help=DATA_HELP)]
 FunctionOption = Annotated[
     str | None,
     typer.Option(
@@ -29,7 +30,9 @@ FunctionOption = Annotated[
 ]
 ClassifierOption = Annotated[
     Path | None,
-    typer.Option(help="Score by the clips that architectures make, which this classifier sees (`nas classifier`)."),
+    typer.Option(
+        parser=READS, help="Score by the clips that architectures make, which this classifier sees (`nas classifier`)."
+    ),
 ]
 SampleMetricOption = Annotated[
     str | None,

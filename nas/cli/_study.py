@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas.cli._paths import ReadsStorage, WritesStorage
+
 if TYPE_CHECKING:
     from nas.search import HypervolumeHistory, StudyRecord
 
 StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
-StorageOption = Annotated[
-    str, typer.Option("--storage", help="SQLite file of the study, or for many workers postgresql://user@host/base.")
-]
+_STORAGE_HELP = "SQLite file of the study, or for many workers postgresql://user@host/base."
+StorageOption = Annotated[str, typer.Option("--storage", parser=ReadsStorage(), help=_STORAGE_HELP)]
+StorageToWrite = Annotated[str, typer.Option("--storage", parser=WritesStorage(), help=_STORAGE_HELP)]
 SearchScoresOption = Annotated[
     bool, typer.Option("--search-scores", help="The front that the search found, whatever `nas rescore` said since.")
 ]
@@ -69,11 +71,12 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     from nas.cli._common import emit_table
     from nas.search import hypervolume_history
 
+    # First, since it may refuse the reference, and half an answer looks like a whole one.
+    history = hypervolume_history(record, reference)
     arrow = "lower is better" if record.direction == "minimize" else "higher is better"
     source = f"{' and '.join(record.provenance)} latency on {record.device}, {record.runtime}"
     steps = "" if record.one_call else f", {record.steps} steps"
     emit_table(f"front of {record.name}: {record.quality} ({arrow}); {source}{steps}", _rows(record))
-    history = hypervolume_history(record, reference)
     if history is not None:
         typer.echo(hypervolume_text(history))
     if record.waiting:

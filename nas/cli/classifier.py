@@ -8,11 +8,15 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json, emit_table
+from nas.cli._paths import WritesRun
 
 
 def classifier(
     space: SpaceArgument,
-    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run goes on from there.")],
+    out: Annotated[
+        Path,
+        typer.Option(parser=WritesRun("classifier"), help="Folder of the run; an interrupted run goes on from there."),
+    ],
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 600,
     seed: SeedOption = 0,
     as_json: JsonOption = False,

@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
+from nas.cli._paths import READS, WRITES_FIGURE
 
 
 def compare(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="Model folder made by `nas distill`.")],
-    teacher: Annotated[Path, typer.Option(help="Model folder that it was distilled from.")],
+    student: Annotated[
+        Path, typer.Argument(parser=READS, metavar="STUDENT", help="Model folder made by `nas distill`.")
+    ],
+    teacher: Annotated[Path, typer.Option(parser=READS, help="Model folder that it was distilled from.")],
     prompt: Annotated[list[str], typer.Option(help="What a clip should show; give it again for more rows.")],
-    out: Annotated[Path, typer.Option(help="Contact sheet to write: .png, .svg or .pdf.")],
+    out: Annotated[Path, typer.Option(parser=WRITES_FIGURE, help="Contact sheet to write: .png, .svg or .pdf.")],
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:

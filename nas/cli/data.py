@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from nas.cli._app import App
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, data_config, open_clips
+from nas.cli._paths import WritesFolder, WritesInto
 
-app = typer.Typer(help="Look at training clips, and encode them beforehand.", no_args_is_help=True)
+app = App(help="Look at training clips, and encode them beforehand.", no_args_is_help=True)
 
 
 @app.command()
@@ -43,11 +45,12 @@ def show(space: SpaceArgument, data: DataOption, as_json: JsonOption = False) ->
 def sample(
     space: SpaceArgument,
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder for the clips.")],
+    out: Annotated[Path, typer.Option(parser=WritesFolder("sample"), help="Folder for the clips.")],
     count: Annotated[int, typer.Option(min=1, help="How many training clips to write.")] = 8,
 ) -> None:
     """Write clips as the model sees them, encoded and decoded again: MP4, and a strip of frames."""
     from nas.data import frame_strip, to_bytes, write_mp4
+    from nas.files import atomic_folder
     from nas.models import make_codec
     from nas.space import SearchSpace
 
@@ -56,11 +59,12 @@ def sample(
     sources = open_clips(data, loaded).train.latents(codec)
     chosen = [(source, index) for source in sources for index in range(min(count, len(source)))]
     rows = []
-    for number, (source, index) in enumerate(chosen):
-        video_TCHW = to_bytes(codec.decode(source.videos([index]))[0])
-        write_mp4(video_TCHW, out / f"{number:02d}.mp4", fps)
-        frame_strip(video_TCHW, out / f"{number:02d}.png")
-        rows.append({"clip": f"{number:02d}", "size": source.size.text, "caption": source.captions[index]})
+    with atomic_folder(out, "sample") as folder:
+        for number, (source, index) in enumerate(chosen):
+            video_TCHW = to_bytes(codec.decode(source.videos([index]))[0])
+            write_mp4(video_TCHW, folder / f"{number:02d}.mp4", fps)
+            frame_strip(video_TCHW, folder / f"{number:02d}.png")
+            rows.append({"clip": f"{number:02d}", "size": source.size.text, "caption": source.captions[index]})
     emit_table(str(out), rows)
 
 
@@ -68,7 +72,9 @@ def sample(
 def encode(
     space: SpaceArgument,
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder for the shards; an interrupted run goes on from there.")],
+    out: Annotated[
+        Path, typer.Option(parser=WritesInto(), help="Folder for the shards; an interrupted run goes on from there.")
+    ],
     split: Annotated[str, typer.Option(help="Which clips: train, validation (held out), or all.")] = "all",
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     dtype: Annotated[

@@ -10,6 +10,7 @@ import typer
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
 from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
+from nas.cli._paths import READS, WritesRun
 
 if TYPE_CHECKING:
     from nas.models import VideoModel
@@ -20,12 +21,19 @@ if TYPE_CHECKING:
 def distill(
     space: SpaceArgument,
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run goes on from there.")],
-    model: Annotated[Path | None, typer.Option(help="Teacher: a model made by `nas train --architecture`.")] = None,
-    supernet: Annotated[Path | None, typer.Option(help="Or: a supernet made by `nas train` ...")] = None,
-    architecture: Annotated[Path | None, typer.Option(help="... with this architecture (YAML, `nas pick`).")] = None,
+    out: Annotated[
+        Path, typer.Option(parser=WritesRun("model"), help="Folder of the run; an interrupted run goes on from there.")
+    ],
+    model: Annotated[
+        Path | None, typer.Option(parser=READS, help="Teacher: a model made by `nas train --architecture`.")
+    ] = None,
+    supernet: Annotated[Path | None, typer.Option(parser=READS, help="Or: a supernet made by `nas train` ...")] = None,
+    architecture: Annotated[
+        Path | None, typer.Option(parser=READS, help="... with this architecture (YAML, `nas pick`).")
+    ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Settings (YAML, keys training and distillation); the options below win.")
+        Path | None,
+        typer.Option(parser=READS, help="Settings (YAML, keys training and distillation); the options below win."),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="What the student learns from: data, trajectory or consistency.")

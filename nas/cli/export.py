@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli._common import JsonOption, emit_json, emit_table
+from nas.cli._paths import READS, WritesFolder
 
 if TYPE_CHECKING:
     from nas.models import VideoModel
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, e.g. made by `nas distill`.")],
-    out: Annotated[Path, typer.Option(help="Folder to write the bundle to.")],
+    model: Annotated[
+        Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder, e.g. made by `nas distill`.")
+    ],
+    out: Annotated[Path, typer.Option(parser=WritesFolder("bundle"), help="Folder to write the bundle to.")],
     formats: Annotated[str, typer.Option(help="What to write, separated by commas.")] = "safetensors,onnx,coreml",
-    table: Annotated[Path | None, typer.Option(help="Latency table, to put predicted latency in the report.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(parser=READS, help="Latency table, to put predicted latency in the report.")
+    ] = None,
     deployment_target: Annotated[str, typer.Option(help="Oldest system for Core ML: iOS17 or iOS18.")] = "iOS18",
     json: JsonOption = False,
 ) -> None:

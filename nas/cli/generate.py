@@ -8,12 +8,21 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import SeedOption
+from nas.cli._paths import READS, WritesFile
 
 
 def generate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, or a bundle made by `nas export`.")],
+    model: Annotated[
+        Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder, or a bundle made by `nas export`.")
+    ],
     prompt: Annotated[str, typer.Option(help="What the clip should show.")],
-    out: Annotated[Path, typer.Option(help="File to write: .mp4 or .gif; the other one is written beside it.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=WritesFile((".mp4", ".gif"), (".mp4", ".gif")),
+            help="File to write: .mp4 or .gif; the other one is written beside it.",
+        ),
+    ],
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's own when left out.")] = None,
     guidance_scale: Annotated[
         float | None, typer.Option(min=1, help="Classifier-free guidance; the model's own when left out.")
@@ -22,12 +31,9 @@ def generate(
 ) -> None:
     """Write one clip as MP4 and GIF, and say how long it took."""
     from nas.data import write_gif, write_mp4
-    from nas.errors import ConfigError
     from nas.models import VideoModel
     from nas.report.comparison import Sampling, sample_all
 
-    if out.suffix not in {".mp4", ".gif"}:
-        raise ConfigError(f"cannot write {out.suffix or 'a file without suffix'}", where=out, hint="use .mp4 or .gif")
     loaded = VideoModel.load(model)
     meant = loaded.generation
     scale = meant.guidance_scale if guidance_scale is None else guidance_scale

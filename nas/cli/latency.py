@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli import _latency_estimate, _latency_tables
+from nas.cli._app import App
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, TableOption, emit_json, emit_table
 from nas.cli._latency import (
     ConversionsOption,
@@ -20,15 +21,17 @@ from nas.cli._latency import (
     open_usable,
     protocol,
 )
+from nas.cli._paths import EXTENDS, READS, WRITES_FIGURE
 from nas.formatting import Cell, cell_text
 
 if TYPE_CHECKING:
     from nas.latency import LatencyPredictor, NetworkCheck
     from nas.space import Architecture, SearchSpace
 
+MOST_NETWORKS = 10**6
 NO_FIT = "sums of blocks, no fit: how far off they are is not known"
 
-app = typer.Typer(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
+app = App(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
 app.command()(_latency_tables.show)
 app.command()(_latency_tables.job)
 app.command()(_latency_tables.diff)
@@ -39,8 +42,12 @@ app.command()(_latency_estimate.estimate)
 @app.command()
 def fit(
     space: SpaceArgument,
-    table: TableOption,
-    networks: Annotated[int, typer.Option(help="Whole networks to measure, from fast to slow; at least 3.")] = 10,
+    table: Annotated[
+        Path, typer.Option(parser=EXTENDS, help="Latency table (CSV) made by `nas profile`; the fit goes beside it.")
+    ],
+    networks: Annotated[
+        int, typer.Option(max=MOST_NETWORKS, help="Whole networks to measure, from fast to slow; at least 3.")
+    ] = 10,
     seed: SeedOption = 0,
     rounds: RoundsOption = 30,
     interval_percent: IntervalOption = 1.0,
@@ -71,7 +78,9 @@ def fit(
 def check(
     space: SpaceArgument,
     table: TableOption,
-    networks: Annotated[int, typer.Option(min=1, help="Random networks to measure; none that the fit has seen.")] = 5,
+    networks: Annotated[
+        int, typer.Option(min=1, max=MOST_NETWORKS, help="Random networks to measure; none that the fit has seen.")
+    ] = 5,
     seed: SeedOption = 0,
     times: Annotated[
         int, typer.Option(min=1, max=2, help="Measure each once, or twice to see how far measurements are apart.")
@@ -82,8 +91,12 @@ def check(
     min_seconds: SpanOption = 20.0,
     drift_percent: DriftOption = 10.0,
     conversions: ConversionsOption = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw predicted against measured (.png, .svg, .pdf).")] = None,
-    errors_figure: Annotated[Path | None, typer.Option(help="Draw the error by slot and layer; likewise.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(parser=WRITES_FIGURE, help="Draw predicted against measured (.png, .svg, .pdf).")
+    ] = None,
+    errors_figure: Annotated[
+        Path | None, typer.Option(parser=WRITES_FIGURE, help="Draw the error by slot and layer; likewise.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure whole networks and compare with their predictions."""
@@ -123,8 +136,10 @@ def check(
 def predict(
     space: SpaceArgument,
     table: TableOption,
-    architecture: Annotated[Path | None, typer.Option(help="Architecture (YAML); reference ones if left out.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of one clip.")] = 4,
+    architecture: Annotated[
+        Path | None, typer.Option(parser=READS, help="Architecture (YAML); reference ones if left out.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, max=10**9, help="Denoising steps of one clip.")] = 4,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the latency of an architecture, or of the smallest, the fastest, the slowest and uniform ones."""

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, emit_json, emit_table
+from nas.cli._paths import WritesFile
 from nas.cli._study import DEFAULT_STORAGE, SearchScoresOption, StorageOption, StudyOption, check_budget, load_record
 
 
 def pick(
     study: StudyOption,
-    out: Annotated[Path, typer.Option(help="Architecture file to write (YAML).")],
+    out: Annotated[Path, typer.Option(parser=WritesFile(), help="Architecture file to write (YAML).")],
     storage: StorageOption = DEFAULT_STORAGE,
     latency_budget_ms: Annotated[
         float | None, typer.Option(help="Take the best one whose clip takes no longer.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli._paths import WRITES_FIGURE
 from nas.cli._study import (
     DEFAULT_STORAGE,
     ReferenceOption,
@@ -20,7 +21,7 @@ from nas.cli._study import (
 
 def plot(
     study: StudyOption,
-    out: Annotated[Path, typer.Option(help="Figure to write: .png, .svg or .pdf.")],
+    out: Annotated[Path, typer.Option(parser=WRITES_FIGURE, help="Figure to write: .png, .svg or .pdf.")],
     storage: StorageOption = DEFAULT_STORAGE,
     latency_budget_ms: Annotated[
         float | None,

@@ -17,22 +17,22 @@ from nas.cli._quality import (
     SupernetOption,
     make_quality,
 )
-from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption, front_document, show_front
+from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, front_document, show_front
 
 
 def rescore(
     space: SpaceArgument,
     study: StudyOption,
-    storage: StorageOption = DEFAULT_STORAGE,
+    storage: StorageToWrite = DEFAULT_STORAGE,
     supernet: SupernetOption = None,
     data: ClipsOption = None,
     quality: FunctionOption = None,
     direction: DirectionOption = None,
     batches: Annotated[
-        int | None, typer.Option(min=1, help="Batches of held-out clips to score with; 64 when left out.")
+        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with; 64 when left out.")
     ] = None,
     finetune_steps: Annotated[
-        int | None, typer.Option(min=1, help="Train each architecture alone for so many steps first.")
+        int | None, typer.Option(min=1, max=10**9, help="Train each architecture alone for so many steps first.")
     ] = None,
     classifier: ClassifierOption = None,
     sample_metric: SampleMetricOption = None,

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, emit_json, emit_table
+from nas.cli._paths import READS
 
 
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Run file (YAML), e.g. examples/quickstart.yaml.")],
+    config: Annotated[
+        Path, typer.Argument(parser=READS, metavar="CONFIG", help="Run file (YAML), e.g. examples/quickstart.yaml.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Profile, train, search, pick, check, distil, export and sample; run it again to resume."""

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
+from nas.cli._paths import READS
 
 if TYPE_CHECKING:
     from nas.quality import SampleMetric
 
 
 def score(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
-    classifier: Annotated[Path, typer.Option(help="Classifier made by `nas classifier` for clips of this shape.")],
+    model: Annotated[Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder.")],
+    classifier: Annotated[
+        Path, typer.Option(parser=READS, help="Classifier made by `nas classifier` for clips of this shape.")
+    ],
     features: Annotated[
         str | None,
         typer.Option(

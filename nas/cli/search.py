@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json
+from nas.cli._paths import READS
 from nas.cli._quality import (
     ClipsOption,
     DirectionOption,
@@ -17,26 +18,28 @@ from nas.cli._quality import (
     SupernetOption,
     make_quality,
 )
-from nas.cli._study import DEFAULT_STORAGE, StorageOption, StudyOption, show_front
+from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, show_front
 
 
 def search(
     space: SpaceArgument,
     table: Annotated[
         list[Path],
-        typer.Option(help="Latency table (CSV); several of one device, for other settings: the fastest one counts."),
+        typer.Option(
+            parser=READS, help="Latency table (CSV); several of one device, for other settings: the fastest one counts."
+        ),
     ],
     study: StudyOption,
     supernet: SupernetOption = None,
     data: ClipsOption = None,
     quality: FunctionOption = None,
     direction: DirectionOption = None,
-    storage: StorageOption = DEFAULT_STORAGE,
+    storage: StorageToWrite = DEFAULT_STORAGE,
     evaluations: Annotated[int, typer.Option(help="Distinct architectures to score, over all runs.")] = 100,
     sampler: Annotated[str, typer.Option(help="pareto, random, nsga2, nsga3, tpe or exhaustive.")] = "pareto",
     steps: Annotated[int, typer.Option(help="Denoising steps per clip to predict the latency for.")] = 4,
     batches: Annotated[
-        int | None, typer.Option(min=1, help="Batches of held-out clips to score with; 4 when left out.")
+        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with; 4 when left out.")
     ] = None,
     latency_budget_ms: Annotated[float | None, typer.Option(help="Limit on the latency of one clip.")] = None,
     max_parameters: Annotated[int | None, typer.Option(help="Limit on the denoising network's parameters.")] = None,

@@ -8,16 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
+from nas.cli._app import App
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json, emit_table
+from nas.cli._paths import READS, WritesFile, WritesInto
 
-app = typer.Typer(help="Look at a search space, check it, draw architectures from it.", no_args_is_help=True)
+app = App(help="Look at a search space, check it, draw architectures from it.", no_args_is_help=True)
 
 
 @app.command()
 def show(
     space: SpaceArgument,
     architecture: Annotated[
-        list[Path] | None, typer.Option(help="Count this architecture (YAML), too; may be repeated.")
+        list[Path] | None, typer.Option(parser=READS, help="Count this architecture (YAML), too; may be repeated.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +37,7 @@ def show(
 
 @app.command()
 def validate(
-    spaces: Annotated[list[Path], typer.Argument(metavar="SPACE...", help="Search spaces (YAML).")],
+    spaces: Annotated[list[Path], typer.Argument(parser=READS, metavar="SPACE...", help="Search spaces (YAML).")],
 ) -> None:
     """Check search-space files: one line each, exit code 2 if any is wrong."""
     from nas.errors import NasError
@@ -57,18 +59,19 @@ def sample(
     space: SpaceArgument,
     count: Annotated[int, typer.Option(min=1, help="How many; they all differ.")] = 1,
     seed: SeedOption = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder to write ID.yaml files to; else print.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=WritesInto(), help="Folder to write ID.yaml files to; else print.")
+    ] = None,
 ) -> None:
     """Draw random architectures, each equally likely, as YAML."""
     import random
 
-    import yaml
-
     from nas.space import SearchSpace
+    from nas.validation import dump_plain
 
     drawn = SearchSpace.load(space).sample_distinct(random.Random(seed), count)
     if out is None:
-        yaml.safe_dump_all([architecture.to_dict() for architecture in drawn], sys.stdout, sort_keys=False)
+        sys.stdout.write(dump_plain(*(architecture.to_dict() for architecture in drawn)))
         return
     for architecture in drawn:
         architecture.save(out / f"{architecture.id}.yaml")
@@ -77,7 +80,7 @@ def sample(
 
 @app.command()
 def schema(
-    out: Annotated[Path | None, typer.Option(help="File to write; else print.")] = None,
+    out: Annotated[Path | None, typer.Option(parser=WritesFile(), help="File to write; else print.")] = None,
 ) -> None:
     """Print the JSON Schema of search-space files, with which editors complete and check them."""
     from nas.files import write_json

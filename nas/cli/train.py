@@ -11,6 +11,7 @@ import typer
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
 from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
+from nas.cli._paths import READS, WritesRun
 
 if TYPE_CHECKING:
     from nas.files import StrictModel
@@ -23,18 +24,28 @@ if TYPE_CHECKING:
 def train(
     space: SpaceArgument,
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run goes on from there.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=WritesRun("supernet", "model"), help="Folder of the run; an interrupted run goes on from there."
+        ),
+    ],
     architecture: Annotated[
-        Path | None, typer.Option(help="Train this architecture (YAML) alone, instead of the supernet.")
+        Path | None, typer.Option(parser=READS, help="Train this architecture (YAML) alone, instead of the supernet.")
     ] = None,
     supernet: Annotated[
-        Path | None, typer.Option(help="Start --architecture from the weights of this supernet, not from scratch.")
+        Path | None,
+        typer.Option(parser=READS, help="Start --architecture from the weights of this supernet, not from scratch."),
     ] = None,
     backbone: Annotated[
         Path | None,
-        typer.Option(help="Start from the backbone and the text encoder of this model: one that makes pictures."),
+        typer.Option(
+            parser=READS, help="Start from the backbone and the text encoder of this model: one that makes pictures."
+        ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Training settings (YAML); the options below win.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(parser=READS, help="Training settings (YAML); the options below win.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="End after so many minutes of training.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.data.buckets import BucketedClips, best_size
+from nas.data.cache import ClipCache
 from nas.data.captioned import GridSize
 from nas.data.captions import CaptionedFile, read_captions, shortened
 from nas.data.clips import ClipShape
-from nas.data.decoding import Media, measure
+from nas.data.decoding import measure
+from nas.data.media import Media
 from nas.data.video_folder import VideoDataset
 from nas.errors import ConfigError, DataError
 from nas.files import StrictModel, fingerprint, parse, read_json, sampled_digest, write_json
 from nas.progress import progress_bar
 
 logger = logging.getLogger("nas")
+
+_VERSION = 2  # Raise it when the same files have other sizes.
 
 
 class Extents(StrictModel):
@@ -48,14 +52,13 @@ def open_bucketed_videos(
         StorageError: The cache cannot be written.
     """
     files = read_captions(folder, captions)
-    store = folder / ".nas-cache" if cache is None else cache
-    extents = _measured(folder, files, shape.fps, store)
+    extents = _measured(files, shape.fps, ClipCache(folder, cache))
     parts = []
     for size in sizes:
         fitting = [file for file in files if _best(file, extents, sizes) == size]
         if fitting:
             form = ClipShape(size.frames, size.height, size.width, shape.fps)
-            parts.append(VideoDataset.open(folder, form, captions=captions, cache=store, files=fitting))
+            parts.append(VideoDataset.open(folder, form, captions=captions, cache=cache, files=fitting))
     _warn(folder, files, extents, sizes)
     if not parts:
         raise DataError("no usable video", where=folder)
@@ -67,21 +70,23 @@ def _best(file: CaptionedFile, extents: Extents, sizes: Sequence[GridSize]) -> G
     return None if extent is None else best_size(GridSize(*extent), sizes)
 
 
-def _measured(folder: Path, files: Sequence[CaptionedFile], fps: float, store: Path) -> Extents:
+def _measured(files: Sequence[CaptionedFile], fps: float, place: ClipCache) -> Extents:
     """The sizes of all files, measured unless that was done before."""
-    content = [(file.name, sampled_digest(folder / file.name, error=DataError)) for file in files]
-    kept = store / f"extents-{fingerprint([content, fps])}.json"
-    if kept.is_file():
+    content = [(file.name, sampled_digest(file.path, error=DataError)) for file in files]
+    name = f"extents-{fingerprint([_VERSION, content, fps])}.json"
+    kept = place.find(name)
+    if kept is not None:
         try:
             return parse(read_json(kept), Extents, where=kept)
         except ConfigError as problem:
             raise DataError(problem.what, where=kept, hint="delete this file, it is made anew") from problem
     sizes: dict[str, tuple[int, int, int]] = {}
     damaged: dict[str, str] = {}
+    kept = place.writable() / name
     with progress_bar("measuring videos", len(files)) as bar:
         for file in files:
             try:
-                extent = measure(Media.file(folder / file.name), fps)
+                extent = measure(Media.file(file.path), fps)
                 sizes[file.name] = (extent.frames, extent.height, extent.width)
             except DataError as problem:
                 damaged[file.name] = problem.what

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import logging
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from nas.errors import ConfigError, DataError
 from nas.files import inside, read_text
@@ -16,6 +18,13 @@ logger = logging.getLogger("nas")
 
 COLUMNS = ("file", "caption")
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm"})
+IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
+_OTHERS = {
+    "video": (".3g2", ".3gp", ".asf", ".divx", ".f4v", ".flv", ".m2ts", ".m2v", ".mts", ".mxf", ".ogm", ".qt", ".rmvb",
+              ".vob", ".wmv", ".y4m"),
+    "image": (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".ppm", ".tif", ".tiff"),
+}  # fmt: skip
+"""What is not looked for, and is listed where it is left out."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +32,14 @@ class CaptionedFile:
     """One row of a captions file.
 
     Args:
-        name: The video's path below the folder, with forward slashes.
+        name: The video's path below the folder, with forward slashes; the same on every machine.
         caption: What is seen, in one sentence.
+        path: The file.
     """
 
     name: str
     caption: str
+    path: Path
 
 
 def read_captions(folder: Path, captions: str) -> tuple[CaptionedFile, ...]:
@@ -42,17 +53,31 @@ def read_captions(folder: Path, captions: str) -> tuple[CaptionedFile, ...]:
         DataError: The folder or the CSV is missing, empty or malformed, or a row cannot be used. The
             message names the file and the row, counting the header as row 1.
     """
-    path = _captions_path(folder, captions)
-    found: dict[str, CaptionedFile] = {}
+    with looking(folder):
+        path = _captions_path(folder, captions)
+    found: dict[Path, CaptionedFile] = {}
     for row, (name, caption) in _rows(path):
-        entry = _checked(folder, name, caption, f"{path}: row {row}")
-        if entry.name in found:
-            raise DataError(f"{entry.name} is listed twice", where=f"{path}: row {row}", hint="remove one of the rows")
-        found[entry.name] = entry
+        where = f"{path}: row {row}"
+        with looking(where):
+            entry = _checked(folder, name, caption, where)
+        if entry.path in found:
+            what = f"{entry.name} is listed twice"
+            raise DataError(what, where=where, hint="remove one of the rows")
+        found[entry.path] = entry
     if not found:
         raise DataError("no rows below the header", where=path, hint="add a row `file,caption` for each video")
-    _count_uncaptioned(folder, set(found))
+    with looking(folder):
+        _count_uncaptioned(folder, set(found))
     return tuple(found.values())
+
+
+@contextlib.contextmanager
+def looking(where: str | Path) -> Iterator[None]:
+    """Turn what a system has against a name (too long, no permission, a link to itself) into a `DataError`."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as problem:
+        raise DataError(f"cannot be read: {getattr(problem, 'strerror', None) or problem}", where=where) from problem
 
 
 def _captions_path(folder: Path, captions: str) -> Path:
@@ -62,6 +87,9 @@ def _captions_path(folder: Path, captions: str) -> Path:
         raise DataError("the folder is empty", where=folder, hint=f"put videos and their {captions} into it")
     path = _below(folder, captions, str(folder))
     if not path.is_file():
+        if any(folder.glob("*.tar")):
+            hint = "say `data: {kind: webdataset, path: ...}` in a YAML file, or give the tars as a pattern, e.g. *.tar"
+            raise DataError(f"no captions file {captions}, but tars", where=folder, hint=hint)
         hint = "write one with the columns file,caption and a row for each video"
         raise DataError(f"no captions file {captions}", where=folder, hint=hint)
     return path
@@ -101,9 +129,39 @@ def _checked(folder: Path, name: str, caption: str, where: str) -> CaptionedFile
     if not caption:
         raise DataError(f"empty caption of {name}", where=where, hint="say in one sentence what is seen")
     path = _below(folder, name, where)
+    root = folder.resolve()
+    listed = path.relative_to(root).as_posix()
+    if not path.is_file():
+        path = root / _respelt(root, listed, where)
     if not path.is_file():
         raise DataError(f"no such video: {name}", where=where, hint="add the file or remove the row")
-    return CaptionedFile(path.relative_to(folder.resolve()).as_posix(), caption)
+    return CaptionedFile(listed, caption, path)
+
+
+def _respelt(root: Path, name: str, where: str) -> str:
+    """A path below `root` as it stands on the disk, where its accents may be composed otherwise than in `name`.
+
+    Systems differ in that: é is one character or two, and both look the same.
+
+    Raises:
+        DataError: Several files look like that.
+    """
+    found = PurePosixPath()
+    for part in PurePosixPath(name).parts:
+        alike = [] if part.isascii() or (root / found / part).exists() else _looking_like(part, root / found)
+        if len(alike) > 1:
+            what = f"{len(alike)} files look like {name}, which Unicode can spell in several ways"
+            raise DataError(what, where=where, hint="rename all but one, or write the name as it stands on the disk")
+        found /= alike[0] if alike else part
+        if not (root / found).exists():
+            break
+    return found.as_posix()
+
+
+def _looking_like(name: str, folder: Path) -> list[str]:
+    """Names in a folder that differ from `name` in nothing but how accents are composed."""
+    wanted = unicodedata.normalize("NFC", name)
+    return [each.name for each in folder.iterdir() if unicodedata.normalize("NFC", each.name) == wanted]
 
 
 def _below(folder: Path, name: str, where: str) -> Path:
@@ -113,17 +171,29 @@ def _below(folder: Path, name: str, where: str) -> Path:
         raise DataError(problem.what, where=where, hint=problem.hint) from problem
 
 
-def _count_uncaptioned(folder: Path, captioned: set[str]) -> None:
+def _count_uncaptioned(folder: Path, captioned: set[Path]) -> None:
     """Warn of videos in the folder that no row names."""
-    names = {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()}
+    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("[!.]*") if path.is_file()}
     extra = sorted(
-        name for name in names - captioned if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
+        name
+        for name, path in names.items()
+        if kind_of(name) == "video" and not name.startswith(".") and path.resolve() not in captioned
     )
     if extra:
         logger.warning("%s: %d videos have no caption and are left out: %s", folder, len(extra), shortened(extra))
 
 
+def kind_of(name: str) -> str:
+    """`video` or `image`, by the name of a file, also where it is of a kind that is not looked for; else nothing."""
+    suffix = f".{name.lower().rpartition('.')[2]}"
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    return next((kind for kind, suffixes in _OTHERS.items() if suffix in suffixes), "")
+
+
 def shortened(names: list[str], limit: int = 5) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and how many more there are; bytes that are no text are shown as such."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    return (", ".join(names[:limit]) + more).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -19,7 +19,7 @@ from nas.data.stored_latents import StoredLatents
 from nas.data.tar_dataset import open_tars
 from nas.data.video_folder import VideoDataset
 from nas.errors import DataError
-from nas.files import StrictModel
+from nas.files import StrictModel, UserPath
 
 Buckets = Annotated[tuple[Bucket, ...], pydantic.Field(min_length=1)]
 
@@ -52,7 +52,11 @@ class Opening:
 
     def path(self, given: str) -> Path:
         """A path of the configuration."""
-        return self.base / Path(given).expanduser()
+        return self.base / given
+
+    def kept_in(self, given: str | None) -> Path | None:
+        """Where decoded clips are kept, if the configuration says so."""
+        return self.cache if given is None else self.path(given)
 
     def sizes(self, buckets: tuple[Bucket, ...] | None) -> tuple[GridSize, ...]:
         """Sizes of the clips, that of the model first; raises as `check_buckets`."""
@@ -84,44 +88,47 @@ class VideoFolderConfig(ClipsConfig):
     Args:
         path: The folder; if relative, to the configuration file.
         captions: The captions file below it.
+        cache: Folder for decoded clips; see `ClipCache` for where they are kept when left out.
         buckets: Sizes that clips may have; that of the model alone when left out.
     """
 
     kind: Literal["videos"]
-    path: str = pydantic.Field(min_length=1)
+    path: UserPath
     captions: str = pydantic.Field(default="captions.csv", min_length=1)
+    cache: UserPath | None = None
     buckets: Buckets | None = None
 
     def open(self, how: Opening) -> DataSplit:
         """See `ClipsConfig.open`."""
-        folder = how.path(self.path)
+        folder, cache = how.path(self.path), how.kept_in(self.cache)
         if self.buckets is None:
-            return how.split(VideoDataset.open(folder, how.shape, captions=self.captions, cache=how.cache), folder)
+            return how.split(VideoDataset.open(folder, how.shape, captions=self.captions, cache=cache), folder)
         sizes = how.sizes(self.buckets)
-        clips = open_bucketed_videos(folder, how.shape, sizes, captions=self.captions, cache=how.cache)
-        return how.split(clips, folder)
+        return how.split(open_bucketed_videos(folder, how.shape, sizes, captions=self.captions, cache=cache), folder)
 
 
 class WebDatasetConfig(ClipsConfig):
     """Videos and images in local tars, in the convention of WebDataset.
 
     Args:
-        path: A folder of tars, or a pattern such as `shards/*.tar`; if relative, to the configuration file.
+        path: A folder of tars, one tar, or a pattern such as `shards/*.tar` or `shards/{000..009}.tar`; if relative, to
+            the configuration file.
         window: Tars that are read at the same time: more mix better, fewer read in longer stretches.
-        cache: Folder for what is found out of the tars; `.nas-cache` beside them when left out.
+        cache: Folder for what is found out of the tars; see `ClipCache` for where it is kept when left out.
         buckets: Sizes that clips may have; that of the model alone when left out.
     """
 
     kind: Literal["webdataset"]
-    path: str = pydantic.Field(min_length=1)
+    path: UserPath
     window: pydantic.PositiveInt = 4
-    cache: str | None = pydantic.Field(default=None, min_length=1)
+    cache: UserPath | None = None
     buckets: Buckets | None = None
 
     def open(self, how: Opening) -> DataSplit:
         """See `ClipsConfig.open`."""
-        path, cache = how.path(self.path), how.cache if self.cache is None else how.path(self.cache)
-        clips = open_tars(path, how.shape, how.sizes(self.buckets), window=self.window, cache=cache)
+        path = how.path(self.path)
+        sizes = how.sizes(self.buckets)
+        clips = open_tars(path, how.shape, sizes, window=self.window, cache=how.kept_in(self.cache))
         return how.split(clips, path)
 
 
@@ -150,7 +157,7 @@ class LatentsConfig(ClipsConfig):
     """
 
     kind: Literal["latents"]
-    path: str = pydantic.Field(min_length=1)
+    path: UserPath
 
     def open(self, how: Opening) -> DataSplit:
         """See `ClipsConfig.open`; a side that was not encoded is empty, and says so when it is used."""

@@ -1,167 +1,144 @@
 """Decoding videos and images into clips of one shape: in time by nearest frame, in space by crop and resize.
 
-Shape suffixes: N frames of the whole video, T frames of a clip, C channels (RGB), H height, W width.
+Clips come one after the other, so that a video costs the memory of one clip, however long it is.
+
+Shape suffixes: T frames of a clip, C channels (RGB), H height, W width.
 """
 
 from __future__ import annotations
 
-import io
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
 
 from nas.data.captioned import GridSize
 from nas.data.clips import ClipShape
+from nas.data.film import Film, open_film
+from nas.data.media import Media
+from nas.data.pictures import Pixels, frame_pixels, read_image, turning
 from nas.errors import DataError
 
-_LOST_SHARE = 0.1  # A file that ends this much earlier than it says is truncated.
+_LONGEST_STILL_S = 3600.0
 
 
-@dataclass(frozen=True)
-class Media:
-    """A video or an image, wherever its bytes are.
-
-    Args:
-        where: What it is called in messages.
-        source: Its path, or its bytes.
-        is_image: Whether it is read as one frame.
-    """
-
-    where: Path
-    source: Path | bytes
-    is_image: bool = False
-
-    @classmethod
-    def file(cls, path: Path) -> Media:
-        """A video file."""
-        return cls(path, path)
-
-    def open(self) -> str | io.BytesIO:
-        """What libraries read it from."""
-        return io.BytesIO(self.source) if isinstance(self.source, bytes) else str(self.source)
-
-
-def decode_clips(media: Media | Path, shape: ClipShape) -> list[torch.Tensor]:
+def iter_clips(media: Media, shape: ClipShape) -> Iterator[torch.Tensor]:
     """All whole clips of a video or an image, one after the other, without overlap.
 
-    Frame k of the video at `shape.fps` is the source frame nearest to k / fps seconds after the first. It
-    is turned as the file says, cropped about its centre to the aspect of `shape`, and resized with
-    antialiasing. An image is a video of one frame.
+    Frame k of the video at `shape.fps` is the source frame nearest to k / fps seconds after the first; the last source
+    frame stands as long as the file says. It is turned as the file says, cropped about its centre to the aspect of
+    `shape`, and resized with antialiasing. An image is a video of one frame.
 
     Args:
-        media: In any format that FFmpeg reads, or the path of such a file; an image in one that Pillow does.
+        media: A video in any format that FFmpeg reads, or an image in one that Pillow does.
         shape: Shape and rate of the clips.
 
-    Returns:
+    Yields:
         Tensors `video_TCHW`, uint8; none when the video is shorter than one clip.
 
     Raises:
-        DataError: It is no video or image, or is damaged or truncated.
+        DataError: It is no video or image, or is damaged or truncated; that may show after the last clip.
     """
-    media = Media.file(media) if isinstance(media, Path) else media
     if media.is_image:
-        frames_NCHW = [_fitted(_image(media), 1.0, shape)]
-    else:
-        frames_NCHW = [_fitted(*_upright(frame, ratio), shape) for frame, ratio in _resampled(media, shape.fps)]
-    count = len(frames_NCHW) // shape.frames
-    return [torch.stack(frames_NCHW[i * shape.frames : (i + 1) * shape.frames]) for i in range(count)]
+        return _joined(iter([_fitted(read_image(media), 1.0, shape)]), shape)
+    return _joined(_film_frames(media, shape, 0), shape)
 
 
-def measure(media: Media, fps: float) -> GridSize:
-    """How many frames a video or an image has at a rate, and how large they are shown; raises as `decode_clips`.
+def iter_clips_from(media: Media, shape: ClipShape, first: int, count: int) -> Iterator[torch.Tensor]:
+    """The clips of `iter_clips` from one on; frames are decoded from the key frame before it.
+
+    Args:
+        media: As there.
+        shape: As there.
+        first: The first clip that is wanted, counted from 0.
+        count: How many clips there are in all.
+    """
+    if media.is_image or not first:
+        yield from iter_clips(media, shape)
+        return
+    for video_TCHW in _joined(_film_frames(media, shape, first * shape.frames), shape):
+        yield video_TCHW
+        first += 1
+    if first < count:  # There is no key frame to begin with, or the end is known only to who has read all before it.
+        yield from itertools.islice(iter_clips(media, shape), first, None)
+
+
+def measure(media: Media, fps: float, threads: int | None = None) -> GridSize:
+    """How many frames a video or an image has at a rate, and how large they are shown; raises as `iter_clips`.
 
     Every frame is decoded, since only that tells whether it can be.
+
+    Args:
+        media: The video or image.
+        fps: Frames per second.
+        threads: Of the decoder; see `open_film`.
     """
     if media.is_image:
-        height, width = _image(media).shape[:2]
+        height, width = read_image(media).shape[:2]
         return GridSize(1, height, width)
     frames, height, width = 0, 0, 0
-    for frame, ratio in _resampled(media, fps):
-        if not frames:
-            turned = round(frame.rotation / 90) % 2
-            height, width = frame.height, max(round(frame.width * ratio), 1)
-            height, width = (width, height) if turned else (height, width)
-        frames += 1
+    with open_film(media, threads) as film:
+        for frame in _at_rate(film, media, fps, 0):
+            if not frames:
+                height, width = _shown_size(frame, film.pixel_ratio)
+            frames += 1
     return GridSize(frames, height, width)
 
 
-def _image(media: Media) -> npt.NDArray[np.uint8]:
-    """The pixels `rgb_HWC` of an image, turned as its file says; transparency is dropped."""
-    try:
-        with Image.open(media.open()) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
-        raise DataError(f"cannot be decoded: {problem}", where=media.where) from problem
+def _shown_size(frame: av.VideoFrame, pixel_ratio: float) -> tuple[int, int]:
+    frame_pixels(frame)  # whether its format can be read at all
+    height, width = frame.height, max(round(frame.width * pixel_ratio), 1)
+    swapped, *_ = turning(frame)
+    return (width, height) if swapped else (height, width)
 
 
-def _resampled(media: Media, fps: float) -> Iterator[tuple[av.VideoFrame, float]]:
-    """Source frames nearest to 0, 1 / fps, 2 / fps ... seconds, each with the aspect ratio of its pixels."""
+def _joined(frames: Iterator[torch.Tensor], shape: ClipShape) -> Iterator[torch.Tensor]:
+    while len(clip := list(itertools.islice(frames, shape.frames))) == shape.frames:
+        yield torch.stack(clip)
+
+
+def _film_frames(media: Media, shape: ClipShape, first: int) -> Iterator[torch.Tensor]:
+    """Frames `rgb_CHW` at the rate of the clips, from one of them on; none where there is no way to it."""
+    source: av.VideoFrame | None = None
+    fitted_CHW = torch.empty(0)
+    with open_film(media) as film:
+        if first and not film.seek(first / shape.fps):
+            return
+        for frame in _at_rate(film, media, shape.fps, first):
+            if frame is not source:  # The same one again costs nothing.
+                swapped, *_ = turning(frame)
+                ratio = 1 / film.pixel_ratio if swapped else film.pixel_ratio
+                source, fitted_CHW = frame, _fitted(frame_pixels(frame), ratio, shape)
+            yield fitted_CHW
+
+
+def _at_rate(film: Film, media: Media, fps: float, wanted: int) -> Iterator[av.VideoFrame]:
+    """The source frame nearest to each of the times wanted / fps, (wanted + 1) / fps ..."""
     previous: av.VideoFrame | None = None
-    last_s, frame_s, wanted = 0.0, 0.0, 0
-    ratio = 1.0
-    for frame, time_s, ratio in _decoded(media):
+    last_s = 0.0
+    for frame, time_s in film.frames():
+        _check_still(time_s - last_s if previous is not None else 0.0, media)
         while previous is not None and wanted / fps < time_s:
-            yield (previous if wanted / fps - last_s <= time_s - wanted / fps else frame), ratio
+            yield previous if wanted / fps - last_s <= time_s - wanted / fps else frame
             wanted += 1
-        frame_s = time_s - last_s if previous is not None else frame_s
         previous, last_s = frame, time_s
-    # The last frame stands for as long as the one before it did.
-    while previous is not None and wanted / fps < last_s + max(frame_s, 1e-3) - 1e-6:
-        yield previous, ratio
+    end_s = film.end_s()
+    _check_still(end_s - last_s, media)
+    while previous is not None and wanted / fps < end_s - 1e-6:
+        yield previous
         wanted += 1
 
 
-def _decoded(media: Media) -> Iterator[tuple[av.VideoFrame, float, float]]:
-    """Frames in order of presentation, seconds since the first, and width over height of their pixels."""
-    try:
-        with av.open(media.open(), "r", metadata_errors="ignore") as container:
-            if not container.streams.video:
-                raise DataError("holds no video stream", where=media.where)
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            yield from _timed(container, stream, media.where)
-    except (av.FFmpegError, UnicodeDecodeError) as problem:
-        reason = getattr(problem, "strerror", None) or str(problem)
-        raise DataError(f"cannot be decoded: {reason}", where=media.where) from problem
+def _check_still(still_s: float, media: Media) -> None:
+    if still_s > _LONGEST_STILL_S:
+        what = f"cannot be decoded: one frame is said to stand for {still_s:.0f} s"
+        raise DataError(what, where=media.where, hint="its time stamps are damaged; write it anew")
 
 
-def _timed(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path
-) -> Iterator[tuple[av.VideoFrame, float, float]]:
-    rate = float(stream.average_rate or stream.guessed_rate or 0)
-    first_s: float | None = None
-    time_s = 0.0
-    for number, frame in enumerate(container.decode(stream)):
-        if frame.pts is None and not rate:
-            raise DataError("cannot be decoded: frames without time", where=path)
-        stamp_s = number / rate if frame.pts is None else frame.time
-        first_s = stamp_s if first_s is None else first_s
-        time_s = max(stamp_s - first_s, time_s)
-        yield frame, time_s, float(stream.sample_aspect_ratio or 1)
-    if first_s is None:
-        raise DataError("cannot be decoded: holds no frame", where=path)
-    promised_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-    if time_s + (1 / rate if rate else 0) < (1 - _LOST_SHARE) * promised_s:
-        raise DataError(f"truncated: ends after {time_s:.1f} s of {promised_s:.1f} s", where=path)
-
-
-def _upright(frame: av.VideoFrame, pixel_ratio: float) -> tuple[npt.NDArray[np.uint8], float]:
-    """The pixels `rgb_HWC` of a frame, turned as the file says, and width over height of one."""
-    rgb_HWC = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-    quarters = round(frame.rotation / 90) % 4
-    if not quarters:
-        return rgb_HWC, pixel_ratio
-    return np.rot90(rgb_HWC, quarters), 1 / pixel_ratio if quarters % 2 else pixel_ratio
-
-
-def _fitted(rgb_HWC: npt.NDArray[np.uint8], pixel_ratio: float, shape: ClipShape) -> torch.Tensor:
+def _fitted(rgb_HWC: Pixels, pixel_ratio: float, shape: ClipShape) -> torch.Tensor:
     """Crop and resize one frame to `rgb_CHW`, uint8."""
     rgb_HWC = _cropped(rgb_HWC, shape.width / shape.height / pixel_ratio)
     rgb_1CHW = torch.from_numpy(np.ascontiguousarray(rgb_HWC)).permute(2, 0, 1)[None]
@@ -171,7 +148,7 @@ def _fitted(rgb_HWC: npt.NDArray[np.uint8], pixel_ratio: float, shape: ClipShape
     return F.interpolate(rgb_1CHW, size=size, mode="bilinear", antialias=True)[0].contiguous()
 
 
-def _cropped(rgb_HWC: npt.NDArray[np.uint8], aspect: float) -> npt.NDArray[np.uint8]:
+def _cropped(rgb_HWC: Pixels, aspect: float) -> Pixels:
     """The largest box of width / height `aspect`, in pixels, about the centre."""
     height, width = rgb_HWC.shape[:2]
     box_height = min(height, max(round(width / aspect), 1))

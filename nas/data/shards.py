@@ -5,8 +5,9 @@ A shard holds one tensor, `videos_NTCHW`: N clips of T frames, C channels (RGB),
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import safetensors.torch
@@ -76,6 +77,17 @@ class ShardWriter:
         if len(self._waiting) * video_TCHW.numel() >= _SHARD_BYTES:
             self._flush()
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Keep all clips that are added in the block, or none of them if it raises."""
+        clips, shards, waiting = len(self._clips), len(self._shards), len(self._waiting)
+        try:
+            yield
+        except BaseException:
+            del self._clips[clips:]
+            self._take_back(shards, waiting)
+            raise
+
     def finish(self, fingerprint: str, damaged: dict[str, str], short: Iterable[str]) -> ShardIndex:
         """Write what is left, and the index."""
         self._flush()
@@ -88,6 +100,16 @@ class ShardWriter:
         )
         write_json(self.folder / INDEX, index.model_dump(mode="json"))
         return index
+
+    def _take_back(self, shards: int, waiting: int) -> None:
+        """Keep so many shards, and so many clips that waited then; shards that were written since may hold these."""
+        written = [self.folder / shard.file for shard in self._shards[shards:]]
+        if written:
+            self._waiting = list(safetensors.torch.load(written[0].read_bytes())[_TENSOR])
+        del self._waiting[waiting:]
+        del self._shards[shards:]
+        for path in written:
+            path.unlink()
 
     def _flush(self) -> None:
         if not self._waiting:

@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from nas.data.buckets import BucketedClips, best_size
+from nas.data.cache import ClipCache
 from nas.data.captioned import GridSize
 from nas.data.captions import shortened
 from nas.data.clips import Clip, ClipDataset, ClipShape, checked_index
-from nas.data.decoding import decode_clips
+from nas.data.decoding import iter_clips_from
 from nas.data.sampling import ReadingOrder
 from nas.data.tar_index import TarIndex, TarSample, index_tars, media_of, stamp
+from nas.data.tar_paths import find_tars
 from nas.errors import DataError
 from nas.files import fingerprint
 
 logger = logging.getLogger("nas")
 
-_MAGIC = frozenset("*?[")
-_VERSION = 1  # Raise it when the same files give other clips.
+_VERSION = 2  # Raise it when the same files give other clips.
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class TarDataset(ClipDataset):
         names = [cut.name for cut in self.cuts]
         digest = fingerprint(["tars", _VERSION, shape.size_TCHW, float(shape.fps), content, names, captions, window])
         super().__init__(shape, names, captions, digest, order)
-        self._last: tuple[str, list[torch.Tensor]] = ("", [])
+        self._next: tuple[_Cut | None, Iterator[torch.Tensor]] = (None, iter(()))
 
     def __getitem__(self, index: int) -> Clip:
         """Decode the clip at `index`.
@@ -91,72 +93,56 @@ class TarDataset(ClipDataset):
             DataError: The tar has changed since it was indexed, or cannot be read.
         """
         cut = self.cuts[checked_index(index, len(self))]
-        return Clip(cut.name, cut.sample.caption, self._videos(cut)[cut.number])
+        return Clip(cut.name, cut.sample.caption, self._video(cut))
 
-    def _videos(self, cut: _Cut) -> list[torch.Tensor]:
-        """All clips of a sample; those of the last one are kept, for whoever reads a long video in order."""
-        key = f"{cut.tar.name}/{cut.sample.name}"
-        if self._last[0] != key:
-            self._last = (key, _decoded(cut, self.shape))
-        return self._last[1]
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the video that is open, for worker processes."""
+        return self.__dict__ | {"_next": (None, iter(()))}
 
-
-def _decoded(cut: _Cut, shape: ClipShape) -> list[torch.Tensor]:
-    path, index = cut.tar.path, cut.tar.index
-    if stamp(path) != (index.size, index.mtime_ns):
-        raise DataError("has changed since it was indexed", where=path, hint="run the same command again")
-    try:
-        with path.open("rb") as file:
-            videos = decode_clips(media_of(file, path, cut.sample), shape)
-    except OSError as problem:
-        raise DataError(f"cannot be read: {problem.strerror}", where=path) from problem
-    if len(videos) != cut.sample.frames // shape.frames:
-        raise DataError(f"{cut.sample.name} gives other frames than when it was indexed", where=path)
-    return videos
-
-
-def find_tars(path: Path) -> tuple[Path, tuple[Path, ...]]:
-    """The tars in a folder, or those that a pattern matches, and the folder that their names start from.
-
-    Raises:
-        DataError: There are none.
-    """
-    parts = path.parts
-    magic = next((place for place, part in enumerate(parts) if _MAGIC & set(part)), None)
-    if path.is_dir() or magic is None:
-        root, pattern = path, "*.tar"
-    else:
-        root, pattern = Path(*parts[:magic]), str(Path(*parts[magic:]))
-    if not root.is_dir():
-        raise DataError("no such folder of tars", where=root)
-    found = sorted(each for each in root.glob(pattern) if each.is_file())
-    if not found:
-        raise DataError(f"no tar matches {pattern}", where=root)
-    return root, tuple(found)
+    def _video(self, cut: _Cut) -> torch.Tensor:
+        """Decode a clip; the video stays open, for whoever reads the clips of a long one in order."""
+        path, index = cut.tar.path, cut.tar.index
+        if stamp(path) != (index.size, index.mtime_ns):
+            raise DataError("has changed since it was indexed", where=path, hint="run the same command again")
+        coming, videos = self._next
+        if coming != cut:
+            count = cut.sample.frames // self.shape.frames
+            videos = iter_clips_from(media_of(path, cut.sample), self.shape, cut.number, count)
+        try:
+            video_TCHW = next(videos, None)
+        except OSError as problem:
+            raise DataError(f"cannot be read: {problem.strerror}", where=path) from problem
+        self._next = (replace(cut, number=cut.number + 1), videos)
+        if video_TCHW is None:
+            raise DataError(f"{cut.sample.name} gives other frames than when it was indexed", where=path)
+        return video_TCHW
 
 
 def open_tars(
     path: Path, shape: ClipShape, sizes: Sequence[GridSize], *, window: int, cache: Path | None = None
 ) -> ClipDataset | BucketedClips:
-    """Open the tars in a folder; index them unless that was done before.
+    """Open tars; index them unless that was done before.
 
     A sample that cannot be used, and a tar that is damaged, are left out with a warning.
 
     Args:
-        path: The folder, or a pattern of paths.
+        path: The folder, a tar, or a pattern; see `find_tars`.
         shape: Shape and rate of the clips that the model makes.
         sizes: Sizes of the clips, that of the model first.
         window: Tars that are read at the same time.
-        cache: Where indices are kept; `.nas-cache` in the folder if None.
+        cache: Where indices are kept; see `ClipCache` for where that is if None.
 
     Raises:
         DataError: There are no tars, or nothing in them can be used.
         StorageError: An index cannot be written.
     """
-    root, paths = find_tars(path)
-    indices = index_tars(paths, shape.fps, root / ".nas-cache" if cache is None else cache)
+    named = find_tars(path)
+    root, paths = named.root, named.paths
+    indices = index_tars(paths, shape.fps, ClipCache(root, cache))
     tars = [Tar(each.relative_to(root).as_posix(), each, index) for each, index in zip(paths, indices, strict=True)]
     left_out, total = _left_out(tars, sizes)
+    unread = [f"{name} ({reason})" for name, reason in named.left_out.items()]
+    left_out, total = unread + left_out, total + len(unread)
     parts = [TarDataset(tars, ClipShape(size.frames, size.height, size.width, shape.fps), sizes, window)
              for size in sizes]  # fmt: skip
     if not any(map(len, parts)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,14 +10,18 @@ from typing import BinaryIO
 
 from pydantic import NonNegativeInt, PositiveInt
 
+from nas.data.cache import ClipCache
 from nas.data.captioned import GridSize
-from nas.data.decoding import Media, measure
-from nas.data.tar_members import IMAGE_SUFFIXES, Group, Member, grouped, read_caption, read_members
+from nas.data.captions import IMAGE_SUFFIXES
+from nas.data.decoding import measure
+from nas.data.media import Media
+from nas.data.tar_members import Group, Member, grouped, read_caption, read_members
 from nas.errors import ConfigError, DataError
 from nas.files import StrictModel, fingerprint, lock, parse, read_json, sampled_digest, write_json
+from nas.processors import processors
 from nas.progress import progress_bar
 
-_VERSION = 1  # Raise it when the same tar gives another index.
+_VERSION = 2  # Raise it when the same tar gives another index.
 
 
 class TarSample(StrictModel):
@@ -70,7 +73,7 @@ class TarIndex(StrictModel):
     damaged: dict[str, str]
 
 
-def index_tars(paths: Sequence[Path], fps: float, cache: Path) -> tuple[TarIndex, ...]:
+def index_tars(paths: Sequence[Path], fps: float, cache: ClipCache) -> tuple[TarIndex, ...]:
     """The indices of some tars, read where they were made before.
 
     Every video is decoded once, since only that tells how many frames it has and whether it is whole. A tar's index is
@@ -79,26 +82,42 @@ def index_tars(paths: Sequence[Path], fps: float, cache: Path) -> tuple[TarIndex
     Args:
         paths: The tars.
         fps: Rate of the clips.
-        cache: Folder of the indices.
+        cache: Where the indices are kept.
 
     Raises:
         DataError: A tar cannot be opened.
         StorageError: An index cannot be written.
     """
-    with progress_bar("indexing tars", len(paths)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = []
-        for path, index in zip(paths, pool.map(partial(_index, fps=fps, cache=cache), paths), strict=True):
-            found.append(index)
-            bar(path.name)
-    return tuple(found)
+    known = {path: index for path in paths if (index := _known(path, fps, cache)) is not None}
+    missing = [path for path in paths if path not in known]
+    if missing:
+        workers = min(processors(), len(missing))
+        make = partial(_index, fps=fps, cache=cache.writable(), threads=max(processors() // workers, 1))
+        with progress_bar("indexing tars", len(paths), len(known)) as bar, ThreadPoolExecutor(workers) as pool:
+            for path, index in zip(missing, pool.map(make, missing), strict=True):
+                known[path] = index
+                bar(path.name)
+    return tuple(known[path] for path in paths)
 
 
-def _index(path: Path, fps: float, cache: Path) -> TarIndex:
-    kept = cache / f"{path.stem[:80]}-{fingerprint([str(path.resolve()), fps])}.json"
+def _known(path: Path, fps: float, cache: ClipCache) -> TarIndex | None:
+    """An index that was made before and still holds; nothing is written to see that."""
+    kept = cache.find(_name(path, fps))
+    return None if kept is None else _kept(kept, path, fps)
+
+
+def _name(path: Path, fps: float) -> str:
+    """What an index is called; short, whatever the tar's name."""
+    stem = path.stem.encode(errors="replace")[:80].decode(errors="ignore")
+    return f"{stem}-{fingerprint([str(path.resolve()), fps])}.json"
+
+
+def _index(path: Path, fps: float, cache: Path, threads: int) -> TarIndex:
+    kept = cache / _name(path, fps)
     with lock(kept.with_suffix(".lock"), wait=True):
         index = _kept(kept, path, fps)
         if index is None:
-            index = make_index(path, fps)
+            index = make_index(path, fps, threads)
             write_json(kept, index.model_dump(mode="json"))
         kept.with_suffix(".lock").unlink(missing_ok=True)
     return index
@@ -117,8 +136,13 @@ def _kept(kept: Path, path: Path, fps: float) -> TarIndex | None:
     return index if same else None
 
 
-def make_index(path: Path, fps: float) -> TarIndex:
+def make_index(path: Path, fps: float, threads: int = 1) -> TarIndex:
     """Read a tar through; a sample that cannot be used is left out with the reason, and so is a damaged tar as a whole.
+
+    Args:
+        path: The tar.
+        fps: Rate at which frames are counted.
+        threads: Of the decoder.
 
     Raises:
         DataError: It cannot be opened.
@@ -133,31 +157,30 @@ def make_index(path: Path, fps: float) -> TarIndex:
             groups, damaged = {}, {".": problem.what}
         for key, group in groups.items():
             try:
-                samples.append(_sample(file, path, group, fps))
+                samples.append(_sample(file, path, group, fps, threads))
             except DataError as problem:
                 damaged[key] = problem.what
     return TarIndex(size=size, mtime_ns=mtime_ns, fps=fps, digest=digest, samples=tuple(samples), damaged=damaged)
 
 
-def _sample(file: BinaryIO, path: Path, group: Group, fps: float) -> TarSample:
+def _sample(file: BinaryIO, path: Path, group: Group, fps: float, threads: int) -> TarSample:
     member = group.media()
     if group.fault:
         raise DataError(group.fault)
     caption = read_caption(file, group.members)
     if not member.size:
         raise DataError("is empty")
-    extent = measure(media_of(file, path, member), fps)
+    extent = measure(media_of(path, member), fps, threads)
     return TarSample(
         name=member.name, caption=caption, offset=member.offset, size=member.size,
         frames=extent.frames, height=extent.height, width=extent.width,
     )  # fmt: skip
 
 
-def media_of(file: BinaryIO, path: Path, member: Member | TarSample) -> Media:
-    """The bytes of a video or image."""
-    file.seek(member.offset)
+def media_of(path: Path, member: Member | TarSample) -> Media:
+    """The bytes of a video or image in a tar."""
     is_image = Path(member.name).suffix.lower() in IMAGE_SUFFIXES
-    return Media(path / member.name, file.read(member.size), is_image)
+    return Media(path / member.name, path, member.offset, member.size, is_image)
 
 
 def stamp(path: Path) -> tuple[int, int]:

@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.data.cache import ClipCache
 from nas.data.captions import CaptionedFile, read_captions, shortened
 from nas.data.clips import Clip, ClipDataset, ClipShape, checked_index
-from nas.data.decoding import decode_clips
+from nas.data.decoding import iter_clips
+from nas.data.media import Media
 from nas.data.shards import ShardIndex, ShardReader, ShardWriter, read_index
 from nas.errors import DataError
 from nas.files import atomic_folder, fingerprint, sampled_digest
@@ -16,7 +18,7 @@ from nas.progress import progress_bar
 
 logger = logging.getLogger("nas")
 
-_VERSION = 1  # Raise it when the same files give other clips.
+_VERSION = 2  # Raise it when the same files give other clips.
 
 
 class VideoDataset(ClipDataset):
@@ -53,7 +55,7 @@ class VideoDataset(ClipDataset):
             shape: Shape and rate of the clips.
             captions: The captions file below `folder`: a CSV with the columns `file` and `caption`.
             cache: Where decoded clips are kept, in a folder named after the fingerprint of the videos,
-                captions and shape; `<folder>/.nas-cache` if None.
+                captions and shape; see `ClipCache` for where that is if None.
             files: Those of the captions file to take; all if None.
 
         Raises:
@@ -62,9 +64,14 @@ class VideoDataset(ClipDataset):
         """
         folder = Path(folder)
         files = read_captions(folder, captions) if files is None else files
-        digest = _fingerprint(folder, files, shape)
-        store = (folder / ".nas-cache" if cache is None else Path(cache)) / digest
-        index = read_index(store, digest) if store.is_dir() else _decode(folder, files, shape, store)
+        digest = _fingerprint(files, shape)
+        place = ClipCache(folder, None if cache is None else Path(cache))
+        store = place.find(digest)
+        if store is None:
+            store = place.writable() / digest
+            index = _decode(folder, files, shape, store)
+        else:
+            index = read_index(store, digest)
         _warn(folder, index, len(files), shape)
         return cls(ShardReader(store, index, shape))
 
@@ -78,23 +85,29 @@ def _decode(folder: Path, files: Sequence[CaptionedFile], shape: ClipShape, stor
     """Decode all files into the cache folder `store`, which appears only when it is complete."""
     damaged: dict[str, str] = {}
     short: list[str] = []
-    with atomic_folder(store) as temporary, progress_bar("decoding videos", len(files)) as advance:
+    with atomic_folder(store, "clips") as temporary, progress_bar("decoding videos", len(files)) as advance:
         writer = ShardWriter(temporary)
         for file in files:
             try:
-                videos = decode_clips(folder / file.name, shape)
+                if not _add(writer, file, shape):
+                    short.append(file.name)
             except DataError as problem:
                 damaged[file.name] = problem.what
-            else:
-                if not videos:
-                    short.append(file.name)
-                for number, video_TCHW in enumerate(videos):
-                    writer.add(f"{file.name}#{number}", file.caption, video_TCHW)
             advance(file.name)
-        index = writer.finish(_fingerprint(folder, files, shape), damaged, short)
+        index = writer.finish(_fingerprint(files, shape), damaged, short)
         if not index.clips:
             raise DataError(f"no usable video: {_left_out(index, shape)}", where=folder)
     return index
+
+
+def _add(writer: ShardWriter, file: CaptionedFile, shape: ClipShape) -> int:
+    """Add the clips of a file, or none of them if it is damaged, and say how many they are."""
+    count = 0
+    with writer.together():
+        for video_TCHW in iter_clips(Media.file(file.path), shape):
+            writer.add(f"{file.name}#{count}", file.caption, video_TCHW)
+            count += 1
+    return count
 
 
 def _warn(folder: Path, index: ShardIndex, files: int, shape: ClipShape) -> None:
@@ -113,7 +126,7 @@ def _left_out(index: ShardIndex, shape: ClipShape) -> str:
     return "; ".join(parts)
 
 
-def _fingerprint(folder: Path, files: Sequence[CaptionedFile], shape: ClipShape) -> str:
+def _fingerprint(files: Sequence[CaptionedFile], shape: ClipShape) -> str:
     """A digest of contents, not of dates, so that clones of a folder agree."""
-    rows = [(file.name, file.caption, sampled_digest(folder / file.name, error=DataError)) for file in files]
+    rows = [(file.name, file.caption, sampled_digest(file.path, error=DataError)) for file in files]
     return fingerprint(["videos", _VERSION, shape.size_TCHW, float(shape.fps), rows])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nas.errors import ConfigError, NasError, StorageError
+from nas.errors import ConfigError, NasError
 from nas.export.parts import ModelPart, model_parts
 from nas.export.report import REPORT, BundleReport, ConvertedFile, ParityReport, worst
-from nas.files import atomic_folder, write_json
+from nas.files import atomic_folder, check_output_folder, write_json
 from nas.models import VideoModel
 from nas.progress import progress_bar
 from nas.runtimes import Runtime, compare, get_runtime, to_arrays, versions
@@ -52,12 +51,12 @@ def export_bundle(
     """
     folder = Path(folder)
     _check_formats(formats)
-    _check_folder(folder)
+    check_output_folder(folder, "bundle")
     runtimes = _converters(formats, deployment_target)
     parts = model_parts(model)
-    with atomic_folder(folder) as root, progress_bar("exporting", len(runtimes) * len(parts) + 1) as advance:
+    with atomic_folder(folder, "bundle") as root, progress_bar("exporting", len(runtimes) * len(parts) + 1) as advance:
         if "safetensors" in formats:
-            model.save(root)
+            model.write_files(root)
         advance("weights")
         files = {file.name: file.stat().st_size for file in sorted(root.iterdir())}
         converted = [
@@ -125,21 +124,6 @@ def _check_formats(formats: Sequence[str]) -> None:
     if unknown or not formats:
         got = f"unknown format {unknown[0]!r}" if unknown else "no format given"
         raise ConfigError(f"{got} (known: {', '.join(FORMATS)})", where="formats")
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse to replace anything but a bundle."""
-    if not folder.exists() or (folder.is_dir() and (_is_bundle(folder) or not any(folder.iterdir()))):
-        return
-    raise StorageError("already there, and not a bundle", where=folder, hint="choose another folder")
-
-
-def _is_bundle(folder: Path) -> bool:
-    try:
-        value = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(value, dict) and value.get("kind") == BundleReport.model_fields["kind"].default
 
 
 def _size_bytes(path: Path) -> int:

@@ -15,7 +15,7 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from nas.errors import CheckpointError
-from nas.files import StrictModel, atomic_folder, derive_seed, load_yaml, write_yaml
+from nas.files import StrictModel, atomic_folder, derive_seed, load_yaml, require_whole, write_yaml
 from nas.models.network import VideoUNet
 from nas.models.parts import make_text_encoder, unloaded_codec
 from nas.models.text import TextEncoder
@@ -46,6 +46,7 @@ def flow_schedule(steps: int, shift: float = 1.0) -> FlowMatchEulerDiscreteSched
 
 def unet_file(folder: str | Path) -> Path:
     """The weights of the denoising network in a model's folder; a `CheckpointError` where it is none."""
+    require_whole(folder)
     file = Path(folder) / "unet.safetensors"
     if not file.is_file():
         raise CheckpointError(f"not a model folder: {file.name} is missing", where=folder)
@@ -77,14 +78,22 @@ class VideoModel:
         return cls(space, architecture, VideoUNet(space.lower(architecture)), make_text_encoder(space), generation)
 
     def save(self, folder: str | Path) -> None:
-        """Write weights, space, architecture and settings to a folder, atomically."""
-        with atomic_folder(folder) as root:
-            save_safetensors(root / "unet.safetensors", self.unet.state_dict())
-            if self.text_encoder.trainable:
-                save_safetensors(root / "text_encoder.safetensors", self.text_encoder.state_dict())
-            self.architecture.save(root / "architecture.yaml")
-            write_yaml(root / "space.yaml", portable_space(self.space))
-            write_yaml(root / "config.yaml", self.generation.model_dump())
+        """Write weights, space, architecture and settings to a folder, atomically.
+
+        Raises:
+            StorageError: The folder holds files that were not written here, or cannot be written.
+        """
+        with atomic_folder(folder, "model") as root:
+            self.write_files(root)
+
+    def write_files(self, folder: Path) -> None:
+        """Write the files of `save` into a folder that is there."""
+        save_safetensors(folder / "unet.safetensors", self.unet.state_dict())
+        if self.text_encoder.trainable:
+            save_safetensors(folder / "text_encoder.safetensors", self.text_encoder.state_dict())
+        self.architecture.save(folder / "architecture.yaml")
+        write_yaml(folder / "space.yaml", portable_space(self.space))
+        write_yaml(folder / "config.yaml", self.generation.model_dump())
 
     @classmethod
     def load(cls, folder: str | Path) -> VideoModel:

@@ -6,12 +6,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from nas.files import write_yaml
-from nas.pipeline.config import RunConfig, load_run
-from nas.pipeline.runner import Stage, StageReport, StageResult, run_stages
+from nas.errors import StorageError
+from nas.files import refuse_overlap, write_yaml
+from nas.pipeline.config import RunConfig, load_run, run_inputs
+from nas.pipeline.runner import Stage, StageReport, StageResult, only_run, run_stages, stages_folder
 from nas.pipeline.stages import Stages
 
 logger = logging.getLogger("nas")
+
+CONFIG = "config.yaml"
 
 __all__ = ["RunConfig", "Stage", "StageReport", "StageResult", "load_run", "run_pipeline", "run_stages"]
 
@@ -27,13 +30,30 @@ def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None
         One report per stage, in order.
 
     Raises:
+        ConfigError: What the run would write is, contains or lies in what it reads.
+        StorageError: Another run is using the folder, or files of the user are in the way.
         NasError: A stage cannot do its work; what it had done is kept.
     """
     path = Path(config_path)
     config, space = load_run(path)
     root = _shortest(path.parent / config.out)
-    write_yaml(root / "config.yaml", config.model_dump(mode="json"))
-    return run_stages(Stages(config, space, path.parent, root).all(), root, announce or logger.info)
+    stages = Stages(config, space, path.parent, root).all()
+    outputs = [root / CONFIG, stages_folder(root), *(root / stage.name for stage in stages)]
+    refuse_overlap(outputs, [path, *run_inputs(config, space, path.parent)])
+    with only_run(root):
+        _write_config(config, root)
+        return run_stages(stages, root, announce or logger.info)
+
+
+def _write_config(config: RunConfig, root: Path) -> None:
+    """Keep the resolved configuration beside what is made by it.
+
+    Raises:
+        StorageError: A file of its name is there, and the folder is not that of a run.
+    """
+    if (root / CONFIG).exists() and not stages_folder(root).is_dir():
+        raise StorageError("is in the way: a run would use this name", where=root / CONFIG, hint="choose another `out`")
+    write_yaml(root / CONFIG, config.model_dump(mode="json"))
 
 
 def _shortest(path: Path) -> Path:

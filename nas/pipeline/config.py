@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from nas.data import DataConfig, DataSplit
-from nas.files import StrictModel, load_yaml
+from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitProtocol, Protocol
 from nas.models import unloaded_codec
 from nas.search import SearchConfig
@@ -64,7 +64,7 @@ class PickStage(StrictModel):
         latency_budget_ms: The best quality within this pipeline latency; the knee of the front when left out.
     """
 
-    latency_budget_ms: PositiveFloat | None = None
+    latency_budget_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class BackboneStage(StrictModel):
@@ -75,7 +75,7 @@ class BackboneStage(StrictModel):
         training: Otherwise, how it is trained: the network of the space without temporal layers, on the run's clips.
     """
 
-    model: str | None = None
+    model: UserPath | None = None
     training: TrainingConfig | None = None
 
     @model_validator(mode="after")
@@ -158,8 +158,8 @@ class RunConfig(StrictModel):
         rescore: Second scoring of the front; none when left out.
     """
 
-    space: str
-    out: str
+    space: UserPath
+    out: UserPath
     data: Annotated[DataConfig, Field(discriminator="kind")]
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     profile: ProfileStage = ProfileStage()
@@ -200,6 +200,18 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
     else:
         check_start(space, config.train, backbone_folder(config, Path(path).parent))
     return config, space
+
+
+def run_inputs(config: RunConfig, space: SearchSpace, base: Path) -> list[Path]:
+    """Files and folders that a run reads.
+
+    Args:
+        config: The run's settings.
+        space: Its search space.
+        base: Folder of the run's file, from which its relative paths start.
+    """
+    named = [config.space, getattr(config.data, "path", None), config.backbone and config.backbone.model]
+    return [*(base / path for path in named if path), *map(Path, space.outside_paths)]
 
 
 def backbone_folder(config: RunConfig, base: Path) -> Path | None:

@@ -50,9 +50,9 @@ class RunFolder:
         return self.config.backbone is not None and self.config.backbone.training is not None
 
     @property
-    def storage(self) -> str:
+    def storage(self) -> Path:
         """Where the study stands."""
-        return str(self.root / "search" / "study.db")
+        return self.root / "search" / "study.db"
 
     @property
     def record(self) -> StudyRecord:

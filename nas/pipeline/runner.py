@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from nas.errors import StorageError
-from nas.files import fingerprint, lock, read_json, remove_temporaries, storage_errors, write_json
+from nas.files import fingerprint, hold, read_json, remove_temporaries, storage_errors, write_json
 
 logger = logging.getLogger("nas")
 
@@ -92,19 +92,34 @@ def run_stages(stages: Sequence[Stage], root: Path, announce: Callable[[str], No
 
     Args:
         stages: In an order in which each comes after what it needs.
-        root: The run's folder.
+        root: The run's folder, held by this process; see `only_run`.
         announce: Called with one line per stage.
     """
     tokens: dict[str, str] = {}
     reports = []
-    with _only_run(root):
-        for number, stage in enumerate(stages, 1):
-            digest = stage.digest([tokens[name] for name in stage.needs])
-            report, tokens[stage.name] = _run_stage(stage, root, digest)
-            state = "already done" if report.skipped else f"{report.seconds:.0f} s"
-            announce(f"[{number}/{len(stages)}] {stage.name}: {report.result.headline} ({state})")
-            reports.append(report)
+    for number, stage in enumerate(stages, 1):
+        digest = stage.digest([tokens[name] for name in stage.needs])
+        report, tokens[stage.name] = _run_stage(stage, root, digest)
+        state = "already done" if report.skipped else f"{report.seconds:.0f} s"
+        announce(f"[{number}/{len(stages)}] {stage.name}: {report.result.headline} ({state})")
+        reports.append(report)
     return reports
+
+
+@contextlib.contextmanager
+def only_run(root: Path) -> Iterator[None]:
+    """Keep a second run out of a folder.
+
+    Raises:
+        StorageError: Another run is using the folder, or it cannot be written.
+    """
+    with hold(root):
+        yield
+
+
+def stages_folder(root: Path) -> Path:
+    """Where a run notes how far its stages have come; no folder but that of a run has it."""
+    return root / "stages"
 
 
 def stage_values(root: Path, name: str) -> Mapping[str, Any]:
@@ -117,6 +132,8 @@ def _run_stage(stage: Stage, root: Path, digest: str) -> tuple[StageReport, str]
     """Run or skip a stage; returns its report and the token of what it made."""
     folder, marker = root / stage.name, _marker(root, stage.name)
     known = read_json(marker) if marker.is_file() else {}
+    if known:  # the folder is this run's: what a killed one had under way in it goes, and nothing elsewhere
+        remove_temporaries(folder)
     done = known.get("digest") == digest and known.get("done", False)
     if done and not stage.always and all((folder / name).exists() for name in known["files"]):
         result = StageResult(known["headline"], tuple(known["files"]), known["values"])
@@ -150,16 +167,5 @@ def _prepare_folder(folder: Path, known: Mapping[str, Any], digest: str) -> None
         folder.mkdir(parents=True, exist_ok=True)
 
 
-@contextlib.contextmanager
-def _only_run(root: Path) -> Iterator[None]:
-    """Keep a second run out of the folder; the lock goes with the process, however it ends."""
-    with lock(root / ".lock", wait=False) as held:
-        if not held:
-            raise StorageError("another run is using this folder", where=root, hint="wait until it ends")
-        # A run that was killed while it wrote a file leaves what it had of it, anywhere in the folder.
-        remove_temporaries(root)
-        yield
-
-
 def _marker(root: Path, name: str) -> Path:
-    return root / "stages" / f"{name}.json"
+    return stages_folder(root) / f"{name}.json"

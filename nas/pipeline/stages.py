@@ -119,14 +119,14 @@ class Stages(RunFolder):
         result = train_model(self.space, alone, self.clips.train, settings, folder)
         headline = f"network without temporal layers after {result.steps} steps, loss {result.final_loss:.4f}"
         values = {"steps": result.steps, "loss": result.final_loss, "elapsed_s": result.elapsed_s}
-        return StageResult(headline, ("model/unet.safetensors", "metrics.csv"), values)
+        return StageResult(headline, ("model/unet.safetensors",), values)
 
     def train(self, folder: Path) -> StageResult:
         """Train the supernet."""
         result = train_supernet(self.space, self.clips.train, self.config.train, folder, backbone=self.backbone)
         headline = f"supernet after {result.steps} steps, loss {result.final_loss:.4f}"
         values = {"steps": result.steps, "loss": result.final_loss, "elapsed_s": result.elapsed_s}
-        return StageResult(headline, ("supernet/supernet.safetensors", "metrics.csv"), values)
+        return StageResult(headline, ("supernet/supernet.safetensors",), values)
 
     def search(self, folder: Path) -> StageResult:
         """Search the front of held-out loss against predicted latency."""
@@ -226,7 +226,7 @@ class Stages(RunFolder):
             f"loss {result.final_loss:.4f}"
         )
         values = {**dataclasses.asdict(result), "loss": result.final_loss}
-        return StageResult(headline, ("model/unet.safetensors", "metrics.csv"), values)
+        return StageResult(headline, ("model/unet.safetensors",), values)
 
     def export(self, folder: Path) -> StageResult:
         """Write the bundle: weights, architecture, ONNX and Core ML."""

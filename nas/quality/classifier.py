@@ -21,7 +21,7 @@ from torch import nn
 from nas.data import COLOURS, DIRECTIONS, SHAPES, ClipShape, parse_caption
 from nas.data.pixels import to_pixels
 from nas.errors import CheckpointError, ConfigError
-from nas.files import StrictModel, atomic_folder, load_yaml, write_yaml
+from nas.files import StrictModel, atomic_folder, load_yaml, require_whole, write_yaml
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.quality.samples import Floats, SampleMetric
 
@@ -121,7 +121,7 @@ class ShapeClassifier(nn.Module):
 
     def save(self, folder: str | Path, record: ClassifierRecord) -> None:
         """Write weights and record to a folder, atomically."""
-        with atomic_folder(folder) as root:
+        with atomic_folder(folder, "classifier") as root:
             save_safetensors(root / _WEIGHTS, self.state_dict())
             write_yaml(root / _CONFIG, record.model_dump())
 
@@ -133,6 +133,7 @@ class ShapeClassifier(nn.Module):
             CheckpointError: The folder holds no classifier, or a damaged one.
         """
         root = Path(folder)
+        require_whole(root)
         if not (root / _WEIGHTS).is_file():
             raise CheckpointError("holds no classifier", where=root, hint="make one with `nas classifier`")
         record = load_yaml(root / _CONFIG, ClassifierRecord)

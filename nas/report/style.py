@@ -8,8 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nas.errors import ConfigError
-from nas.files import atomic_write
+from nas.files import atomic_write, check_suffix
 
 # Okabe and Ito's colours, which people with any kind of colour blindness can tell apart.
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -25,11 +24,7 @@ def check_format(path: str | Path) -> Path:
     Raises:
         ConfigError: Its suffix is not that of a known format.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        got = path.suffix or "no suffix"
-        raise ConfigError(f"cannot draw as {got}", where=path, hint=f"choose one of {', '.join(FORMATS)}")
-    return path
+    return check_suffix(path, FORMATS)
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:

@@ -17,8 +17,10 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from nas.errors import RuntimeUnavailableError, StorageError
-from nas.files import TEMPORARY_PREFIX, storage_errors
+from nas.files import TEMPORARY_PREFIX, storage_errors, temporary_folder
 from nas.runtimes.memory import memory_errors
+
+_TRIED_BYTES = 2**20
 
 Decompositions = Mapping[Any, Callable[..., torch.Tensor]]
 
@@ -59,10 +61,21 @@ def conversion_errors(target: str, module: nn.Module) -> Iterator[None]:
             yield
     # Converters raise whatever their parts raise; a disk problem is told apart by `staged`.
     except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError, KeyError) as error:
+        _check_temporary_folder()
         text = str(error).strip().partition("\n")[0]
         raise RuntimeUnavailableError(
             f"{type(module).__name__} cannot be converted to {target}: {text or type(error).__name__}"
         ) from error
+
+
+def _check_temporary_folder() -> None:
+    """Raise `StorageError` where the system's folder for temporary files is full or cannot be written.
+
+    Converters write there, and say of a full disk that an unknown error has occurred.
+    """
+    folder = Path(tempfile.gettempdir())
+    with storage_errors(folder), tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX) as file:
+        file.write(bytes(_TRIED_BYTES))
 
 
 def exported(
@@ -93,13 +106,13 @@ def staged(path: Path) -> Iterator[Path]:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY_PREFIX) as folder:
+        with temporary_folder(path.parent) as folder:
             try:
-                yield Path(folder) / path.name
+                yield folder / path.name
             except shutil.Error as error:  # copying a folder, for whatever reason; it has no errno
                 raise StorageError(f"cannot be written: {error.args[0][0][2]}", where=path) from error
-            _open_to_others(Path(folder))
-            for item in sorted(Path(folder).iterdir(), key=lambda item: item.name == path.name):
+            _open_to_others(folder)
+            for item in sorted(folder.iterdir(), key=lambda item: item.name == path.name):
                 target = path.parent / item.name
                 if target.is_dir():
                     shutil.rmtree(target)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
+
+from nas.environment import set_default
 
 _SILENT = "99"
 
@@ -29,7 +30,7 @@ def peak_value_bytes(call: Callable[[], object]) -> int:
     what libraries below torch allocate by themselves.
     """
     # Kineto, the library behind the profiler, reads this once, and otherwise writes remarks to the screen.
-    os.environ.setdefault("KINETO_LOG_LEVEL", _SILENT)
+    set_default("KINETO_LOG_LEVEL", _SILENT)
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         call()

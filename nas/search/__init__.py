@@ -13,6 +13,7 @@ from nas.search.rescored import Rescoring
 from nas.search.rescoring import RescoreResult, rescore
 from nas.search.study import SearchResult, run_search
 from nas.search.table_latency import KnownLatency, SumLatency, TableLatency
+from nas.search.workers.address import study_file
 from nas.search.workers.timing import Timing
 from nas.space import Budgets
 
@@ -51,4 +52,5 @@ __all__ = [
     "pick",
     "rescore",
     "run_search",
+    "study_file",
 ]

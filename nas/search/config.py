@@ -9,6 +9,9 @@ from pydantic import Field
 from nas.files import StrictModel
 from nas.space import Budgets
 
+MOST = 10**9
+"""Numbers beyond are a slip of the hand; some would not fit into the numbers that hold them later."""
+
 SamplerName = Literal["pareto", "random", "nsga2", "nsga3", "tpe", "exhaustive"]
 
 
@@ -27,11 +30,11 @@ class SearchConfig(StrictModel):
         max_failures: Give up after so many failed evaluations in a row.
     """
 
-    evaluations: int = Field(100, gt=0)
+    evaluations: int = Field(100, gt=0, le=MOST)
     sampler: SamplerName = "pareto"
     seed: int = 0
-    steps: int = Field(4, gt=0)
+    steps: int = Field(4, gt=0, le=MOST)
     budgets: Budgets = Budgets()
-    timeout_s: float | None = Field(None, gt=0)
-    patience: int | None = Field(None, gt=0)
-    max_failures: int = Field(5, gt=0)
+    timeout_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+    patience: int | None = Field(None, gt=0, le=MOST)
+    max_failures: int = Field(5, gt=0, le=MOST)

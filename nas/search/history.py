@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from nas.errors import ConfigError
 from nas.search.pareto import hypervolume, pareto_front
 from nas.search.record import StudyRecord
@@ -38,21 +40,28 @@ def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> 
         `None` when nothing feasible was scored.
 
     Raises:
-        ConfigError: The reference is not finite.
+        ConfigError: The reference is not two finite numbers with a latency above zero, or so far off that the
+            hypervolume is no number.
     """
+    if reference is not None and not (all(map(math.isfinite, reference)) and reference[1] > 0):
+        raise ConfigError(
+            f"expected two finite numbers, the milliseconds above zero, got {reference}", where="reference"
+        )
     feasible = [(one.quality, one.latency_ms) for one in record.evaluations if one.feasible]
     if not feasible:
         return None
     corner = reference or _worst(record, feasible)
-    if not all(map(math.isfinite, corner)):
-        raise ConfigError(f"expected two finite numbers, got {corner}", where="reference")
     values: list[float] = []
     front: list[Point] = []
     for one in record.evaluations:
         if one.feasible:
             front.append((one.quality, one.latency_ms))
             front = [point for point, leads in zip(front, pareto_front(front, record.directions), strict=True) if leads]
-        values.append(hypervolume(front, corner, record.directions))
+        with np.errstate(over="ignore"):  # looked at below
+            values.append(hypervolume(front, corner, record.directions))
+    if not all(map(math.isfinite, values)):
+        raise ConfigError(f"the hypervolume up to {corner} is beyond all numbers", where="reference",
+                          hint="take one that is nearer to the front")  # fmt: skip
     return HypervolumeHistory(corner, tuple(values))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.errors import BudgetError, ConfigError
+from nas.errors import BudgetError
 from nas.search.pareto import Direction, knee, pareto_front
 from nas.search.rescored import Rescoring, read_rescoring
-from nas.search.workers.connection import shown
-from nas.search.workers.storage import IDENTITY, readable_study
+from nas.search.workers.address import shown
+from nas.search.workers.contents import is_foreign, read_architecture, read_identity, read_scored
+from nas.search.workers.storage import readable_study
 from nas.space import Architecture
+
+logger = logging.getLogger("nas")
 
 
 @dataclass(frozen=True)
@@ -224,12 +228,12 @@ def load_study(storage: str | Path, study_name: str) -> StudyRecord:
     """Read a study.
 
     Args:
-        storage: Path of a SQLite file, or a storage URL of Optuna.
+        storage: Path of a SQLite file, which is only read, so that no right to write is needed; or a storage URL.
         study_name: Name of the study.
 
     Raises:
         StorageError: The storage cannot be opened, or holds no such study.
-        ConfigError: The study was not made by `nas search`.
+        ConfigError: The study was not made by `nas search`, or is damaged.
     """
     with readable_study(storage, study_name) as study:
         return read_study(study, where=shown(storage))
@@ -242,38 +246,34 @@ def load_front(storage: str | Path, study_name: str) -> list[FrontMember]:
 
 def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
     """Turn an Optuna study into a record; see `load_study`."""
-    identity = study.user_attrs.get(IDENTITY)
-    if identity is None:
-        raise ConfigError(f"study {study.study_name} was not made by `nas search`", where=where)
+    place = f"{where}: study {study.study_name}"
+    identity = read_identity(study, where=place)
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
     first = [trial for trial in trials if "duplicate_of" not in trial.user_attrs]
+    foreign = sum(map(is_foreign, first))
+    if foreign:
+        logger.warning("%s: %d trials with results are left out: `nas search` did not make them", place, foreign)
+    scored = [trial for trial in first if trial.state == TrialState.COMPLETE and not is_foreign(trial)]
     return StudyRecord(
         name=study.study_name,
         where=where,
-        space=identity["space"],
-        quality=identity["quality_metric"],
-        direction=identity["direction"],
-        steps=identity["steps"],
-        device=identity["device"],
-        runtime=identity["runtime"],
-        latency_budget_ms=identity["budgets"]["latency_ms"],
-        evaluations=tuple(_evaluation(trial) for trial in first if trial.state == TrialState.COMPLETE),
+        space=identity.space,
+        quality=identity.quality_metric,
+        direction=identity.direction,
+        steps=identity.steps,
+        device=identity.device,
+        runtime=identity.runtime,
+        latency_budget_ms=identity.budgets.latency_ms,
+        evaluations=tuple(_evaluation(trial, place) for trial in scored),
         failed=sum("failure" in trial.user_attrs for trial in first),
-        rescoring=read_rescoring(study.user_attrs),
+        rescoring=read_rescoring(study.user_attrs, where=place),
     )
 
 
-def _evaluation(trial: FrozenTrial) -> Evaluation:
-    attrs = trial.user_attrs
-    quality, latency_ms = trial.values
+def _evaluation(trial: FrozenTrial, where: str) -> Evaluation:
     return Evaluation(
-        architecture=Architecture.from_dict(attrs["architecture"], where=f"trial {trial.number}"),
-        quality=quality,
-        latency_ms=latency_ms,
-        unet_ms=attrs["unet_ms"],
-        parameters=attrs["parameters"],
-        provenance=attrs["provenance"],
-        runtime=attrs["runtime"],
+        architecture=read_architecture(trial, where=where),
+        **dict(read_scored(trial, where=where)),
         trial=trial.number,
         feasible=all(value <= 0 for value in trial.constraints.values()),
     )

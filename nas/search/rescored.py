@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import optuna
+import pydantic
+from pydantic import Field
 
-from nas.files import fingerprint
+from nas.files import fingerprint, parse
 from nas.search.pareto import Direction
 
 if TYPE_CHECKING:
@@ -62,18 +64,39 @@ def make_final(study: optuna.Study, quality: QualityMetric) -> None:
     study.set_user_attr(METRIC, {"metric": metric_key(quality), "quality": name, "direction": quality.direction})
 
 
-def read_scores(attrs: Mapping[str, Any], metric: str) -> tuple[dict[str, float], dict[str, str]]:
-    """The scores and the failures of a metric, by id of the architecture."""
+def read_scores(
+    attrs: Mapping[str, Any], metric: str, *, where: str = "study"
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The scores and the failures of a metric, by id of the architecture.
+
+    Raises:
+        ConfigError: One is damaged; names the attribute.
+    """
     prefix = f"{_SCORE}/{metric}/"
-    found = {key.removeprefix(prefix): value for key, value in attrs.items() if key.startswith(prefix)}
-    scores = {one: float(value["score"]) for one, value in found.items() if "score" in value}
-    return scores, {one: str(value["failure"]) for one, value in found.items() if "failure" in value}
+    found = {
+        key.removeprefix(prefix): parse(value, _Outcome, where=where, within=key)
+        for key, value in attrs.items()
+        if key.startswith(prefix)
+    }
+    scores = {one: outcome.score for one, outcome in found.items() if outcome.score is not None}
+    return scores, {one: outcome.failure for one, outcome in found.items() if outcome.failure is not None}
 
 
-def read_rescoring(attrs: Mapping[str, Any]) -> Rescoring | None:
-    """The scores of the metric that was used last; `None` when there was none."""
+def read_rescoring(attrs: Mapping[str, Any], *, where: str = "study") -> Rescoring | None:
+    """The scores of the metric that was used last; `None` when there was none; raises as `read_scores`."""
     if METRIC not in attrs:
         return None
-    stored = attrs[METRIC]
-    scores, failures = read_scores(attrs, stored["metric"])
-    return Rescoring(stored["quality"], stored["direction"], scores, failures)
+    stored = parse(attrs[METRIC], _Metric, where=where, within=METRIC)
+    scores, failures = read_scores(attrs, stored.metric, where=where)
+    return Rescoring(stored.quality, stored.direction, scores, failures)
+
+
+class _Metric(pydantic.BaseModel):
+    metric: str
+    quality: str
+    direction: Direction
+
+
+class _Outcome(pydantic.BaseModel):
+    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    failure: str | None = None

@@ -18,8 +18,9 @@ from nas.search.pareto import pareto_ranks
 from nas.search.protocols import Space
 from nas.search.record import FrontMember, StudyRecord, empty_front, read_study
 from nas.search.rescored import make_final, metric_key, read_scores, write_failure, write_score
-from nas.search.workers.connection import shown
-from nas.search.workers.storage import IDENTITY, readable_study
+from nas.search.workers.address import shown
+from nas.search.workers.contents import IDENTITY
+from nas.search.workers.storage import changeable_study
 from nas.space import Architecture
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def rescore(
     Scores of different metrics are kept apart; the last metric that was used here makes the final front.
 
     Args:
-        storage: Path of a SQLite file, or a storage URL of Optuna.
+        storage: Path of a SQLite file, or a storage URL.
         study_name: Name of the study.
         quality: The metric. Recognised by its name, direction and fingerprint.
         members: Architectures to score, the whole front first and then the ranks of non-dominated sorting behind it;
@@ -75,9 +76,9 @@ def rescore(
         BudgetError: The front is empty.
         NasError: No score came out, or too many in a row failed.
     """
-    with readable_study(storage, study_name) as study:
+    with changeable_study(storage, study_name) as study:
         record = read_study(study, where=shown(storage))
-        if space is not None and study.user_attrs[IDENTITY]["space_content"] != space.fingerprint:
+        if space is not None and study.user_attrs[IDENTITY].get("space_content") != space.fingerprint:
             raise ConfigError(f"was made with another search space than {space.name}, or another version of it",
                               where=f"study {study_name}")  # fmt: skip
         chosen = [one.architecture for one in select_members(record, members)]

@@ -11,7 +11,7 @@ from nas.search.identity import identity
 from nas.search.objective import Objective
 from nas.search.protocols import CostModel, LatencyModel, Space
 from nas.search.record import FrontMember, StudyRecord, read_study
-from nas.search.workers.connection import shown
+from nas.search.workers.address import shown
 from nas.search.workers.liveness import liveness
 from nas.search.workers.storage import writable_study
 from nas.search.workers.timing import Timing
@@ -70,7 +70,8 @@ def run_search(
         latency: Predicts the latency of any architecture, for `config.steps` denoising steps.
         quality: Scores an architecture.
         config: How long to search, and how.
-        storage: Path of a SQLite file, which serves one process at a time, or a storage URL of Optuna.
+        storage: Path of a SQLite file, which serves one process at a time, or a storage URL. There is no study in
+            memory: what need not last goes into a file of a temporary folder.
         study_name: Name of the study; an equal name goes on where it ended.
         cost: Parameters and memory of an architecture; needed for budgets on them.
         timing: How long workers wait for each other and for the database; the defaults do for most.

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from nas.files import StrictModel
+from nas.files import StrictModel, UserPath
 
 DownType = Literal["CrossAttnDownBlock2D", "DownBlock2D"]
 MidType = Literal["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"]
@@ -47,7 +47,7 @@ class Backbone(StrictModel):
     resnet_time_scale_shift: Literal["default", "scale_shift"] = "default"
     addition_embed_type: Literal["text"] | None = None
     addition_embed_type_num_heads: PositiveInt = 64
-    pretrained: str | None = None
+    pretrained: UserPath | None = None
 
     @model_validator(mode="before")
     @classmethod

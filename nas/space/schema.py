@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from nas.files import StrictModel
+from nas.files import StrictModel, UserPath
 from nas.space.backbone import Backbone
 from nas.space.budgets import Budgets
 
@@ -70,7 +70,7 @@ class AutoencoderCodec(StrictModel):
     """
 
     kind: Literal["autoencoder"]
-    path: str | None = None
+    path: UserPath | None = None
     layout: dict[str, Any] | None = None
     latent_channels: PositiveInt
     spatial_factor: PositiveInt
@@ -140,7 +140,7 @@ class ClipText(StrictModel):
     """
 
     kind: Literal["clip"]
-    path: str | None = None
+    path: UserPath | None = None
     layout: ClipLayout | None = None
     tokens: PositiveInt = 77
     width: PositiveInt = 768

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -193,7 +194,7 @@ class SearchSpace(ArchitectureSet):
 
     def resolve_path(self, path: str) -> str:
         """A path of the file, made absolute from the file's folder."""
-        return str((self.base / path).resolve())
+        return os.path.realpath(self.base / path)
 
     def _text(self) -> dict[str, Scalar]:
         """What decides the arithmetic of the text encoder."""

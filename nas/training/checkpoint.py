@@ -20,9 +20,23 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import nn
 
-from nas.errors import CheckpointError
-from nas.files import atomic_folder, file_digest, read_json, write_json
+from nas.errors import CheckpointError, TrainingError
+from nas.files import atomic_folder, write_json
 from nas.models.weights import load_into
+from nas.training.checkpoint_files import (
+    EMA,
+    OPTIMIZERS,
+    PARTS,
+    STATE,
+    TASK,
+    CheckpointState,
+    check_files,
+    checkpoint_folders,
+    checkpoint_name,
+    read_state,
+    step_of,
+)
+from nas.training.finite import not_finite
 from nas.training.processes import from_all, from_main, processes
 from nas.training.shards import SavedTensors, write_shard
 from nas.training.sharing import Optimizers, as_shard, local_rows
@@ -32,7 +46,8 @@ logger = logging.getLogger(__name__)
 
 KEPT = 2
 
-_TASK, _EMA, _OPTIMIZERS, _STATE = "task", "ema", "optimizers", "state.json"
+_SLOTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of a parameter."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,17 @@ class Progress:
     elapsed_s: float
 
 
-_KEYS = {"step", "elapsed_s", "fingerprint", "ema_step", "sha256", "observed"}
+@dataclass(frozen=True)
+class Remembered:
+    """What a run knows of its past, beside what it trains.
+
+    Args:
+        observed: What its observer remembers; plain data.
+        losses: Of the last logged steps.
+    """
+
+    observed: Mapping[str, Any]
+    losses: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -66,9 +91,9 @@ class TrainingState:
         """All tensors, by part and name; distributed where the task's are."""
         means = zip(self.owners(MODEL), self.ema.shadow_params, strict=True)
         return {
-            _TASK: self.task.state_dict(),
-            _EMA: {str(index): as_shard(mean, owner) for index, (owner, mean) in enumerate(means)},
-            _OPTIMIZERS: {
+            TASK: self.task.state_dict(),
+            EMA: {str(index): as_shard(mean, owner) for index, (owner, mean) in enumerate(means)},
+            OPTIMIZERS: {
                 f"{turn.name}.{index}.{name}": as_shard(torch.as_tensor(value), turn.parameters[index])
                 for turn in self.turns
                 for index, slots in self.optimizers[turn.name].state_dict()["state"].items()
@@ -77,16 +102,25 @@ class TrainingState:
         }
 
     def load(self, saved: Mapping[str, SavedTensors], where: Path) -> None:
-        """Take over what `parts` gave; raises as `load_into`."""
-        own, task = self.task.state_dict(), saved[_TASK]
-        load_into(self.task, {name: task.like(name, own.get(name)) for name in task.names()}, where=where)
-        self.ema.shadow_params = [
-            local_rows(saved[_EMA].like(str(index), owner)).to(owner.device)
-            for index, owner in enumerate(self.owners(MODEL))
-        ]
-        for turn in self.turns:
-            optimizer = self.optimizers[turn.name]
-            state = self._optimizer_state(turn, saved[_OPTIMIZERS])
+        """Take over what `parts` gave.
+
+        Raises:
+            CheckpointError: Something is missing, unknown, of another shape, or not finite.
+        """
+        own, task = self.task.state_dict(), saved[TASK]
+        weights = {name: task.like(name, own.get(name)) for name in task.names()}
+        owners = self.owners(MODEL)
+        means = [_fitting(saved[EMA], str(index), owner) for index, owner in enumerate(owners)]
+        states = self._optimizer_states(saved[OPTIMIZERS])
+        _require_finite(TASK, weights, where)
+        _require_finite(EMA, dict(zip(map(str, range(len(means))), means, strict=True)), where)
+        for turn, state in states.items():
+            tensors = {f"{turn}.{index}.{slot}": each for index in state for slot, each in state[index].items()}
+            _require_finite(OPTIMIZERS, tensors, where)
+        load_into(self.task, weights, where=where)
+        self.ema.shadow_params = [mean.to(owner.device) for mean, owner in zip(means, owners, strict=True)]
+        for name, state in states.items():
+            optimizer = self.optimizers[name]
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def owners(self, name: str) -> tuple[nn.Parameter, ...]:
@@ -94,23 +128,36 @@ class TrainingState:
         (found,) = (turn.parameters for turn in self.turns if turn.name == name)
         return found
 
-    @staticmethod
-    def _optimizer_state(turn: Turn, saved: SavedTensors) -> dict[int, dict[str, torch.Tensor]]:
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key in saved.names():
-            name, index, slot = key.split(".")
-            if name == turn.name:
-                tensor = saved.like(key, turn.parameters[int(index)])
-                state.setdefault(int(index), {})[slot] = local_rows(tensor)
-        return state
+    def _optimizer_states(self, saved: SavedTensors) -> dict[str, dict[int, dict[str, torch.Tensor]]]:
+        """What each turn's optimiser keeps, by turn, number of the parameter, and slot; none of what never learned."""
+        found: dict[str, dict[int, dict[str, torch.Tensor]]] = {turn.name: {} for turn in self.turns}
+        owners = {f"{turn.name}.{index}": each for turn in self.turns for index, each in enumerate(turn.parameters)}
+        for key in sorted({name.rpartition(".")[0] for name in saved.names()}):
+            if key not in owners:
+                raise CheckpointError(f"has an unknown tensor {key}", where=saved.where)
+            turn, _, index = key.rpartition(".")
+            found[turn][int(index)] = {
+                slot: _fitting(saved, f"{key}.{slot}", owners[key], scalar=slot == "step") for slot in _SLOTS
+            }
+        return found
+
+
+def _fitting(saved: SavedTensors, name: str, owner: torch.Tensor, *, scalar: bool = False) -> torch.Tensor:
+    """What this process holds of a saved tensor in the shape of its owner, or of a number."""
+    tensor = local_rows(saved.like(name, owner))
+    expected = torch.Size() if scalar else local_rows(owner).shape
+    if tensor.shape != expected:
+        raise CheckpointError(f"has the wrong shape for {name}", where=saved.where)
+    return tensor
+
+
+def _require_finite(part: str, tensors: Mapping[str, torch.Tensor], where: Path) -> None:
+    if (name := not_finite(tensors)) is not None:
+        raise CheckpointError(f"holds numbers that are not finite: {name} of {part}", where=where)
 
 
 def save_checkpoint(
-    root: Path,
-    training: TrainingState,
-    progress: Progress,
-    fingerprint: str,
-    observed: Mapping[str, Any],
+    root: Path, training: TrainingState, progress: Progress, fingerprint: str, remembered: Remembered
 ) -> None:
     """Write a checkpoint below `root`, all processes together; of the others, only the one before it stays.
 
@@ -119,96 +166,99 @@ def save_checkpoint(
         training: What is saved.
         progress: How far it has come.
         fingerprint: Digest of everything that decides the result.
-        observed: What the run's observer remembers; plain data.
+        remembered: What the run knows of its past.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written, in all processes.
+        TrainingError: What is to be saved is not finite, in all processes; the checkpoints before it stay.
     """
     parts = training.parts()
-    state = {"step": progress.step, "elapsed_s": progress.elapsed_s, "fingerprint": fingerprint}
-    state |= {"ema_step": training.ema.optimization_step, "observed": observed}
+    from_all(lambda: _check_before_saving(root, parts, progress))
     with contextlib.ExitStack() as made:  # holds the folder in the main process, and nothing in the others
-        target = root / f"step-{progress.step:08d}"
-        folder = from_main(lambda: made.enter_context(atomic_folder(target)))
+        target = root / checkpoint_name(progress.step)
+        folder = from_main(lambda: made.enter_context(atomic_folder(target, "checkpoint")))
         digests = from_all(lambda: {k: v for part in parts for k, v in write_shard(folder, part, parts[part]).items()})
 
         def complete() -> None:
-            write_json(folder / _STATE, state | {"sha256": {k: v for each in digests for k, v in each.items()}})
+            state = CheckpointState(
+                step=progress.step,
+                elapsed_s=progress.elapsed_s,
+                fingerprint=fingerprint,
+                ema_step=training.ema.optimization_step,
+                sha256={name: digest for each in digests for name, digest in each.items()},
+                observed=remembered.observed,
+                losses=list(remembered.losses),
+            )
+            write_json(folder / STATE, state.model_dump())
             made.close()
-            _prune(root, target.name)
+            _prune(root, progress.step)
 
         from_main(complete)
 
 
-def _prune(root: Path, newest: str) -> None:
-    before = [folder for folder in _checkpoints(root) if folder.name <= newest]
-    for old in set(_checkpoints(root)) - set(before[-KEPT:]):
+def _check_before_saving(root: Path, parts: Mapping[str, Mapping[str, torch.Tensor]], progress: Progress) -> None:
+    for part, tensors in parts.items():
+        if (name := not_finite(tensors)) is not None:
+            raise TrainingError(
+                f"after step {progress.step}, {name} of {part} is not finite; training diverged",
+                where=root,
+                hint="lower the learning rate; the last checkpoint before it is kept",
+            )
+
+
+def _prune(root: Path, newest: int) -> None:
+    folders = checkpoint_folders(root)
+    before = [folder for folder in folders if step_of(folder) <= newest]
+    for old in set(folders) - set(before[-KEPT:]):
         shutil.rmtree(old, ignore_errors=True)
 
 
-def restore_checkpoint(root: Path, training: TrainingState, fingerprint: str) -> tuple[Progress, Mapping[str, Any]]:
+def restore_checkpoint(root: Path, training: TrainingState, fingerprint: str) -> tuple[Progress, Remembered]:
     """Load the newest whole checkpoint below `root` into its owners; start at step 0 where there is none.
 
     Returns:
-        How far the run has come, and what its observer remembers.
+        How far the run has come, and what it knows of its past.
 
     Raises:
         CheckpointError: All checkpoints are damaged, or one was written by another configuration, space or data.
     """
     damage: CheckpointError | None = None
-    for folder in reversed(from_main(lambda: _checkpoints(root))):
+    for folder in reversed(from_main(lambda: checkpoint_folders(root))):
         try:
             state = _checked(folder)
+            if state.fingerprint == fingerprint:
+                return _restore(folder, state, training)
         except CheckpointError as error:
             if processes().is_main_process:
                 logger.warning("%s; going on from an earlier checkpoint", error)
             damage = damage or error
             continue
-        if state["fingerprint"] != fingerprint:
-            raise CheckpointError(
-                "was written by another search space, data set or training configuration",
-                where=folder,
-                hint="restore that configuration, or choose another output folder",
-            )
-        return _restore(folder, state, training)
+        raise CheckpointError(
+            "was written by another search space, data set or training configuration",
+            where=folder,
+            hint="restore that configuration, or choose another output folder",
+        )
     if damage is not None:
         raise CheckpointError(
             f"no whole checkpoint is left; the newest: {damage.what}",
             where=damage.where,
             hint=f"delete {root} to begin anew",
         ) from damage
-    return Progress(0, 0.0), {}
+    return Progress(0, 0.0), Remembered({})
 
 
-def _checked(folder: Path) -> Mapping[str, Any]:
+def _checked(folder: Path) -> CheckpointState:
     """The state of a checkpoint, every file of which is as it was written; each process has looked at some of them."""
-    state = from_main(lambda: _read_state(folder))
-    names = sorted(state["sha256"])[processes().process_index :: processes().num_processes]
-    from_all(lambda: _check_files(folder, {name: state["sha256"][name] for name in names}))
+    state = from_main(lambda: read_state(folder))
+    names = sorted(state.sha256)[processes().process_index :: processes().num_processes]
+    from_all(lambda: check_files(folder, {name: state.sha256[name] for name in names}))
     return state
 
 
-def _read_state(folder: Path) -> Mapping[str, Any]:
-    state = read_json(folder / _STATE, error=CheckpointError)
-    if not isinstance(state, dict) or not state.keys() >= _KEYS:
-        raise CheckpointError("is not the state of a checkpoint", where=folder / _STATE)
-    return state
+def _restore(folder: Path, state: CheckpointState, training: TrainingState) -> tuple[Progress, Remembered]:
+    def load() -> None:
+        training.load({part: SavedTensors(folder, part, list(state.sha256)) for part in PARTS}, folder)
 
-
-def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
-    for name, digest in digests.items():
-        if not (folder / name).is_file():
-            raise CheckpointError("no such file", where=folder / name)
-        if file_digest(folder / name) != digest:
-            raise CheckpointError("is not what was written: its digest differs", where=folder / name)
-
-
-def _restore(folder: Path, state: Mapping[str, Any], training: TrainingState) -> tuple[Progress, Any]:
-    saved = {part: SavedTensors(folder, part, list(state["sha256"])) for part in (_TASK, _EMA, _OPTIMIZERS)}
-    training.load(saved, folder)
-    training.ema.optimization_step = int(state["ema_step"])
-    return Progress(int(state["step"]), float(state["elapsed_s"])), state["observed"]
-
-
-def _checkpoints(root: Path) -> list[Path]:
-    return sorted(root.glob("step-*"))
+    from_all(load)
+    training.ema.optimization_step = state.ema_step
+    return Progress(state.step, state.elapsed_s), Remembered(state.observed, state.losses)

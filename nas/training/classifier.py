@@ -13,14 +13,15 @@ from torch.nn import functional as F
 
 from nas.data import ClipDataset, ClipShape, MovingShapes, batch_indices
 from nas.data.pixels import to_pixels
-from nas.files import derive_seed, fingerprint
+from nas.files import derive_seed, fingerprint, parse
 from nas.models.video_model import batches
 from nas.quality.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels
 from nas.training.config import LoopConfig
 from nas.training.draws import ClipSeeds
 from nas.training.loop import Trainer
 from nas.training.prefetch import made_ahead
-from nas.training.processes import make_accelerator, processes
+from nas.training.processes import from_main, make_accelerator
+from nas.training.run_folder import run_folder
 from nas.training.tasks import MODEL, Losses, TrainingTask
 
 TRAINING_CLIPS, HELD_OUT_CLIPS = 20_000, 600
@@ -81,14 +82,21 @@ def train_classifier(
 
     Returns:
         What was written, with the accuracy on clips held out.
+
+    Raises:
+        ConfigError: A number is beyond what a run can have.
+        StorageError: Another run is using `folder`, or it cannot be written.
     """
-    root = Path(folder)
+    with run_folder(Path(folder), "classifier"):
+        return _train(shape, Path(folder), steps, batch_size, seed)
+
+
+def _train(shape: ClipShape, root: Path, steps: int, batch_size: int, seed: int) -> ClassifierRecord:
     clips = MovingShapes(shape, TRAINING_CLIPS, derive_seed(seed, "classifier"))
     torch.manual_seed(derive_seed(seed, "weights"))
     classifier = ShapeClassifier(shape)
-    config = LoopConfig(
-        steps=steps, batch_size=batch_size, image_batch_size=0, learning_rate=2e-3, ema_decay=0.99, seed=seed
-    )
+    settings = {"steps": steps, "batch_size": batch_size, "image_batch_size": 0, "learning_rate": 2e-3}
+    config = parse(settings | {"ema_decay": 0.99, "seed": seed}, LoopConfig, where=None)
 
     def draw(step: int) -> LabelledBatch:
         video, captions = clips.batch(batch_indices(len(clips), batch_size, derive_seed(seed, "data"), step))
@@ -110,9 +118,7 @@ def train_classifier(
         frames=shape.frames, height=shape.height, width=shape.width, fps=shape.fps, steps=steps, seed=seed,
         accuracy=_accuracy(classifier.eval(), MovingShapes(shape, HELD_OUT_CLIPS, derive_seed(seed, "held out"))),
     )  # fmt: skip
-    if processes().is_main_process:
-        classifier.save(root / "classifier", record)
-    processes().wait_for_everyone()
+    from_main(lambda: classifier.save(root / "classifier", record))
     return record
 
 

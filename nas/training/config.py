@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from nas.files import StrictModel
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+# Numbers in single precision compute with what is accepted here, and whatever is beyond was meant otherwise.
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Clips = Annotated[int, Field(ge=1, le=10**6)]
+Rate = Annotated[float, Field(gt=0, le=1e18)]
+LogitMean = Annotated[float, Field(ge=-20, le=20)]
+LogitDeviation = Annotated[float, Field(gt=0, le=20)]
 
 
 class LoopConfig(StrictModel):
@@ -38,23 +45,23 @@ class LoopConfig(StrictModel):
         seed: Seed of everything random in the run.
     """
 
-    steps: PositiveInt = 2000
+    steps: Count = 2000
     max_minutes: PositiveFloat | None = None
-    batch_size: PositiveInt = 8
-    image_batch_size: NonNegativeInt = 8
-    learning_rate: PositiveFloat = 1e-3
-    warmup_steps: NonNegativeInt = 50
+    batch_size: Clips = 8
+    image_batch_size: Annotated[int, Field(ge=0, le=10**6)] = 8
+    learning_rate: Rate = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0, le=10**12)] = 50
     anneal_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, le=1e18)] = 0.01
     max_grad_norm: PositiveFloat = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     parallel: Literal["ddp", "fsdp"] = "ddp"
     mixed_precision: Literal["no", "bf16"] = "no"
-    gradient_accumulation: PositiveInt = 1
+    gradient_accumulation: Clips = 1
     gradient_checkpointing: bool = False
-    checkpoint_every: PositiveInt = 200
-    seed: int = 0
+    checkpoint_every: Count = 200
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
     def decisive(self) -> dict[str, Any]:
         """Plain data that decide what a run learns, whatever the processes and memory it is computed with.
@@ -79,9 +86,9 @@ class TrainingConfig(LoopConfig):
     """
 
     caption_dropout: Fraction = 0.1
-    timestep_mean: float = 0.0
-    timestep_std: PositiveFloat = 1.0
-    timestep_shift: PositiveFloat = 1.0
+    timestep_mean: LogitMean = 0.0
+    timestep_std: LogitDeviation = 1.0
+    timestep_shift: Annotated[float, Field(ge=1e-3, le=1e3)] = 1.0
     freeze_backbone: bool = False
 
 
@@ -97,7 +104,7 @@ class SuperNetConfig(TrainingConfig):
     """
 
     strategy: Literal["uniform", "fair", "sandwich"] = "uniform"
-    random_paths: PositiveInt | None = None
+    random_paths: Annotated[int, Field(ge=1, le=1000)] | None = None
     skip_probability: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")

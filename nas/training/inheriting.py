@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from nas.data import CaptionedClips
-from nas.errors import TrainingError
-from nas.files import fingerprint
+from nas.errors import CheckpointError, TrainingError
+from nas.files import fingerprint, parse
 from nas.models import Generation, VideoModel
 from nas.models.weights import weights_digest
 from nas.space import Architecture, SearchSpace
@@ -121,7 +121,7 @@ class FinetunedModels(Models):
         """See `Models.__call__`.
 
         Raises:
-            ArithmeticError: Training diverged.
+            ArithmeticError: Training diverged, or the inherited weights are not finite.
         """
         unet, text_encoder = self.supernet.extract(architecture), copy.deepcopy(self.text_encoder)
         reader = reader_of(self.clips, self.space, lambda: text_encoder)
@@ -138,7 +138,7 @@ class FinetunedModels(Models):
                     start=start,
                     caption_dropout=self.config.caption_dropout,
                 )
-            except TrainingError as error:
+            except (CheckpointError, TrainingError) as error:
                 # A property of this architecture, not a mistake that would stop all of them.
                 raise ArithmeticError(error.what) from error
         return VideoModel(self.supernet.space, architecture, unet, text_encoder, self.generation)
@@ -155,4 +155,5 @@ def _short(trained: SuperNetConfig, steps: int, seed: int) -> TrainingConfig:
         "checkpoint_every": steps,
         "seed": seed,
     }
-    return TrainingConfig(**trained.model_dump(include=set(TrainingConfig.model_fields)) | changes)
+    settings = trained.model_dump(include=set(TrainingConfig.model_fields)) | changes
+    return parse(settings, TrainingConfig, where=None)

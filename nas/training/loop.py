@@ -15,18 +15,23 @@ import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 
-from nas.errors import TrainingError
+from nas.errors import CheckpointError, DataError, TrainingError
 from nas.files import derive_seed
 from nas.progress import Advance, progress_bar
 from nas.training.batches import BatchT
-from nas.training.checkpoint import Progress, TrainingState, restore_checkpoint, save_checkpoint
+from nas.training.checkpoint import Progress, Remembered, TrainingState, restore_checkpoint, save_checkpoint
 from nas.training.config import LoopConfig
+from nas.training.finite import not_finite
+from nas.training.memory_errors import memory_errors
 from nas.training.metrics import MetricsLog
 from nas.training.observer import Observer
+from nas.training.processes import from_all
+from nas.training.run_folder import CHECKPOINTS
 from nas.training.sharing import Optimizers, share
 from nas.training.tasks import MODEL, Losses, TrainingTask, Turn
 
 LOG_EVERY = 10
+_FINAL = 20
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class TrainingResult:
     Args:
         steps: Optimiser steps done, in this run and those it resumed.
         elapsed_s: Seconds of training they took.
-        final_loss: Mean loss of the last twenty logged steps.
+        final_loss: Mean loss of the last twenty logged steps; not a number where they were logged by an earlier
+            version, which kept them elsewhere.
     """
 
     steps: int
@@ -75,6 +81,9 @@ class Trainer(Generic[BatchT]):
         self.accelerator, self.observer = accelerator, observer or Observer()
         if not list(task.trained_parameters()):
             raise TrainingError("nothing is left to train", hint="train the backbone, too (freeze_backbone: false)")
+        if (name := not_finite(task.state_dict())) is not None:
+            hint = "it is so in the weights that the run starts from; start from others"
+            raise CheckpointError(f"weight {name} is not finite before the first step", where=folder, hint=hint)
         self.sharing = share(task, config, accelerator)
         self.trained = self.sharing.trained
         self.turns = self.trained.turns()
@@ -91,30 +100,34 @@ class Trainer(Generic[BatchT]):
         self.ema = EMAModel(self.held[MODEL], decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
         self.state = TrainingState(self.trained, self.turns, self.optimizers, self.ema)
         self.recent: deque[float] = deque(maxlen=50)
+        self.logged: deque[float] = deque(maxlen=_FINAL)
 
     def run(self) -> TrainingResult:
         """Train to the configured number of steps or minutes.
 
         Raises:
             CheckpointError: The folder holds a checkpoint of something else.
+            DataError: Clips hold numbers that are not finite.
+            OutOfMemoryError: A step does not fit.
             TrainingError: The loss is no longer finite, or the observer ends the run.
         """
-        progress, remembered = restore_checkpoint(self.folder / "checkpoints", self.state, self.fingerprint)
+        progress, remembered = restore_checkpoint(self.folder / CHECKPOINTS, self.state, self.fingerprint)
+        self.logged.extend(remembered.losses)
         with self._averaged():
-            self.observer.begin(progress.step, remembered)
+            self.observer.begin(progress.step, remembered.observed)
         wrapped, optimizers = self.sharing.prepare(self.optimizers)
-        done = progress.step
-        with MetricsLog(self.folder, done, self.accelerator.is_main_process) as log:
-            with progress_bar(self.label, self.config.steps, done) as advance:
-                while not self._finished(progress):
-                    started, rate = time.perf_counter(), self._rate(progress)
+        log = MetricsLog(self.folder, progress.step) if self.accelerator.is_main_process else None
+        with progress_bar(self.label, self.config.steps, progress.step) as advance:
+            while not self._finished(progress):
+                started, rate = time.perf_counter(), self._rate(progress)
+                with memory_errors():
                     losses = self._step(wrapped, optimizers, progress)
-                    progress = self._next(progress, time.perf_counter() - started)
-                    self._report(log, advance, progress, losses, rate)
-                    if progress.step % self.config.checkpoint_every == 0 or self._finished(progress):
-                        self._save(progress)
-            final_loss = log.tail_mean("loss", 20)
+                progress = self._next(progress, time.perf_counter() - started)
+                self._report(log, advance, progress, losses, rate)
+                if progress.step % self.config.checkpoint_every == 0 or self._finished(progress):
+                    self._save(progress)
         self.sharing.finish(self.ema)
+        final_loss = sum(self.logged) / len(self.logged) if self.logged else math.nan
         return TrainingResult(progress.step, progress.elapsed_s, final_loss)
 
     def _step(self, wrapped: torch.nn.Module, optimizers: Optimizers, progress: Progress) -> Losses:
@@ -142,7 +155,7 @@ class Trainer(Generic[BatchT]):
                 torch.manual_seed(self._seed(turn, number))
                 batch = self.batches(number).to(self.accelerator.device)
                 found = wrapped(batch, progress.step, turn.name)
-                self._check(found["loss"], turn, progress)
+                self._check(found["loss"], batch, turn, progress)
                 self.accelerator.backward(found["loss"])
                 for name, value in found.items():
                     losses[name] = losses.get(name, 0) + value.detach() / self.config.gradient_accumulation
@@ -156,14 +169,25 @@ class Trainer(Generic[BatchT]):
         named = () if turn.name == MODEL else (turn.name,)
         return derive_seed(self.config.seed, "step", number, self.accelerator.process_index, *named)
 
-    def _check(self, loss: torch.Tensor, turn: Turn, progress: Progress) -> None:
+    def _check(self, loss: torch.Tensor, batch: BatchT, turn: Turn, progress: Progress) -> None:
         mean = self.accelerator.reduce(loss.detach(), "mean")  # all processes stop, or none
-        if not torch.isfinite(mean):
-            whose = "" if turn.name == MODEL else f" of the {turn.name}"
-            raise TrainingError(
-                f"loss{whose} is {mean.item()} at step {progress.step + 1}; training diverged",
+        if torch.isfinite(mean):
+            return
+        from_all(lambda: self._check_batch(batch, progress))
+        whose = "" if turn.name == MODEL else f" of the {turn.name}"
+        raise TrainingError(
+            f"loss{whose} is {mean.item()} at step {progress.step + 1}; training diverged",
+            where=self.folder,
+            hint=f"lower the learning rate{whose}; the last checkpoint before it is kept",
+        )
+
+    def _check_batch(self, batch: BatchT, progress: Progress) -> None:
+        tensors = {name: each for name, each in vars(batch).items() if isinstance(each, torch.Tensor)}
+        if (name := not_finite(tensors)) is not None:
+            raise DataError(
+                f"clips of step {progress.step + 1} hold numbers that are not finite ({name})",
                 where=self.folder,
-                hint=f"lower the learning rate{whose}; the last checkpoint before it is kept",
+                hint="look for them in the data, or encode them again",
             )
 
     def _next(self, progress: Progress, seconds: float) -> Progress:
@@ -189,21 +213,25 @@ class Trainer(Generic[BatchT]):
     def _finished(self, progress: Progress) -> bool:
         return self._share(progress) >= 1
 
-    def _report(self, log: MetricsLog, advance: Advance, progress: Progress, losses: Losses, rate: float) -> None:
+    def _report(
+        self, log: MetricsLog | None, advance: Advance, progress: Progress, losses: Losses, rate: float
+    ) -> None:
         """Log a step that has been made, at a share of the peak learning rate."""
         values = {name: float(self.accelerator.reduce(value.detach(), "mean")) for name, value in losses.items()}
         self.recent.append(values["loss"])
         advance(f"loss {sum(self.recent) / len(self.recent):.4f}")
         if progress.step == 1 or progress.step % LOG_EVERY == 0 or self._finished(progress):
+            self.logged.append(values["loss"])
             rates = {"learning_rate": self.config.learning_rate * rate, "elapsed_s": progress.elapsed_s}
-            log.write(progress.step, values | rates)
+            if log is not None:
+                log.write(progress.step, values | rates)
         self.observer.after_step(progress.step, values)
 
     def _save(self, progress: Progress) -> None:
         with self._averaged():
             self.observer.before_checkpoint(progress.step)
-        root, remembered = self.folder / "checkpoints", self.observer.remembers()
-        save_checkpoint(root, self.state, progress, self.fingerprint, remembered)
+        remembered = Remembered(self.observer.remembers(), tuple(self.logged))
+        save_checkpoint(self.folder / CHECKPOINTS, self.state, progress, self.fingerprint, remembered)
         with self._averaged():
             self.observer.after_checkpoint(progress.step)
 

@@ -1,80 +1,122 @@
-"""Training metrics: a CSV that pandas reads, and TensorBoard beside it."""
+"""Training metrics: a CSV that pandas reads, and TensorBoard beside it.
+
+They report on a run and decide nothing in it: no file of theirs, whatever its state, ends one.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
-from collections.abc import Mapping
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
-import pandas as pd
-from torch.utils.tensorboard import SummaryWriter
+from nas.errors import StorageError
+from nas.files import write_text
+from nas.training.appending import AppendedFile
+from nas.training.tensorboard import EventFile
 
-from nas.files import storage_errors, write_text
+logger = logging.getLogger(__name__)
+
+FILE = "metrics.csv"
 
 
 class MetricsLog:
     """Appends one row per logged step; a resumed run drops the rows it is about to repeat.
 
+    A file that is not this run's is kept under another name: one of an earlier run, one with other columns, one that
+    a spreadsheet has saved.
+
     Args:
         folder: Where `metrics.csv` and `tensorboard/` stand.
         step: Steps already done; rows after it are dropped.
-        is_writer: Whether this process writes; the others only read.
     """
 
-    def __init__(self, folder: Path, step: int, is_writer: bool = True) -> None:
-        self.path = folder / "metrics.csv"
-        self._columns: list[str] = []
-        self._writer: SummaryWriter | None = None
-        if is_writer:
-            with storage_errors(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            self._keep_until(step)
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+    def __init__(self, folder: Path, step: int) -> None:
+        self.path = folder / FILE
+        self._events = EventFile(folder / "tensorboard", step + 1)
+        self._columns: Sequence[str] = ()
+        self._file: AppendedFile | None = None
+        self._is_free = True
+        self._found = self._keep_until(step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log the values of one step; the columns are those of the first call."""
-        if self._writer is None:
-            return
-        with storage_errors(self.path):
-            if not self._columns:
-                self._columns = ["step", *values]
-                self.path.write_text(_line(self._columns), encoding="utf-8")
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line([str(step), *(f"{values[name]:.6g}" for name in self._columns[1:])]))
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        if not self._columns:
+            self._columns = ("step", *values)
+            if self._found is not None and self._found != self._columns:
+                self._move_aside("has other columns")
+            if self._is_free:
+                self._file = AppendedFile(self.path, _line(self._columns).encode())
+        if self._file is not None:
+            row = [str(step), *(f"{values[name]:.6g}" for name in self._columns[1:])]
+            self._file.add(_line(row).encode())
+        self._events.write(step, values)
 
-    def tail_mean(self, name: str, rows: int) -> float:
-        """Mean of a column over the last rows; not a number where nothing was logged."""
-        if not self.path.is_file():
-            return math.nan
-        return float(pd.read_csv(self.path)[name].tail(rows).mean())
+    def _keep_until(self, step: int) -> tuple[str, ...] | None:
+        """Leave the rows up to a step in the file, if it is this run's; its columns, where one stays."""
+        if not (self.path.exists() or self.path.is_symlink()):
+            return None
+        try:
+            text = _text(self.path)
+            columns, *rows = _rows(text)
+            if rows and not step:
+                self._move_aside("is of an earlier run")
+                return None
+            kept = "".join(_line(row) for row in [columns, *rows] if row is columns or int(row[0]) <= step)
+            if kept != text:
+                write_text(self.path, kept)
+        except (OSError, StorageError, ValueError, csv.Error):
+            self._move_aside("is not as a run has written it")
+            return None
+        return tuple(columns)
 
-    def _keep_until(self, step: int) -> None:
-        if not self.path.is_file():
-            return
-        with self.path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-        if not rows:
-            return
-        self._columns = rows[0]
-        kept = [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= step]
-        write_text(self.path, "".join(_line(row) for row in [rows[0], *kept]))
-
-    def __enter__(self) -> MetricsLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    def _move_aside(self, why: str) -> None:
+        names = (self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}") for number in itertools.count(1))
+        aside = next(name for name in names if not (name.exists() or name.is_symlink()))
+        try:
+            self.path.rename(aside)
+        except OSError as error:
+            self._is_free = False
+            logger.warning("%s: %s, and cannot be moved: %s; no metrics are kept", self.path, why, error.strerror)
+        else:
+            logger.warning("%s: %s; it is kept as %s, and a new one begins", self.path, why, aside.name)
 
 
-def _line(row: list[str]) -> str:
+def _text(path: Path) -> str:
+    with path.open(encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+def _rows(text: str) -> list[list[str]]:
+    """The header and the rows of a file, as `MetricsLog.write` writes them.
+
+    What a kill has left of the last row is left out.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    if not rows or rows[0][0] != "step":
+        raise ValueError("no metrics of a run")
+    if len(rows) > 1 and len(rows[-1]) < len(rows[0]):
+        rows.pop()
+    for row in rows[1:]:
+        if len(row) != len(rows[0]) or int(row[0]) < 0 or any(map(_is_no_number, row)):
+            raise ValueError("no row of metrics")
+    return rows
+
+
+def _is_no_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return True
+    return False
+
+
+def _line(row: Sequence[str]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(row)
     return buffer.getvalue()

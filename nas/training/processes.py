@@ -8,48 +8,53 @@ from typing import Any, TypeVar
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, broadcast_object_list, gather_object
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 
-from nas.errors import ConfigError, NasError
+from nas.environment import check_settings, launcher_alone, wants_cpu
+from nas.errors import NasError
 from nas.training.config import LoopConfig
 
 T = TypeVar("T")
 
 
 def only_cpu() -> bool:
-    """Whether there is no accelerator; accelerate joins processes on CPUs only when it is told so."""
-    return not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    """Whether to train on processors: there is no accelerator, or accelerate's configuration forgoes it.
+
+    Accelerate joins processes on CPUs only when it is told so.
+    """
+    return wants_cpu() or not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
 def processes() -> PartialState:
     """The processes that a launcher (`accelerate launch`, `torchrun`) has started, or this one alone.
 
     Whoever asks accelerate first decides for the whole program, so everything in nas asks here.
+
+    Raises:
+        ConfigError: The launcher's variables contradict each other.
     """
-    return PartialState(cpu=only_cpu())
+    cpu = only_cpu()
+    with launcher_alone():
+        return PartialState(cpu=cpu)
 
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
     """The accelerator of a run; sub-networks leave parameters unused, which DDP must be told.
 
     Raises:
-        ConfigError: The launcher's configuration asks for a way to share weights that is not the run's.
+        ConfigError: Variables of accelerate or of the launcher ask for something else than the run's settings.
     """
+    check_settings(config.mixed_precision, config.gradient_accumulation)
+    cpu = processes().device.type == "cpu"
     # Accelerate keeps the precision of a program's first run for all others, and refuses another one.
     AcceleratorState._reset_state()
-    accelerator = Accelerator(
-        cpu=only_cpu(),
-        mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.gradient_accumulation,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
-    kind = accelerator.distributed_type
-    if kind in {DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM}:
-        raise ConfigError(
-            f"accelerate is configured for {kind.value}, which would wrap the model without knowing its blocks",
-            hint="take it out of accelerate's configuration, and set parallel: fsdp in the training settings",
+    with launcher_alone():
+        return Accelerator(
+            cpu=cpu,
+            mixed_precision=config.mixed_precision,
+            gradient_accumulation_steps=config.gradient_accumulation,
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-    return accelerator
 
 
 def from_main(make: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from torch import nn
 
 from nas.data import CaptionedClips
 from nas.errors import CheckpointError, ConfigError
-from nas.files import atomic_folder, derive_seed, fingerprint, load_yaml, write_yaml
+from nas.files import atomic_folder, derive_seed, fingerprint, load_yaml, require_whole, write_yaml
 from nas.models import (
     Generation,
     SuperNet,
@@ -29,7 +29,8 @@ from nas.training.config import LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.loop import Trainer, TrainingResult
 from nas.training.observer import Observer
 from nas.training.prefetch import made_ahead
-from nas.training.processes import make_accelerator, processes
+from nas.training.processes import from_main, make_accelerator
+from nas.training.run_folder import run_folder
 from nas.training.starting import check_start, take_backbone
 from nas.training.stored_text import reader_of
 from nas.training.tasks import FlowTask, JointTask, SuperNetTask
@@ -58,29 +59,31 @@ def train_supernet(
         CheckpointError: `folder` holds checkpoints of another space, data set or configuration, or `backbone` is no
             model, or one with another backbone.
         ConfigError: The backbone is to be frozen, and has no weights to keep.
+        StorageError: Another run is using `folder`, or it cannot be written.
         TrainingError: The loss is no longer finite.
     """
     root = Path(folder)
     check_start(space, config, backbone)
-    torch.manual_seed(derive_seed(config.seed, "weights"))
-    supernet = SuperNet(space)
-    text_encoder = reader_of(clips, space, lambda: make_text_encoder(space))
-    if backbone is not None:
-        take_backbone(supernet, supernet.plan(space.smallest()), text_encoder, backbone)
-    task = SuperNetTask(supernet, text_encoder, config)
-    start = _start_of(supernet, text_encoder)
-    result = run_task(
-        task, space, clips, config, root, "training supernet", start=start, caption_dropout=config.caption_dropout
-    )
-    if processes().is_main_process:
-        with atomic_folder(root / "supernet") as out:
-            save_safetensors(out / WEIGHTS, supernet.state_dict())
-            if text_encoder.trainable:
-                save_safetensors(out / TEXT_WEIGHTS, text_encoder.state_dict())
-            write_yaml(out / "space.yaml", portable_space(space))
-            write_yaml(out / "training.yaml", config.model_dump())
-    processes().wait_for_everyone()
+    with run_folder(root, "supernet"):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        supernet = SuperNet(space)
+        text_encoder = reader_of(clips, space, lambda: make_text_encoder(space))
+        if backbone is not None:
+            take_backbone(supernet, supernet.plan(space.smallest()), text_encoder, backbone)
+        task, start = SuperNetTask(supernet, text_encoder, config), _start_of(supernet, text_encoder)
+        dropout = config.caption_dropout
+        result = run_task(task, space, clips, config, root, "training supernet", start=start, caption_dropout=dropout)
+        from_main(lambda: _save_supernet(supernet, text_encoder, config, root / "supernet"))
     return result
+
+
+def _save_supernet(supernet: SuperNet, text_encoder: TextEncoder, config: SuperNetConfig, folder: Path) -> None:
+    with atomic_folder(folder, "supernet") as out:
+        save_safetensors(out / WEIGHTS, supernet.state_dict())
+        if text_encoder.trainable:
+            save_safetensors(out / TEXT_WEIGHTS, text_encoder.state_dict())
+        write_yaml(out / "space.yaml", portable_space(supernet.space))
+        write_yaml(out / "training.yaml", config.model_dump())
 
 
 def train_model(
@@ -107,21 +110,26 @@ def train_model(
         guidance_scale: Its default classifier-free guidance.
     """
     check_start(space, config, backbone)
-    torch.manual_seed(derive_seed(config.seed, "weights"))
-    generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
-    model = VideoModel.build(space, architecture, generation)
-    if backbone is not None:
-        take_backbone(model.unet, model.unet.plan, model.text_encoder, backbone)
-    elif space.file.backbone.pretrained is not None:
-        load_pretrained(model.unet, model.unet.plan, space.resolve_path(space.file.backbone.pretrained))
-    return finetune_model(model, clips, config, folder)
+    with run_folder(Path(folder), "model"):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
+        model = VideoModel.build(space, architecture, generation)
+        if backbone is not None:
+            take_backbone(model.unet, model.unet.plan, model.text_encoder, backbone)
+        elif space.file.backbone.pretrained is not None:
+            load_pretrained(model.unet, model.unet.plan, space.resolve_path(space.file.backbone.pretrained))
+        return _finetune(model, clips, config, Path(folder))
 
 
 def finetune_model(
     model: VideoModel, clips: CaptionedClips, config: TrainingConfig, folder: str | Path
 ) -> TrainingResult:
     """Train a model on from the weights it has and write it to `folder/model`; resumes as `train_supernet`."""
-    root = Path(folder)
+    with run_folder(Path(folder), "model"):
+        return _finetune(model, clips, config, Path(folder))
+
+
+def _finetune(model: VideoModel, clips: CaptionedClips, config: TrainingConfig, root: Path) -> TrainingResult:
     task = FlowTask(model.unet, reader_of(clips, model.space, lambda: model.text_encoder), config)
     start, dropout = _start_of(model.unet, model.text_encoder), config.caption_dropout
     result = run_task(task, model.space, clips, config, root, "training model", start=start, caption_dropout=dropout)
@@ -130,10 +138,8 @@ def finetune_model(
 
 
 def save_model(model: VideoModel, folder: Path) -> None:
-    """Write a model once, however many processes trained it."""
-    if processes().is_main_process:
-        model.save(folder)
-    processes().wait_for_everyone()
+    """Write a model once, however many processes trained it; what it raises, it raises in all of them."""
+    from_main(lambda: model.save(folder))
 
 
 def run_task(
@@ -220,6 +226,7 @@ def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, Sear
         CheckpointError: There is no supernet, or it belongs to another space than `space`.
     """
     root = _supernet_folder(folder)
+    require_whole(root)
     if not (root / WEIGHTS).is_file():
         raise CheckpointError("holds no trained supernet", where=root, hint="make one with `nas train`")
     trained = SearchSpace.load(root / "space.yaml")

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch.distributed.tensor import DTensor
 
+from nas.errors import CheckpointError
 from nas.files import file_digest
 from nas.models.weights import save_safetensors
 from nas.training.processes import processes
@@ -57,11 +58,15 @@ class SavedTensors:
         folder: Where the files are.
         part: Name of the tensors.
         names: Names of files in that folder, of this part and of others.
+
+    Raises:
+        CheckpointError: A file is damaged.
     """
 
     def __init__(self, folder: Path, part: str, names: Sequence[str]) -> None:
         mine = sorted(name for name in names if name.partition(".")[0].partition("-")[0] == part)
-        self._files: list[Any] = [safe_open(folder / name, framework="pt") for name in mine]
+        self.where = folder / f"{part}.safetensors"
+        self._files: list[Any] = [_open(folder / name) for name in mine]
         self._holders: dict[str, list[int]] = {}
         for number, file in enumerate(self._files):
             for name in file.keys():  # noqa: SIM118 - no mapping
@@ -76,12 +81,20 @@ class SavedTensors:
 
         Where `own`, whose place it is to take, is distributed and has its shape, the tensor is so, too, and on that
         device; its other rows are not read.
+
+        Raises:
+            CheckpointError: There is none of that name.
         """
+        if name not in self._holders:
+            raise CheckpointError(f"lacks {name}", where=self.where)
         if isinstance(own, DTensor) and own.shape == self._shape(name):
             start = _first_row(own)
             return as_shard(self._rows(name, start, start + len(own.to_local())), own)
         pieces = [self._files[number].get_tensor(name) for number in self._holders[name]]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        try:
+            return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        except RuntimeError as error:
+            raise CheckpointError(f"holds shards of {name} that do not fit each other", where=self.where) from error
 
     def _shape(self, name: str) -> torch.Size:
         shapes = [self._files[number].get_slice(name).get_shape() for number in self._holders[name]]
@@ -98,6 +111,13 @@ class SavedTensors:
                 pieces.append(piece[begin:end])
             first += rows
         return torch.cat(pieces)
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"not a valid safetensors file: {error}", where=path) from error
 
 
 def _first_row(own: DTensor) -> int:

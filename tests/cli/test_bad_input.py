@@ -153,19 +153,21 @@ def test_a_supernet_of_another_space(nas: Nas, ready: Path, tmp_path: Path) -> N
 
 
 def test_not_a_model(nas: Nas, tmp_path: Path) -> None:
-    result = nas("generate", tmp_path, "--prompt", "a cat", "--out", tmp_path / "clip.mp4")
+    result = nas("generate", tmp_path / "model", "--prompt", "a cat", "--out", tmp_path / "clip.mp4")
     result.fails_with(str(tmp_path), "unet.safetensors")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_clip_in_a_format_nobody_writes(nas: Nas, tmp_path: Path) -> None:
-    nas("generate", tmp_path, "--prompt", "a cat", "--out", tmp_path / "clip.avi").fails_with("clip.avi", ".mp4")
+    nas("generate", tmp_path / "model", "--prompt", "a cat", "--out", tmp_path / "clip.avi").fails_with(
+        "clip.avi", ".mp4"
+    )
 
 
 def test_a_teacher_named_twice_or_not_at_all(nas: Nas, ready: Path, tmp_path: Path) -> None:
     start = ["distill", ready / "space.yaml", "--data", "moving_shapes", "--out", tmp_path / "out"]
     nas(*start).fails_with("--model", "--supernet", "--architecture")
-    nas(*start, "--model", tmp_path, "--supernet", ready / "run").fails_with("teacher is not clear")
+    nas(*start, "--model", tmp_path / "model", "--supernet", ready / "run").fails_with("teacher is not clear")
 
 
 def test_ways_to_distil_that_do_not_go_together(nas: Nas, ready: Path, tmp_path: Path) -> None:

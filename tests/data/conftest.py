@@ -9,6 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
+
+from nas.data import ClipShape
+from nas.data.decoding import iter_clips
+from nas.data.media import Media
 
 
 def encode(frames: np.ndarray, fps: int, *, gaps: list[int] | None = None, faststart: bool = False) -> bytes:
@@ -27,6 +32,11 @@ def encode(frames: np.ndarray, fps: int, *, gaps: list[int] | None = None, fasts
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path.read_bytes()
+
+
+def decode_clips(path: Path, shape: ClipShape) -> list[torch.Tensor]:
+    """All clips of a video file."""
+    return list(iter_clips(Media.file(path), shape))
 
 
 def numbered(count: int, height: int = 48, width: int = 64) -> np.ndarray:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,73 @@ def test_no_warning_when_all_have_captions(videos: Path, caplog: pytest.LogCaptu
     write(videos, "file,caption\na.mp4,x\nb.mp4,y\nsub/c.mp4,z\n")
     read_captions(videos, "captions.csv")
     assert not caplog.records
+
+
+COMPOSED, APART = (unicodedata.normalize(form, "café.mp4") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(("on_disk", "listed"), [(COMPOSED, APART), (APART, COMPOSED)])
+@pytest.mark.parametrize("folder", ["", "é/", "e\u0301/"])
+def test_accents_may_be_composed_otherwise_than_on_the_disk(
+    on_disk: str, listed: str, folder: str, videos: Path
+) -> None:
+    (videos / folder).mkdir(exist_ok=True)
+    (videos / folder / on_disk).write_bytes(b"-")
+    for name in (folder + listed, unicodedata.normalize("NFC", folder) + listed):
+        write(videos, f"file,caption\n{name},x\n")
+        (row,) = read_captions(videos, "captions.csv")
+        assert row.name == name  # the same on every machine, however its disk spells it
+        assert row.path == (videos / folder / on_disk).resolve()
+
+
+def test_two_spellings_on_the_disk_are_told_apart_where_they_can_be(videos: Path) -> None:
+    middle = "cafe\u0301\u0323.mp4"  # three spellings of one name: composed, half composed, apart
+    spellings = [
+        unicodedata.normalize("NFC", middle),
+        "caf\u1eb9\u0301.mp4",
+        unicodedata.normalize("NFD", middle),
+        middle,
+    ]
+    first, second, other = list(dict.fromkeys(spellings))[:3]
+    for name in (first, second):
+        (videos / name).write_bytes(b"-")
+    write(videos, f"file,caption\n{first},x\n{second},y\n")
+    assert len(read_captions(videos, "captions.csv")) == 2
+    write(videos, f"file,caption\n{other},x\n")
+    with pytest.raises(DataError, match=r"row 2: 2 files look like caf.*rename all but one"):
+        read_captions(videos, "captions.csv")
+
+
+def test_one_file_in_two_spellings_is_listed_twice(videos: Path) -> None:
+    (videos / APART).write_bytes(b"-")
+    write(videos, f"file,caption\n{COMPOSED},x\n{APART},y\n")
+    with pytest.raises(DataError, match=r"row 3: .* is listed twice"):
+        read_captions(videos, "captions.csv")
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300 + ".mp4", "x/" * 3000 + "a.mp4", "loop.mp4", "loop/a.mp4", "a\0.mp4", "a.mp4/b"]
+)
+def test_names_that_no_system_can_follow(name: str, videos: Path) -> None:
+    (videos / "loop.mp4").symlink_to("loop.mp4")
+    (videos / "loop").symlink_to("loop")
+    write(videos, f"file,caption\n{name},x\n")
+    with pytest.raises(DataError, match=r"captions\.csv: row 2: "):
+        read_captions(videos, "captions.csv")
+
+
+def test_folders_that_no_system_can_follow(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("-")
+    for name in ("x" * 300, "loop", "loop/videos", "a\0", "file", "file/videos"):
+        with pytest.raises(DataError):
+            read_captions(tmp_path / name, "captions.csv")
+
+
+def test_videos_of_kinds_that_tars_do_not_have_are_counted_too(videos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("d.flv", "e.wmv", "f.txt"):
+        (videos / name).write_bytes(b"-")
+    write(videos, "file,caption\na.mp4,x\nb.mp4,x\nsub/c.mp4,x\n")
+    with caplog.at_level(logging.WARNING, "nas"):
+        read_captions(videos, "captions.csv")
+    assert caplog.records[0].getMessage().endswith("2 videos have no caption and are left out: d.flv, e.wmv")

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from nas.data import ClipShape
-from nas.data.decoding import decode_clips
 from nas.errors import DataError
-from tests.data.conftest import encode, numbered
+from tests.data.conftest import decode_clips, encode, numbered
 
 
 def frame_numbers(video_TCHW: torch.Tensor) -> list[int]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -18,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from nas.data import ClipDataset, ClipShape, VideoDataset, WebDatasetConfig, open_data
+from nas.data import ClipDataset, ClipShape, VideoDataset, WebDatasetConfig, media, open_data
 from nas.data.clips import source_file
 from nas.data.tar_dataset import open_tars
 from nas.data.tar_members import Member, grouped, read_members
 from nas.errors import DataError
-from tests.data.conftest import encode, numbered
+from tests.data.conftest import decode_clips, encode, numbered
 
 SHAPE = ClipShape(frames=8, height=12, width=16, fps=8)
 
@@ -161,7 +162,7 @@ def test_tars_are_indexed_once_and_again_when_they_change(tars: Path, monkeypatc
     from nas.data import tar_index
 
     real = tar_index.make_index
-    monkeypatch.setattr(tar_index, "make_index", lambda path, fps: read.append(path) or real(path, fps))
+    monkeypatch.setattr(tar_index, "make_index", lambda path, *options: read.append(path) or real(path, *options))
     second = opened(tars)
     assert not read
     assert (second.names, second.fingerprint) == (first.names, first.fingerprint)
@@ -216,11 +217,16 @@ def test_every_file_of_a_tar_is_grouped_refused_or_of_no_use(keys: list[str], su
     groups, refused = grouped(members)
     for member in members:
         leaves = member.name.startswith("/") or ".." in member.name.split("/")
-        assert (member.name in refused) == leaves
-        if not leaves and member.suffix in {".mp4", ".txt", ".json", ".jpg"}:
-            assert member.suffix in groups[member.key].members
+        assert (member.name in refused) == (leaves or (not member.last_suffix and member.name.endswith(("mp4", "jpg"))))
+        plain = groups.get(member.key)
+        if plain is not None and plain.has_media and {each.key for each in plain.members.values()} == {member.key}:
+            continue  # what is beside a video and of no use to it is not asked for
+        if member.name.split("/")[-1].startswith("._"):
+            continue  # what macOS adds
+        if member.name not in refused and member.last_suffix in {".mp4", ".jpg"}:
+            assert member.last_suffix in groups[member.last_key].members
     for key, group in groups.items():
-        assert all(member.key == key for member in group.members.values())
+        assert all(key in (member.key, member.last_key) for member in group.members.values())
         assert not key.startswith("/")
         assert ".." not in key.split("/")
 
@@ -238,3 +244,111 @@ def test_members_are_read_where_they_lie(files: list[tuple[str, bytes]]) -> None
         (member.name, file.getvalue()[member.offset : member.offset + member.size]) for member in read_members(file)
     ]
     assert read == files
+
+
+def listed(folder: Path) -> dict[str, str]:
+    (index,) = (json.loads(path.read_text()) for path in (folder / ".nas-cache").glob("*.json"))
+    reasons: dict[str, str] = index["damaged"]
+    return reasons
+
+
+def test_names_with_several_dots_are_samples_of_their_own(tmp_path: Path) -> None:
+    picture, text = image("png"), b"grey"
+    pack(tmp_path / "a.tar", {
+        "clip_1.0.png": picture, "clip_1.0.txt": text, "clip_1.1.png": picture, "clip_1.1.txt": text,
+        "v1.2.3/take.4.PNG": picture, "v1.2.3/take.4.TXT": text,
+        ".hidden.png": picture, ".hidden.txt": text,
+        "plain.png": picture, "plain.txt": text, "plain.seg.png": b"of no use", "plain.cls": b"3",
+        "alone.5.png": picture, "alone.txt": text,
+        "words.6.txt": text,
+    })  # fmt: skip
+    clips = opened(tmp_path, ClipShape(1, 12, 16, 8))
+    assert [source_file(name).removeprefix("a.tar/") for name in clips.names] == [
+        "clip_1.0.png", "clip_1.1.png", "v1.2.3/take.4.PNG", ".hidden.png", "plain.png",
+    ]  # fmt: skip
+    reasons = listed(tmp_path)
+    assert set(reasons) == {"alone", "alone.5", "words.6"}
+    assert "no caption" in reasons["alone.5"]
+
+
+def test_all_that_looks_like_a_sample_is_used_or_listed(tmp_path: Path) -> None:
+    picture = image("png")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, data in {"a.png": picture, "a.txt": b"grey", "e\u0301.png": picture, "\u00e9.txt": b"grey",
+                           "old.flv": b"video", "photo.tiff": b"image", "._a.png": b"macOS", "README": b"-",
+                           "half.png": picture, "half.json": b'{"caption": "\\ud800"}',
+                           "deep.png": picture, "deep.json": b"[" * 9000}.items():  # fmt: skip
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        for name, kind, target in (("b.png", tarfile.LNKTYPE, "a.png"), ("b.txt", tarfile.LNKTYPE, "a.txt"),
+                                   ("c.png", tarfile.SYMTYPE, "a.png"), ("c.txt", tarfile.LNKTYPE, "nowhere.txt"),
+                                   ("d.mp4", tarfile.FIFOTYPE, "")):  # fmt: skip
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            archive.addfile(info)
+        info = tarfile.TarInfo("wrong\udcff.png")
+        info.size = len(picture)
+        archive.addfile(info, io.BytesIO(picture))
+    clips = opened(tmp_path, ClipShape(1, 12, 16, 8))
+    assert [source_file(name) for name in clips.names] == ["a.tar/a.png", "a.tar/e\u0301.png", "a.tar/b.png"]
+    assert torch.equal(clips[0].video_TCHW, clips[2].video_TCHW)
+    reasons = listed(tmp_path)
+    assert set(reasons) == {"old.flv", "photo.tiff", "half", "deep", "c.png", "c.txt", "d.mp4", "wrong\\udcff.png"}
+    assert "not UTF-8" in reasons["wrong\\udcff.png"]
+    assert "a link" in reasons["c.png"]
+    assert ".flv files are not read" in reasons["old.flv"]
+
+
+def film(path: Path, seconds: int, key_frame_every: int, codec: str = "libx264", **options: str) -> bytes:
+    """A video of stripes that move, with its key frames at known places."""
+    stripes_HWC = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24, options=options)
+        stream.height, stream.width, stream.pix_fmt, stream.gop_size = 48, 64, "yuv420p", key_frame_every
+        for number in range(24 * seconds):
+            frame = av.VideoFrame.from_ndarray(np.roll(stripes_HWC, number, axis=1), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+WAYS = [("mp4", "libx264", {}), ("mkv", "libx264", {"x264-params": "open-gop=1:bframes=3:keyint=24"}),
+        ("mp4", "libx264", {"x264-params": "intra-refresh=1:keyint=24"}), ("avi", "mpeg4", {}),
+        ("webm", "libvpx", {}), ("mpg", "mpeg2video", {}), ("ts", "mpeg2video", {})]  # fmt: skip
+
+
+@pytest.mark.parametrize(("suffix", "codec", "options"), WAYS)
+def test_a_clip_by_itself_is_that_of_the_whole_video(
+    suffix: str, codec: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    data = film(tmp_path / f"x.{suffix}", 5, 24, codec, **options)
+    pack(tmp_path / "tars" / "a.tar", {f"x.{suffix}": data, "x.txt": b"stripes"})
+    for rate in (8, 24, 30):
+        shape = ClipShape(7, 24, 32, rate)
+        whole = decode_clips(tmp_path / f"x.{suffix}", shape)
+        assert len(opened(tmp_path / "tars", shape)) == len(whole)
+        for index in np.random.default_rng(rate).permutation(len(whole))[:6].tolist():
+            assert torch.equal(opened(tmp_path / "tars", shape)[index].video_TCHW, whole[index])
+
+
+def test_a_clip_costs_the_frames_since_its_key_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = film(tmp_path / "x.mp4", 60, 24, preset="ultrafast")
+    pack(tmp_path / "tars" / "a.tar", {"x.mp4": data, "x.txt": b"stripes"})
+    clips = opened(tmp_path / "tars")
+    assert len(clips) == 60
+    read = 0
+    real = media.Part.readinto
+
+    def counted(part: media.Part, buffer: bytearray) -> int:
+        nonlocal read
+        count = real(part, buffer)
+        read += count
+        return count
+
+    monkeypatch.setattr(media.Part, "readinto", counted)
+    clips[50]
+    assert read < len(data) / 4
+    before = read
+    clips[51]  # goes on from there
+    assert read - before < len(data) / 20

@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from nas.data import ClipShape, VideoDataset, video_folder
+from nas.data.media import Media
 from nas.errors import DataError
 from nas.files import atomic_folder
 from tests.data.conftest import encode, numbered
@@ -27,7 +29,7 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(video_folder, "decode_clips", refuse)
+    monkeypatch.setattr(video_folder, "iter_clips", refuse)
 
 
 def test_clips_names_and_captions(folder: Path) -> None:
@@ -121,18 +123,18 @@ def test_all_too_short_says_how_long_a_clip_is(folder: Path) -> None:
 
 
 def test_an_interrupted_decoding_is_never_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = video_folder.decode_clips
+    real = video_folder.iter_clips
 
-    def interrupted(path: Path, shape: ClipShape) -> list[torch.Tensor]:
-        if path.name == "c.mp4":
+    def interrupted(media: Media, shape: ClipShape) -> Iterator[torch.Tensor]:
+        if media.path.name == "c.mp4":
             raise KeyboardInterrupt
-        return real(path, shape)
+        return real(media, shape)
 
-    monkeypatch.setattr(video_folder, "decode_clips", interrupted)
+    monkeypatch.setattr(video_folder, "iter_clips", interrupted)
     with pytest.raises(KeyboardInterrupt):
         VideoDataset.open(folder, SHAPE)
     assert list((folder / ".nas-cache").iterdir()) == []
-    monkeypatch.setattr(video_folder, "decode_clips", real)
+    monkeypatch.setattr(video_folder, "iter_clips", real)
     assert len(VideoDataset.open(folder, SHAPE)) == 5
 
 
@@ -182,6 +184,6 @@ def test_a_foreign_shard_of_another_shape(folder: Path) -> None:
 def test_two_writers_leave_a_whole_cache(folder: Path) -> None:
     first = VideoDataset.open(folder, SHAPE)
     (store,) = caches(folder)
-    with atomic_folder(store) as again:  # a second process that decoded the same videos finishes later
+    with atomic_folder(store, "clips") as again:  # a second process that decoded the same videos finishes later
         shutil.copytree(store, again, dirs_exist_ok=True)
     assert np.array_equal(first[0].video_TCHW, VideoDataset.open(folder, SHAPE)[0].video_TCHW)

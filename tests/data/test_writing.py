@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from nas.data import ClipShape, MovingShapes, frame_strip, write_gif, write_mp4, writing
-from nas.data.decoding import decode_clips
 from nas.errors import DataError
 from nas.quality.moving_shapes import read_clip
+from tests.data.conftest import decode_clips
 
 SHAPE = ClipShape(8, 32, 32, 8)
 

@@ -164,13 +164,13 @@ def test_a_conversion_that_computes_something_else_leaves_no_bundle(
 
 def test_a_bundle_is_replaced_and_nothing_else_is(model: VideoModel, tmp_path: Path) -> None:
     export_bundle(model, tmp_path / "bundle", ["safetensors"])
-    (tmp_path / "bundle" / "old.txt").touch()
+    (tmp_path / "bundle" / "notes.txt").write_text("mine")
     export_bundle(model, tmp_path / "bundle", ["safetensors"])
-    assert not (tmp_path / "bundle" / "old.txt").exists()
+    assert (tmp_path / "bundle" / "notes.txt").read_text() == "mine"
 
     precious = tmp_path / "precious"
     model.save(precious)
-    with pytest.raises(StorageError, match="precious: already there, and not a bundle"):
+    with pytest.raises(StorageError, match="precious: holds a model, which a bundle must not replace"):
         export_bundle(model, precious, ["safetensors"])
     assert VideoModel.load(precious).architecture == model.architecture
 

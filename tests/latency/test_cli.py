@@ -399,7 +399,7 @@ WRONG = {
     "not a table": (("latency", "show", "{space}"), "ends in .csv"),
     "unknown figure": (
         ("latency", "show", "{table}", "--space", "{space}", "--figure", "heat.bmp"),
-        "cannot draw as .bmp",
+        "cannot write .bmp",
     ),
     "no such space": (("latency", "job", "nowhere.yaml", "--table", "{table}", "--runtime", "torch"), "no such file"),
     "job of another device": (
@@ -407,14 +407,14 @@ WRONG = {
         "threads",
     ),
     "nothing to compare with": (("latency", "diff", "{table}", "{new}"), "no such latency table"),
-    "nothing to merge": (("latency", "merge", "{new}", "--out", "{new}"), "no such latency table"),
+    "nothing to merge": (("latency", "merge", "{new}", "--out", "other.csv"), "no such latency table"),
     "too few networks": (
         ("latency", "fit", "{space}", "--table", "{table}", "--networks", "2"),
         "at least 3 networks, got 2",
     ),
     "check figure": (
         ("latency", "check", "{space}", "--table", "{table}", "--figure", "check.bmp"),
-        "cannot draw as .bmp",
+        "cannot write .bmp",
     ),
     "phone's option here": (
         ("profile", "{space}", "--table", "{new}", "--pairs", "9"),

@@ -171,7 +171,6 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "binary": (content(lambda data: bytes(range(256))), "table.csv: cannot be read as text"),
     "latin-1": (content(lambda data: data.replace(b"resnet[y]", b"r\xe9snet")), "table.csv: cannot be read as text"),
     "utf-16": (content(lambda data: data.decode().encode("utf-16")), "table.csv: cannot be read as text"),
-    "byte order mark": (content(lambda data: b"\xef\xbb\xbf" + data), "unknown column '\\ufeffkey'"),
     "NUL in a key": (content(lambda data: data.replace(b"linear[", b"lin\0ar[")), "table.csv: line 3, column key: "),
     "NUL in a number": (content(lambda data: data.replace(b",1.5,", b",1.\x005,")), "line 2, column latency_ms: "),
     "zeros in place of the end": (content(lambda data: data[:-40] + bytes(40)), "table.csv: line 6: 8 values"),
@@ -215,9 +214,12 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "NaN": (cells(CONV_LINE, latency_ms="nan"), "line 2, column latency_ms: Input should be a finite number, got"),
     "infinity": (cells(CONV_LINE, p90_ms="inf"), "line 2, column p90_ms: Input should be a finite number, got 'inf'"),
     "too large": (cells(CONV_LINE, p90_ms="1e999"), "line 2, column p90_ms: Input should be a finite number, got"),
+    "full-width digits": (cells(CONV_LINE, latency_ms="\uff11.\uff15"), "line 2, column latency_ms: Input should be"),
+    "a number without end": (cells(CONV_LINE, samples="9" * 5000), "line 2, column samples: "),
+    "a heading twice": (header(lambda names: [*names[:-1], "key"]), "line 1: not a latency table: column"),
     "negative": (cells(CONV_LINE, latency_ms="-1.5"), "line 2, column latency_ms: Input should be greater than 0, got"),
     "zero": (cells(CONV_LINE, ci_low_ms="0"), "line 2, column ci_low_ms: Input should be greater than 0, got '0'"),
-    "text": (cells(CONV_LINE, median_ms="fast"), "line 2, column median_ms: Input should be a valid number, unable"),
+    "text": (cells(CONV_LINE, median_ms="fast"), "line 2, column median_ms: Input should be a valid number, got"),
     "a unit": (cells(CONV_LINE, latency_ms="1.5 ms"), "line 2, column latency_ms: Input should be a valid number"),
     "a formula": (cells(CONV_LINE, latency_ms="=1+1"), "line 2, column latency_ms: Input should be a valid number"),
     "no latency": (cells(CONV_LINE, latency_ms=""), "line 2: a measured row needs latency_ms"),
@@ -314,6 +316,11 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "of fewer rows": (metadata(rows=4), "table.csv: 5 rows where table.json says 4"),
     "of more rows": (metadata(rows=6), "table.csv: 5 rows where table.json says 6"),
     "of no number of rows": (metadata(rows=None), "table.json: rows: expected a whole number; got None"),
+    "of rows without end": (
+        lambda path: path.with_suffix(".json").write_text('{"schema_version": 3, "rows": ' + "9" * 5000 + "}"),
+        "table.json: not JSON",
+    ),
+    "of a reference of NaN": (metadata(reference_ms=float("nan")), "table.json: not JSON: NaN"),
     "of the first version": (metadata(schema_version=1), "table.json: schema_version is 1, this version of nas"),
     "of a later version": (metadata(schema_version=4), "table.json: schema_version is 4, this version of nas"),
     "gone": (lambda path: path.with_suffix(".json").unlink(), "table.csv: table.json is missing"),
@@ -433,3 +440,19 @@ def _refused(path: Path, whole: LatencyTable) -> bool:
         return False
     assert re.search(r"table\.csv: (line \d|\d+ rows where|cannot be read)", message)
     return True
+
+
+def test_a_byte_order_mark_of_a_spreadsheet_is_no_part_of_the_table(saved: Path) -> None:
+    before = LatencyTable.load(saved).rows
+    saved.write_bytes(b"\xef\xbb\xbf" + saved.read_bytes())
+    assert LatencyTable.load(saved).rows == before
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.json"])
+def test_a_file_of_the_user_is_not_replaced_by_a_table(saved: Path, tmp_path: Path, name: str) -> None:
+    table, mine = LatencyTable.load(saved), tmp_path / "mine"
+    mine.mkdir()
+    (mine / name).write_text('{"a": 1}')
+    with pytest.raises(TableError, match=r"table\.json"):
+        table.save(mine / "table.csv")
+    assert [(path.name, path.read_text()) for path in mine.iterdir()] == [(name, '{"a": 1}')]

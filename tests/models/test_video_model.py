@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.errors import ArchitectureError, CheckpointError, ConfigError, NasError
+from nas.errors import ArchitectureError, CheckpointError, ConfigError, NasError, StorageError
 from nas.models import Generation, VideoModel
 from nas.models.video_model import flow_schedule, guided_velocity
 from nas.models.weights import load_safetensors, save_safetensors
@@ -43,15 +43,25 @@ def test_saved_and_loaded_model_makes_the_same_clips_bit_for_bit(prediction: str
     assert torch.equal(loaded.generate(PROMPTS, seed=5), clips)
 
 
-def test_saving_replaces_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_saving_replaces_a_model_and_leaves_nothing_else(tmp_path: Path) -> None:
     model = _model()
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "old.txt").touch()
+    model.save(tmp_path / "model")
+    (tmp_path / "model" / "config.yaml").unlink()
     model.save(tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
-        "architecture.yaml", "config.yaml", "space.yaml", "text_encoder.safetensors", "unet.safetensors",
+        ".nas-folder.json", "architecture.yaml", "config.yaml", "space.yaml", "text_encoder.safetensors",
+        "unet.safetensors",
     ]  # fmt: skip
+
+
+def test_saving_into_a_folder_of_the_user_is_refused(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "thesis.tex").write_text("years of work")
+    with pytest.raises(StorageError, match=r"project: holds files that nas has not written, such as 'thesis\.tex'"):
+        _model().save(project)
+    assert [(path.name, path.read_text()) for path in project.iterdir()] == [("thesis.tex", "years of work")]
 
 
 def test_clip_depends_on_seed_number_and_prompt_only() -> None:

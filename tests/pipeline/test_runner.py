@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nas.errors import StorageError
-from nas.pipeline.runner import Stage, StageResult, _only_run, run_stages, stage_values
+from nas.pipeline.runner import Stage, StageResult, only_run, run_stages, stage_values
 
 
 class Recorder:
@@ -39,7 +39,8 @@ class Recorder:
             self.stage("c", settings.get("c", 1), ("a", "b")),
             self.stage("d", settings.get("d", 1)),
         ]
-        run_stages(stages, self.root, self.lines.append)
+        with only_run(self.root):
+            run_stages(stages, self.root, self.lines.append)
         return list(self.ran)
 
 
@@ -107,7 +108,7 @@ def test_what_builds_on_a_stage_that_was_made_again_is_made_again(recorder: Reco
 
 
 def test_two_runs_do_not_share_a_folder(recorder: Recorder) -> None:
-    with _only_run(recorder.root), pytest.raises(StorageError, match="another run is using this folder"):
+    with only_run(recorder.root), pytest.raises(StorageError, match="another process is using this folder: process"):
         recorder.run()
     assert recorder.run() == ["a", "b", "c", "d"]
 
@@ -127,3 +128,14 @@ def test_a_stage_that_always_runs_is_done_once_per_content(recorder: Recorder) -
     assert run() == [True, True]
     content = "second"
     assert run() == [False, False]
+
+
+def test_only_what_a_run_had_under_way_is_cleared(recorder: Recorder) -> None:
+    recorder.run()
+    left = recorder.root / "a" / "deeper" / ".nas-tmp-1-x"
+    others = recorder.root / "mine" / ".nas-tmp-1-x"  # where another run may be at work
+    for path in (left, others):
+        path.mkdir(parents=True)
+    recorder.run()
+    assert not left.exists()
+    assert others.exists()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from nas.errors import StorageError
+from nas.runtimes import get_runtime
 from nas.runtimes.conversion import quiet, staged
 
 
@@ -47,6 +50,15 @@ def test_a_folder_that_cannot_be_copied_is_a_storage_error(tmp_path: Path) -> No
     with pytest.raises(StorageError, match=r"model\.mlpackage: cannot be written: No space left"), staged(target):
         raise shutil.Error([("from", "to", "No space left on device")])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_folder_for_temporary_files_is_named(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converters put files there, and do not say that it is full."""
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    (small_disk / "others").write_bytes(bytes(2**20 - 2**14))
+    module = torch.nn.Conv2d(64, 64, 3).eval()
+    with pytest.raises(StorageError, match="disk: cannot write: No space left on device; free some space"):
+        get_runtime("coreml").convert(module, (torch.zeros(1, 64, 8, 8),), ("x",), small_disk.parent / "m.mlpackage")
 
 
 def test_silence_ends_with_the_conversion(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:

@@ -262,6 +262,37 @@ def test_of_workers_that_start_together_with_other_settings_one_is_refused(serve
     assert "made with another budgets" in refusals[0]
 
 
+def test_a_reader_needs_no_right_to_write(server):
+    run(server, "read", evaluations=3)
+    server.server.psql(
+        "CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader; CREATE DATABASE bare;"
+    )
+
+    record = load_study(server.url.replace("postgres:@", "reader:@"), "read")
+    assert len(record.evaluations) == 3
+
+    with pytest.raises(StorageError, match="holds no studies"):
+        load_study(server.url.replace("/postgres?", "/bare?"), "read")
+    count = server.server.psql("\\c bare\nSELECT 'tables: ' || count(*) FROM pg_tables WHERE schemaname = 'public';")
+    assert "tables: 0" in count
+
+
+@pytest.mark.parametrize("secret", ["p@ss#w/or?d", "pass:word", "50%off", "{SCHEMA_VERSION}", "a b"])
+def test_a_password_as_it_is_works_and_is_shown_nowhere(server, secret, caplog):
+    server.server.psql(f"DROP ROLE IF EXISTS someone; CREATE ROLE someone SUPERUSER LOGIN PASSWORD '{secret}';")
+    written = secret.replace(" ", "%20")
+    url = server.url.replace("postgres:@", f"someone:{written}@")
+
+    result = run_search(SPACE, LATENCY, Announced(0), SearchConfig(evaluations=1), url, "secret", timing=TIMING)
+
+    with pytest.raises(StorageError) as caught:
+        load_front(url.replace("/postgres?", "/absent?"), "secret")
+    for text in (result.record.where, str(caught.value), caplog.text):
+        assert secret not in text
+        assert written not in text
+    assert "someone:***@" in result.record.where
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -80,7 +80,7 @@ def test_a_killed_search_loses_its_running_evaluation_only_and_makes_up_for_it(t
     while len(printed(tmp_path)) < 4:
         assert victim.is_alive()
         time.sleep(0.02)
-    with pytest.raises(StorageError, match=r"study\.db: another process is searching.*PostgreSQL"):
+    with pytest.raises(StorageError, match=r"study\.db: another process is searching.*: process \d+ on .*PostgreSQL"):
         run(database)
     victim.kill()
     victim.join()

@@ -148,11 +148,13 @@ def test_the_commands_print_it_and_touch_nothing(
     code, plain, _ = nas(f"{train} --architecture architecture.yaml --batch-size 4 --dry-run --json")
     assert (code, json.loads(plain)["batch"], json.loads(plain)["processes"]) == (0, 4, 1)
     assert "memory_bytes.together" in json.loads(plain)["estimated"]
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "4")
     distilling = "distill space.yaml --data no/such/clips --out run --architecture architecture.yaml --adversarial"
     code, plain, _ = nas(f"{distilling} --dry-run --json")
     assert (code, json.loads(plain)["processes"]) == (0, 4)
     monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.delenv("RANK")
     code, _, complaint = nas(f"{train} --processes 2")
     assert code == 2
     assert "--processes is for --dry-run alone; start the run with: torchrun --nproc-per-node 2" in complaint

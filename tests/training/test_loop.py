@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from nas.data import MovingShapes
-from nas.errors import CheckpointError, TrainingError
+from nas.errors import CheckpointError, DataError, OutOfMemoryError, TrainingError
+from nas.models import SuperNet, VideoModel, make_codec, make_text_encoder
 from nas.models.weights import load_safetensors
 from nas.space import SearchSpace
-from nas.training import SuperNetConfig, load_supernet, train_supernet
+from nas.training import SuperNetConfig, SuperNetTask, TrainingConfig, finetune_model, load_supernet, train_supernet
+from nas.training.batches import Batch, BatchSource
 from nas.training.loop import Trainer
+from nas.training.processes import make_accelerator
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -229,3 +232,47 @@ def test_a_supernet_of_another_space_is_refused(
         load_supernet(other, tmp_path)
     with pytest.raises(CheckpointError, match="holds no trained supernet; make one with `nas train`"):
         load_supernet(space, tmp_path / "nowhere")
+
+
+def test_weights_that_come_in_not_finite_are_no_divergence(
+    model: VideoModel, clips: MovingShapes, tmp_path: Path
+) -> None:
+    name, weight = next(iter(model.unet.named_parameters()))
+    weight.data.view(-1)[0] = torch.nan
+    with pytest.raises(
+        CheckpointError, match=rf"weight unet\.{name} is not finite before the first step; .* start from"
+    ):
+        finetune_model(model, clips, TrainingConfig(steps=2, batch_size=1, image_batch_size=0), tmp_path)
+
+
+def test_clips_that_are_not_finite_are_no_divergence(space: SearchSpace, clips: MovingShapes, tmp_path: Path) -> None:
+    settings = SuperNetConfig(steps=3, batch_size=2, image_batch_size=0)
+    task = SuperNetTask(SuperNet(space), make_text_encoder(space), settings)
+    source = BatchSource(clips.latents(make_codec(space)), task.text_encoder, 2, 0, 0.0, seed=1)
+
+    def draw(step: int) -> Batch:
+        batch = source(step)
+        if step == 1:
+            batch.video_BTCHW[1, 0, 0, 0, 0] = torch.inf
+        return batch
+
+    accelerator = make_accelerator(settings)
+    trainer = Trainer(task, draw, settings, tmp_path, fingerprint="", accelerator=accelerator, label="")
+    with pytest.raises(DataError, match=r"clips of step 2 hold numbers that are not finite \(video_BTCHW\); look for"):
+        trainer.run()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_a_step_that_does_not_fit_says_what_to_set(
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, monkeypatch, error: Exception
+) -> None:
+    def fail(self, latent_BTCHW, tokens_BL, draws, step, turn):  # type: ignore[no-untyped-def]
+        raise error
+
+    monkeypatch.setattr(SuperNetTask, "losses", fail)
+    with pytest.raises(
+        OutOfMemoryError, match="not enough memory for a step of the training; set gradient_checkpointing"
+    ):
+        train_supernet(space, clips, config, tmp_path)

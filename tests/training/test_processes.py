@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -13,16 +14,17 @@ import pytest
 import torch
 import yaml
 
-from nas.files import read_json
+from nas.cli import main
+from nas.files import TEMPORARY_PREFIX, read_json
 from nas.models import Generation, VideoModel
 from nas.models.weights import load_safetensors
 from nas.space import SearchSpace
-from tests.processes import finish, start_nas
+from tests.processes import finish, start, start_nas
 from tests.tiny import TINY
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("NAS_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("NAS_TEST_KILLS", "3"))
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def space_file(tmp_path: Path) -> Path:
     path = tmp_path / "space.yaml"
     path.write_text(yaml.safe_dump(TINY))
     (tmp_path / "training.yaml").write_text(
-        yaml.safe_dump({"steps": 60, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 5})
+        yaml.safe_dump({"steps": 90, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 5})
     )
     return path
 
@@ -42,6 +44,25 @@ def _command(space: Path, out: Path) -> list[str]:
 
 def _weights(out: Path) -> dict[str, torch.Tensor]:
     return load_safetensors(out / "supernet" / "supernet.safetensors")
+
+
+def _nas_killed_at(number: int, *arguments: str) -> None:
+    """A command line of nas whose process is killed for real while it has the disk keep a file of a checkpoint."""
+    left, sync = [number], os.fsync
+
+    def kill(file: int) -> None:
+        left[0] -= "/checkpoints/" in str(Path(f"/proc/self/fd/{file}").readlink())
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(file)
+
+    os.fsync = kill
+    sys.argv = ["nas", *arguments]
+    main()
+
+
+def _temporaries(folder: Path) -> list[Path]:
+    return list(folder.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
 def test_a_training_killed_again_and_again_ends_with_the_weights_of_an_undisturbed_one(
@@ -59,7 +80,13 @@ def test_a_training_killed_again_and_again_ends_with_the_weights_of_an_undisturb
         time.sleep(rng.uniform(0, 0.3))
         process.kill()
         process.join()
+    for number in (2, 9):  # in the first checkpoint that is written, and in the second
+        process = start(tmp_path, _nas_killed_at, number, *_command(space_file, tmp_path / "killed"))
+        process.join(120)
+        assert process.exitcode == -signal.SIGKILL, (tmp_path / "err.txt").read_text()
+        assert _temporaries(checkpoints)
     finish(start_nas(tmp_path, *_command(space_file, tmp_path / "killed")), tmp_path)
+    assert not _temporaries(tmp_path / "killed")
     killed, whole = _weights(tmp_path / "killed"), _weights(tmp_path / "whole")
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
 
@@ -77,7 +104,7 @@ def test_two_processes_train_one_supernet(space_file: Path, tmp_path: Path) -> N
     out = tmp_path / "two"
     done = _on_two_processes(*_command(space_file, out))
     assert done.stdout.count("trained") == 1
-    assert (out / "metrics.csv").read_text().count("\n") == 1 + 7
+    assert (out / "metrics.csv").read_text().count("\n") == 1 + 10
     assert all(torch.isfinite(tensor).all() for tensor in _weights(out).values())
 
 

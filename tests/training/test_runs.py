@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType
 from diffusers import UNet2DConditionModel
 
 from nas.data import MovingShapes
@@ -24,7 +22,6 @@ from nas.training import (
     train_model,
     train_supernet,
 )
-from nas.training.processes import make_accelerator
 from nas.training.runs import share_of
 
 
@@ -132,13 +129,7 @@ def test_a_student_comes_nearer_to_its_teacher(
     assert after < 0.9 * before
 
 
-def test_sharding_that_does_not_know_the_blocks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
-    with pytest.raises(ConfigError, match=r"accelerate is configured for FSDP, .* set parallel: fsdp in the training"):
-        make_accelerator(LoopConfig())
-
-
-def test_a_batch_that_processes_cannotshare_of_is_refused() -> None:
+def test_a_batch_that_processes_cannot_share_is_refused() -> None:
     assert share_of(8, 4, "batch_size") == 2
     with pytest.raises(ConfigError, match="batch_size 8 cannot be shared among 3 processes; use a multiple"):
         share_of(8, 3, "batch_size")

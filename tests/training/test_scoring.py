@@ -70,12 +70,16 @@ def test_what_decides_the_score_is_in_the_fingerprint(space: SearchSpace, clips:
     assert FinetunedFlowLoss(space, supernet, split, steps=5).fingerprint in found
 
 
-def test_diverged_training_is_a_failed_evaluation(space: SearchSpace, clips: MovingShapes, supernet: Path) -> None:
+@pytest.mark.parametrize(("value", "complaint"), [(1e30, "diverged"), (torch.nan, "not finite before the first step")])
+def test_diverged_training_is_a_failed_evaluation(
+    space: SearchSpace, clips: MovingShapes, supernet: Path, value: float, complaint: str
+) -> None:
     metric = FinetunedFlowLoss(space, supernet, DataSplit(clips, clips), steps=3)
     with torch.no_grad():
-        next(iter(metric.models.supernet.parameters())).fill_(torch.nan)
+        for parameter in metric.models.supernet.parameters():
+            parameter.fill_(value)
 
-    with pytest.raises(ArithmeticError, match="diverged"):
+    with pytest.raises(ArithmeticError, match=complaint):
         metric.score(space.smallest())
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
 from nas.files import StrictModel
 from nas.latency.measuring.statistics import Summary, summarise
@@ -16,6 +16,8 @@ from nas.latency.measuring.stretches import Evened, Stretch, best_levels, evened
 Stopped = Literal["precise", "time"]
 
 MAX_SAMPLES = 1000
+
+MAX_ROUNDS = 10**9
 
 
 class Protocol(StrictModel):
@@ -34,7 +36,10 @@ class Protocol(StrictModel):
             in its best stretch.
     """
 
-    rounds: PositiveInt = 30
+    # Infinity would not come back from the table's metadata, which hold the protocol.
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = 30
     interval_percent: PositiveFloat = 1.0
     max_seconds: NonNegativeFloat = 3.0
     min_seconds: NonNegativeFloat = 20.0

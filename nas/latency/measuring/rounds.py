@@ -27,6 +27,7 @@ import numpy as np
 from nas.latency.measuring.protocol import Part, Protocol, Timing, compared, settled, undrifted
 from nas.latency.measuring.statistics import summarise
 from nas.latency.measuring.stretches import Stretch
+from nas.processors import processors
 
 logger = logging.getLogger("nas")
 
@@ -85,6 +86,17 @@ def warn_if_busy(share: float, threads: int | None) -> None:
         logger.warning(
             "other programs took %.0f%% of the processor while measuring; latencies are less certain", 100 * (1 - share)
         )
+
+
+def warn_if_crowded(threads: int | None) -> None:
+    """Log a warning where there are more threads to measure with than processors that this process may use."""
+    allowed = processors()
+    if threads is not None and threads > allowed:
+        logger.warning(
+            "%d threads share the %s that this process may use, and wait for each other: latencies are too long; "
+            "allow more processors or measure with --threads %d",
+            threads, "one processor" if allowed == 1 else f"{allowed} processors", allowed,
+        )  # fmt: skip
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import Literal
 from nas.errors import RuntimeUnavailableError
 from nas.files import lock
 from nas.latency.measuring.protocol import Protocol
-from nas.latency.measuring.rounds import measure, warn_if_busy
+from nas.latency.measuring.rounds import measure, warn_if_busy, warn_if_crowded
 from nas.latency.profiling.continuing import table_to_go_on_with
 from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.loading import Group, groups, reference_block, too_large
@@ -166,6 +166,8 @@ class _Job:
         """Measure the missing blocks, group by group; call it with the lock held."""
         missing = self.missing(table)
         reference = reference_block(self.space)
+        if missing:
+            warn_if_crowded(self.runtime.settings.threads)
         with progress_bar("profiling blocks", len(self.blocks), len(self.blocks) - len(missing)) as advance:
             for group in groups(missing, reference, self.conversions, self.memory_budget_bytes):
                 table = self._measure_group(table, group, advance)

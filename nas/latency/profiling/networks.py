@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nas.files import fingerprint
 from nas.latency.measuring.protocol import Protocol, Timing
-from nas.latency.measuring.rounds import Call, measure, warn_if_busy
+from nas.latency.measuring.rounds import Call, measure, warn_if_busy, warn_if_crowded
 from nas.latency.measuring.stretches import Stretch
 from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.job import require_available
@@ -61,6 +61,7 @@ def measure_plans(
         OutOfMemoryError: A network does not fit.
     """
     require_available(runtime)
+    warn_if_crowded(runtime.settings.threads)
     with ExitStack() as stack:
         place = Path(folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-")))
         convert_plans([reference, *plans.values()], runtime, place, label=label)

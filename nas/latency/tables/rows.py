@@ -6,8 +6,11 @@ for. A figure that was changed by hand, or that stands beside another device's m
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +22,7 @@ from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, Positive
 from nas.errors import TableError
 from nas.files import StrictModel, fingerprint, read_text, write_text
 from nas.latency.measuring.protocol import Stopped
+from nas.validation import decimal_float, decimal_int
 
 Provenance = Literal["measured", "estimated", "published"]
 
@@ -38,6 +42,8 @@ _MEASURED = (*_NEEDED, "measured_at")
 PLACEMENT = tuple(f"{what}_on_{engine}" for what in ("ops", "cost") for engine in ("neural_engine", "gpu", "cpu"))
 """The columns that say where a block runs."""
 _ROUNDING = 1e-6
+_NOT_FINITE = re.compile(r"[-+]?(?:inf|infinity|nan|[0-9.]+e[+]?[0-9]+)", re.IGNORECASE)
+_TEXTS = frozenset({"key", "kind", "status", "stopped", "reason", "provenance", "measured_at"})
 _OPTIONAL = ("load_ms", "psnr_db", "max_abs_error", *PLACEMENT)
 
 
@@ -217,7 +223,8 @@ def _check(row: LatencyRow, checksum: str, identity: str, where: str) -> None:
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.reader(io.StringIO(read_text(path, error=TableError), newline=""), strict=True)
+    text = read_text(path, error=TableError).removeprefix("\ufeff")  # a spreadsheet's mark of UTF-8
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1  # where a record begins: an unclosed quote runs on over the lines that follow
     try:
         _check_header(next(reader, []), path)
@@ -250,12 +257,25 @@ def _check_header(header: list[str], path: Path) -> None:
     raise TableError(f"not a latency table: {what}", where=f"{path}: line 1", hint=hint)
 
 
+def _value(column: str, text: str) -> str | float | None:
+    """What a cell holds: a number where it is one, in a column of numbers; else its text, for the model to judge."""
+    if not text:
+        return None
+    if column in _TEXTS:
+        return text
+    for read in (decimal_int, decimal_float):
+        with contextlib.suppress(ValueError):
+            return read(text)
+    return math.inf if _NOT_FINITE.fullmatch(text) else text
+
+
 def _parse(values: dict[str, str], where: str) -> LatencyRow:
     try:
-        return LatencyRow.model_validate({name: value or None for name, value in values.items()})
+        return LatencyRow.model_validate({name: _value(name, text) for name, text in values.items()})
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         if not first["loc"]:
             raise TableError(first["msg"].removeprefix("Value error, "), where=where) from error
-        got = "empty" if first["input"] is None else f"{first['msg']}, got {first['input']!r}"
-        raise TableError(got, where=f"{where}, column {first['loc'][0]}") from error
+        column = str(first["loc"][0])
+        got = f"{first['msg']}, got {values[column]!r}" if values[column] else "empty"
+        raise TableError(got, where=f"{where}, column {column}") from error

@@ -56,8 +56,14 @@ class LatencyTable:
 
         Killed at any point, what is on disk is the old table, the new one marked incomplete, or a table that
         lacks one of its files and says so; rows never stand beside metadata of other conditions.
+
+        Raises:
+            TableError: One of its two files is there and no part of a latency table, which it would replace.
+            StorageError: They cannot be written.
         """
         path = _csv_path(path)
+        if path.exists() or metadata_path(path).exists():
+            read_metadata(path)
         if path.is_file() and not self._same_conditions(path):
             path.unlink()
         basis = self.metadata.estimate if self.provenance == "estimated" else None
@@ -148,10 +154,7 @@ class LatencyTable:
         return self.metadata.reference_ms if self.metadata.reference == key else None
 
     def _same_conditions(self, path: Path) -> bool:
-        try:
-            return read_metadata(path).identity() == self.metadata.identity()
-        except TableError:
-            return False
+        return read_metadata(path).identity() == self.metadata.identity()
 
 
 def _csv_path(path: str | Path) -> Path:

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.pareto import Direction, pareto_front
+from nas.search.workers.contents import ARCHITECTURE, read_architecture
 from nas.space import Architecture
 
 Known = Mapping[str, FrozenTrial]
@@ -62,7 +63,7 @@ def _known(trials: Sequence[FrozenTrial]) -> Known:
 def counts(trial: FrozenTrial) -> bool:
     """Whether a trial takes the place of an evaluation: it has a result, has failed to get one, or claims to."""
     attrs = trial.user_attrs
-    if "architecture" not in attrs or "duplicate_of" in attrs or WITHDRAWN in attrs:
+    if ARCHITECTURE not in attrs or "duplicate_of" in attrs or WITHDRAWN in attrs:
         return False
     if trial.state == TrialState.RUNNING:
         return CLAIM in attrs
@@ -76,14 +77,14 @@ def is_decided(trial: FrozenTrial) -> bool:
 
 def broken_off(trial: FrozenTrial) -> bool:
     """Whether the scoring ended with its process, not with a result."""
-    if trial.state != TrialState.FAIL or "architecture" not in trial.user_attrs:
+    if trial.state != TrialState.FAIL or ARCHITECTURE not in trial.user_attrs:
         return False
     return not trial.user_attrs.keys() & {"failure", "duplicate_of", WITHDRAWN}
 
 
 def key(trial: FrozenTrial) -> str:
     """Id of the architecture of a trial that has one among its attributes."""
-    return str(trial.user_attrs["architecture"]["id"])
+    return str(trial.user_attrs[ARCHITECTURE]["id"])
 
 
 def running(known: Known) -> list[FrozenTrial]:
@@ -101,7 +102,7 @@ def leading(known: Known, directions: Sequence[Direction]) -> list[FrozenTrial]:
 
 def architectures(trials: Sequence[FrozenTrial]) -> list[Architecture]:
     """What the trials scored."""
-    return [_architecture(trial) for trial in trials]
+    return [read_architecture(trial) for trial in trials]
 
 
 def idle_evaluations(known: Known, front: Sequence[FrozenTrial]) -> int:
@@ -112,7 +113,3 @@ def idle_evaluations(known: Known, front: Sequence[FrozenTrial]) -> int:
 
 def _feasible(trial: FrozenTrial) -> bool:
     return all(value <= 0 for value in trial.constraints.values())
-
-
-def _architecture(trial: FrozenTrial) -> Architecture:
-    return Architecture.from_dict(trial.user_attrs["architecture"], where=f"trial {trial.number}")

@@ -40,7 +40,7 @@ def liveness(study: optuna.Study, timing: Timing) -> Liveness:
 
 
 class Alone:
-    """The only worker: the storage is a SQLite file, which is locked, or memory."""
+    """The only worker: the storage is a SQLite file, which is locked."""
 
     def beating(self, trial: Trial) -> contextlib.AbstractContextManager[None]:
         """Nothing: nobody is there to see it."""

@@ -26,6 +26,8 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
+from nas.search.workers.address import reason_of
+
 logger = logging.getLogger("nas")
 
 Result = TypeVar("Result")
@@ -50,11 +52,14 @@ class PatientStorage(_CachedStorage):
     Args:
         backend: The storage of a database server.
         outage_s: How long to wait in all; then the last error is raised.
+        reason: Tells in one line, without secrets, what an error says.
     """
 
-    def __init__(self, backend: RDBStorage, outage_s: float) -> None:
+    def __init__(
+        self, backend: RDBStorage, outage_s: float, reason: Callable[[BaseException], str] = reason_of
+    ) -> None:
         super().__init__(backend)
-        self.outage_s = outage_s
+        self.outage_s, self.reason = outage_s, reason
         self._state = threading.Lock()
         self._away = False
         self._last_trouble = time.monotonic()
@@ -112,9 +117,10 @@ class PatientStorage(_CachedStorage):
             self._last_trouble = time.monotonic()
             first, self._away = not self._away, True
         if first:
-            reason = str(getattr(error.__cause__, "orig", None) or error).splitlines()[0]
             logger.warning(
-                "the database of the study is away (%s); waiting for it, %g s at most", reason, self.outage_s
+                "the database of the study is away (%s); waiting for it, %g s at most",
+                self.reason(error),
+                self.outage_s,
             )
 
     def _returned(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,12 +15,12 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from nas.errors import ConfigError, StorageError
+from nas.files import lock, lock_owner
 from nas.search.pareto import Direction
-from nas.search.workers.connection import connection, database_file, shown, storage_errors
+from nas.search.workers.address import Address, address
+from nas.search.workers.connection import connection, contents_errors, database_errors, read_connection
+from nas.search.workers.contents import IDENTITY, check_name, check_trials, read_identity
 from nas.search.workers.timing import Timing
-
-IDENTITY = "identity"
-"""Study attribute: what must not change while a study goes on."""
 
 IDENTITY_S = 10
 """How long to wait for the worker that made a study to write its identity, which it does at once."""
@@ -52,37 +51,64 @@ def writable_study(
 
     Raises:
         StorageError: The storage cannot be opened, or another process is searching in the SQLite file.
-        ConfigError: The study belongs to another space, table, metric or budget.
+        ConfigError: The study belongs to another space, table, metric or budget; it is damaged; or the name is none.
     """
-    with storage_errors(storage), _only_user(storage), connection(storage, timing) as opened:
-        where = f"{shown(storage)}: study {name}"
-        study, stored = _make_or_load(opened, name, directions, where=where)
-        if stored is None:
-            _write(study, identity, metric_names, where=where)
-        else:
-            _compare(identity, stored, where=where)
-        if database_file(storage) is not None:
+    where = address(storage)
+    check_name(name)
+    with database_errors(where), _only_user(where.file), connection(where, timing) as opened:
+        place = f"{where.shown}: study {name}"
+        with contents_errors(where):
+            study, stored = _make_or_load(opened, name, directions, where=place)
+            if stored is None:
+                _write(study, identity, metric_names, where=place)
+            else:
+                check_trials(study, where=place)
+        if stored is not None:
+            _compare(identity, stored, where=place)
+        if where.file is not None:
             for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 study.tell(trial.number, state=TrialState.FAIL)
         yield study
 
 
 @contextlib.contextmanager
+def changeable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
+    """Open a study to add to what it says of its architectures; raises as `readable_study`."""
+    where = address(storage)
+    _check_there(where)
+    with database_errors(where), connection(where, Timing()) as opened:
+        yield _load(opened, name, where)
+
+
+@contextlib.contextmanager
 def readable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
-    """Open a study to read it.
+    """Open a study to read it, without a right to write and without a trace.
 
     Raises:
         StorageError: The storage cannot be opened, or holds no such study; the message lists those it holds.
+        ConfigError: The study is damaged, or the name is none.
     """
-    database = database_file(storage)
-    if database is not None and not database.is_file():
-        raise StorageError("no such file", where=database, hint="`nas search` makes it")
-    with storage_errors(storage), connection(storage, Timing()) as opened:
-        names = optuna.get_all_study_names(opened)
+    where = address(storage)
+    _check_there(where)
+    with database_errors(where), read_connection(where) as opened:
+        yield _load(opened, name, where)
+
+
+def _check_there(where: Address) -> None:
+    if where.file is not None and not where.file.is_file():
+        raise StorageError("no such file", where=where.file, hint="`nas search` makes it")
+
+
+def _load(storage: BaseStorage, name: str, where: Address) -> optuna.Study:
+    check_name(name)
+    with contents_errors(where):
+        names = optuna.get_all_study_names(storage)
         if name not in names:
             known = ", ".join(sorted(names)) or "none"
-            raise StorageError(f"no study {name!r} (known: {known})", where=shown(storage))
-        yield optuna.load_study(study_name=name, storage=opened)
+            raise StorageError(f"no study {name!r} (known: {known})", where=where.shown)
+        study = optuna.load_study(study_name=name, storage=storage)
+        check_trials(study, where=f"{where.shown}: study {name}")
+    return study
 
 
 def _make_or_load(
@@ -104,6 +130,8 @@ def _make_or_load(
         if study.get_trials(deepcopy=False):
             break
         time.sleep(0.1)
+    if stored is not None:
+        read_identity(study, where=where)
     return study, stored
 
 
@@ -132,25 +160,20 @@ def _compare(identity: Mapping[str, Any], stored: Mapping[str, Any], *, where: s
 
 
 @contextlib.contextmanager
-def _only_user(storage: str | Path) -> Iterator[None]:
+def _only_user(database: Path | None) -> Iterator[None]:
     """Hold the SQLite file for this process; the system lets go of it when the process ends, however it ends."""
-    database = database_file(storage)
     if database is None:
         yield
         return
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        file = database.with_name(f".{database.name}.lock").open("w")
-    except OSError as error:
-        raise StorageError(f"cannot write: {error.strerror}", where=database) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    # Whatever link leads to it, it is one file with one lock.
+    real = database.resolve()
+    file = real.with_name(f".{real.name}.lock")
+    with lock(file, wait=False) as held:
+        if not held:
             raise StorageError(
-                "another process is searching in this SQLite file, which serves one at a time",
+                f"another process is searching in this SQLite file, which serves one at a time: {lock_owner(file)}",
                 where=database,
                 hint="wait for it, or keep the study in PostgreSQL, which serves any number "
                 "(--storage postgresql://user@host/base, see docs/workers.md)",
-            ) from error
+            )
         yield

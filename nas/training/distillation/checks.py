@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nas.data import CaptionedClips, LatentClips
+from nas.errors import TrainingError
 from nas.files import StrictModel, derive_seed
 from nas.models import VideoModel, unloaded_codec
 from nas.models.flow import TIMESTEP_SCALE
@@ -47,6 +48,9 @@ class StudentCheck:
         clips: Where captions and real clips are from.
         config: What the student learns.
         seed: Of the choice of clips, and of the noise.
+
+    Raises:
+        TrainingError: What it learns from is not finite.
     """
 
     def __init__(self, teacher: VideoModel, clips: CaptionedClips, config: DistillationConfig, seed: int) -> None:
@@ -62,6 +66,12 @@ class StudentCheck:
         else:
             wanted_BTCHW = self._clips(teacher, config.steps * config.substeps, config.guidance)
         self.wanted_BK = self._features(wanted_BTCHW)
+        if not np.isfinite(self.wanted_BK).all():
+            what = "the clips to learn from" if config.target == "data" else "the guided teacher's clips"
+            hint = (
+                "look for them in the data" if config.target == "data" else "lower guidance_scale, or train it longer"
+            )
+            raise TrainingError(f"{what} hold numbers that are not finite", hint=hint)
         self.teacher_BK = self._features(self._clips(teacher, config.steps))
         self._apart = self._apart_of(self.teacher_BK)
 
@@ -77,7 +87,10 @@ class StudentCheck:
         if not np.isfinite(made_BK).all():
             return Check(step=step, distance=None, variety=None)
         variety = self._apart_of(made_BK) / self._apart if self._apart else 1.0
-        return Check(step=step, distance=frechet_distance(made_BK, self.wanted_BK), variety=variety)
+        distance = frechet_distance(made_BK, self.wanted_BK)
+        if not (np.isfinite(distance) and np.isfinite(variety)):
+            return Check(step=step, distance=None, variety=None)
+        return Check(step=step, distance=distance, variety=variety)
 
     def _real(self, latents: LatentClips, chosen: list[int]) -> torch.Tensor:
         device = next(self.teacher.unet.parameters()).device

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from nas.files import StrictModel
 from nas.models.discriminator import Sees
-from nas.training.config import LoopConfig
+from nas.training.config import Count, LogitDeviation, LogitMean, LoopConfig, Rate
 
 TargetName = Literal["data", "trajectory", "consistency"]
+Steps = Annotated[int, Field(ge=1, le=1000)]
 
 
 class NoiseLevels(StrictModel):
@@ -21,8 +22,8 @@ class NoiseLevels(StrictModel):
         std: Standard deviation of the logit.
     """
 
-    mean: float = 0.0
-    std: PositiveFloat = 1.0
+    mean: LogitMean = 0.0
+    std: LogitDeviation = 1.0
 
 
 class AdversarialConfig(StrictModel):
@@ -37,10 +38,10 @@ class AdversarialConfig(StrictModel):
         renoise: Noise that real and generated clips get before they are judged; none when set to null.
     """
 
-    weight: PositiveFloat = 0.2
-    target_weight: NonNegativeFloat = 1.0
-    learning_rate: PositiveFloat = 3e-3
-    r1_weight: NonNegativeFloat = 0.01
+    weight: Annotated[float, Field(gt=0, le=1e6)] = 0.2
+    target_weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    learning_rate: Rate = 3e-3
+    r1_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.01
     sees: Sees = "both"
     renoise: NoiseLevels | None = NoiseLevels()
 
@@ -59,10 +60,10 @@ class DistillationConfig(StrictModel):
         adversarial: A discriminator beside the target; none when left out.
     """
 
-    steps: PositiveInt = 4
+    steps: Steps = 4
     target: TargetName = "trajectory"
-    teacher_substeps: PositiveInt | None = None
-    guidance_scale: Annotated[float, Field(ge=1)] | None = None
+    teacher_substeps: Steps | None = None
+    guidance_scale: Annotated[float, Field(ge=1, le=1e3)] | None = None
     adversarial: AdversarialConfig | None = None
 
     @property
@@ -86,8 +87,8 @@ class DistillationConfig(StrictModel):
 class DistillationLoop(LoopConfig):
     """Length, batches and learning rate of a distillation; a `LoopConfig` whose defaults suit a trained model."""
 
-    steps: PositiveInt = 500
-    learning_rate: PositiveFloat = 3e-4
+    steps: Count = 500
+    learning_rate: Rate = 3e-4
 
 
 class DistillationSettings(StrictModel):

@@ -20,6 +20,7 @@ from nas.training.distillation.config import DistillationConfig
 from nas.training.distillation.task import DistillationTask
 from nas.training.distillation.watch import StudentWatch
 from nas.training.loop import TrainingResult
+from nas.training.run_folder import run_folder
 from nas.training.runs import run_task
 from nas.training.stored_text import reader_of
 
@@ -57,9 +58,16 @@ def distill(
     Raises:
         CheckpointError: `folder` holds checkpoints of another run.
         ConfigError: A batch is too small for a discriminator.
+        StorageError: Another run is using `folder`, or it cannot be written.
         TrainingError: The loss is no longer finite, the discriminator has won, or the student has collapsed.
     """
-    root = Path(folder)
+    with run_folder(Path(folder), "model"):
+        return _distill(teacher, clips, training, distillation, Path(folder))
+
+
+def _distill(
+    teacher: VideoModel, clips: CaptionedClips, training: LoopConfig, distillation: DistillationConfig, root: Path
+) -> DistillationResult:
     teacher = dataclasses.replace(teacher, text_encoder=reader_of(clips, teacher.space, lambda: teacher.text_encoder))
     torch.manual_seed(derive_seed(training.seed, "weights"))  # those of a discriminator
     task = make_task(teacher, training, distillation)

@@ -12,7 +12,8 @@ from nas.models import VideoModel
 from nas.training.distillation.adversarial import DISCRIMINATOR
 from nas.training.distillation.checks import Check, StudentCheck
 from nas.training.observer import Observer
-from nas.training.processes import from_main, processes
+from nas.training.processes import from_main
+from nas.training.run_folder import CHECKPOINTS
 from nas.training.runs import save_model
 
 WIN_SHARE, WIN_STEPS = 0.995, 200
@@ -86,7 +87,7 @@ class StudentWatch(Observer):
 
     def begin(self, step: int, remembered: Mapping[str, Any]) -> None:
         """See `Observer.begin`; at first the student is the teacher, and that is kept until there is a better one."""
-        self.memory = parse(dict(remembered), Memory, where=self.folder / "checkpoints")
+        self.memory = parse(dict(remembered), Memory, where=self.folder / CHECKPOINTS)
         best = self.memory.best
         if best is None or not from_main((self.folder / "model").is_dir):
             self.memory = self.memory.model_copy(update={"best": None})
@@ -118,8 +119,7 @@ class StudentWatch(Observer):
         """
         check = from_main(lambda: self._look(step))
         self.memory = self.memory.with_check(check)
-        if processes().is_main_process:
-            write_json(self.folder / "checks.json", self.memory.model_dump(exclude={"told"}))
+        from_main(lambda: write_json(self.folder / "checks.json", self.memory.model_dump(exclude={"told"})))
         if (what := fault(check)) is not None:
             raise TrainingError(what, hint="lower learning_rate or adversarial.weight")
 

@@ -33,7 +33,7 @@ from nas.data.latent_plan import (
     read_latent_index,
 )
 from nas.errors import ConfigError, DataError
-from nas.files import atomic_write, lock, parse, read_json, remove_temporaries, write_json, write_yaml
+from nas.files import atomic_write, lock, parse, read_json, write_json, write_yaml
 from nas.models import Codec, TextEncoder, make_text_encoder, unloaded_codec
 from nas.space import SearchSpace
 from nas.training.encoding.plan import sources_of
@@ -114,7 +114,6 @@ class EncodingJob:
                 index = LatentIndex(plan=self.plan, digests=digests)
                 write_yaml(self.folder / "data.yaml", {"data": {"kind": "latents", "path": "."}})
                 write_json(self.folder / INDEX, index.model_dump(mode="json"))
-                remove_temporaries(self.folder)
         return read_latent_index(self.folder)
 
     def _compare(self, path: Path) -> None:

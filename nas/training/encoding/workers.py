@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Sequence
@@ -16,18 +15,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from nas.data import ClipsConfig, LatentsConfig
 from nas.data.latent_plan import LatentIndex, Precision, Side
 from nas.errors import ConfigError, NasError
 from nas.files import StrictModel
+from nas.processors import processors
 from nas.progress import Bar, progress_bar
 from nas.space import SearchSpace
 from nas.training.clips import open_clips
 from nas.training.encoding.job import EncodingJob
 from nas.training.encoding.plan import SHARD_BYTES, make_plan
-from nas.training.processes import processes
+from nas.training.processes import only_cpu, processes
 
 _POLL_S = 0.5
 
@@ -44,7 +44,7 @@ class EncodingSettings(StrictModel):
 
     split: Literal["train", "validation", "all"] = "all"
     dtype: Precision = "float16"
-    shard_bytes: PositiveInt = SHARD_BYTES
+    shard_bytes: Annotated[int, Field(ge=1, le=2**50)] = SHARD_BYTES
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
     @property
@@ -182,7 +182,7 @@ def _worker(request: EncodingRequest, number: int, workers: int, sender: Connect
     parent = multiprocessing.parent_process()
     assert parent is not None
     logging.getLogger("nas").setLevel(logging.ERROR)  # The process that started it has warned of the clips already.
-    torch.set_num_threads(max((os.cpu_count() or 1) // workers, 1))
+    torch.set_num_threads(max(processors() // workers, 1))
     try:
         job = request.job(_device(number))
         job.work(lambda: not parent.is_alive())
@@ -193,6 +193,8 @@ def _worker(request: EncodingRequest, number: int, workers: int, sender: Connect
 
 
 def _device(number: int) -> torch.device:
+    if only_cpu():
+        return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda", number % torch.cuda.device_count())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("mps")

@@ -1,4 +1,4 @@
-"""What pydantic and PyYAML have against a file, as one line that names the key, what was got and what was expected."""
+"""What pydantic has against a file, as one line that names the key, what was got and what was expected."""
 
 from __future__ import annotations
 
@@ -8,45 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pydantic
-import yaml
 from pydantic_core import ErrorDetails
 
 Location = tuple[int | str, ...]
 
 _FOREIGN = frozenset({"extra_forbidden", "invalid_key"})
-
-
-class _UniqueLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, except that a key given twice is an error and not silently overwritten."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge" or not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-def load_plain(text: str) -> Any:
-    """Plain data from YAML text.
-
-    Raises:
-        ValueError: It is not YAML, or a key is given twice; the message is one line with line and column.
-    """
-    try:
-        return yaml.load(text, _UniqueLoader)  # noqa: S506 - a safe loader
-    except yaml.MarkedYAMLError as problem:
-        mark = problem.problem_mark or problem.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        context = f"{problem.context}: " if problem.context else ""
-        raise ValueError(f"{place}{context}{problem.problem}") from problem
-    except yaml.YAMLError as problem:
-        raise ValueError(" ".join(str(problem).split())) from problem
-    except RecursionError as problem:
-        raise ValueError("it is nested too deeply") from problem
 
 
 def complaint(problem: pydantic.ValidationError, model: type[pydantic.BaseModel], value: Any, within: str = "") -> str:
@@ -94,6 +60,7 @@ _EXPECTED = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "a text",

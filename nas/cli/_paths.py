@@ -1,0 +1,250 @@
+"""Paths on the command line: what a verb reads and what it writes, checked before the verb's work begins.
+
+An option says by its parser what it is: `typer.Option(parser=READS)`. The commands of an `App` look at these before
+they run: nothing that is read may be written over, and what is to be written must be possible to write.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.models import CommandFunctionType, ParameterInfo
+
+FIGURES = (".png", ".svg", ".pdf")
+"""Formats of figures."""
+
+
+class PathParser(ABC):
+    """Parses the text of a path option, and says what the verb does with the path."""
+
+    __name__ = "path"  # shown by `--help` as the kind of value
+
+    def __call__(self, text: str) -> Any:
+        """The path, or a `typer.BadParameter`."""
+        return Path(_expanded(text))
+
+    def reads(self, value: Any) -> Iterable[Path]:
+        """Files and folders that are read and must stay as they are."""
+        return ()
+
+    def writes(self, value: Any) -> Iterable[Path]:
+        """Files and folders that are written or replaced."""
+        return ()
+
+    @abstractmethod
+    def check(self, value: Any) -> None:
+        """See whether the verb will be able to write; raises `NasError`."""
+
+
+class Reads(PathParser):
+    """A file or folder that is read."""
+
+    def reads(self, value: Path) -> Iterable[Path]:
+        """See `PathParser.reads`."""
+        return (value,)
+
+    def check(self, value: Path) -> None:
+        """See `PathParser.check`: nothing is written."""
+
+
+class ReadsClips(PathParser):
+    """Clips: a name of clips that are made, or a path."""
+
+    __name__ = "data"
+
+    def __call__(self, text: str) -> str:
+        """See `PathParser.__call__`."""
+        return _expanded(text)
+
+    def reads(self, value: str) -> Iterable[Path]:
+        """See `PathParser.reads`."""
+        return () if value == "moving_shapes" else (Path(value),)
+
+    def check(self, value: str) -> None:
+        """See `PathParser.check`: nothing is written."""
+
+
+class ReadsStorage(PathParser):
+    """Where a study is kept that is read: a file, or the URL of a database."""
+
+    __name__ = "storage"
+
+    def __call__(self, text: str) -> str:
+        """See `PathParser.__call__`; the text is taken apart where it is used."""
+        return text
+
+    def reads(self, value: str) -> Iterable[Path]:
+        """See `PathParser.reads`."""
+        from nas.search import study_file
+
+        return [file for file in [study_file(value)] if file is not None]
+
+    def check(self, value: str) -> None:
+        """See `PathParser.check`: nothing is written."""
+
+
+class WritesStorage(ReadsStorage):
+    """Where a study is kept that goes on."""
+
+    def reads(self, value: str) -> Iterable[Path]:
+        """See `PathParser.reads`."""
+        return ()
+
+    def writes(self, value: str) -> Iterable[Path]:
+        """See `PathParser.writes`."""
+        return super().reads(value)
+
+    def check(self, value: str) -> None:
+        """See `PathParser.check`."""
+        from nas.files import check_output_file
+
+        for file in self.writes(value):
+            check_output_file(file)
+
+
+class WritesFile(PathParser):
+    """A file that is written.
+
+    Args:
+        suffixes: What its name must end with; anything when empty.
+        others: Suffixes of files of the same name that are written with it.
+    """
+
+    def __init__(self, suffixes: tuple[str, ...] = (), others: tuple[str, ...] = ()) -> None:
+        self.suffixes, self.others = suffixes, others
+
+    def writes(self, value: Path) -> Iterable[Path]:
+        """See `PathParser.writes`."""
+        return dict.fromkeys((value, *(value.with_suffix(suffix) for suffix in self.others)))
+
+    def check(self, value: Path) -> None:
+        """See `PathParser.check`."""
+        from nas.files import check_output_file
+
+        check_output_file(value, self.suffixes)
+        for path in self.writes(value):
+            check_output_file(path)
+
+
+class Extends(Reads):
+    """A file that is read, and beside which another one is written."""
+
+    def check(self, value: Path) -> None:
+        """See `PathParser.check`."""
+        from nas.files import check_output_folder
+
+        check_output_folder(value.parent)
+
+
+class WritesFolder(PathParser):
+    """A folder that is written as a whole.
+
+    Args:
+        kind: What is written, as of `nas.files.atomic_folder`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def writes(self, value: Path) -> Iterable[Path]:
+        """See `PathParser.writes`."""
+        return (value,)
+
+    def check(self, value: Path) -> None:
+        """See `PathParser.check`."""
+        from nas.files import check_output_folder
+
+        check_output_folder(value, self.kind)
+
+
+class WritesInto(PathParser):
+    """A folder into which files are written, beside what is there.
+
+    Args:
+        names: What is written there, where the rest of the folder may be anything; else the folder is the output.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def writes(self, value: Path) -> Iterable[Path]:
+        """See `PathParser.writes`."""
+        return [value / name for name in self.names] or [value]
+
+    def check(self, value: Path) -> None:
+        """See `PathParser.check`."""
+        from nas.files import check_output_folder
+
+        check_output_folder(value)
+
+
+class WritesRun(WritesInto):
+    """The folder of a training run.
+
+    Args:
+        results: Folders that the run makes in it.
+    """
+
+    def __init__(self, *results: str) -> None:
+        super().__init__(*results, "checkpoints", "metrics.csv", "tensorboard")
+
+
+READS, READS_CLIPS, EXTENDS = Reads(), ReadsClips(), Extends()
+WRITES_FILE, WRITES_FIGURE, WRITES_TABLE = WritesFile(), WritesFile(FIGURES), WritesFile((".csv",))
+
+
+def check_paths(given: Iterable[tuple[PathParser, Any]]) -> None:
+    """Check what a verb was given, before it runs.
+
+    Args:
+        given: The values of its path options, each with its parser.
+
+    Raises:
+        ConfigError: Something that is written is, contains or lies in something that is read.
+        StorageError: Something could not be written.
+    """
+    from nas.files import refuse_overlap
+
+    given = list(given)
+    outputs = [path for parser, value in given for path in parser.writes(value)]
+    refuse_overlap(outputs, [path for parser, value in given for path in parser.reads(value)])
+    for parser, value in given:
+        parser.check(value)
+
+
+def checking(verb: CommandFunctionType) -> CommandFunctionType:
+    """A verb with its paths checked first."""
+
+    @functools.wraps(verb)
+    def checked(*args: Any, **options: Any) -> Any:
+        check_paths(_given(verb, options))
+        return verb(*args, **options)
+
+    return typing.cast("CommandFunctionType", checked)
+
+
+def _given(verb: Callable[..., Any], options: Mapping[str, Any]) -> Iterator[tuple[PathParser, Any]]:
+    """The path options that a verb was given, one by one, each with its parser."""
+    for name, parameter in inspect.signature(verb, eval_str=True).parameters.items():
+        infos = [each for each in getattr(parameter.annotation, "__metadata__", ()) if isinstance(each, ParameterInfo)]
+        parser = infos[0].parser if infos else None
+        if isinstance(parser, PathParser) and options.get(name) is not None:
+            value = options[name]
+            for item in value if isinstance(value, list | tuple) else (value,):
+                yield parser, item
+
+
+def _expanded(text: str) -> str:
+    from nas.files import user_path
+
+    try:
+        return user_path(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error

@@ -1,0 +1,96 @@
+"""Locks: who is at work where. The system takes a lock back from a process that ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from nas.errors import StorageError
+from nas.files.writing import storage_errors
+
+LOCK_FILE = ".lock"
+"""Name of the file by which a process holds a folder."""
+
+
+@contextlib.contextmanager
+def hold(folder: str | Path) -> Iterator[None]:
+    """Hold a run's folder for this process, so that no other one works in it at the same time.
+
+    Args:
+        folder: The folder, made where it is missing.
+
+    Raises:
+        StorageError: Another process holds it, which the message names; or the folder cannot be written, or its
+            file system keeps no locks.
+    """
+    folder = Path(folder)
+    with lock(folder / LOCK_FILE, wait=False) as held:
+        if not held:
+            owner = lock_owner(folder / LOCK_FILE)
+            hint = "wait until it ends, or choose another folder"
+            raise StorageError(f"another process is using this folder: {owner}", where=folder, hint=hint)
+        yield
+
+
+@contextlib.contextmanager
+def lock(path: str | Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock file; it is given back when the process ends, however it ends.
+
+    Args:
+        path: The file, made where it is missing; it names the holder. Whoever holds the lock may remove it.
+        wait: Whether to wait until nobody else holds it.
+
+    Yields:
+        Whether the lock is held; always true after waiting.
+
+    Raises:
+        StorageError: The file cannot be made, or its file system keeps no locks.
+    """
+    path = Path(path)
+    held = False
+    with contextlib.ExitStack() as stack:
+        while not held:
+            with storage_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(path.open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                hint = "choose a path on another file system"
+                raise StorageError(f"cannot be locked: {error.strerror}", where=path, hint=hint) from error
+            # The holder before may have removed the file: then others lock a new one of that name.
+            held = _is_at(path, os.fstat(file.fileno()).st_ino)
+            if held:
+                _sign(file.fileno())
+        yield held
+
+
+def lock_owner(path: str | Path) -> str:
+    """Who holds a lock file, as its holder has signed it; for messages."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        text = Path(path).read_text(encoding="utf-8").strip()
+        if text and text.isprintable() and len(text) < 200:
+            return text
+    return "one that has not signed"
+
+
+def _sign(file: int) -> None:
+    """Write into a lock file who holds it; a full disk keeps nobody from holding it."""
+    since = dt.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, 0)
+        os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {since}\n".encode())
+
+
+def _is_at(path: Path, inode: int) -> bool:
+    try:
+        return path.stat().st_ino == inode
+    except FileNotFoundError:
+        return False

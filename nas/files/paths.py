@@ -1,0 +1,48 @@
+"""Paths as users give them, on the command line and in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+
+from nas.errors import ConfigError
+
+
+def user_path(text: str) -> str:
+    """A path as a user has given it, with `~` and `~name` replaced by the home folder.
+
+    A shell leaves `~` alone after `=` and inside quotes, and no shell sees what stands in a file.
+
+    Raises:
+        ValueError: The text is no path: it is empty, as from a variable that is not set, or names no user.
+    """
+    if not text.strip():
+        raise ValueError("a path is empty; is it from a variable that is not set?")
+    if "\0" in text:
+        raise ValueError("a path holds a NUL character")
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError as error:
+        raise ValueError(f"no home folder is known for {Path(text).parts[0]!r}") from error
+
+
+UserPath = Annotated[str, pydantic.AfterValidator(user_path)]
+"""A path in a configuration; see `user_path`. Whoever reads the file joins it to the file's folder."""
+
+
+def inside(folder: str | Path, name: str) -> Path:
+    """Resolve `name` below `folder`.
+
+    Raises:
+        ConfigError: `name` leaves the folder (absolute, `..`, or a link out of it), or is no path.
+    """
+    try:
+        root = Path(folder).resolve()
+        path = (root / name).resolve()
+    except (OSError, RuntimeError, ValueError) as problem:
+        raise ConfigError(f"path {name!r} cannot be followed: {problem}", where=folder) from problem
+    if not path.is_relative_to(root):
+        raise ConfigError(f"path {name!r} leaves its folder", where=folder, hint="keep files inside the folder")
+    return path

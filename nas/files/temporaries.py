@@ -1,0 +1,115 @@
+"""Files and folders under way: their names, and the removal of those whose process is gone.
+
+A name carries the process that made it, and that process holds a lock on it. A killed process can clean up nothing;
+whoever writes beside its leftovers next does it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+TEMPORARY_PREFIX = ".nas-tmp-"
+"""Names of files and folders under way start with this."""
+
+_OWNER = re.compile(re.escape(TEMPORARY_PREFIX) + r"(\d+)-")
+
+
+@contextlib.contextmanager
+def temporary_file(folder: Path, suffix: str) -> Iterator[Path]:
+    """An empty file in `folder`, removed at the end if it is still there; leftovers of dead processes go first."""
+    _sweep(folder)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=_prefix(), suffix=suffix)
+    path = Path(name)
+    try:
+        with _locked(handle):
+            yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(folder: Path) -> Iterator[Path]:
+    """As `temporary_file`, for a folder in `folder`."""
+    _sweep(folder)
+    path = Path(tempfile.mkdtemp(dir=folder, prefix=_prefix()))
+    try:
+        with _locked(os.open(path, os.O_RDONLY)):
+            yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_temporaries(folder: str | Path) -> None:
+    """Remove what killed processes left under way below `folder`, whoever they were.
+
+    Call it where nobody else is writing: what a process of another machine is at would go, too.
+    """
+    for path in list(Path(folder).rglob(f"{TEMPORARY_PREFIX}*")):
+        _remove(path)
+
+
+def _prefix() -> str:
+    return f"{TEMPORARY_PREFIX}{os.getpid()}-"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the leftovers of dead processes that lie directly in a folder."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]
+    for name in names:
+        if _is_left_over(folder / name):
+            _remove(folder / name)
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether no process has this name and nobody, on any machine that shares the folder, holds the lock."""
+    owner = _OWNER.match(path.name)
+    if owner is None or _is_alive(int(owner[1])):
+        return False
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _locked(handle: int) -> Iterator[None]:
+    try:
+        # Where files cannot be locked, nobody else can take the lock, either, and nothing is swept.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,198 @@
+"""Where studies are kept: what the text of a storage names, and how it is shown without its secrets.
+
+A path is a path: every character of it belongs to a file's name, and nothing but `scheme://` makes a URL. A URL is
+taken apart here alone, so that no driver reads it in another way and complains of a host that is half a password.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote
+
+import sqlalchemy
+from sqlalchemy.engine import URL
+
+from nas.errors import StorageError
+from nas.files import user_path
+
+HINT = "name a file, e.g. study.db, or a database, e.g. postgresql://user@host/base"
+HIDDEN = "***"
+
+_SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+_.-]*)://", re.IGNORECASE)
+_NO_PATH = re.compile(r"(file|sqlite|postgres|postgresql|mysql|mariadb|oracle|mssql|redis)(\+\w+)?:", re.IGNORECASE)
+
+_TAIL = r"""
+    (?P<host>\[[0-9a-fA-F:.%]+\] | [^:@/?\#\s\[\]]*) (?: : (?P<port>[0-9]*) )?
+    (?: / (?P<base>[^@/?\#\s]*) )?
+    (?: \? (?P<query> \w+=[^&\s]* (?: & \w+=[^&\s]* )* )? )?
+"""
+_PLAIN = re.compile(rf"(?: (?P<user>[^:@/?\#\s]*) (?: : (?P<password>[^@/?\#\s]*) )? @ )? {_TAIL}", re.VERBOSE)
+# A password as people have it, with @ : / ? # in it: it ends at the last @.
+_UNQUOTED = re.compile(rf"(?P<user>[^:@/?\#\s]*) : (?P<password>.*) @ {_TAIL}", re.VERBOSE | re.DOTALL)
+
+_TELLABLE = re.compile(
+    r"host|hostaddr|port|user|dbname|sslmode|connect_timeout|application_name|charset|target_session_attrs|keepalives\w*"
+)
+"""Settings whose values are no secrets."""
+
+_SHORT = 4
+"""Secrets of fewer characters are words or parts of words, and hidden as whole words alone."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where studies are kept.
+
+    Args:
+        shown: How messages, logs and files name it: without a secret.
+        file: The SQLite file; `None` for a server.
+        url: The server; `None` for a file.
+        secrets: What must be shown nowhere, however it is spelt.
+    """
+
+    shown: str
+    file: Path | None = None
+    url: URL | None = None
+    secrets: tuple[str, ...] = ()
+
+    def redacted(self, text: str) -> str:
+        """A text of a driver or a library without the secrets of this address."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            pattern = re.escape(secret)
+            text = re.sub(pattern if len(secret) >= _SHORT else rf"(?<!\w){pattern}(?!\w)", HIDDEN, text)
+        return text
+
+    def reason(self, error: BaseException) -> str:
+        """What an exception of a driver or a library says, in one line without secrets."""
+        return self.redacted(reason_of(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what the innermost exception of a driver or a library says."""
+    inner = error
+    while (cause := inner.__cause__) is not None and not str(getattr(inner, "orig", None) or "").strip():
+        inner = cause
+    said = str(getattr(inner, "orig", None) or inner).strip() or type(inner).__name__
+    return said.splitlines()[0]
+
+
+def address(storage: str | Path) -> Address:
+    """What a storage names.
+
+    Args:
+        storage: A path, in which `~` is the home folder, or the URL of a database: `sqlite:///FILE` or
+            `postgresql://USER:PASSWORD@HOST:PORT/BASE`.
+
+    Raises:
+        StorageError: It names nothing in which a study lasts, or cannot be understood; no secret is in the message.
+    """
+    if isinstance(storage, Path):
+        return _of_file(str(storage))
+    if not storage.strip():
+        raise StorageError("the storage of the study is empty", hint=HINT)
+    found = _SCHEME.match(storage)
+    if found is not None:
+        kind, rest = found["scheme"].lower(), storage[found.end() :]
+        return _of_sqlite(kind, rest) if kind.partition("+")[0] == "sqlite" else _of_server(kind, rest)
+    if "://" in storage:
+        raise StorageError("not a storage URL", where=f"{HIDDEN}://{HIDDEN}", hint=HINT)
+    if storage.lower().startswith((":memory:", "file::memory:")):
+        raise _forgetful(storage)
+    if _NO_PATH.match(storage):
+        kind = storage.partition(":")[0]
+        raise StorageError("neither a path nor a storage URL", where=f"{kind}:{HIDDEN}",
+                           hint=f"a URL has :// after {kind}; write ./{kind}:... for a file of that name")  # fmt: skip
+    return _of_file(storage)
+
+
+def shown(storage: str | Path) -> str:
+    """The storage as messages name it: the path of a file, or a URL without its secrets; raises as `address`."""
+    return address(storage).shown
+
+
+def study_file(storage: str | Path) -> Path | None:
+    """The SQLite file in which a storage keeps its studies, `None` for a server; raises as `address`."""
+    return address(storage).file
+
+
+def _forgetful(text: str) -> StorageError:
+    return StorageError("a database in memory keeps nothing of a study", where=text, hint=HINT)
+
+
+def _of_file(text: str) -> Address:
+    try:
+        file = Path(user_path(text))
+        file.resolve()
+        is_folder = text.endswith("/") or file.is_dir()
+        is_special = file.exists() and not file.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, no home folder
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"cannot be used as a path: {reason}", where=repr(text), hint=HINT) from error
+    if is_folder:
+        raise StorageError("is a folder", where=text, hint=f"name a file in it, e.g. {text.rstrip('/')}/study.db")
+    if is_special:
+        raise StorageError("is no ordinary file, so it keeps nothing", where=text, hint=HINT)
+    return Address(str(file), file)
+
+
+def _of_sqlite(kind: str, rest: str) -> Address:
+    text = f"{kind}://{rest}"
+    if kind not in {"sqlite", "sqlite+pysqlite"}:
+        raise StorageError("no such driver for SQLite", where=text, hint="name the file alone, e.g. study.db")
+    path, settings, _ = rest.partition("?")
+    database = sqlalchemy.make_url(f"{kind}://{path}").database if path.startswith("/") else None
+    memory = path in {"", "/"} or database in {":memory:", "file::memory:"} or "mode=memory" in rest
+    if memory:
+        raise _forgetful(text)
+    if settings or not database or database.startswith("file:"):
+        hint = "write sqlite:///FILE, or the path alone, in which every character belongs to the name"
+        raise StorageError("a SQLite URL names a file, no host and no settings", where=text, hint=hint)
+    return _of_file(database)
+
+
+def _of_server(kind: str, rest: str) -> Address:
+    found = _PLAIN.fullmatch(rest) or _UNQUOTED.fullmatch(rest)
+    port = found["port"] if found is not None else None
+    if found is None or (port and not 0 < int(port[:6]) < 65536):
+        what = "not a storage URL" if found is None else "the port is no number from 1 to 65535"
+        hint = "write scheme://user@host:port/base; in names, @ : / ? # are %40 %3A %2F %3F %23"
+        raise StorageError(what, where=f"{kind}://{HIDDEN}", hint=hint)
+    raw = {name: found[name] or None for name in ("user", "password", "host", "base", "query")}
+    settings = dict(parse_qsl(raw["query"] or "", keep_blank_values=True))
+    password = raw["password"]
+    if password is None and "password" in settings:
+        password = settings.pop("password")
+    elif password is not None:
+        password = unquote(password)
+    url = URL.create(
+        kind,
+        username=_unquoted(raw["user"]),
+        password=password,
+        host=raw["host"].strip("[]") if raw["host"] else None,
+        port=int(port) if port else None,
+        database=_unquoted(raw["base"]),
+        query=settings,
+    )
+    return Address(_rendered(url), url=url, secrets=_secrets(url, raw["password"], raw["query"]))
+
+
+def _unquoted(text: str | None) -> str | None:
+    return None if text is None else unquote(text)
+
+
+def _rendered(url: URL) -> str:
+    """The URL without its password and without the values of its settings, any of which may be one."""
+    return url.set(query={}).render_as_string(hide_password=True) + (f"?{HIDDEN}" if url.query else "")
+
+
+def _secrets(url: URL, raw_password: str | None, raw_query: str | None) -> tuple[str, ...]:
+    """Each secret as it is, as it was written, and as SQLAlchemy writes it."""
+    pairs = [pair.partition("=") for pair in (raw_query or "").split("&")]
+    written = [value for name, _, value in pairs if not _TELLABLE.fullmatch(name)]
+    meant = [str(value) for name, value in url.query.items() if not _TELLABLE.fullmatch(name)]
+    password = str(url.password) if url.password else ""
+    rendered = re.search(r":([^@]*)@", url.render_as_string(hide_password=False)) if password else None
+    quoted = rendered[1] if rendered is not None else ""
+    return tuple(dict.fromkeys(one for one in (password, raw_password, quoted, *written, *meant) if one))

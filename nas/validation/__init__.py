@@ -1,0 +1,8 @@
+"""How plain data are read and checked: YAML and JSON, numbers in decimal, and complaints of one line."""
+
+from nas.validation.complaints import complaint
+from nas.validation.numbers import decimal_float, decimal_int, strict_scalars
+from nas.validation.plain_json import load_json
+from nas.validation.plain_yaml import dump_plain, load_plain
+
+__all__ = ["complaint", "decimal_float", "decimal_int", "dump_plain", "load_json", "load_plain", "strict_scalars"]

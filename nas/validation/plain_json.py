@@ -1,0 +1,42 @@
+"""Plain data from JSON: what the standard has, and no more."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+
+def load_json(text: str) -> Any:
+    """Plain data from JSON text.
+
+    Raises:
+        ValueError: It is not JSON, a key is given twice, or a number is not finite or too long; one line.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError as problem:
+        raise ValueError("it is nested too deeply") from problem
+    except ValueError as problem:
+        raise ValueError(" ".join(str(problem).split())) from problem
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"key {twice!r} is given twice")
+    return found
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large for a number")
+    return value
