@@ -9,7 +9,6 @@ Numbers are drawn on the CPU, and are the same on every device. Shape suffixes: 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ from functools import partial
 import torch
 
 from nas.files import derive_seed
+from nas.processors import processors
 
 WORTH_A_THREAD = 2**14
 """Numbers of a clip from which on the clips of a batch are drawn at the same time, each by a thread."""
 
-_THREADS = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16), thread_name_prefix="draws")
+_THREADS = ThreadPoolExecutor(max_workers=min(processors(), 16), thread_name_prefix="draws")
 
 
 class Draws:
