@@ -63,10 +63,10 @@ def frame_pixels(frame: av.VideoFrame) -> Pixels:
     Raises:
         ValueError: It is turned by an angle that would leave corners empty, or its format is unknown.
     """
-    if _has_alpha(frame.format.name):
-        rgb_HWC = on_white(np.asarray(frame.to_ndarray(format="rgba"), dtype=np.uint8))
-    else:
-        rgb_HWC = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    # Left to itself, FFmpeg starts a thread for each processor, for each frame anew.
+    shown = frame.reformat(format="rgba" if _has_alpha(frame.format.name) else "rgb24", threads=1)
+    rgb_HWC = np.asarray(shown.to_ndarray(), dtype=np.uint8)
+    rgb_HWC = on_white(rgb_HWC) if rgb_HWC.shape[2] == 4 else rgb_HWC
     swapped, upside_down, mirrored = turning(frame)
     rgb_HWC = rgb_HWC.transpose(1, 0, 2) if swapped else rgb_HWC
     return rgb_HWC[:: -1 if upside_down else 1, :: -1 if mirrored else 1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import av
@@ -8,7 +9,10 @@ import pytest
 import torch
 
 from nas.data import ClipShape
+from nas.data.decoding import iter_clips
+from nas.data.media import Media
 from nas.errors import DataError
+from nas.processors import processors
 from tests.data.conftest import decode_clips, encode, numbered
 
 
@@ -131,3 +135,20 @@ def test_a_header_without_frames(tmp_path: Path) -> None:
     end = data.index(b"moov") - 4
     with pytest.raises(DataError, match=r"clip\.mp4: cannot be decoded"):
         decode_clips(written(tmp_path, data[:start] + bytes(end - start) + data[end:]), ClipShape(2, 16, 16, 8))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not list threads")
+def test_no_more_threads_than_processors_decode(tmp_path: Path) -> None:
+    media = Media.file(written(tmp_path, encode(numbered(48), 24)))
+    before = sum(1 for _ in Path("/proc/self/task").iterdir())
+    most = 0
+    for _ in iter_clips(media, ClipShape(2, 16, 16, 24)):
+        most = max(most, sum(1 for _ in Path("/proc/self/task").iterdir()))
+    assert before < most <= before + processors()
+
+
+def test_memory_does_not_grow_with_a_video(tmp_path: Path) -> None:
+    media = Media.file(written(tmp_path, encode(numbered(48), 24)))
+    alive = [weakref.ref(clip) for clip in iter_clips(media, ClipShape(2, 16, 16, 24))]
+    assert len(alive) == 24
+    assert sum(clip() is not None for clip in alive) <= 1
