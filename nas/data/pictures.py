@@ -17,6 +17,7 @@ from av.buffer import Buffer
 from av.video.format import VideoFormat
 from PIL import Image, ImageOps
 
+from nas.data.high_range import high_range_pixels, is_high_range
 from nas.data.media import Media
 from nas.errors import DataError
 
@@ -63,13 +64,19 @@ def frame_pixels(frame: av.VideoFrame) -> Pixels:
     Raises:
         ValueError: It is turned by an angle that would leave corners empty, or its format is unknown.
     """
+    swapped, upside_down, mirrored = turning(frame)
+    rgb_HWC = _frame_rgb(frame)
+    rgb_HWC = rgb_HWC.transpose(1, 0, 2) if swapped else rgb_HWC
+    return rgb_HWC[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
+
+
+def _frame_rgb(frame: av.VideoFrame) -> Pixels:
+    if is_high_range(frame):
+        return high_range_pixels(frame)
     # Left to itself, FFmpeg starts a thread for each processor, for each frame anew.
     shown = frame.reformat(format="rgba" if _has_alpha(frame.format.name) else "rgb24", threads=1)
     rgb_HWC = np.asarray(shown.to_ndarray(), dtype=np.uint8)
-    rgb_HWC = on_white(rgb_HWC) if rgb_HWC.shape[2] == 4 else rgb_HWC
-    swapped, upside_down, mirrored = turning(frame)
-    rgb_HWC = rgb_HWC.transpose(1, 0, 2) if swapped else rgb_HWC
-    return rgb_HWC[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
+    return on_white(rgb_HWC) if rgb_HWC.shape[2] == 4 else rgb_HWC
 
 
 def turning(frame: av.VideoFrame) -> tuple[bool, bool, bool]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
 from PIL import Image
 
 from nas.data import ClipShape
@@ -138,6 +139,29 @@ def test_colours_are_those_that_the_file_means(tag: int, red: float, blue: float
     path = raw_film(tmp_path / "film.mkv", pixels, planes, colorspace=tag, color_range=1)
     (clip,) = decode_clips(path, ClipShape(2, 48, 64, 24))
     assert np.abs(clip[0, :, 20, 20].numpy().astype(int) - rgb).max() <= 2
+
+
+@pytest.mark.parametrize("kind", [ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67])
+@pytest.mark.parametrize("chroma", [(512, 512), (480, 560)])
+def test_high_dynamic_range_looks_as_ffmpeg_converts_it(
+    kind: ColorTrc, chroma: tuple[int, int], tmp_path: Path
+) -> None:
+    ramp_HW = np.linspace(64, 940, 48 * 64).reshape(48, 64).astype(np.uint16)
+    planes = [ramp_HW, *(np.full((48, 64), value, dtype=np.uint16) for value in chroma)]
+    tags = {"colorspace": 9, "color_range": 1, "color_trc": int(kind), "color_primaries": 9}
+    path = raw_film(tmp_path / "film.mkv", "yuv444p10le", planes, **tags)
+    (clip,) = decode_clips(path, ClipShape(2, 48, 64, 24))
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    ordinary = VideoReformatter().reformat(
+        frame, format="rgb24", dst_color_trc=ColorTrc.BT709, dst_color_primaries=ColorPrimaries.BT709
+    )
+    expected_CHW = ordinary.to_ndarray().transpose(2, 0, 1).astype(int)
+    found_CHW = clip[0].numpy().astype(int)
+    ordinary_HW = expected_CHW.max(axis=0) < 245  # beyond white, FFmpeg keeps the hue; here, brightness is cut off
+    assert np.abs(found_CHW - expected_CHW)[:, ordinary_HW].max() <= 6
+    assert ordinary_HW.mean() > 0.4
+    assert found_CHW.max() == 255
 
 
 def test_clear_parts_of_a_film_are_white(tmp_path: Path) -> None:
