@@ -96,3 +96,23 @@ def test_impossible_fractions_are_named(fraction: float) -> None:
 def test_faults_in_the_configuration_name_the_key(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config(**fields)
+
+
+def test_tars_and_empty_text_on_the_command_line(tmp_path: Path) -> None:
+    for text in ("a.tar", "*.tar", "x/{00..09}.TAR"):
+        data, base = data_config(text)
+        assert (data, base) == (WebDatasetConfig(kind="webdataset", path=text), Path())
+    (tmp_path / "videos.tar").mkdir()  # a folder, whatever it is called
+    assert data_config(str(tmp_path / "videos.tar"))[0].kind == "videos"
+    with pytest.raises(ConfigError, match="--data: path: a path is empty"):
+        data_config("")
+
+
+@pytest.mark.parametrize("kind", ["videos", "webdataset", "latents"])
+def test_paths_of_data_may_start_from_home(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(DataError, match=f"{tmp_path}/clips"):
+        open_data(config(kind=kind, path="~/clips"), ClipShape(2, 8, 8, 8), base="/elsewhere")
+    for path, message in (("", "path: a path is empty"), ("~nobody-at-all/x", "no home folder")):
+        with pytest.raises(ConfigError, match=message):
+            config(kind=kind, path=path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from nas.data import ClipShape, VideoDataset, video_folder
+from nas.data.decoding import iter_clips
 from nas.data.media import Media
 from nas.errors import DataError
 from nas.files import atomic_folder
@@ -187,3 +189,23 @@ def test_two_writers_leave_a_whole_cache(folder: Path) -> None:
     with atomic_folder(store, "clips") as again:  # a second process that decoded the same videos finishes later
         shutil.copytree(store, again, dirs_exist_ok=True)
     assert np.array_equal(first[0].video_TCHW, VideoDataset.open(folder, SHAPE)[0].video_TCHW)
+
+
+def test_a_damaged_video_between_others_leaves_no_trace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Shards of two clips: those of a damaged video are written before it turns out to be one.
+    monkeypatch.setattr("nas.data.shards._SHARD_BYTES", 2 * 8 * 3 * 12 * 16)
+    whole = VideoDataset.open(folder, SHAPE)
+    noise = np.random.default_rng(0).integers(0, 255, (144, 48, 64, 3), dtype=np.uint8)
+    data = encode(noise, 24, faststart=True)
+    (folder / "aa.mp4").write_bytes(data[: int(0.8 * len(data))])
+    clips = iter_clips(Media.file(folder / "aa.mp4"), SHAPE)
+    assert len(list(itertools.islice(clips, 3))) == 3
+    with pytest.raises(DataError):
+        list(clips)
+    captions = (folder / "captions.csv").read_text().replace("b.mp4", "aa.mp4,cut\nb.mp4")
+    (folder / "captions.csv").write_text(captions)
+    again = VideoDataset.open(folder, SHAPE)
+    assert again.reader.index.clips == whole.reader.index.clips
+    assert again.reader.index.shards == whole.reader.index.shards
+    assert list(again.reader.index.damaged) == ["aa.mp4"]
+    assert len(list(again.reader.folder.glob("*.safetensors"))) == len(whole.reader.index.shards)
