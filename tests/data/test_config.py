@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data import Clip, ClipDataset, ClipShape, DataConfig, MovingShapes, VideoDataset, open_data, split
+from nas.cli._data import data_config
+from nas.data import (
+    Clip,
+    ClipDataset,
+    ClipShape,
+    DataConfig,
+    MovingShapes,
+    VideoDataset,
+    WebDatasetConfig,
+    open_data,
+    split,
+)
 from nas.data.clips import source_file
 from nas.errors import ConfigError, DataError
 from nas.files import StrictModel, parse
