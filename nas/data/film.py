@@ -23,6 +23,8 @@ _DEFAULT_BONUS = 5_000_000  # As in FFmpeg's own choice of a stream.
 _EARLIER_S = (0.0, 1.0, 4.0, 16.0)
 _TIMES_LEFT_OUT = frozenset({"mpeg", "mpegts"})
 """Formats that need not say the time of each frame: what FFmpeg fills in depends on where reading began."""
+_BARE = frozenset({"avs2", "avs3", "cavsvideo", "dirac", "h263", "h264", "hevc", "mjpeg", "obu", "vc1", "vvc"})
+"""Streams without a container: FFmpeg takes them for 25 frames per second, whatever they are."""
 
 
 @contextlib.contextmanager
@@ -89,7 +91,9 @@ class Film:
 
     def __init__(self, media: Media, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         self._media, self._container, self._stream = media, container, stream
-        self._rate = float(stream.average_rate or stream.guessed_rate or 0)
+        self._is_bare = container.format.name in _BARE
+        rate = stream.codec_context.framerate if self._is_bare else stream.average_rate or stream.guessed_rate
+        self._rate = float(rate or 0)
         self._packets = PacketRecord(stream)
         self._decoded = self._decode()
         self._waiting: list[av.VideoFrame] = []
@@ -141,7 +145,7 @@ class Film:
         Returns:
             Whether it was found; if not, open the video again and read it from the beginning.
         """
-        if self._container.format.name in _TIMES_LEFT_OUT:
+        if self._is_bare or self._container.format.name in _TIMES_LEFT_OUT:
             return False
         first = next(self._decoded, None)
         if first is None or first.pts is None or not self._stream.time_base:
@@ -168,11 +172,13 @@ class Film:
 
     def _time_s(self, frame: av.VideoFrame, number: int) -> float:
         """When a frame begins, after the first; the nominal rate says it where the file does not."""
-        if frame.pts is None:
-            if not self._rate:
-                raise DataError("cannot be decoded: frames without time", where=self._media.where)
-            self._is_timed = False
-        stamp_s = number / self._rate if frame.pts is None else frame.time
+        self._is_timed = frame.pts is not None and not self._is_bare
+        if not self._is_timed and not self._rate:
+            hint = "put it into a container such as MP4, with its frame rate"
+            raise DataError(
+                "cannot be decoded: it does not say when its frames are", where=self._media.where, hint=hint
+            )
+        stamp_s = frame.time if self._is_timed else number / self._rate
         self._first_s = stamp_s if self._first_s is None else self._first_s
         time_s = stamp_s - self._first_s
         if time_s < self._last_s - _LONGEST_STEP_BACK_S:

@@ -102,3 +102,19 @@ def test_a_frame_that_stands_for_hours_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "still.mov", [0, 1], 24 * 7200, *KINDS["mov"])
     with pytest.raises(DataError, match="one frame is said to stand for 7200 s"):
         frames(path, 8)
+
+
+def test_a_stream_without_a_container_has_the_rate_that_it_says(tmp_path: Path) -> None:
+    data = {}
+    for kind, codec, pixels in (("h264", "libx264", "yuv420p"), ("mjpeg", "mjpeg", "yuvj420p")):
+        path = tmp_path / f"bare.{kind}"
+        with av.open(str(path), "w", format=kind) as container:
+            stream = container.add_stream(codec, rate=60)
+            stream.height, stream.width, stream.pix_fmt = 48, 64, pixels
+            for rgb_HWC in numbered(60):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb_HWC, format="rgb24")))
+            container.mux(stream.encode())
+        data[kind] = path
+    assert frames(data["h264"], 10) == 10
+    with pytest.raises(DataError, match="does not say when its frames are; put it into a container"):
+        frames(data["mjpeg"], 10)
