@@ -191,7 +191,7 @@ def test_files_that_describe_data(kind: str, path: str, others: dict[str, Any], 
 
 
 @pytest.mark.parametrize("what", ["clips", "index of a tar"])
-@few
+@settings(few, max_examples=25)
 @given(changes=edits, length=st.floats(0, 1))
 def test_caches(what: str, changes: list[tuple[float, bytes]], length: float, tmp_path: Path) -> None:
     folder = tmp_path / "data"
