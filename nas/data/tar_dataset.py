@@ -6,7 +6,7 @@ Shape suffixes: T frames, C channels (RGB), H height, W width.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +59,10 @@ class _Cut:
         return f"{self.tar.name}/{self.sample.name}#{self.number}"
 
 
+_Open = deque[tuple[_Cut | None, Iterator[torch.Tensor]]]
+"""A video that is open, with the clip that it gives next."""
+
+
 class TarDataset(ClipDataset):
     """Clips of one shape out of tars; `open_tars` makes them.
 
@@ -84,7 +88,7 @@ class TarDataset(ClipDataset):
         names = [cut.name for cut in self.cuts]
         digest = fingerprint(["tars", _VERSION, shape.size_TCHW, float(shape.fps), content, names, captions, window])
         super().__init__(shape, names, captions, digest, order)
-        self._next: tuple[_Cut | None, Iterator[torch.Tensor]] = (None, iter(()))
+        self._open: _Open = deque(maxlen=1)
 
     def __getitem__(self, index: int) -> Clip:
         """Decode the clip at `index`.
@@ -97,25 +101,33 @@ class TarDataset(ClipDataset):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the video that is open, for worker processes."""
-        return self.__dict__ | {"_next": (None, iter(()))}
+        return self.__dict__ | {"_open": deque(maxlen=1)}
 
     def _video(self, cut: _Cut) -> torch.Tensor:
         """Decode a clip; the video stays open, for whoever reads the clips of a long one in order."""
         path, index = cut.tar.path, cut.tar.index
         if stamp(path) != (index.size, index.mtime_ns):
             raise DataError("has changed since it was indexed", where=path, hint="run the same command again")
-        coming, videos = self._next
-        if coming != cut:
-            count = cut.sample.frames // self.shape.frames
-            videos = iter_clips_from(media_of(path, cut.sample), self.shape, cut.number, count)
+        videos = self._opened(cut)
         try:
             video_TCHW = next(videos, None)
         except OSError as problem:
             raise DataError(f"cannot be read: {problem.strerror}", where=path) from problem
-        self._next = (replace(cut, number=cut.number + 1), videos)
+        self._open.append((replace(cut, number=cut.number + 1), videos))
         if video_TCHW is None:
             raise DataError(f"{cut.sample.name} gives other frames than when it was indexed", where=path)
         return video_TCHW
+
+    def _opened(self, cut: _Cut) -> Iterator[torch.Tensor]:
+        """The clips of a video from one on; those that are open already, if that one comes next."""
+        try:
+            coming, videos = self._open.pop()  # in one step, so that no other thread reads on with it
+        except IndexError:
+            coming, videos = None, iter(())
+        if coming == cut:
+            return videos
+        count = cut.sample.frames // self.shape.frames
+        return iter_clips_from(media_of(cut.tar.path, cut.sample), self.shape, cut.number, count)
 
 
 def open_tars(

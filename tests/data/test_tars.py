@@ -6,8 +6,10 @@ import io
 import json
 import logging
 import os
+import pickle
 import tarfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +354,14 @@ def test_a_clip_costs_the_frames_since_its_key_frame(tmp_path: Path, monkeypatch
     before = read
     clips[51]  # goes on from there
     assert read - before < len(data) / 20
+
+
+def test_several_threads_and_processes_read_one_set(tars: Path) -> None:
+    clips = opened(tars)
+    expected = [clip.video_TCHW for clip in clips]
+    order = np.random.default_rng(0).integers(0, len(clips), 60).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda index: clips[index].video_TCHW, order))
+    assert all(torch.equal(video, expected[index]) for video, index in zip(found, order, strict=True))
+    copy = pickle.loads(pickle.dumps(clips))  # noqa: S301  # as a DataLoader does it
+    assert torch.equal(copy[4].video_TCHW, expected[4])
