@@ -48,6 +48,14 @@ _WITHOUT_EFFECT = re.compile(
 """What is looked at here, goes with something that is, or changes no number."""
 
 
+_LIBRARIES = {
+    "USE_TORCH": ("auto", "1", "on", "yes", "true"),
+    "USE_TF": ("auto", "0", "off", "no", "false"),
+    "DIFFUSERS_ATTN_BACKEND": ("native",),
+}
+"""What diffusers may be told."""
+
+
 @dataclass(frozen=True)
 class Launcher:
     """The processes that a launcher has started, or this one alone.
@@ -150,6 +158,20 @@ def check_settings(mixed_precision: str, gradient_accumulation: int) -> None:
     mine = (name for name, value in os.environ.items() if name.startswith("ACCELERATE_") and value)
     if without := sorted(name for name in mine if not _WITHOUT_EFFECT.fullmatch(name)):
         logger.warning("%s: without effect; what decides a result is set in the training settings", ", ".join(without))
+
+
+def check_libraries() -> None:
+    """Refuse what the libraries below cannot be imported with.
+
+    Raises:
+        ConfigError: Python is without docstrings, or a variable keeps diffusers from torch or names another attention.
+    """
+    if sys.flags.optimize > 1:
+        raise ConfigError("Python is without docstrings, and libraries need theirs", hint="unset PYTHONOPTIMIZE")
+    for name, allowed in _LIBRARIES.items():
+        value = os.environ.get(name) or allowed[0]
+        if value.lower() not in allowed:
+            raise ConfigError(f"{name} is {value}, which diffusers cannot be used with here", hint="unset the variable")
 
 
 @contextlib.contextmanager
