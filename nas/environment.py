@@ -161,7 +161,7 @@ def check_settings(mixed_precision: str, gradient_accumulation: int) -> None:
 
 
 def check_libraries() -> None:
-    """Refuse what the libraries below cannot be imported with.
+    """Refuse what the libraries below cannot be imported with; they see no variable that is empty.
 
     Raises:
         ConfigError: Python is without docstrings, or a variable keeps diffusers from torch or names another attention.
@@ -169,7 +169,7 @@ def check_libraries() -> None:
     if sys.flags.optimize > 1:
         raise ConfigError("Python is without docstrings, and libraries need theirs", hint="unset PYTHONOPTIMIZE")
     for name, allowed in _LIBRARIES.items():
-        value = os.environ.get(name) or allowed[0]
+        value = os.environ.get(name) or os.environ.pop(name, "") or allowed[0]
         if value.lower() not in allowed:
             raise ConfigError(f"{name} is {value}, which diffusers cannot be used with here", hint="unset the variable")
 
@@ -182,7 +182,7 @@ def launcher_alone() -> Iterator[None]:
         ConfigError: As `launcher` and `Launcher.variables`.
     """
     told = launcher().variables()
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if _is_read(name)}
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if _is_read(name) or _is_list_of_threads(name)}
     os.environ.update(told)
     try:
         yield
@@ -259,3 +259,8 @@ def _is_true(name: str) -> bool:
 
 def _is_read(name: str) -> bool:
     return name in _LAUNCHERS or name.startswith(_ACCELERATES)
+
+
+def _is_list_of_threads(name: str) -> bool:
+    """Whether this is what OpenMP takes as threads of each level, e.g. `4,2`, and accelerate as a number."""
+    return name == "OMP_NUM_THREADS" and not os.environ[name].isdigit()
