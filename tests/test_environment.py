@@ -108,6 +108,7 @@ def test_accelerate_sees_the_launcher_alone(monkeypatch: pytest.MonkeyPatch) -> 
         "FSDP_VERSION": "2",
         "PMI_SIZE": "3",
         "FORK_LAUNCHED": "",
+        "OMP_NUM_THREADS": "4,2",
     }
     for name, value in given_variables.items():
         monkeypatch.setenv(name, value)
