@@ -8,6 +8,7 @@ would take some of it from variables, sees those of the launcher alone. An empty
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -157,7 +158,7 @@ def check_settings(mixed_precision: str, gradient_accumulation: int) -> None:
         raise ConfigError(f"ACCELERATE_TORCH_DEVICE is {device}, and no run heeds it", hint=hint)
     mine = (name for name, value in os.environ.items() if name.startswith("ACCELERATE_") and value)
     if without := sorted(name for name in mine if not _WITHOUT_EFFECT.fullmatch(name)):
-        logger.warning("%s: without effect; what decides a result is set in the training settings", ", ".join(without))
+        _warn_of(", ".join(without))
 
 
 def check_libraries() -> None:
@@ -246,6 +247,12 @@ def _check_value(name: str, setting: str, unsaid: str, expected: str) -> None:
             f"{name} is {value}, but {setting} is {expected} in the training settings",
             hint=f"set {setting} there, and take it out of accelerate's configuration or unset the variable",
         )
+
+
+@functools.cache
+def _warn_of(names: str) -> None:
+    """Say it once, however often settings are looked at."""
+    logger.warning("%s: without effect; what decides a result is set in the training settings", names)
 
 
 def _is_true(name: str) -> bool:
