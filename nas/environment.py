@@ -8,6 +8,7 @@ would take some of it from variables, sees those of the launcher alone. An empty
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -46,6 +47,14 @@ _WITHOUT_EFFECT = re.compile(
     r"|MIXED_PRECISION|GRADIENT_ACCUMULATION_STEPS|(DYNAMO|DEEPSPEED|FP8)_.*|USE_.*)"
 )
 """What is looked at here, goes with something that is, or changes no number."""
+
+
+_LIBRARIES = {
+    "USE_TORCH": ("auto", "1", "on", "yes", "true"),
+    "USE_TF": ("auto", "0", "off", "no", "false"),
+    "DIFFUSERS_ATTN_BACKEND": ("native",),
+}
+"""What diffusers may be told."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,21 @@ def check_settings(mixed_precision: str, gradient_accumulation: int) -> None:
         raise ConfigError(f"ACCELERATE_TORCH_DEVICE is {device}, and no run heeds it", hint=hint)
     mine = (name for name, value in os.environ.items() if name.startswith("ACCELERATE_") and value)
     if without := sorted(name for name in mine if not _WITHOUT_EFFECT.fullmatch(name)):
-        logger.warning("%s: without effect; what decides a result is set in the training settings", ", ".join(without))
+        _warn_of(", ".join(without))
+
+
+def check_libraries() -> None:
+    """Refuse what the libraries below cannot be imported with; they see no variable that is empty.
+
+    Raises:
+        ConfigError: Python is without docstrings, or a variable keeps diffusers from torch or names another attention.
+    """
+    if sys.flags.optimize > 1:
+        raise ConfigError("Python is without docstrings, and libraries need theirs", hint="unset PYTHONOPTIMIZE")
+    for name, allowed in _LIBRARIES.items():
+        value = os.environ.get(name) or os.environ.pop(name, "") or allowed[0]
+        if value.lower() not in allowed:
+            raise ConfigError(f"{name} is {value}, which diffusers cannot be used with here", hint="unset the variable")
 
 
 @contextlib.contextmanager
@@ -160,7 +183,7 @@ def launcher_alone() -> Iterator[None]:
         ConfigError: As `launcher` and `Launcher.variables`.
     """
     told = launcher().variables()
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if _is_read(name)}
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if _is_read(name) or _is_list_of_threads(name)}
     os.environ.update(told)
     try:
         yield
@@ -226,6 +249,12 @@ def _check_value(name: str, setting: str, unsaid: str, expected: str) -> None:
         )
 
 
+@functools.cache
+def _warn_of(names: str) -> None:
+    """Say it once, however often settings are looked at."""
+    logger.warning("%s: without effect; what decides a result is set in the training settings", names)
+
+
 def _is_true(name: str) -> bool:
     value = (os.environ.get(name) or "false").lower()
     if value in {"y", "yes", "t", "true", "on", "1"}:
@@ -237,3 +266,8 @@ def _is_true(name: str) -> bool:
 
 def _is_read(name: str) -> bool:
     return name in _LAUNCHERS or name.startswith(_ACCELERATES)
+
+
+def _is_list_of_threads(name: str) -> bool:
+    """Whether this is what OpenMP takes as threads of each level, e.g. `4,2`, and accelerate as a number."""
+    return name == "OMP_NUM_THREADS" and not os.environ[name].isdigit()

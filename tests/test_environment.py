@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,7 +78,7 @@ def test_what_contradicts_itself_is_one_line(
     with pytest.raises(ConfigError) as said:
         is_first_process()
     assert str(said.value).startswith(complaint)
-    ended = CliRunner().invoke(app, ["space", "info", "no/such/space.yaml"])  # before it looks for the file
+    ended = CliRunner().invoke(app, ["space", "show", "no/such/space.yaml"])  # before it looks for the file
     assert str(ended.exception) == str(said.value)
 
 
@@ -106,6 +108,7 @@ def test_accelerate_sees_the_launcher_alone(monkeypatch: pytest.MonkeyPatch) -> 
         "FSDP_VERSION": "2",
         "PMI_SIZE": "3",
         "FORK_LAUNCHED": "",
+        "OMP_NUM_THREADS": "4,2",
     }
     for name, value in given_variables.items():
         monkeypatch.setenv(name, value)
@@ -124,3 +127,22 @@ def test_one_process_of_a_launcher_is_alone(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("WORLD_SIZE", "1")
     with launcher_alone():
         assert not {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("USE_TORCH", "0"), ("USE_TF", "1"), ("USE_TF", "x"), ("DIFFUSERS_ATTN_BACKEND", "flash")]
+)
+def test_what_libraries_cannot_be_used_with_is_one_line(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    ended = CliRunner().invoke(app, ["space", "show", "no/such/space.yaml"])
+    assert str(ended.exception) == f"{name} is {value}, which diffusers cannot be used with here; unset the variable"
+    monkeypatch.setenv(name, "")
+    ended = CliRunner().invoke(app, ["space", "show", "no/such/space.yaml"])
+    assert str(ended.exception) == "no/such/space.yaml: no such file", ended.output
+
+
+def test_python_without_docstrings_is_one_line() -> None:
+    command = [sys.executable, "-OO", "-m", "nas", "space", "show", "no/such/space.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: Python is without docstrings, and libraries need theirs; unset PYTHONOPTIMIZE\n"

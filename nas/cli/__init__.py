@@ -82,12 +82,13 @@ def _options(
     from rich.console import Console
     from rich.logging import RichHandler
 
-    from nas.environment import launcher
+    from nas.environment import check_libraries, launcher
 
     level = logging.INFO if verbose else logging.WARNING
     handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logger.setLevel(level)
+    check_libraries()
     launcher()  # what contradicts itself is said before any work
 
 

@@ -103,6 +103,7 @@ def distill(
 
 def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any]) -> DistillationSettings:
     """The settings of a file, with what the options say in the place of what it says."""
+    from nas.environment import check_settings
     from nas.files import load_yaml, parse
     from nas.training import DistillationSettings
 
@@ -111,7 +112,11 @@ def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any])
         to = to | {"adversarial": None}  # the file says more than the option
     for part, options in (("training", training), ("distillation", to)):
         base[part] |= {name: value for name, value in options.items() if value is not None}
-    return parse(base, DistillationSettings, where="options")
+    settings = parse(base, DistillationSettings, where="options")
+    check_settings(
+        settings.training.mixed_precision, settings.training.gradient_accumulation
+    )  # before clips are opened
+    return settings
 
 
 _TEACHER = "give --model, or --supernet together with --architecture"

@@ -14,11 +14,10 @@ from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, proce
 from nas.cli._paths import READS, WritesRun
 
 if TYPE_CHECKING:
-    from nas.files import StrictModel
     from nas.space import SearchSpace
-    from nas.training import DryRun
+    from nas.training import DryRun, LoopConfig
 
-    Settings = TypeVar("Settings", bound=StrictModel)
+    Settings = TypeVar("Settings", bound=LoopConfig)
 
 
 def train(
@@ -130,8 +129,11 @@ def _dry_run(
 
 def _settings(kind: type[Settings], config: Path | None, options: Mapping[str, Any]) -> Settings:
     """The settings of a file, with what the options say in the place of what it says."""
+    from nas.environment import check_settings
     from nas.files import load_yaml, parse
 
     base = load_yaml(config, kind).model_dump() if config else {}
     given = {name: value for name, value in options.items() if value is not None}
-    return parse(base | given, kind, where="options")
+    settings = parse(base | given, kind, where="options")
+    check_settings(settings.mixed_precision, settings.gradient_accumulation)  # before clips are opened
+    return settings

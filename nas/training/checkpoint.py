@@ -175,8 +175,7 @@ def save_checkpoint(
     parts = training.parts()
     from_all(lambda: _check_before_saving(root, parts, progress))
     with contextlib.ExitStack() as made:  # holds the folder in the main process, and nothing in the others
-        target = root / checkpoint_name(progress.step)
-        folder = from_main(lambda: made.enter_context(atomic_folder(target, "checkpoint")))
+        folder = from_main(lambda: made.enter_context(_new_folder(root, progress.step)))
         digests = from_all(lambda: {k: v for part in parts for k, v in write_shard(folder, part, parts[part]).items()})
 
         def complete() -> None:
@@ -194,6 +193,13 @@ def save_checkpoint(
             _prune(root, progress.step)
 
         from_main(complete)
+
+
+def _new_folder(root: Path, step: int) -> contextlib.AbstractContextManager[Path]:
+    target = root / checkpoint_name(step)
+    if target in checkpoint_folders(root):  # damaged, or the run would not have come to this step again
+        shutil.rmtree(target, ignore_errors=True)
+    return atomic_folder(target, "checkpoint")
 
 
 def _check_before_saving(root: Path, parts: Mapping[str, Mapping[str, torch.Tensor]], progress: Progress) -> None:

@@ -223,3 +223,14 @@ def test_a_caption_may_hold_what_looks_like_markup(nas: Nas, ready: Path, tmp_pa
 
 def test_a_folder_where_a_file_should_go(nas: Nas, tmp_path: Path) -> None:
     nas("space", "schema", "--out", tmp_path).fails_with(str(tmp_path))
+
+
+@pytest.mark.parametrize("command", ["train", "distill --model no/such/model"])
+def test_what_accelerate_is_configured_for_is_refused_before_clips_are_opened(
+    nas: Nas, ready: Path, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    verb, *more = command.split()
+    result = nas(verb, ready / "space.yaml", *more, "--data", "no/such/clips", "--out", tmp_path / "run")
+    result.fails_with("ACCELERATE_GRADIENT_ACCUMULATION_STEPS is 4, but gradient_accumulation is 1")
+    assert not (tmp_path / "run").exists()

@@ -125,6 +125,14 @@ def test_a_renamed_checkpoint_is_not_believed(root: Path, caplog: pytest.LogCapt
     assert "step-00000009/state.json: is not the state of step 9; going on from an earlier checkpoint" in caplog.text
 
 
+def test_a_damaged_checkpoint_without_its_marker_is_written_again(root: Path) -> None:
+    (root / NEWEST / ".nas-folder.json").unlink()
+    (root / NEWEST / "ema.safetensors").write_bytes(b"")
+    assert _restored(root)[0] == 2
+    _write(root)
+    assert _restored(root)[0] == 3
+
+
 ANYTHING = st.recursive(
     st.one_of(
         st.none(),

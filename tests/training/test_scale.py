@@ -82,6 +82,7 @@ def test_a_sharded_checkpoint_holds_each_weight_once(runs: Path) -> None:
     whole = load_safetensors(runs / "adversarial-one" / "checkpoints" / "step-00000003" / "optimizers.safetensors")
     assert sorted(file.name for file in folder.iterdir()) == sorted(
         [
+            ".nas-folder.json",
             "state.json",
             *(f"{part}-0000{n}-of-00002.safetensors" for part in ("task", "ema", "optimizers") for n in (1, 2)),
         ]
