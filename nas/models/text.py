@@ -11,16 +11,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import safetensors
 import torch
 from torch import nn
 
 from nas.errors import CheckpointError, ConfigError
+from nas.models.foreign import foreign_errors, load_foreign
+from nas.models.weight_files import TRANSFORMERS
 from nas.space import Block
 from nas.space.layouts import clip_folder, clip_layout
 from nas.space.schema import ClipText
 
 _PAD, _START, _RESERVED = 0, 1, 2
+
+_BESIDE_TEXT = r"vision_model\.|visual_projection\.|text_projection\.|logit_scale$|.*position_ids$"
+"""Names of what a checkpoint of the whole of CLIP, or one of an older transformers, holds beside the text model."""
 
 
 class TextEncoder(nn.Module, ABC):
@@ -104,10 +108,11 @@ class ClipContext(nn.Module):
         """Build from a plan's block, freshly initialised.
 
         Raises:
-            ConfigError: transformers is not installed.
+            ConfigError: transformers is not installed, or cannot build the layout.
         """
         transformers = import_transformers()
-        return cls(transformers.CLIPTextModel(transformers.CLIPTextConfig(**block.settings)).eval())
+        with foreign_errors("CLIPTextModel cannot be built", ConfigError, "text.layout"):
+            return cls(transformers.CLIPTextModel(transformers.CLIPTextConfig(**block.settings)).eval())
 
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """Token numbers (B, L) to context (B, L, D)."""
@@ -145,16 +150,22 @@ class ClipTextEncoder(TextEncoder):
         found = clip_layout(text.model_copy(update={"layout": None}), folder)
         if text.layout not in (None, found):
             raise CheckpointError("is another text encoder than the search space's text.layout says", where=folder)
-        try:
-            tokenizer = transformers.CLIPTokenizer.from_pretrained(
-                clip_folder(folder, "tokenizer"), local_files_only=True
+        place = clip_folder(folder, "tokenizer")
+        with foreign_errors("holds no tokenizer of CLIP", CheckpointError, place):
+            tokenizer = transformers.CLIPTokenizer.from_pretrained(place, local_files_only=True)
+            words = len(tokenizer)
+        if words > found.vocab_size:
+            raise CheckpointError(
+                f"its tokenizer knows {words} words, and its text model {found.vocab_size}",
+                where=folder,
+                hint="take both from one checkpoint",
             )
-            model = transformers.CLIPTextModel.from_pretrained(
-                clip_folder(folder, "text_encoder"), local_files_only=True
-            )
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise CheckpointError(f"cannot be loaded as CLIP: {error}", where=folder) from error
-        return cls(tokenizer, ClipContext(model.eval()), text.tokens)
+        place = clip_folder(folder, "text_encoder")
+        model = load_foreign(transformers.CLIPTextModel, place, TRANSFORMERS, spare=_BESIDE_TEXT)
+        encoder = cls(tokenizer, ClipContext(model.eval()), text.tokens)
+        with foreign_errors("cannot encode a caption", CheckpointError, folder), torch.no_grad():
+            encoder.encode([""])  # some settings are wrong only once they are used
+        return encoder
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
         """See `TextEncoder.tokenize`."""
