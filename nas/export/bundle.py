@@ -106,14 +106,14 @@ def _parity(part: ModelPart, runtime: Runtime, path: Path, name: str) -> ParityR
     if reason is not None:
         return ParityReport(status=f"not measured: {reason}")
     executable = runtime.load(path)
-    found = worst([compare(executable.run(to_arrays(inputs)), part.reference(inputs)) for inputs in part.inputs])
-    least_db = MIN_PSNR_DB[runtime.settings.precision]
-    if found.psnr_db == -math.inf:
+    parities = [compare(executable.run(to_arrays(inputs)), part.reference(inputs)) for inputs in part.inputs]
+    if any(parity.psnr_db == -math.inf for parity in parities):
         raise NasError(
             f"{name} computes NaN or infinity where torch does not, in {runtime.settings.precision}",
             where=type(part.module).__name__,
             hint="leave this format out, or export in a wider precision",
         )
+    found, least_db = worst(parities), MIN_PSNR_DB[runtime.settings.precision]
     if found.psnr_db is not None and not found.psnr_db >= least_db:
         raise NasError(
             f"{name} does not compute what torch does: PSNR {found.psnr_db:.1f} dB, expected at least {least_db:g}, "

@@ -32,7 +32,7 @@ class ParityReport(StrictModel):
 
 
 def worst(parities: list[Parity]) -> ParityReport:
-    """The worst of several comparisons."""
+    """The worst of several comparisons, all with finite outputs."""
     psnr_db = min(parity.psnr_db for parity in parities)
     return ParityReport(
         status="measured",

@@ -22,7 +22,6 @@ from nas.models.text import TextEncoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
 
-
 STRONG_GUIDANCE = 100.0
 """A guidance scale beyond this, and not the weights, is the likely cause where a clip is not finite."""
 
@@ -199,10 +198,10 @@ def refuse_non_finite_clips(clips: torch.Tensor, prompts: Sequence[str], guidanc
     """
     broken = [index for index, clip in enumerate(clips) if not torch.isfinite(clip).all()]
     if broken:
-        strong = guidance_scale > STRONG_GUIDANCE
+        lower = f"lower the guidance scale, which is {guidance_scale:g}"
         raise TrainingError(
             f"the clip of {prompts[broken[0]]!r} is not finite (NaN or infinity)",
-            hint=f"lower the guidance scale, which is {guidance_scale:g}" if strong else "its model's training diverged",
+            hint=lower if guidance_scale > STRONG_GUIDANCE else "its model's training diverged",
         )
 
 

@@ -65,7 +65,7 @@ OTHERS: dict[str, tuple[Any, ...]] = {
 
 def _values(name: str) -> tuple[Any, ...]:
     default = inspect.signature(UNet2DConditionModel.__init__).parameters[name].default
-    return OTHERS.get(name) or ((not default,) if isinstance(default, bool) else ((default or 0) + 0.25, float("nan")))
+    return OTHERS.get(name) or ((not default,) if isinstance(default, bool) else ((default or 0) + 0.25,))
 
 
 def _space(**backbone: Any) -> SearchSpace:
