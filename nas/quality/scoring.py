@@ -90,6 +90,7 @@ def generated_clips(
         TrainingError: A clip is not finite.
     """
     parts = []
+    model.text_encoder.warn_of_losses(prompts)
     with progress_bar("generating", len(prompts)) as advance:
         for numbers in batches(len(prompts), BATCH):
             asked = [prompts[number] for number in numbers]

@@ -85,6 +85,7 @@ def student_and_teacher(student: VideoModel, teacher: VideoModel) -> tuple[Sampl
 
 def sample_all(samplings: Sequence[Sampling], prompts: Sequence[str], *, seed: int = 0) -> tuple[Sampled, ...]:
     """Make every prompt's clip in every way, one at a time, prompt `i` from the same noise in all."""
+    samplings[0].model.text_encoder.warn_of_losses(prompts)
     with progress_bar("generating", sum(each.steps for each in samplings) * len(prompts)) as advance:
         return tuple(_sample(each, prompts, seed, lambda: advance("")) for each in samplings)
 
