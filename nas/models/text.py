@@ -65,9 +65,7 @@ class TextEncoder(nn.Module, ABC):
                 "read", cut, len(captions), most,
             )  # fmt: skip
         if nothing:
-            logger.warning(
-                "%d of %d captions hold nothing that can be read, and count as empty", nothing, len(captions)
-            )
+            logger.warning("%d of %d captions hold nothing to read, and count as empty", nothing, len(captions))
 
     def encode(self, captions: Sequence[str]) -> torch.Tensor:
         """Captions to context (B, L, D), on the encoder's device."""
@@ -194,7 +192,7 @@ class ClipTextEncoder(TextEncoder):
         model = load_foreign(transformers.CLIPTextModel, place, TRANSFORMERS, spare=_BESIDE_TEXT)
         encoder = cls(tokenizer, ClipContext(model.eval()), text.tokens)
         with foreign_errors("cannot encode a caption", CheckpointError, folder), torch.no_grad():
-            encoder.encode([""])  # some settings are wrong only once they are used
+            encoder(encoder.tokenize([""]))  # some settings are wrong only once they are used
         return encoder
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
