@@ -192,7 +192,7 @@ class ClipTextEncoder(TextEncoder):
         model = load_foreign(transformers.CLIPTextModel, place, TRANSFORMERS, spare=_BESIDE_TEXT)
         encoder = cls(tokenizer, ClipContext(model.eval()), text.tokens)
         with foreign_errors("cannot encode a caption", CheckpointError, folder), torch.no_grad():
-            encoder(encoder.tokenize([""]))  # some settings are wrong only once they are used
+            encoder.context(encoder.tokenize([""]))  # some settings are wrong only once they are used
         return encoder
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
