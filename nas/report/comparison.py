@@ -132,7 +132,8 @@ def draw_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str]) -> Fi
                 grid[row][column].set_title(title, loc="left", fontsize=8, color=MUTED)
         calls = f"{_counted(each.sampling.calls, 'call')}, {each.seconds_per_clip:.3g} s per clip"
         grid[0][column].annotate(
-            f"{each.sampling.label}\n{calls}", (0, 1), (0, 16 + 10 * titles[0].count("\n")), xycoords="axes fraction", textcoords="offset points",
+            f"{each.sampling.label}\n{calls}", (0, 1), (0, 16 + 10 * titles[0].count("\n")),
+            xycoords="axes fraction", textcoords="offset points",
             fontsize=9, fontweight="bold", color=INK, va="bottom",
         )  # fmt: skip
     return figure
