@@ -237,3 +237,10 @@ def _is_true(name: str) -> bool:
 
 def _is_read(name: str) -> bool:
     return name in _LAUNCHERS or name.startswith(_ACCELERATES)
+
+
+def drop_empty_size() -> None:
+    """Forget a terminal's size that leaves no room for a letter, as some environments without one set it."""
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name, "").strip().lstrip("+-0") == "" or os.environ[name].startswith("-"):
+            os.environ.pop(name, None)
