@@ -100,7 +100,7 @@ def checkpoint(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=settings.out) as folder:
         theirs.save_pretrained(folder)
         ours = VideoUNet(space.lower(space.smallest())).eval()
-        load_pretrained(ours, ours.plan, folder)
+        load_pretrained(ours, space, folder)
         size_bytes = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
     sample, context = torch.randn(1, 1, *space.latent_shape[1:]), torch.randn(1, *space.context_shape)
     with torch.no_grad():

@@ -271,3 +271,10 @@ def _is_read(name: str) -> bool:
 def _is_list_of_threads(name: str) -> bool:
     """Whether this is what OpenMP takes as threads of each level, e.g. `4,2`, and accelerate as a number."""
     return name == "OMP_NUM_THREADS" and not os.environ[name].isdigit()
+
+
+def drop_empty_size() -> None:
+    """Forget a terminal's size that leaves no room for a letter, as some environments without one set it."""
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name, "").strip().lstrip("+-0") == "" or os.environ[name].startswith("-"):
+            os.environ.pop(name, None)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
 Cell = str | int | float | None
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -29,3 +34,19 @@ def bytes_text(size_bytes: int) -> str:
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     return f"{value:.3g} {_UNITS[unit]}"
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal takes for a command: control characters but line breaks, as backslash escapes."""
+    return "".join(
+        one if one == "\n" or unicodedata.category(one) not in {"Cc", "Cs"} else ascii(one)[1:-1] for one in text
+    )
+
+
+def finite_or_null(value: Any) -> Any:
+    """Plain data as JSON can hold it: a number that is not finite becomes `None`, in mappings and lists, too."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite_or_null(each) for key, each in value.items()}
+    return [finite_or_null(each) for each in value] if isinstance(value, list | tuple) else value

@@ -67,12 +67,12 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
         The bar, to call after each unit with a status text to show beside it.
     """
     columns = (
-        TextColumn("{task.description:<20}"),
+        TextColumn("{task.description:<20}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}"),
+        TextColumn("{task.fields[status]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not is_first_process()) as bars:
         task = bars.add_task(label, total=total, completed=done, status="")

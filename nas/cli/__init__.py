@@ -32,7 +32,9 @@ from nas.cli import (
     train,
 )
 from nas.cli._app import App
+from nas.cli._output import standard_output
 from nas.errors import NasError
+from nas.formatting import printable
 
 logger = logging.getLogger("nas")
 
@@ -98,7 +100,8 @@ def main() -> None:
     The exit code is 2 for what a user can solve, and 1 for what only this program can.
     """
     try:
-        app()
+        with standard_output():
+            app()
     except NasError as error:
         _end(str(error), error.exit_code)
     except OSError as error:
@@ -114,5 +117,5 @@ def main() -> None:
 
 
 def _end(line: str, exit_code: int) -> NoReturn:
-    sys.stderr.write(f"error: {' '.join(line.split())}\n")
+    sys.stderr.write(f"error: {printable(' '.join(line.split()))}\n")
     sys.exit(exit_code)

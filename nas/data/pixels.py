@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from nas.errors import DataError
+
 
 def to_pixels(video: torch.Tensor) -> torch.Tensor:
     """Bytes of any shape to pixels in [-1, 1]."""
@@ -11,5 +13,11 @@ def to_pixels(video: torch.Tensor) -> torch.Tensor:
 
 
 def to_bytes(video: torch.Tensor) -> torch.Tensor:
-    """Pixels in [-1, 1], of any shape, to bytes; values beyond are clamped."""
+    """Pixels in [-1, 1], of any shape, to bytes; values beyond are clamped.
+
+    Raises:
+        DataError: One is NaN or infinite, which no byte can show.
+    """
+    if not torch.isfinite(video).all():
+        raise DataError("a clip is not finite: it holds NaN or infinity", hint="look for the cause in what made it")
     return ((video.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from nas.export.parts import ModelPart, model_parts
 from nas.export.report import REPORT, BundleReport, ConvertedFile, ParityReport, worst
 from nas.files import atomic_folder, check_output_folder, write_json
 from nas.models import VideoModel
+from nas.models.weights import refuse_non_finite
 from nas.progress import progress_bar
 from nas.runtimes import Runtime, compare, get_runtime, to_arrays, versions
 
@@ -44,6 +46,7 @@ def export_bundle(
         deployment_target: Oldest system the Core ML packages are for.
 
     Raises:
+        CheckpointError: A weight is NaN or infinite.
         ConfigError: A format is unknown.
         NasError: A converted network's output is not torch's.
         RuntimeUnavailableError: A converter is missing, or refuses a network.
@@ -52,6 +55,8 @@ def export_bundle(
     folder = Path(folder)
     _check_formats(formats)
     check_output_folder(folder, "bundle")
+    for module in (model.unet, model.text_encoder):
+        refuse_non_finite(module, where=f"the model of {model.space.name}")
     runtimes = _converters(formats, deployment_target)
     parts = model_parts(model)
     with atomic_folder(folder, "bundle") as root, progress_bar("exporting", len(runtimes) * len(parts) + 1) as advance:
@@ -101,8 +106,14 @@ def _parity(part: ModelPart, runtime: Runtime, path: Path, name: str) -> ParityR
     if reason is not None:
         return ParityReport(status=f"not measured: {reason}")
     executable = runtime.load(path)
-    found = worst([compare(executable.run(to_arrays(inputs)), part.reference(inputs)) for inputs in part.inputs])
-    least_db = MIN_PSNR_DB[runtime.settings.precision]
+    parities = [compare(executable.run(to_arrays(inputs)), part.reference(inputs)) for inputs in part.inputs]
+    if any(parity.psnr_db == -math.inf for parity in parities):
+        raise NasError(
+            f"{name} computes NaN or infinity where torch does not, in {runtime.settings.precision}",
+            where=type(part.module).__name__,
+            hint="leave this format out, or export in a wider precision",
+        )
+    found, least_db = worst(parities), MIN_PSNR_DB[runtime.settings.precision]
     if found.psnr_db is not None and not found.psnr_db >= least_db:
         raise NasError(
             f"{name} does not compute what torch does: PSNR {found.psnr_db:.1f} dB, expected at least {least_db:g}, "

@@ -6,8 +6,6 @@ import math
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from nas.errors import CheckpointError
 from nas.files import StrictModel, parse, read_json
 from nas.runtimes import Parity
@@ -34,13 +32,12 @@ class ParityReport(StrictModel):
 
 
 def worst(parities: list[Parity]) -> ParityReport:
-    """The worst of several comparisons."""
-    # Unlike min and max, these let a NaN through.
-    psnr_db = float(np.min([parity.psnr_db for parity in parities]))
+    """The worst of several comparisons, all with finite outputs."""
+    psnr_db = min(parity.psnr_db for parity in parities)
     return ParityReport(
         status="measured",
-        max_abs_error=float(np.max([parity.max_abs_error for parity in parities])),
-        psnr_db=None if math.isinf(psnr_db) else psnr_db,
+        max_abs_error=max(parity.max_abs_error for parity in parities),
+        psnr_db=None if psnr_db == math.inf else psnr_db,
         inputs=len(parities),
     )
 

@@ -11,8 +11,9 @@ from nas.models.costs import (
     network_cost,
     parameter_range,
 )
-from nas.models.network import PlanModule, VideoUNet, load_pretrained, load_spatial
+from nas.models.network import PlanModule, VideoUNet, load_spatial
 from nas.models.parts import make_codec, make_decoder, make_text_encoder, text_identity, unloaded_codec
+from nas.models.pretrained import load_pretrained
 from nas.models.summary import space_summary
 from nas.models.supernet import SuperNet
 from nas.models.temporal import TemporalLayer

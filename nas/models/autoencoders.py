@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,9 @@ from torch import nn
 
 from nas.errors import CheckpointError, ConfigError
 from nas.models.codecs import Codec
+from nas.models.foreign import foreign_errors, load_foreign
 from nas.models.spatial import frames_like
+from nas.models.weight_files import DIFFUSERS
 from nas.models.weights import folder_digest
 from nas.space import Block
 from nas.space.layouts import autoencoder_class, autoencoder_layout, folder_layout
@@ -49,20 +52,23 @@ class AutoencoderDecoder(nn.Module):
         for module in autoencoder.modules():
             if type(module) is nn.GroupNorm:
                 module.__class__ = FoldedGroupNorm
-        config = autoencoder.config
-        factor = float(getattr(config, "scaling_factor", None) or 1.0)
-        shift = float(getattr(config, "shift_factor", None) or 0.0)
-        self.register_buffer("std_C11", _per_channel(getattr(config, "latents_std", None) or [1.0]) / factor, False)
-        self.register_buffer("mean_C11", _per_channel(getattr(config, "latents_mean", None) or [shift]), False)
+        factor, stds, means = _scaling(autoencoder.config)
+        self.register_buffer("std_C11", _per_channel(stds) / factor, False)
+        self.register_buffer("mean_C11", _per_channel(means), False)
         self.std_C11: torch.Tensor
         self.mean_C11: torch.Tensor
 
     @classmethod
     def from_block(cls, block: Block) -> AutoencoderDecoder:
-        """Build from a plan's block, freshly initialised, without the half that encodes."""
+        """Build from a plan's block, freshly initialised, without the half that encodes.
+
+        Raises:
+            ConfigError: The layout is none that diffusers can build.
+        """
         fields = json.loads(block.text("layout"))
         kind = autoencoder_class(fields.pop("_class_name"), ConfigError, "codec.layout")
-        return cls(without_encoder(kind(**fields)))
+        with foreign_errors(f"{kind.__name__} cannot be built", ConfigError, "codec.layout"):
+            return cls(without_encoder(kind(**fields)))
 
     def forward(self, latent_BTCHW: torch.Tensor) -> torch.Tensor:
         """Decode, clamped to [-1, 1]."""
@@ -101,8 +107,7 @@ class AutoencoderCodec(Codec):
         """The autoencoder; raises as `load_autoencoder`."""
         # Loading draws random weights first: whoever needs the codec in the middle of a step must not notice.
         with torch.random.fork_rng(devices=[]):
-            autoencoder = load_autoencoder(self.codec, self.folder)
-        return AutoencoderDecoder(autoencoder).eval().requires_grad_(False)
+            return decoder_of(load_autoencoder(self.codec, self.folder), self.codec, self.folder)
 
     @torch.no_grad()
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
@@ -116,11 +121,21 @@ class AutoencoderCodec(Codec):
             z_BTCHW = self._encode(video_BTCHW)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, ValueError, AssertionError) as error:
+        except (RuntimeError, ValueError, AssertionError, TypeError, AttributeError) as error:
             raise self._cannot(frames, str(error)) from error
         if z_BTCHW.shape[1] != -(-frames // self.codec.temporal_factor):
             raise self._cannot(frames, f"it makes {z_BTCHW.shape[1]} latent frames of them")
         return (z_BTCHW - self.decoder.mean_C11) / self.decoder.std_C11
+
+    def decode(self, latent_BTCHW: torch.Tensor) -> torch.Tensor:
+        """See `Codec.decode`.
+
+        Raises:
+            CheckpointError: It cannot decode: a setting of the folder is wrong in a way that only shows here.
+        """
+        decoder = self.decoder
+        with foreign_errors("cannot decode", CheckpointError, self.folder), torch.no_grad():
+            return decoder(latent_BTCHW)  # type: ignore[no-any-return]
 
     def _encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
         # One by one: kernels differ in the last bits with the size of a batch, and latents must depend on the clip or
@@ -169,10 +184,23 @@ def load_autoencoder(codec: AutoencoderEntry, folder: str) -> Any:
     if codec.layout is not None and autoencoder_layout(codec, folder) != layout:
         raise CheckpointError("is another autoencoder than the search space's codec.layout says", where=where)
     _check_sizes(codec, kind, config, where)
-    try:
-        return kind.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"cannot be loaded: {error}", where=folder) from error
+    return load_foreign(kind, folder, DIFFUSERS)
+
+
+def decoder_of(autoencoder: Any, codec: AutoencoderEntry, folder: str) -> AutoencoderDecoder:
+    """The decoder of an autoencoder that was loaded from a folder, ready for use.
+
+    Raises:
+        CheckpointError: Its `config.json` says nothing sensible of the scale of its latents.
+    """
+    where = f"{folder}/config.json"
+    with foreign_errors("the scale of its latents is unknown", CheckpointError, where):
+        decoder = AutoencoderDecoder(autoencoder)
+    for name, values in (("latents_std", decoder.std_C11), ("latents_mean", decoder.mean_C11)):
+        if len(values) not in {1, codec.latent_channels}:
+            raise CheckpointError(f"{name} has {len(values)} entries, codec.latent_channels is {codec.latent_channels}",
+                                  where=where)  # fmt: skip
+    return decoder.eval().requires_grad_(False)
 
 
 def _check_sizes(codec: AutoencoderEntry, kind: Any, config: dict[str, Any], where: str) -> None:
@@ -191,7 +219,23 @@ def _check_sizes(codec: AutoencoderEntry, kind: Any, config: dict[str, Any], whe
 def _spatial_factor(name: str, fields: dict[str, Any]) -> int | None:
     """Pixels per latent pixel, for the classes that halve once between any two of their blocks."""
     widths = {"AutoencoderKL": "block_out_channels", "AutoencoderTiny": "encoder_block_out_channels"}
-    return 2 ** (len(fields[widths[name]]) - 1) if name in widths else None
+    levels = fields.get(widths.get(name, ""))
+    return 2 ** (len(levels) - 1) if isinstance(levels, list | tuple) else None
+
+
+def _scaling(config: Any) -> tuple[float, list[float], list[float]]:
+    """The factor that latents are scaled by, and their deviations and means, one for all channels or one for each.
+
+    Raises:
+        ValueError: They are not finite, or the deviation is 0.
+    """
+    factor = float(getattr(config, "scaling_factor", None) or 1.0)
+    stds = [float(std) for std in getattr(config, "latents_std", None) or [1.0]]
+    shift = getattr(config, "shift_factor", None) or 0.0
+    means = [float(mean) for mean in getattr(config, "latents_mean", None) or [shift]]
+    if not all(map(math.isfinite, (factor, *stds, *means))) or 0.0 in stds:
+        raise ValueError("scaling_factor, shift_factor, latents_mean or latents_std is 0 or not finite")
+    return factor, stds, means
 
 
 def _looks_at_others(autoencoder: Any) -> bool:

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nas.errors import CheckpointError
 from nas.models.blocks import build_module
-from nas.models.weights import load_into, load_safetensors
+from nas.models.weights import load_into
 from nas.space import Node, Plan, down_path
 
 BlockCall = Callable[..., torch.Tensor]
@@ -215,11 +215,3 @@ def load_spatial(module: nn.Module, plan: Plan, weights: Mapping[str, torch.Tens
             hint="give the search space's backbone the values of this checkpoint's config.json",
         )
     load_into(module, weights, where=where, partial=frozenset(module.state_dict().keys() - expected))
-
-
-def load_pretrained(module: nn.Module, plan: Plan, folder: str | Path) -> None:
-    """Load a `UNet2DConditionModel` that diffusers saved to a folder into the backbone; raises as `load_spatial`."""
-    folder = Path(folder)
-    nested = folder / "unet"
-    file = (nested if nested.is_dir() else folder) / "diffusion_pytorch_model.safetensors"
-    load_spatial(module, plan, load_safetensors(file), where=file)

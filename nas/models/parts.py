@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from nas.errors import ConfigError
-from nas.models.autoencoders import AutoencoderCodec, AutoencoderDecoder, load_autoencoder, without_encoder
+from nas.models.autoencoders import AutoencoderCodec, decoder_of, load_autoencoder, without_encoder
 from nas.models.codecs import Codec, IdentityCodec, SpaceToDepthCodec
 from nas.models.text import ClipTextEncoder, LearnedTextEncoder, TextEncoder
 from nas.models.weights import folder_digest
@@ -38,8 +38,8 @@ def make_decoder(space: SearchSpace) -> nn.Module:
     codec = space.file.codec
     if codec.kind != "autoencoder":
         return make_codec(space).decoder
-    autoencoder = load_autoencoder(codec, _weights(space, "codec", space.codec_folder))
-    return AutoencoderDecoder(without_encoder(autoencoder)).eval().requires_grad_(False)
+    folder = _weights(space, "codec", space.codec_folder)
+    return decoder_of(without_encoder(load_autoencoder(codec, folder)), codec, folder)
 
 
 def make_text_encoder(space: SearchSpace) -> TextEncoder:

@@ -11,7 +11,8 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from nas.models.network import Mounted, VideoUNet, execute, load_pretrained
+from nas.models.network import Mounted, VideoUNet, execute
+from nas.models.pretrained import load_pretrained
 from nas.space import Architecture, Node, Plan, SearchSpace
 
 
@@ -41,7 +42,7 @@ class SuperNet(Mounted):
         """The space with one form of each layer, which are all the functions that the supernet has."""
         self._plan = lru_cache(maxsize=4096)(space.lower)
         if space.file.backbone.pretrained is not None:
-            load_pretrained(self, self.plan(space.smallest()), space.resolve_path(space.file.backbone.pretrained))
+            load_pretrained(self, space, space.resolve_path(space.file.backbone.pretrained))
 
     def plan(self, architecture: Architecture) -> Plan:
         """The plan of an architecture, remembered."""

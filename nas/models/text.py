@@ -5,22 +5,29 @@ Shape suffixes: B captions, L tokens, D width.
 
 from __future__ import annotations
 
-import re
+import logging
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-import safetensors
 import torch
 from torch import nn
 
 from nas.errors import CheckpointError, ConfigError
+from nas.models.foreign import foreign_errors, load_foreign
+from nas.models.weight_files import TRANSFORMERS
+from nas.models.words import words
 from nas.space import Block
 from nas.space.layouts import clip_folder, clip_layout
 from nas.space.schema import ClipText
 
+logger = logging.getLogger(__name__)
+
 _PAD, _START, _RESERVED = 0, 1, 2
+
+_BESIDE_TEXT = r"vision_model\.|visual_projection\.|text_projection\.|logit_scale$|.*position_ids$"
+"""Names of what a checkpoint of the whole of CLIP, or one of an older transformers, holds beside the text model."""
 
 
 class TextEncoder(nn.Module, ABC):
@@ -39,6 +46,27 @@ class TextEncoder(nn.Module, ABC):
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """Token numbers (B, L) to context (B, L, D)."""
 
+    def length(self, caption: str) -> tuple[int, int]:
+        """Words or the like that a caption has, and how many of these are read."""
+        return 0, 0
+
+    def warn_of_losses(self, captions: Collection[str]) -> None:
+        """Warn, once with their numbers, of captions of which not all or nothing is read.
+
+        Args:
+            captions: All that will be used, or so many that they stand for all; the empty one is never counted.
+        """
+        lengths = [self.length(caption) for caption in captions if caption.strip()]
+        cut, most = sum(count > read for count, read in lengths), max((read for _, read in lengths), default=0)
+        nothing = sum(count == 0 for count, _ in lengths)
+        if cut:
+            logger.warning(
+                "%d of %d captions are longer than text.tokens allows: only their first %d words or parts of words are "
+                "read", cut, len(captions), most,
+            )  # fmt: skip
+        if nothing:
+            logger.warning("%d of %d captions hold nothing to read, and count as empty", nothing, len(captions))
+
     def encode(self, captions: Sequence[str]) -> torch.Tensor:
         """Captions to context (B, L, D), on the encoder's device."""
         device = next(self.parameters()).device
@@ -48,8 +76,8 @@ class TextEncoder(nn.Module, ABC):
 class LearnedTextEncoder(TextEncoder):
     """A small transformer over hashed words, trained with the model.
 
-    Words are hashed (CRC-32) into a fixed number of buckets, so there is no vocabulary file to keep in step with
-    the weights, and any caption can be read.
+    Words, as `nas.models.words` finds them, are hashed (CRC-32) into a fixed number of buckets, so there is no
+    vocabulary file to keep in step with the weights, and any caption can be read.
     """
 
     trainable = True
@@ -76,15 +104,19 @@ class LearnedTextEncoder(TextEncoder):
         """See `TextEncoder.tokenize`."""
         return torch.tensor([self._numbers(caption) for caption in captions], dtype=torch.int64)
 
+    def length(self, caption: str) -> tuple[int, int]:
+        """See `TextEncoder.length`."""
+        count = len(words(caption))
+        return count, min(count, self.tokens - 1)
+
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder.forward`; padding gives zeros, so that it does not dilute the words when pooled."""
         words_BL1 = (tokens_BL != _PAD).unsqueeze(-1)
         return self.layers(self.embedding(tokens_BL) + self.positions) * words_BL1  # type: ignore[no-any-return]
 
     def _numbers(self, caption: str) -> list[int]:
-        words = re.findall(r"[^\W_]+", caption.lower())
         buckets = self.vocabulary - _RESERVED
-        numbers = [_START, *(_RESERVED + zlib.crc32(word.encode()) % buckets for word in words)]
+        numbers = [_START, *(_RESERVED + zlib.crc32(word.encode()) % buckets for word in words(caption))]
         return (numbers + [_PAD] * self.tokens)[: self.tokens]
 
 
@@ -104,10 +136,11 @@ class ClipContext(nn.Module):
         """Build from a plan's block, freshly initialised.
 
         Raises:
-            ConfigError: transformers is not installed.
+            ConfigError: transformers is not installed, or cannot build the layout.
         """
         transformers = import_transformers()
-        return cls(transformers.CLIPTextModel(transformers.CLIPTextConfig(**block.settings)).eval())
+        with foreign_errors("CLIPTextModel cannot be built", ConfigError, "text.layout"):
+            return cls(transformers.CLIPTextModel(transformers.CLIPTextConfig(**block.settings)).eval())
 
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """Token numbers (B, L) to context (B, L, D)."""
@@ -145,16 +178,22 @@ class ClipTextEncoder(TextEncoder):
         found = clip_layout(text.model_copy(update={"layout": None}), folder)
         if text.layout not in (None, found):
             raise CheckpointError("is another text encoder than the search space's text.layout says", where=folder)
-        try:
-            tokenizer = transformers.CLIPTokenizer.from_pretrained(
-                clip_folder(folder, "tokenizer"), local_files_only=True
+        place = clip_folder(folder, "tokenizer")
+        with foreign_errors("holds no tokenizer of CLIP", CheckpointError, place):
+            tokenizer = transformers.CLIPTokenizer.from_pretrained(place, local_files_only=True)
+            words = len(tokenizer)
+        if words > found.vocab_size:
+            raise CheckpointError(
+                f"its tokenizer knows {words} words, and its text model {found.vocab_size}",
+                where=folder,
+                hint="take both from one checkpoint",
             )
-            model = transformers.CLIPTextModel.from_pretrained(
-                clip_folder(folder, "text_encoder"), local_files_only=True
-            )
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise CheckpointError(f"cannot be loaded as CLIP: {error}", where=folder) from error
-        return cls(tokenizer, ClipContext(model.eval()), text.tokens)
+        place = clip_folder(folder, "text_encoder")
+        model = load_foreign(transformers.CLIPTextModel, place, TRANSFORMERS, spare=_BESIDE_TEXT)
+        encoder = cls(tokenizer, ClipContext(model.eval()), text.tokens)
+        with foreign_errors("cannot encode a caption", CheckpointError, folder), torch.no_grad():
+            encoder.context(encoder.tokenize([""]))  # some settings are wrong only once they are used
+        return encoder
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
         """See `TextEncoder.tokenize`."""
@@ -164,6 +203,11 @@ class ClipTextEncoder(TextEncoder):
             list(captions), padding="max_length", max_length=self.tokens, truncation=True, return_tensors="pt"
         )
         return torch.as_tensor(batch["input_ids"])
+
+    def length(self, caption: str) -> tuple[int, int]:
+        """See `TextEncoder.length`; start and end take a token each."""
+        count = len(self.tokenizer(caption, add_special_tokens=False)["input_ids"])
+        return count, min(count, self.tokens - 2)
 
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder.forward`."""

@@ -14,13 +14,16 @@ import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from nas.errors import CheckpointError
+from nas.errors import CheckpointError, TrainingError
 from nas.files import StrictModel, atomic_folder, derive_seed, load_yaml, require_whole, write_yaml
 from nas.models.network import VideoUNet
 from nas.models.parts import make_text_encoder, unloaded_codec
 from nas.models.text import TextEncoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
+
+STRONG_GUIDANCE = 100.0
+"""A guidance scale beyond this, and not the weights, is the likely cause where a clip is not finite."""
 
 
 class Generation(StrictModel):
@@ -143,10 +146,17 @@ class VideoModel:
 
         Returns:
             Pixels (B, T, 3, H, W) in [-1, 1], on the model's device.
+
+        Raises:
+            TrainingError: A clip is not finite: guidance is too strong, or training diverged.
         """
         noise_BTCHW = self.noise(len(prompts), seed, first)
         latent_BTCHW = self.denoise(prompts, noise_BTCHW, steps=steps, guidance_scale=guidance_scale, on_step=on_step)
-        return unloaded_codec(self.space).to(latent_BTCHW.device).decode(latent_BTCHW)
+        scale = self.generation.guidance_scale if guidance_scale is None else guidance_scale
+        refuse_non_finite_clips(latent_BTCHW, prompts, scale)
+        video_BTCHW = unloaded_codec(self.space).to(latent_BTCHW.device).decode(latent_BTCHW)
+        refuse_non_finite_clips(video_BTCHW, prompts, scale)
+        return video_BTCHW
 
     @torch.no_grad()
     def denoise(
@@ -178,6 +188,21 @@ class VideoModel:
         numbers = range(first, first + clips)
         generators = [torch.Generator().manual_seed(derive_seed(seed, "clip", number)) for number in numbers]
         return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+
+
+def refuse_non_finite_clips(clips: torch.Tensor, prompts: Sequence[str], guidance_scale: float) -> None:
+    """Refuse clips (B, ...) of which one holds NaN or infinity; as pixels, these would be black or white.
+
+    Raises:
+        TrainingError: One does; the message names its prompt and the likely cause.
+    """
+    broken = [index for index, clip in enumerate(clips) if not torch.isfinite(clip).all()]
+    if broken:
+        lower = f"lower the guidance scale, which is {guidance_scale:g}"
+        raise TrainingError(
+            f"the clip of {prompts[broken[0]]!r} is not finite (NaN or infinity)",
+            hint=lower if guidance_scale > STRONG_GUIDANCE else "its model's training diverged",
+        )
 
 
 def guided_velocity(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors
@@ -41,7 +41,8 @@ def load_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
         raise CheckpointError("no such file", where=path)
     try:
         return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
+        # The last three: numbers of a kind that torch or safetensors knows by name alone.
         raise CheckpointError(f"not a valid safetensors file: {error}", where=path) from error
 
 
@@ -61,17 +62,47 @@ def load_into(
         partial: Names that may be absent from `weights`, and then keep their values.
 
     Raises:
-        CheckpointError: A name is missing or unknown, or a shape differs; the message names the first.
+        CheckpointError: A name is missing or unknown, a shape differs, numbers are of another kind (whole, where
+            fractions belong), or one is not finite; the message names the first. The module is then as before.
     """
     own = module.state_dict()
     missing = sorted(own.keys() - weights.keys() - partial)
     foreign = sorted(weights.keys() - own.keys())
     shapes = sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)
     for names, what in ((missing, "lacks"), (foreign, "has an unknown weight"), (shapes, "has the wrong shape for")):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise CheckpointError(f"{what} {names[0]}{more}", where=where, hint="it belongs to another architecture")
+        _refuse(names, what, where, "it belongs to another architecture")
+    kinds = [name for name, weight in sorted(weights.items()) if _kind(weight) != _kind(own[name])]
+    _refuse(kinds, "has numbers of the wrong kind for", where, "save the weights as float32, float16 or bfloat16")
+    broken = [name for name, weight in sorted(weights.items()) if not _finite_as(weight, own[name].dtype)]
+    _refuse(broken, "has NaN or infinity in", where, "the weights are broken; make or download them again")
     module.load_state_dict(dict(weights), strict=not partial)
+
+
+def refuse_non_finite(module: nn.Module, *, where: str | Path) -> None:
+    """Refuse the weights of a module that another library has loaded, where one is NaN or infinite.
+
+    Raises:
+        CheckpointError: One is; the message names the first.
+    """
+    broken = [name for name, weight in sorted(module.state_dict().items()) if not _finite_as(weight, weight.dtype)]
+    _refuse(broken, "has NaN or infinity in", where, "the weights are broken; make or download them again")
+
+
+def _refuse(names: Sequence[str], what: str, where: str | Path, hint: str) -> None:
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise CheckpointError(f"{what} {names[0]}{more}", where=where, hint=hint)
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    """What sort of numbers a tensor holds, as far as one may become another without a word."""
+    return "complex" if tensor.is_complex() else "fractions" if tensor.is_floating_point() else "whole"
+
+
+def _finite_as(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether all numbers are finite once they are of another type; of a shared tensor, those that lie here."""
+    local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return not dtype.is_floating_point or bool(torch.isfinite(local.to(dtype)).all())
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -5,7 +5,9 @@ Shape suffixes: T frames, C channels (RGB), H height, W width.
 
 from __future__ import annotations
 
+import textwrap
 import time
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +22,15 @@ from nas.data.pixels import to_bytes
 from nas.errors import ConfigError
 from nas.models import VideoModel
 from nas.progress import progress_bar
+from nas.report.lettering import spelt_out
 from nas.report.style import INK, MUTED, new_figure, save_figure
 
 FRAMES = 4
 """Frames of a clip that a sheet shows, spread evenly."""
 
-CELL_WIDTH_IN, PROMPT_HEIGHT_IN, TITLE_HEIGHT_IN = 3.6, 0.3, 0.6
+CELL_WIDTH_IN, PROMPT_HEIGHT_IN, LINE_HEIGHT_IN, TITLE_HEIGHT_IN = 3.6, 0.3, 0.15, 0.6
+COLUMNS_PER_IN, MAX_LINES = 14, 4
+"""Letters of a prompt to an inch, and the lines it may take."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ def student_and_teacher(student: VideoModel, teacher: VideoModel) -> tuple[Sampl
 
 def sample_all(samplings: Sequence[Sampling], prompts: Sequence[str], *, seed: int = 0) -> tuple[Sampled, ...]:
     """Make every prompt's clip in every way, one at a time, prompt `i` from the same noise in all."""
+    samplings[0].model.text_encoder.warn_of_losses(prompts)
     with progress_bar("generating", sum(each.steps for each in samplings) * len(prompts)) as advance:
         return tuple(_sample(each, prompts, seed, lambda: advance("")) for each in samplings)
 
@@ -114,20 +120,32 @@ def draw_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str]) -> Fi
     video_TCHW = sampled[0].clips_TCHW[0]
     shown = min(FRAMES, len(video_TCHW))
     strip_height_in = CELL_WIDTH_IN * video_TCHW.shape[2] / (shown * video_TCHW.shape[3])
-    height_in = TITLE_HEIGHT_IN + len(prompts) * (strip_height_in + PROMPT_HEIGHT_IN)
+    titles = [_wrapped(prompt, CELL_WIDTH_IN * len(sampled)) for prompt in prompts]
+    more_lines = sum(title.count("\n") for title in titles)
+    height_in = TITLE_HEIGHT_IN + len(prompts) * (strip_height_in + PROMPT_HEIGHT_IN) + more_lines * LINE_HEIGHT_IN
     figure = new_figure(CELL_WIDTH_IN * len(sampled), height_in)
     grid = figure.subplots(len(prompts), len(sampled), squeeze=False)
     for column, each in enumerate(sampled):
-        for row, prompt in enumerate(prompts):
+        for row, title in enumerate(titles):
             _draw_strip(grid[row][column], each.clips_TCHW[row])
             if column == 0:
-                grid[row][column].set_title(prompt, loc="left", fontsize=8, color=MUTED)
+                grid[row][column].set_title(title, loc="left", fontsize=8, color=MUTED)
         calls = f"{_counted(each.sampling.calls, 'call')}, {each.seconds_per_clip:.3g} s per clip"
         grid[0][column].annotate(
-            f"{each.sampling.label}\n{calls}", (0, 1), (0, 16), xycoords="axes fraction", textcoords="offset points",
+            f"{each.sampling.label}\n{calls}", (0, 1), (0, 16 + 10 * titles[0].count("\n")),
+            xycoords="axes fraction", textcoords="offset points",
             fontsize=9, fontweight="bold", color=INK, va="bottom",
         )  # fmt: skip
     return figure
+
+
+def _wrapped(prompt: str, width_in: float) -> str:
+    """A prompt in lines that fit the width; what is longer than a few lines is cut."""
+    text = spelt_out(prompt)
+    wide = any(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    columns = int(width_in * COLUMNS_PER_IN / (2 if wide else 1))
+    lines = textwrap.wrap(text, columns, max_lines=MAX_LINES, placeholder=" ...")
+    return "\n".join(" ".join(line.split()) for line in lines)
 
 
 def _draw_strip(axes: Axes, video_TCHW: torch.Tensor) -> None:

@@ -31,6 +31,7 @@ def write_samples(
     """
     root, files = Path(folder), []
     fps = model.space.file.video.fps
+    model.text_encoder.warn_of_losses(prompts)
     with progress_bar("generating", len(prompts)) as advance:
         for numbers in batches(len(prompts), BATCH):
             chosen = [prompts[number] for number in numbers]

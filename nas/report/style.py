@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.files import atomic_write, check_suffix
+from nas.report.lettering import PlainFigure
 
 # Okabe and Ito's colours, which people with any kind of colour blindness can tell apart.
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -28,8 +29,11 @@ def check_format(path: str | Path) -> Path:
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure that is laid out without overlaps; no state is shared with other figures."""
-    return Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
+    """An empty figure that is laid out without overlaps, its text drawn as it is written.
+
+    No state is shared with other figures.
+    """
+    return PlainFigure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
 
 
 def tidy(axes: Axes) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import os
+import re
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +82,7 @@ def _markdown_section(section: Section, folder: Path) -> str:
         lines.append("")
     for picture in section.pictures:
         # A link must work wherever the folder is moved to, and in Markdown separators are slashes.
-        target = os.path.relpath(picture.path, folder).replace(os.sep, "/").replace(" ", "%20")
+        target = _link(os.path.relpath(picture.path, folder).replace(os.sep, "/"))
         lines += [f"![{_plain(picture.caption)}](<{target}>)", "", f"*{_plain(picture.caption)}*", ""]
     return "\n".join(lines)
 
@@ -122,13 +124,19 @@ def _numeric(rows: Sequence[Mapping[str, Cell]], name: str) -> bool:
 
 def _plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    for character in "\\`*_[]<>|#":
+    for character in "\\`*_[]<>|#$&~":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())
 
 
 def _plain_line(line: str) -> str:
-    return _plain(line) if line.strip() else ""
+    """A line of a paragraph: at its beginning, more means something to Markdown, such as the sign of a list."""
+    return re.sub(r"^([-+=:])|^(\d{1,9})([.)])", r"\2\\\1\3", _plain(line)) if line.strip() else ""
+
+
+def _link(path: str) -> str:
+    """A relative path as the target of a link."""
+    return re.sub(r"[\s<>\"%#?\\`]", lambda found: urllib.parse.quote(found[0]), path)
 
 
 _STYLE = """

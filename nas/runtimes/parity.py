@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.errors import NasError
 from nas.runtimes.base import Array
 
 
@@ -17,7 +18,7 @@ class Parity:
     Args:
         max_abs_error: Largest absolute difference.
         psnr_db: Peak signal-to-noise ratio in dB, the peak being the reference's largest absolute value;
-            `inf` where the outputs are equal.
+            `inf` where the outputs are equal, `-inf` where the output is not finite.
     """
 
     max_abs_error: float
@@ -29,9 +30,14 @@ def compare(output: Array, reference: Array) -> Parity:
 
     Raises:
         ValueError: The shapes differ.
+        NasError: The reference is not finite, so nothing can be compared with it.
     """
     if output.shape != reference.shape:
         raise ValueError(f"output has shape {output.shape}, the reference {reference.shape}")
+    if not np.isfinite(reference).all():
+        raise NasError("torch's own output is not finite (NaN or infinity)", hint="the weights are broken or too large")
+    if not np.isfinite(output).all():
+        return Parity(math.inf, -math.inf)
     difference = output.astype(np.float64) - reference.astype(np.float64)
     mean_square = float(np.mean(difference**2))
     peak = float(np.abs(reference).max())

@@ -108,6 +108,8 @@ def _is_default(name: str, value: Any) -> bool:
     fields = inspect.signature(UNet2DConditionModel.__init__).parameters
     if name not in fields:
         return False
-    if fields[name].default != value:
-        raise ValueError(f"{name} {value!r} is not implemented, only diffusers' default {fields[name].default!r}")
+    default = fields[name].default
+    unset = value is None and default is False  # diffusers saves a flag that was never set as null
+    if default != value and not unset:
+        raise ValueError(f"{name} {value!r} is not implemented, only diffusers' default {default!r}")
     return True

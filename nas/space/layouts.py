@@ -17,6 +17,18 @@ from nas.errors import CheckpointError, ConfigError, NasError
 from nas.files import parse, read_json
 from nas.space.schema import AutoencoderCodec, ClipLayout, ClipText
 
+_CLIP_DEFAULTS = {
+    "vocab_size": 49408,
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+}
+"""What transformers' `CLIPTextConfig` has for a field that its file leaves out; other defaults than a space's."""
+
 
 def clip_layout(text: ClipText, folder: str | None) -> ClipLayout:
     """The layout of a text encoder: that of the search space, or that of its folder where the space gives none.
@@ -78,6 +90,8 @@ def folder_layout(folder: str | Path) -> str:
     config = read_json(file, error=CheckpointError)
     config = config if isinstance(config, dict) else {}
     fields = _fields(autoencoder_class(config.get("_class_name"), CheckpointError, str(file)))
+    if config.get("quantization_config") is not None:
+        raise CheckpointError("is that of a quantised autoencoder, which is not implemented", where=file)
     known = {key: value for key, value in config.items() if key in fields or key == "_class_name"}
     return _canonical(known, CheckpointError, str(file))
 
@@ -90,9 +104,10 @@ def autoencoder_class(name: object, error: type[NasError], where: str) -> Any:
     """
     import diffusers  # heavy, and only spaces with an autoencoder need it
 
-    if not (isinstance(name, str) and name.startswith("Autoencoder") and hasattr(diffusers, name)):
+    kind = getattr(diffusers, name, None) if isinstance(name, str) and name.startswith("Autoencoder") else None
+    if not hasattr(kind, "from_pretrained"):
         raise error(f"_class_name {name or ''!r} is not an autoencoder of diffusers", where=where)
-    return getattr(diffusers, name)
+    return kind
 
 
 def _canonical(config: Mapping[str, Any], error: type[NasError], where: str) -> str:
@@ -121,6 +136,7 @@ def _clip_config(file: Path) -> ClipLayout:
     fields = config.get("text_config", config) if isinstance(config, dict) else {}
     if not isinstance(fields, dict) or "clip" not in str(fields.get("model_type", "")):
         raise CheckpointError("is not the configuration of a CLIP text encoder", where=file)
-    return parse(
-        {key: value for key, value in fields.items() if key in ClipLayout.model_fields}, ClipLayout, where=file
-    )
+    if fields.get("quantization_config") is not None:
+        raise CheckpointError("is that of a quantised text encoder, which is not implemented", where=file)
+    known = {key: value for key, value in fields.items() if key in ClipLayout.model_fields}
+    return parse(_CLIP_DEFAULTS | known, ClipLayout, where=file)

@@ -117,7 +117,7 @@ def train_model(
         if backbone is not None:
             take_backbone(model.unet, model.unet.plan, model.text_encoder, backbone)
         elif space.file.backbone.pretrained is not None:
-            load_pretrained(model.unet, model.unet.plan, space.resolve_path(space.file.backbone.pretrained))
+            load_pretrained(model.unet, space, space.resolve_path(space.file.backbone.pretrained))
         return _finetune(model, clips, config, Path(folder))
 
 

@@ -83,8 +83,8 @@ def checkpoint(tmp_path: Path) -> tuple[Path, UNet2DConditionModel]:
 @pytest.mark.parametrize("folder", ["", "unet"])
 def test_checkpoint_that_diffusers_saved(checkpoint: tuple[Path, UNet2DConditionModel], folder: str) -> None:
     root, theirs = checkpoint
-    _, ours, _ = _pair({})
-    load_pretrained(ours, ours.plan, root / folder)
+    space, ours, _ = _pair({})
+    load_pretrained(ours, space, root / folder)
     for name, value in theirs.state_dict().items():
         assert torch.equal(ours.state_dict()[name], value)
 
@@ -105,38 +105,39 @@ def test_supernet_starts_from_the_pretrained_backbone(checkpoint: tuple[Path, UN
 def test_checkpoint_of_another_backbone_is_refused(checkpoint: tuple[Path, UNet2DConditionModel]) -> None:
     root, _ = checkpoint
     file = root / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
     _, deeper, _ = _pair({"layers_per_block": 2})
     with pytest.raises(
         CheckpointError, match=r"\d+ weights missing and 0 unexpected, such as down_blocks.* give the"
     ) as e:
-        load_pretrained(deeper, deeper.plan, root)
+        load_spatial(deeper, deeper.plan, weights, where=file)
     assert str(e.value).startswith(f"{file}: ")
     _, shallower, _ = _pair({"mid_block_type": None})
     with pytest.raises(CheckpointError, match=r"0 weights missing and .* unexpected, such as mid_block"):
-        load_pretrained(shallower, shallower.plan, root)
+        load_spatial(shallower, shallower.plan, weights, where=file)
     _, wider, _ = _pair({"block_out_channels": [16, 48]})
     with pytest.raises(CheckpointError, match="has the wrong shape for"):
-        load_pretrained(wider, wider.plan, root)
+        load_spatial(wider, wider.plan, weights, where=file)
 
 
 def test_a_checkpoint_that_does_not_fit_changes_nothing(checkpoint: tuple[Path, UNet2DConditionModel]) -> None:
     root, _ = checkpoint
-    _, wider, _ = _pair({"block_out_channels": [16, 48]})
+    space, wider, _ = _pair({"block_out_channels": [16, 48]})
     before = {name: value.clone() for name, value in wider.state_dict().items()}
-    with pytest.raises(CheckpointError):
-        load_pretrained(wider, wider.plan, root)
+    with pytest.raises(CheckpointError, match=r"config.json: block_out_channels: got \[16, 32\], expected \[16, 48\]"):
+        load_pretrained(wider, space, root)
     assert all(torch.equal(value, before[name]) for name, value in wider.state_dict().items())
 
 
 def test_missing_and_damaged_checkpoints(checkpoint: tuple[Path, UNet2DConditionModel], tmp_path: Path) -> None:
     root, _ = checkpoint
-    _, ours, _ = _pair({})
+    space, ours, _ = _pair({})
     with pytest.raises(CheckpointError, match=r"absent.*no such file"):
-        load_pretrained(ours, ours.plan, tmp_path / "absent")
+        load_pretrained(ours, space, tmp_path / "absent")
     file = root / "unet" / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"diffusion_pytorch_model.safetensors: not a valid safetensors file"):
-        load_pretrained(ours, ours.plan, root)
+        load_pretrained(ours, space, root)
 
 
 def test_weights_of_a_temporal_layer_are_no_part_of_a_backbone(tmp_path: Path) -> None:

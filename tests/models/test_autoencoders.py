@@ -128,7 +128,7 @@ def test_damaged_autoencoder(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
     assert _refused(_space(tmp_path)).startswith(f"{tmp_path / 'vae'}: cannot be loaded")
     file.unlink()
-    assert _refused(_space(tmp_path)).startswith(f"{tmp_path / 'vae'}: cannot be loaded")
+    assert _refused(_space(tmp_path)).startswith(f"{file}: no such file; ")
 
 
 @pytest.mark.parametrize(("key", "real", "said"), [("latent_channels", 4, 8), ("spatial_factor", 2, 4)])

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
+import unicodedata
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from nas.errors import CheckpointError, ConfigError
 from nas.models import block_cost, build_module, make_text_encoder
 from nas.models.text import LearnedTextEncoder
+from nas.models.words import words
 from nas.space import Block, SearchSpace
 from tests.frozen import save_clip
 from tests.space.spaces import tiny, tiny_space
@@ -60,6 +64,68 @@ def test_captions_of_a_batch_do_not_see_each_other() -> None:
 
 def test_tokens_are_the_same_in_every_process_and_on_every_machine() -> None:
     assert _encoder(12).tokenize([CAPTION]).tolist() == [TOKENS]
+
+
+ASCII = [
+    ("a red-blue circle_3, 10% of $5 + {x}", [1, 25, 15, 32, 39, 47, 61, 10, 10, 13, 0, 0]),
+    ("", [1] + [0] * 11),
+    ("!?... ---", [1] + [0] * 11),
+]
+
+
+@pytest.mark.parametrize(("caption", "numbers"), ASCII)
+def test_ascii_captions_keep_the_tokens_that_models_were_trained_with(caption: str, numbers: list[int]) -> None:
+    words = [word for word in re.split("[^a-z0-9]", caption.lower()) if word]
+    assert numbers == ([1, *(2 + zlib.crc32(word.encode()) % 62 for word in words)] + [0] * 12)[:12]
+    assert _encoder(12).tokenize([caption]).tolist() == [numbers]
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_any_ascii_caption_is_split_as_it_was(caption: str) -> None:
+    assert words(caption) == [word for word in re.split("[^a-z0-9]", caption.lower()) if word]
+
+
+@given(st.text())
+def test_all_spellings_of_a_text_are_the_same_words(caption: str) -> None:
+    assert words(unicodedata.normalize("NFD", caption)) == words(unicodedata.normalize("NFC", caption))
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("Ein Über-Käfer", ["ein", "über", "käfer"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        ("ශ්\u200dරී", ["ශ්\u200dරී"]),
+        ("赤い円 が", ["赤い円", "が"]),
+        ("I\u0307 \u0130", ["i\u0307", "i\u0307"]),
+        ("\u2764\ufe0f a\u2764", ["\u2764", "a", "\u2764"]),
+        ("\U0001f415\U0001f408", ["\U0001f415", "\U0001f408"]),
+        ("\U0001f44b\U0001f3fd!", ["\U0001f44b\U0001f3fd"]),
+        ("\U0001f469\u200d\U0001f680 flies", ["\U0001f469\u200d\U0001f680", "flies"]),
+        ("5 \u20ac, 20\xb0", ["5", "\u20ac", "20", "\xb0"]),
+        ("\u200d \u0301 \ud800 \u3002", []),
+    ],
+)
+def test_words_of_any_script_and_symbols(caption: str, expected: list[str]) -> None:
+    assert words(caption) == expected
+
+
+def test_captions_of_symbols_alone_differ() -> None:
+    rows = _encoder(6).tokenize(["", "\U0001f415", "\U0001f408", "\U0001f415\U0001f408"]).tolist()
+    assert len({tuple(row) for row in rows}) == 4
+
+
+def test_captions_that_are_cut_or_hold_nothing_are_counted_in_one_warning_each(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _encoder(4).warn_of_losses(["a b c", "a b c d", "a b c d e", "...", "", "\u3002"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 of 6 captions are longer than text.tokens allows: only their first 3 words or parts of words are read",
+        "2 of 6 captions hold nothing to read, and count as empty",
+    ]
+    caplog.clear()
+    _encoder(4).warn_of_losses(["a b c", ""])
+    assert not caplog.records
 
 
 def test_encoder_of_a_space_is_the_block_of_its_plan() -> None:
@@ -116,6 +182,13 @@ def test_clip_from_a_local_folder(clip: Path) -> None:
     assert torch.equal(context, make_text_encoder(_clip_space(clip)).encode(["a b", "a much longer caption than fits"]))
 
 
+def test_clip_says_which_captions_it_cuts(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_text_encoder(_clip_space(clip)).warn_of_losses(["a b", "abcdefgh", ""])
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 of 3 captions are longer than text.tokens allows: only their first 4 words or parts of words are read"
+    ]
+
+
 def test_clip_of_another_width(clip: Path) -> None:
     value = tiny(text={"kind": "clip", "path": "clip", "tokens": 6, "width": 32}, backbone={"cross_attention_dim": 32})
     with pytest.raises(ConfigError, match=r"text_encoder/config.json: hidden_size is 16, text.width 32"):
@@ -136,7 +209,7 @@ def test_clip_from_a_folder_that_holds_none(tmp_path: Path) -> None:
 def test_clip_whose_weights_are_damaged(clip: Path) -> None:
     file = clip / "clip" / "text_encoder" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"clip: cannot be loaded as CLIP"):
+    with pytest.raises(CheckpointError, match=r"clip/text_encoder: cannot be loaded"):
         make_text_encoder(_clip_space(clip))
 
 

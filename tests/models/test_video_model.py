@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.errors import ArchitectureError, CheckpointError, ConfigError, NasError, StorageError
+from nas.errors import ArchitectureError, CheckpointError, ConfigError, NasError, StorageError, TrainingError
 from nas.models import Generation, VideoModel
 from nas.models.video_model import flow_schedule, guided_velocity
 from nas.models.weights import load_safetensors, save_safetensors
@@ -213,3 +213,20 @@ def test_saved_model_finds_its_autoencoder_from_anywhere(tmp_path: Path) -> None
     loaded = VideoModel.load(tmp_path / "elsewhere" / "model")
     assert loaded.space.fingerprint == space.fingerprint
     assert torch.equal(loaded.generate(["red"]), model.generate(["red"]))
+
+
+def test_clips_that_are_not_finite_are_refused_with_their_cause() -> None:
+    model = _model()
+    with pytest.raises(TrainingError, match=r"clip of 'red' is not finite .*; lower the guidance scale, .* 1e\+300"):
+        model.generate(["red"], guidance_scale=1e300)
+    torch.nn.init.constant_(model.unet.get_parameter("conv_out.bias"), 1e38)
+    with pytest.raises(TrainingError, match=r"is not finite .*; its model's training diverged"):
+        model.generate(["red"], guidance_scale=50.0)
+
+
+def test_weights_that_are_not_finite_are_said_to_be_that(tmp_path: Path) -> None:
+    model = _model()
+    torch.nn.init.constant_(model.unet.get_parameter("conv_out.bias"), float("nan"))
+    model.save(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"unet.safetensors: has NaN or infinity in conv_out.bias"):
+        VideoModel.load(tmp_path / "model")

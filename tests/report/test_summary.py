@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
+import urllib.parse
 from html.parser import HTMLParser
 
 import pytest
+from markdown_it import MarkdownIt
 from PIL import Image
 
 from nas.errors import StorageError
@@ -90,3 +92,41 @@ def test_a_picture_that_cannot_be_shown_is_named_and_nothing_is_written(tmp_path
         read(tmp_path, Section("Samples", pictures=[Picture(tmp_path / name, "")]))
 
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "nasty",
+    [
+        "- no list",
+        "1. no list",
+        "= x",
+        "# no head",
+        "$5 and $10",
+        "&lt;b&gt;",
+        "~~kept~~",
+        "a\\",
+        "`x`",
+        "![a](b)",
+        "> q",
+    ],
+)
+def test_markdown_shows_what_users_write(tmp_path, nasty):
+    markdown, _ = read(tmp_path, Section("Part", f"before\n{nasty}", [{nasty: nasty}]))
+
+    page = Page(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown))
+
+    assert set(page.tags) <= {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
+    assert nasty in " ".join(page.words).replace("before\n", "before ")
+    assert page.words.count(nasty) >= 2
+    assert not re.search(r"(?<!\\)\$", markdown)
+
+
+def test_pictures_of_any_name_are_linked(tmp_path):
+    folder = tmp_path / "a <b> #1 50%?"
+    folder.mkdir()
+    Image.new("RGB", (8, 4), "red").save(folder / "é\n>.png")
+
+    markdown, _ = read(tmp_path, Section("Search", pictures=[Picture(folder / "é\n>.png", "c")]))
+
+    (image,) = Page(MarkdownIt("commonmark").render(markdown)).images
+    assert (tmp_path / "out" / urllib.parse.unquote(image)).is_file()

@@ -1,0 +1,80 @@
+"""Models of other libraries, built and loaded strictly: what they complain of, or only warn about, is one line here.
+
+A loader of theirs gives a weight that its file lacks a random value, and says so in a warning. Here that is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.errors import CheckpointError, NasError
+from nas.models.weight_files import find_weights
+from nas.models.weights import refuse_non_finite
+
+
+@contextlib.contextmanager
+def foreign_errors(what: str, error: type[NasError], where: str | Path | None = None) -> Iterator[None]:
+    """Turn whatever another library raises into one line.
+
+    Configurations of other libraries are checked by these alone, if at all, so a value of a wrong type shows as any
+    kind of exception, from anywhere inside them.
+
+    Args:
+        what: What could not be done.
+        error: What to raise.
+        where: The file or key to blame.
+    """
+    try:
+        yield
+    except (NasError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as problem:
+        lines = str(problem).splitlines()
+        raise error(f"{what}: {lines[0] if lines else type(problem).__name__}", where=where) from problem
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep the libraries from listing at length what `load_foreign` says in a line."""
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def load_foreign(kind: Any, folder: str | Path, stems: tuple[str, ...], *, spare: str = r"(?!)") -> Any:
+    """Load a model that another library saved, in single precision, strictly.
+
+    Args:
+        kind: Its class, with `from_pretrained`.
+        folder: The folder that holds its `config.json` and its weights.
+        stems: As for `find_weights`.
+        spare: Pattern of the names of weights that the folder may hold beside those of the model.
+
+    Raises:
+        CheckpointError: The folder cannot be loaded; or a weight is missing, left over, of another shape or not finite.
+    """
+    files = find_weights(folder, stems)
+    options = {"variant": files.variant, "use_safetensors": files.safe}
+    with foreign_errors("cannot be loaded", CheckpointError, folder), _no_warnings():
+        model, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
+    left_over = {name for name in report["unexpected_keys"] if not re.match(spare, name)}
+    for names, what in ((report["missing_keys"], "lacks"), (left_over, "has an unknown weight")):
+        if names:
+            first, more = sorted(names)[0], f" and {len(names) - 1} more" if len(names) > 1 else ""
+            hint = f"it does not belong to the config.json beside it, which is that of {kind.__name__}"
+            raise CheckpointError(f"{what} {first}{more}", where=files.name, hint=hint)
+    refuse_non_finite(model, where=files.name)
+    return model.float()
