@@ -40,20 +40,11 @@ def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None
     stages = Stages(config, space, path.parent, root).all()
     outputs = [root / CONFIG, stages_folder(root), *(root / stage.name for stage in stages)]
     refuse_overlap(outputs, [path, *run_inputs(config, space, path.parent)])
-    with only_run(root):
-        _write_config(config, root)
-        return run_stages(stages, root, announce or logger.info)
-
-
-def _write_config(config: RunConfig, root: Path) -> None:
-    """Keep the resolved configuration beside what is made by it.
-
-    Raises:
-        StorageError: A file of its name is there, and the folder is not that of a run.
-    """
     if (root / CONFIG).exists() and not stages_folder(root).is_dir():
         raise StorageError("is in the way: a run would use this name", where=root / CONFIG, hint="choose another `out`")
-    write_yaml(root / CONFIG, config.model_dump(mode="json"))
+    with only_run(root):
+        write_yaml(root / CONFIG, config.model_dump(mode="json"))
+        return run_stages(stages, root, announce or logger.info)
 
 
 def _shortest(path: Path) -> Path:

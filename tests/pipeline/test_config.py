@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nas.errors import ArchitectureError, CheckpointError, ConfigError
+from nas.errors import ArchitectureError, CheckpointError, ConfigError, NasError
 from nas.models import Generation, VideoModel
 from nas.pipeline import load_run, run_pipeline
 from nas.pipeline.stages import Stages
@@ -68,3 +68,26 @@ def test_training_begins_again_with_another_model_of_images(base: Path) -> None:
         digests.append({name: stages[name].digest([]) for name in ("train", "profile")})
     assert digests[0]["train"] != digests[1]["train"]
     assert digests[0]["profile"] == digests[1]["profile"]
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [(".", r"config\.yaml: is in the way"), ("videos", "the output lies in"), ("", "a path is empty")],
+)
+def test_a_run_writes_over_nothing_of_the_user(base: Path, out: str, message: str) -> None:
+    (base / "config.yaml").write_text("mine: true\n")
+    (base / "videos").mkdir()
+    changes = {"data": {"kind": "videos", "path": "videos"}} if out == "videos" else {}
+    file = _run_file(base, **changes, out=out)
+    before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
+    with pytest.raises(NasError, match=message):
+        run_pipeline(file)
+    assert {path: path.read_bytes() for path in base.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_file_that_its_own_run_would_replace_is_refused(base: Path) -> None:
+    file = _run_file(base, out=".").rename(base / "config.yaml")
+    text = file.read_text()
+    with pytest.raises(ConfigError, match=r"config\.yaml: the output is what is read"):
+        run_pipeline(file)
+    assert file.read_text() == text
