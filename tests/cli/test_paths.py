@@ -48,7 +48,11 @@ def _options() -> Iterator[tuple[list[str], str, object, object]]:
                 yield words, parameter.opts[0], kind.annotation, kind.parameter_info.parser
 
 
-PATHS = [(words, option, parser) for words, option, _, parser in _options() if isinstance(parser, PathParser)]
+PATHS = [
+    pytest.param(words, option, parser, id=" ".join([*words, option]))
+    for words, option, _, parser in _options()
+    if isinstance(parser, PathParser)
+]
 
 
 def test_every_path_option_says_what_it_does_with_the_path() -> None:
@@ -58,7 +62,7 @@ def test_every_path_option_says_what_it_does_with_the_path() -> None:
     assert unsaid == []
 
 
-@pytest.mark.parametrize(("words", "option", "parser"), PATHS, ids=lambda value: str(value) if value else "")
+@pytest.mark.parametrize(("words", "option", "parser"), PATHS)
 def test_an_empty_path_is_refused(words: list[str], option: str, parser: PathParser) -> None:
     given = [option, ""] if option.startswith("-") else ["--", ""]
     said = _run(*words, *given)
@@ -134,10 +138,10 @@ def test_a_folder_of_the_user_is_not_replaced(files: Path, command: str) -> None
     assert _content(files) == before
 
 
-WRITERS = [entry for entry in PATHS if isinstance(entry[2], WritesFile | WritesFolder | WritesInto)]
+WRITERS = [entry for entry in PATHS if isinstance(entry.values[2], WritesFile | WritesFolder | WritesInto)]
 
 
-@pytest.mark.parametrize(("words", "option", "parser"), WRITERS, ids=lambda value: str(value) if value else "")
+@pytest.mark.parametrize(("words", "option", "parser"), WRITERS)
 def test_an_output_that_cannot_be_written_is_told_before_the_work(
     tmp_path: Path, words: list[str], option: str, parser: PathParser
 ) -> None:
