@@ -48,7 +48,7 @@ def open_film(media: Media, threads: int | None = None) -> Iterator[Film]:
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = min(threads or processors(), _MOST_THREADS)
             yield Film(media, container, stream)
-    except (av.FFmpegError, ArithmeticError, ValueError) as problem:
+    except (av.FFmpegError, ArithmeticError, LookupError, OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         raise DataError(f"cannot be decoded: {reason}", where=media.where) from problem
 

@@ -95,7 +95,9 @@ class Part(io.RawIOBase, BinaryIO):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill a buffer, as far as the stretch goes."""
-        wanted = min(len(buffer), max(self._size - self._place, 0))
+        wanted = min(len(buffer), self._size - self._place)
+        if wanted <= 0:  # a damaged header may lead to places that no file has
+            return 0
         self._file.seek(self._offset + self._place)
         data = self._file.read(wanted)
         buffer[: len(data)] = data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from nas.cli._data import data_config
 from nas.data import ClipShape, VideoDataset, open_data
 from nas.data.captions import read_captions
 from nas.data.config import DataFile
-from nas.data.decoding import iter_clips, measure
+from nas.data.decoding import iter_clips, iter_clips_from, measure
 from nas.data.media import Media
 from nas.data.tar_dataset import open_tars
 from nas.data.tar_index import make_index
@@ -29,6 +30,7 @@ from nas.data.tar_paths import find_tars
 from nas.errors import NasError
 from nas.files import load_yaml
 from tests.data.conftest import encode, numbered
+from tests.data.test_lengths import written
 from tests.data.test_tars import image, pack
 
 SHAPE = ClipShape(2, 12, 16, 8)
@@ -118,13 +120,28 @@ def test_tars(changes: list[tuple[float, bytes]], length: float, tmp_path: Path)
     json.dumps(index.model_dump(mode="json")).encode()
 
 
+KINDS = {"mp4": "libx264", "mkv": "libx264", "wmv": "wmv2", "avi": "mpeg4", "ts": "mpeg2video", "gif": "gif"}
+
+
+@cache
+def film_of(kind: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = "rgb8" if kind == "gif" else "yuv420p"
+        return written(Path(folder) / f"film.{kind}", list(range(12)), 4, KINDS[kind], pixels).read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @few
-@given(changes=edits, length=st.floats(0, 1))
-def test_videos(changes: list[tuple[float, bytes]], length: float, tmp_path: Path) -> None:
-    path = tmp_path / "a.mp4"
-    path.write_bytes(edited(film(), changes, length))
-    for read in (lambda: measure(Media.file(path), 8), lambda: list(iter_clips(Media.file(path), SHAPE))):
-        _one_line(read)
+@given(changes=edits, length=st.floats(0.2, 1), in_header=st.booleans())
+def test_videos(kind: str, changes: list[tuple[float, bytes]], length: float, in_header: bool, tmp_path: Path) -> None:
+    data = film_of(kind)
+    changes = [(place * (min(600 / len(data), 1) if in_header else 1), new) for place, new in changes]
+    path = tmp_path / "a.bin"
+    path.write_bytes(edited(data, changes, length))
+    for media in (Media.file(path), Media(path, path, 0, path.stat().st_size)):
+        _one_line(lambda media=media: list(iter_clips(media, SHAPE)))
+    _one_line(lambda: measure(media, 8))
+    _one_line(lambda: list(iter_clips_from(media, SHAPE, 1, 2)))
 
 
 @few
