@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -13,24 +14,36 @@ from pathlib import Path
 from nas.errors import StorageError
 from nas.files.writing import storage_errors
 
+logger = logging.getLogger("nas")
+
 LOCK_FILE = ".lock"
 """Name of the file by which a process holds a folder."""
+
+
+class NoLocksError(StorageError):
+    """The file system keeps no locks."""
 
 
 @contextlib.contextmanager
 def hold(folder: str | Path) -> Iterator[None]:
     """Hold a run's folder for this process, so that no other one works in it at the same time.
 
+    Where the file system keeps no locks, as on some clusters, a warning says that nobody is kept out.
+
     Args:
         folder: The folder, made where it is missing.
 
     Raises:
-        StorageError: Another process holds it, which the message names; or the folder cannot be written, or its
-            file system keeps no locks.
+        StorageError: Another process holds it, which the message names; or the folder cannot be written.
     """
     folder = Path(folder)
-    with lock(folder / LOCK_FILE, wait=False) as held:
-        if not held:
+    with contextlib.ExitStack() as held:
+        try:
+            is_mine = held.enter_context(lock(folder / LOCK_FILE, wait=False))
+        except NoLocksError as error:
+            logger.warning("%s: %s; make sure that no other run uses it", folder, error.what)
+            is_mine = True
+        if not is_mine:
             owner = lock_owner(folder / LOCK_FILE)
             hint = "wait until it ends, or choose another folder"
             raise StorageError(f"another process is using this folder: {owner}", where=folder, hint=hint)
@@ -49,7 +62,8 @@ def lock(path: str | Path, *, wait: bool) -> Iterator[bool]:
         Whether the lock is held; always true after waiting.
 
     Raises:
-        StorageError: The file cannot be made, or its file system keeps no locks.
+        NoLocksError: The file system keeps no locks.
+        StorageError: The file cannot be made.
     """
     path = Path(path)
     held = False
@@ -64,7 +78,7 @@ def lock(path: str | Path, *, wait: bool) -> Iterator[bool]:
                 break
             except OSError as error:
                 hint = "choose a path on another file system"
-                raise StorageError(f"cannot be locked: {error.strerror}", where=path, hint=hint) from error
+                raise NoLocksError(f"cannot be locked: {error.strerror}", where=path, hint=hint) from error
             # The holder before may have removed the file: then others lock a new one of that name.
             held = _is_at(path, os.fstat(file.fileno()).st_ino)
             if held:

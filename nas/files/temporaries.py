@@ -18,6 +18,9 @@ from pathlib import Path
 TEMPORARY_PREFIX = ".nas-tmp-"
 """Names of files and folders under way start with this."""
 
+_live: set[Path] = set()
+"""What this process has under way."""
+
 _OWNER = re.compile(re.escape(TEMPORARY_PREFIX) + r"(\d+)-")
 
 
@@ -27,11 +30,8 @@ def temporary_file(folder: Path, suffix: str) -> Iterator[Path]:
     _sweep(folder)
     handle, name = tempfile.mkstemp(dir=folder, prefix=_prefix(), suffix=suffix)
     path = Path(name)
-    try:
-        with _locked(handle):
-            yield path
-    finally:
-        path.unlink(missing_ok=True)
+    with _under_way(path, handle):
+        yield path
 
 
 @contextlib.contextmanager
@@ -39,11 +39,8 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
     """As `temporary_file`, for a folder in `folder`."""
     _sweep(folder)
     path = Path(tempfile.mkdtemp(dir=folder, prefix=_prefix()))
-    try:
-        with _locked(os.open(path, os.O_RDONLY)):
-            yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+    with _under_way(path, os.open(path, os.O_RDONLY)):
+        yield path
 
 
 def remove_temporaries(folder: str | Path) -> None:
@@ -69,10 +66,18 @@ def _sweep(folder: Path) -> None:
 
 
 def _is_left_over(path: Path) -> bool:
-    """Whether no process has this name and nobody, on any machine that shares the folder, holds the lock."""
+    """Whether the process of this name is gone and nobody, on any machine that shares the folder, holds the lock.
+
+    In containers every process may have the same number, so one of this number is gone unless it is this one's. The
+    lock alone would not do for files: what writes one may put another in its place.
+    """
     owner = _OWNER.match(path.name)
-    if owner is None or _is_alive(int(owner[1])):
+    if owner is None or path in _live:
         return False
+    return (int(owner[1]) == os.getpid() or not _is_alive(int(owner[1]))) and _is_free(path)
+
+
+def _is_free(path: Path) -> bool:
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -97,7 +102,8 @@ def _is_alive(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(handle: int) -> Iterator[None]:
+def _under_way(path: Path, handle: int) -> Iterator[None]:
+    _live.add(path)
     try:
         # Where files cannot be locked, nobody else can take the lock, either, and nothing is swept.
         with contextlib.suppress(OSError):
@@ -105,6 +111,8 @@ def _locked(handle: int) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+        _remove(path)
+        _live.discard(path)
 
 
 def _remove(path: Path) -> None:

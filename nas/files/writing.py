@@ -13,6 +13,7 @@ from typing import Any
 
 from nas.errors import StorageError
 from nas.files.temporaries import temporary_file
+from nas.formatting import finite_or_null
 from nas.validation import dump_plain
 
 
@@ -80,8 +81,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    """Write `value` as indented JSON, atomically; a number that is not finite, which JSON cannot hold, is null."""
+    write_text(path, json.dumps(finite_or_null(value), indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_yaml(path: str | Path, value: Any) -> None:

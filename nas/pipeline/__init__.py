@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nas.errors import StorageError
-from nas.files import refuse_overlap, write_yaml
+from nas.files import hold, refuse_overlap, write_yaml
 from nas.pipeline.config import RunConfig, load_run, run_inputs
-from nas.pipeline.runner import Stage, StageReport, StageResult, only_run, run_stages, stages_folder
+from nas.pipeline.runner import Stage, StageReport, StageResult, replaced_folder, run_stages, stages_folder
 from nas.pipeline.stages import Stages
 
 logger = logging.getLogger("nas")
@@ -38,11 +38,11 @@ def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None
     config, space = load_run(path)
     root = _shortest(path.parent / config.out)
     stages = Stages(config, space, path.parent, root).all()
-    outputs = [root / CONFIG, stages_folder(root), *(root / stage.name for stage in stages)]
+    outputs = [root / CONFIG, stages_folder(root), replaced_folder(root), *(root / stage.name for stage in stages)]
     refuse_overlap(outputs, [path, *run_inputs(config, space, path.parent)])
     if (root / CONFIG).exists() and not stages_folder(root).is_dir():
         raise StorageError("is in the way: a run would use this name", where=root / CONFIG, hint="choose another `out`")
-    with only_run(root):
+    with hold(root):
         write_yaml(root / CONFIG, config.model_dump(mode="json"))
         return run_stages(stages, root, announce or logger.info)
 

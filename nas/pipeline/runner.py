@@ -8,20 +8,29 @@ that was made again, starts anew.
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from nas.errors import StorageError
-from nas.files import fingerprint, hold, read_json, remove_temporaries, storage_errors, write_json
+from nas.errors import ConfigError, StorageError
+from nas.files import (
+    StrictModel,
+    fingerprint,
+    parse,
+    read_json,
+    remove_temporaries,
+    storage_errors,
+    write_json,
+)
+from nas.formatting import finite_or_null
 
 logger = logging.getLogger("nas")
 
@@ -92,7 +101,7 @@ def run_stages(stages: Sequence[Stage], root: Path, announce: Callable[[str], No
 
     Args:
         stages: In an order in which each comes after what it needs.
-        root: The run's folder, held by this process; see `only_run`.
+        root: The run's folder, held by this process (`nas.files.hold`).
         announce: Called with one line per stage.
     """
     tokens: dict[str, str] = {}
@@ -106,65 +115,109 @@ def run_stages(stages: Sequence[Stage], root: Path, announce: Callable[[str], No
     return reports
 
 
-@contextlib.contextmanager
-def only_run(root: Path) -> Iterator[None]:
-    """Keep a second run out of a folder.
-
-    Raises:
-        StorageError: Another run is using the folder, or it cannot be written.
-    """
-    with hold(root):
-        yield
-
-
 def stages_folder(root: Path) -> Path:
     """Where a run notes how far its stages have come; no folder but that of a run has it."""
     return root / "stages"
 
 
+def replaced_folder(root: Path) -> Path:
+    """Where a run keeps results that others have taken the place of."""
+    return root / "replaced"
+
+
 def stage_values(root: Path, name: str) -> Mapping[str, Any]:
-    """The values that a finished stage left for later ones."""
-    values: Mapping[str, Any] = read_json(_marker(root, name))["values"]
-    return values
+    """The values that a finished stage left for later ones; raises `StorageError` where its note is damaged."""
+    noted = _read_note(root, name)
+    return {} if noted is None else noted.values
+
+
+class StageNote(StrictModel):
+    """What a run notes of a stage.
+
+    Args:
+        digest: Of the stage's settings and of what it builds on.
+        done: Whether it has ended.
+        seconds: How long it took.
+        token: Names what it made.
+        headline: See `StageResult`, as for the rest.
+        files: Likewise.
+        values: Likewise.
+    """
+
+    digest: str
+    done: bool = False
+    seconds: float = 0.0
+    token: str = ""
+    headline: str = ""
+    files: tuple[str, ...] = ()
+    values: dict[str, Any] = {}
 
 
 def _run_stage(stage: Stage, root: Path, digest: str) -> tuple[StageReport, str]:
     """Run or skip a stage; returns its report and the token of what it made."""
-    folder, marker = root / stage.name, _marker(root, stage.name)
-    known = read_json(marker) if marker.is_file() else {}
-    if known:  # the folder is this run's: what a killed one had under way in it goes, and nothing elsewhere
+    folder, known = root / stage.name, _read_note(root, stage.name)
+    if known is not None:  # the folder is this run's: what a killed one had under way in it goes, and nothing elsewhere
         remove_temporaries(folder)
-    done = known.get("digest") == digest and known.get("done", False)
-    if done and not stage.always and all((folder / name).exists() for name in known["files"]):
-        result = StageResult(known["headline"], tuple(known["files"]), known["values"])
-        return StageReport(stage.name, known["seconds"], True, folder, result), known["token"]
-    _prepare_folder(folder, known, digest)
+    done = known is not None and known.done and known.digest == digest
+    if known and done and not stage.always and all((folder / name).exists() for name in known.files):
+        result = StageResult(known.headline, known.files, known.values)
+        return StageReport(stage.name, known.seconds, True, folder, result), known.token
+    _prepare_folder(stage, root, known, digest)
     if not done:
-        write_json(marker, {"digest": digest, "done": False})
+        _write_note(root, stage.name, StageNote(digest=digest))
     started = time.perf_counter()
     result = stage.run(folder)
     seconds = time.perf_counter() - started
     token = result.token or uuid.uuid4().hex
-    if done and token == known["token"]:
-        return StageReport(stage.name, known["seconds"], True, folder, result), token
-    content = {"headline": result.headline, "files": list(result.files), "values": dict(result.values)}
-    write_json(marker, {"digest": digest, "done": True, "seconds": seconds, "token": token, **content})
+    if known and done and token == known.token:
+        return StageReport(stage.name, known.seconds, True, folder, result), token
+    made = {"headline": result.headline, "files": result.files, "values": finite_or_null(dict(result.values))}
+    _write_note(root, stage.name, StageNote(digest=digest, done=True, seconds=seconds, token=token, **made))
     return StageReport(stage.name, seconds, False, folder, result), token
 
 
-def _prepare_folder(folder: Path, known: Mapping[str, Any], digest: str) -> None:
-    """Make a stage's folder, or clear it where it holds the result of other settings.
+def _prepare_folder(stage: Stage, root: Path, known: StageNote | None, digest: str) -> None:
+    """Make a stage's folder; one that holds the result of other settings is put aside first.
 
     Raises:
         StorageError: The folder has content that no stage of a run has put there.
     """
-    if not known and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    folder = root / stage.name
+    if known is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError("is in the way: a run would use this name", where=folder, hint="choose another `out`")
-    if known and known.get("digest") != digest and folder.exists():
-        logger.warning("%s: settings or input changed since the last run, starting anew", folder.name)
-        shutil.rmtree(folder)
     with storage_errors(folder):
+        if known is not None and known.digest != digest and folder.exists():
+            _put_aside(stage, root)
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def _put_aside(stage: Stage, root: Path) -> None:
+    """Keep what a stage has made, which may have taken hours, under another name; what is quick to make is removed."""
+    folder, why = root / stage.name, "settings or input changed since the last run"
+    if stage.always:
+        logger.warning("%s: %s, starting anew", stage.name, why)
+        shutil.rmtree(folder)
+        return
+    kept = replaced_folder(root)
+    kept.mkdir(exist_ok=True)
+    place = next(place for number in itertools.count(1) if not (place := kept / f"{stage.name}-{number}").exists())
+    folder.rename(place)
+    logger.warning("%s: %s, starting anew; what it had made is kept in %s until you remove it", stage.name, why, place)
+
+
+def _read_note(root: Path, name: str) -> StageNote | None:
+    path = _marker(root, name)
+    if not path.is_file():
+        return None
+    try:
+        return parse(read_json(path), StageNote, where=path)
+    except ConfigError as error:
+        hint = f"restore it, or remove it together with the folder {name} to make that stage again"
+        raise StorageError(f"is damaged: {error.what}", where=path, hint=hint) from error
+
+
+def _write_note(root: Path, name: str, note: StageNote) -> None:
+    write_json(_marker(root, name), note.model_dump(mode="json"))
 
 
 def _marker(root: Path, name: str) -> Path:

@@ -176,6 +176,17 @@ with atomic_folder(sys.argv[1], "model") as root, atomic_write(sys.argv[1] + ".t
     assert _names(tmp_path) == [f"{TEMPORARY_PREFIX}mine", "made"]
 
 
+def test_leftovers_of_a_container_whose_processes_all_have_one_number_go_too(tmp_path: Path) -> None:
+    mine = f"{TEMPORARY_PREFIX}{os.getpid()}-"
+    (tmp_path / f"{mine}gone").mkdir()
+    (tmp_path / f"{mine}gone.txt").touch()
+    with atomic_folder(tmp_path / "first", "model") as root:
+        (root / "a").write_text("1")
+        _write(tmp_path / "second", {"a": "2"})
+        assert _names(tmp_path) == [root.name, "second"]
+    assert _names(tmp_path) == ["first", "second"]
+
+
 def test_what_another_living_process_is_writing_stays(tmp_path: Path) -> None:
     script = """
 import sys

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -102,3 +104,16 @@ def test_a_folder_is_held_by_one_process_and_names_it(tmp_path: Path) -> None:
             first.enter_context(hold(tmp_path / "run"))
     with hold(tmp_path / "run"):
         assert _names(tmp_path / "run") == [".lock"]
+
+
+def test_where_no_locks_are_kept_a_run_goes_on_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with hold(tmp_path / "run"), atomic_write(tmp_path / "run" / "file") as temporary:
+        temporary.write_text("text")
+    assert "run: cannot be locked: No locks available; make sure that no other run uses it" in caplog.text
+    assert (tmp_path / "run" / "file").read_text() == "text"

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas.errors import StorageError
-from nas.pipeline.runner import Stage, StageResult, only_run, run_stages, stage_values
+from nas.files import hold
+from nas.pipeline.runner import Stage, StageResult, run_stages, stage_values
 
 
 class Recorder:
@@ -39,7 +41,7 @@ class Recorder:
             self.stage("c", settings.get("c", 1), ("a", "b")),
             self.stage("d", settings.get("d", 1)),
         ]
-        with only_run(self.root):
+        with hold(self.root):
             run_stages(stages, self.root, self.lines.append)
         return list(self.ran)
 
@@ -67,11 +69,36 @@ def test_an_interrupted_stage_goes_on_in_its_own_folder(recorder: Recorder) -> N
 
 def test_changed_settings_redo_the_stage_and_what_builds_on_it(recorder: Recorder) -> None:
     recorder.run()
-    (recorder.root / "b" / "left over").touch()
+    (recorder.root / "b" / "notes").touch()
     assert recorder.run(b=2) == ["b", "c"]
-    assert not (recorder.root / "b" / "left over").exists()
+    assert not (recorder.root / "b" / "notes").exists()
     assert (recorder.root / "b" / "made").read_text() == "2"
     assert recorder.run(b=2, a=5) == ["a", "b", "c"]
+
+
+def test_what_a_changed_stage_had_made_is_kept(recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+    recorder.run()
+    (recorder.root / "b" / "notes").write_text("mine")
+    recorder.run(b=2)
+    recorder.run(b=3)
+    kept = recorder.root / "replaced"
+    assert sorted(path.name for path in kept.iterdir()) == ["b-1", "b-2", "c-1", "c-2"]
+    assert [(kept / name / "made").read_text() for name in ("b-1", "b-2")] == ["1", "2"]
+    assert (kept / "b-1" / "notes").read_text() == "mine"
+    assert "replaced/b-1 until you remove it" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"digest": 3}', '{"digest": "x", "files": "made"}', "NaN", "\0"])
+def test_a_damaged_note_is_one_line_that_says_how_to_go_on(recorder: Recorder, text: str) -> None:
+    recorder.run()
+    note = recorder.root / "stages" / "b.json"
+    note.write_text(text)
+    with pytest.raises(StorageError, match=r"b\.json: is damaged: .*remove it together with the folder b") as error:
+        recorder.run()
+    assert "\n" not in str(error.value)
+    note.unlink()
+    shutil.rmtree(recorder.root / "b")
+    assert recorder.run() == ["b", "c"]
 
 
 def test_a_lost_file_is_made_again(recorder: Recorder) -> None:
@@ -108,7 +135,7 @@ def test_what_builds_on_a_stage_that_was_made_again_is_made_again(recorder: Reco
 
 
 def test_two_runs_do_not_share_a_folder(recorder: Recorder) -> None:
-    with only_run(recorder.root), pytest.raises(StorageError, match="another process is using this folder: process"):
+    with hold(recorder.root), pytest.raises(StorageError, match="another process is using this folder: process"):
         recorder.run()
     assert recorder.run() == ["a", "b", "c", "d"]
 
