@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
@@ -218,7 +218,7 @@ class Trainer(Generic[BatchT]):
         return self._share(progress) >= 1
 
     def _report(
-        self, log: MetricsLog | None, advance: Advance, progress: Progress, values: Mapping[str, float], rate: float
+        self, log: MetricsLog | None, advance: Advance, progress: Progress, values: dict[str, float], rate: float
     ) -> None:
         """Log a step that has been made, at a share of the peak learning rate."""
         self.recent.append(values["loss"])
