@@ -83,13 +83,13 @@ class Part:
         if self.process is None or self.state != "running":
             return False
         self.took_s = time.monotonic() - self.began
-        if self.process.is_alive():
-            if time.monotonic() < deadline:
-                return True
-            self.state = "overran"
-        else:
-            self.state = "done" if self.process.exitcode == 0 else "failed"
+        late = time.monotonic() >= deadline
+        if self.process.is_alive() and not late:
+            return True
         self.end()
+        # One that was giving back its memory by then has ended by itself: its exit code says how, whatever the time.
+        ended = late and self.process.exitcode in {None, -signal.SIGKILL}
+        self.state = "overran" if ended else "done" if self.process.exitcode == 0 else "failed"
         return False
 
     def end(self) -> None:

@@ -23,7 +23,7 @@ ProcessesOption = Annotated[
     typer.Option(min=1, help="Processes that --dry-run reckons with; those of the launcher when left out."),
 ]
 
-_ESTIMATED = ("exchange", "activations", "activations_otherwise", "together")
+_ESTIMATED = ("exchange", "activations", "activations_otherwise", "flowing", "updating", "accumulated", "together")
 
 
 def processes_of(given: int | None, dry_run: bool) -> int:
@@ -68,7 +68,9 @@ def _rows(found: DryRun) -> list[tuple[str, Any, str]]:
         ("memory per process: averaged weights", bytes_text(memory.averages), "counted"),
         ("memory per process: exchange", bytes_text(memory.exchange), "estimate"),
         (f"memory per process: activations, {_recomputed(found, True)}", bytes_text(memory.activations), "estimate"),
-        ("memory per process: together", bytes_text(memory.together), "estimate"),
+        ("memory per process: backward pass", bytes_text(memory.flowing + memory.accumulated), "estimate"),
+        ("memory per process: update of the weights", bytes_text(memory.updating), "estimate"),
+        ("memory per process: together, at the peak", bytes_text(memory.together), "estimate"),
         (f"activations, {_recomputed(found, False)}", bytes_text(memory.activations_otherwise), "estimate"),
         ("global batch", f"{found.batch} clips + {found.image_batch} frames", "given"),
         ("micro-batch per process", f"{found.micro_batch} clips + {found.image_micro_batch} frames", "counted"),

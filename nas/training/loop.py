@@ -121,9 +121,9 @@ class Trainer(Generic[BatchT]):
             while not self._finished(progress):
                 started, rate = time.perf_counter(), self._rate(progress)
                 with memory_errors():
-                    losses = self._step(wrapped, optimizers, progress)
+                    values = self._read(self._step(wrapped, optimizers, progress))
                 progress = self._next(progress, time.perf_counter() - started)
-                self._report(log, advance, progress, losses, rate)
+                self._report(log, advance, progress, values, rate)
                 if progress.step % self.config.checkpoint_every == 0 or self._finished(progress):
                     self._save(progress)
         self.sharing.finish(self.ema)
@@ -190,6 +190,10 @@ class Trainer(Generic[BatchT]):
                 hint="look for them in the data, or encode them again",
             )
 
+    def _read(self, losses: Losses) -> dict[str, float]:
+        """Losses as numbers, their mean over all processes: this waits for a card, which its clock must not miss."""
+        return {name: float(self.accelerator.reduce(value.detach(), "mean")) for name, value in losses.items()}
+
     def _next(self, progress: Progress, seconds: float) -> Progress:
         """Progress after one more step; all processes agree on the time, so that they end together."""
         if self.config.max_minutes is not None:
@@ -214,10 +218,9 @@ class Trainer(Generic[BatchT]):
         return self._share(progress) >= 1
 
     def _report(
-        self, log: MetricsLog | None, advance: Advance, progress: Progress, losses: Losses, rate: float
+        self, log: MetricsLog | None, advance: Advance, progress: Progress, values: dict[str, float], rate: float
     ) -> None:
         """Log a step that has been made, at a share of the peak learning rate."""
-        values = {name: float(self.accelerator.reduce(value.detach(), "mean")) for name, value in losses.items()}
         self.recent.append(values["loss"])
         advance(f"loss {sum(self.recent) / len(self.recent):.4f}")
         if progress.step == 1 or progress.step % LOG_EVERY == 0 or self._finished(progress):

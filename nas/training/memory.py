@@ -26,6 +26,9 @@ class MemoryEstimate(StrictModel):
     what DDP and FSDP need to exchange weights and gradients from how they work. The allocator's own losses, workspace
     of kernels, the codec, and clips that an observer makes come on top.
 
+    A step has two peaks. The backward pass begins with all activations, and without the gradients that the step before
+    has left, which are gone by then. The optimiser works with all gradients, and no activations are left.
+
     Args:
         weights: Trained and frozen weights.
         gradients: Gradients of the trained ones.
@@ -34,6 +37,9 @@ class MemoryEstimate(StrictModel):
         exchange: DDP's buckets, or FSDP's two largest gathered blocks with a gradient.
         activations: What one micro-batch keeps for its backward pass.
         activations_otherwise: The same if `gradient_checkpointing` were set the other way.
+        flowing: The gradient of the largest activation, beside it.
+        updating: What optimiser and averages compute with, each over all weights at once: a tensor in the size of each.
+        accumulated: Gradients of earlier micro-batches of the step, which are there when a backward pass begins.
     """
 
     weights: int
@@ -43,12 +49,16 @@ class MemoryEstimate(StrictModel):
     exchange: int
     activations: int
     activations_otherwise: int
+    flowing: int
+    updating: int
+    accumulated: int
 
     @property
     def together(self) -> int:
-        """All of it at once."""
-        state = self.weights + self.gradients + self.optimizer + self.averages
-        return state + self.exchange + self.activations
+        """The higher of a step's two peaks."""
+        backward = self.activations + self.flowing + self.accumulated
+        state = self.weights + self.optimizer + self.averages + self.exchange
+        return state + max(backward, self.gradients + self.updating)
 
 
 def estimate_memory(
@@ -70,7 +80,8 @@ def estimate_memory(
     model = set(by_turn[MODEL])
     parts = [part for part in task.children() if not model.isdisjoint(part.parameters())]
     shared_out = {each for part in parts for each in part.parameters()}
-    gradients = sum(size_bytes(each, share if turn == MODEL else 1) for turn, each in by_turn.items())
+    turns = [size_bytes(each, share if turn == MODEL else 1) for turn, each in by_turn.items()]
+    gradients = sum(turns)
     weights = size_bytes(shared_out, share) + size_bytes(each for each in task.parameters() if each not in shared_out)
     averages, exchange = size_bytes(model, share), _exchange(parts, by_turn, sharded) if processes > 1 else 0
     counted = count_activations(task, space, clips, frames, config.mixed_precision)
@@ -85,6 +96,9 @@ def estimate_memory(
         exchange=exchange,
         activations=kept[0],
         activations_otherwise=kept[1],
+        flowing=counted.largest_bytes,
+        updating=max(*turns, averages),
+        accumulated=gradients if config.gradient_accumulation > 1 else 0,
     )
 
 

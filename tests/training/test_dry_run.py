@@ -90,6 +90,9 @@ def test_activations_are_those_that_autograd_keeps(
             kept[storage.data_ptr()] = storage
         return tensor
 
+    for module in task.modules():  # what autocast does on a card, and not on a processor
+        if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
+            module.register_forward_pre_hook(lambda _, inputs: tuple(each.float() for each in inputs))
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
@@ -97,9 +100,23 @@ def test_activations_are_those_that_autograd_keeps(
         task(batch, 0)
     memory = dry_run_model(space, model.architecture, config, 1).memory_bytes
     assert memory.activations == pytest.approx(sum(storage.nbytes() for storage in kept.values()), rel=0.1)
+    assert memory.flowing == max(storage.nbytes() for storage in kept.values())
     assert memory.activations_otherwise < memory.activations
     sparing = config.model_copy(update={"gradient_checkpointing": True})
     assert dry_run_model(space, model.architecture, sparing, 1).memory_bytes.activations == memory.activations_otherwise
+
+
+@pytest.mark.parametrize(("batch", "micro"), [(1, 1), (64, 1), (64, 2)])
+def test_the_peak_of_a_step_is_in_its_backward_pass_or_in_its_update(
+    space: SearchSpace, model: VideoModel, batch: int, micro: int
+) -> None:
+    config = TrainingConfig(batch_size=batch, image_batch_size=0, gradient_accumulation=micro)
+    found = dry_run_model(space, model.architecture, config, 1)
+    memory, weights = found.memory_bytes, 4 * found.trained_parameters
+    backward = memory.activations + memory.flowing + (weights if micro > 1 else 0)
+    update = weights + weights  # gradients, and what AdamW and the averages compute with
+    assert (backward > update) == (batch > 1), "the case does not test what it is for"
+    assert memory.together == 4 * weights + max(backward, update)
 
 
 def test_processes_that_share_out_the_weights_hold_a_part_of_them(space: SearchSpace) -> None:

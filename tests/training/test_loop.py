@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -213,6 +215,34 @@ def test_a_time_budget_ends_the_run_and_anneals_the_rate(
     rates = [float(row["learning_rate"]) for row in _rows(tmp_path)]
     assert rates == sorted(rates, reverse=True)
     assert 0 < rates[-1] < 0.5 * rates[0]
+
+
+class _Late(torch.Tensor):
+    """A number that is there 0.1 s after it is asked for, as that of a card that is not done yet."""
+
+    def __float__(self) -> float:
+        time.sleep(0.1)
+        return float(self.as_subclass(torch.Tensor))
+
+
+class _LateTask(SuperNetTask):
+    def forward(self, *inputs: Any) -> dict[str, torch.Tensor]:
+        losses = super().forward(*inputs)
+        return losses | {"told": losses["loss"].detach().as_subclass(_Late)}
+
+
+def test_the_time_of_a_step_is_what_it_takes_until_its_losses_are_there(
+    space: SearchSpace, clips: MovingShapes, tmp_path: Path
+) -> None:
+    config = SuperNetConfig(steps=3, batch_size=1, image_batch_size=0)
+    task = _LateTask(SuperNet(space), make_text_encoder(space), config)
+    batches = BatchSource(clips.latents(make_codec(space)), task.text_encoder, 1, 0, 0.0, seed=1)
+    trainer: Trainer[Batch] = Trainer(
+        task, batches, config, tmp_path, fingerprint="", accelerator=make_accelerator(config), label=""
+    )
+    result = trainer.run()
+    assert result.elapsed_s >= 3 * 0.1
+    assert float(_rows(tmp_path)[-1]["elapsed_s"]) == pytest.approx(result.elapsed_s, rel=1e-3)
 
 
 def test_training_lowers_the_loss(space: SearchSpace, clips: MovingShapes, tmp_path: Path) -> None:
