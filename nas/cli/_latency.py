@@ -19,7 +19,7 @@ TableToWrite = Annotated[
 RuntimeOption = Annotated[
     str, typer.Option(help="What executes the blocks: onnxruntime, torch, coreml, or one of your own.")
 ]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Processor threads (default: the runtime's).")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, max=1024, help="Processor threads (default: the runtime's).")]
 DeviceOption = Annotated[str | None, typer.Option(help="Name to record (default: this machine's processor).")]
 ProfiledDeviceOption = Annotated[
     str | None,

@@ -76,7 +76,7 @@ def encode(
         Path, typer.Option(parser=WritesInto(), help="Folder for the shards; an interrupted run goes on from there.")
     ],
     split: Annotated[str, typer.Option(help="Which clips: train, validation (held out), or all.")] = "all",
-    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes on this machine.")] = 1,
     dtype: Annotated[
         str, typer.Option(help="How numbers are stored: float16, bfloat16 (wider range, coarser), or float32 (exact).")
     ] = "float16",

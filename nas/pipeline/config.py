@@ -28,7 +28,7 @@ class ProfileStage(StrictModel):
     """
 
     runtime: str = "onnxruntime"
-    threads: PositiveInt | None = None
+    threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     protocol: Protocol = Protocol()
     memory_budget_bytes: PositiveInt | None = None
 

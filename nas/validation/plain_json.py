@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def load_json(text: str) -> Any:
     """Plain data from JSON text.
 
     Raises:
-        ValueError: It is not JSON, a key is given twice, or a number is not finite or too long; one line.
+        ValueError: It is not JSON, a key is given twice, a number is not finite or too long, or a
+            text holds half a character; one line.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+        if _HALF.search(text):  # two halves in a row are a character
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except RecursionError as problem:
         raise ValueError("it is nested too deeply") from problem
+    except UnicodeEncodeError as problem:
+        half = ord(problem.object[problem.start])
+        raise ValueError(f"U+{half:04X} is half a character, which cannot stand in a text") from problem
     except ValueError as problem:
         raise ValueError(" ".join(str(problem).split())) from problem
 

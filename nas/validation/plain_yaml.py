@@ -21,6 +21,9 @@ _ALLOWED_TAGS = frozenset({f"{_TAG}str", f"{_TAG}seq", f"{_TAG}map"})
 _BREAKS = re.compile("[\x85\u2028\u2029]")
 """Ends of lines in YAML 1.1, characters as any other in YAML 1.2."""
 
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+"""What no path holds, and halves of characters, which no file and no screen takes."""
+
 _MOST_REPEATED = 100_000
 """Values that aliases may repeat, all together."""
 
@@ -127,6 +130,12 @@ class _Loader(yaml.SafeLoader):
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """There is nothing to merge: `<<` is refused."""
+
+    def construct_scalar(self, node: yaml.Node) -> Any:
+        value: str = super().construct_scalar(node)  # type: ignore[arg-type]
+        if found := _UNUSABLE.search(value):
+            _refuse(node, f"character U+{ord(found.group()):04X} cannot stand in a text or a path; leave it out")
+        return value
 
     def construct_whole(self, node: yaml.ScalarNode) -> int:
         try:

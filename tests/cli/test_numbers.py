@@ -68,3 +68,12 @@ def test_whole_numbers_have_64_bits(text: str) -> None:
     result = CliRunner().invoke(app, ["space", "sample", "x.yaml", "--seed", text])
     assert result.exit_code == 2
     assert "does not fit into 64 bits" in result.output
+
+
+@pytest.mark.parametrize(("option", "most"), [("--threads", 1024), ("--workers", 256)])
+def test_no_more_threads_and_processes_than_any_machine_is_for(option: str, most: int) -> None:
+    found = [(command, name) for name, command, each, _ in OPTIONS if each == option]
+    assert found
+    for command, name in found:
+        with pytest.raises(typer.BadParameter, match="Input should be less than or equal to"):
+            command.make_context(name, [option, str(most + 1)])

@@ -86,6 +86,7 @@ def test_python_and_json_are_held_to_the_same(value: dict[str, Any]) -> None:
         ('{"a": 1, "a": 2}', "key 'a' is given twice"),
         ("9" * 5000, "Exceeds the limit"),
         ("[" * 100_000, "it is nested too deeply"),
+        (r'"\ud83d"', "U+D83D is half a character"),
         ("{", "Expecting property name"),
         ("", "Expecting value"),
     ],
@@ -93,6 +94,7 @@ def test_python_and_json_are_held_to_the_same(value: dict[str, Any]) -> None:
 def test_json_is_what_the_standard_says(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
         load_json(text)
+    assert load_json(r'"\ud83d\ude42"') == "\N{SLIGHTLY SMILING FACE}"
     assert message in str(caught.value)
     file = tmp_path / "x.json"
     file.write_text(text)
