@@ -459,7 +459,7 @@ class TestRefusals:
             (["--memory-budget-bytes", 10], "--memory-budget-bytes means nothing on a phone"),
             (["--compute-unit", "gpu"], "compute_unit 'gpu' is unknown"),
             (["--pairs", 3], "options: pairs"),
-            (["--runtime", "torch"], "runtime torch has no option 'compute_unit'"),
+            (["--runtime", "onnxruntime"], "runtime onnxruntime has no option 'compute_unit'"),
         ],
     )
     def test_of_options(

@@ -119,7 +119,7 @@ def test_the_front_is_printed_for_people_and_for_scripts(study, nas):
 def test_a_budget_that_is_none_is_refused(study, nas, tmp_path, verb, budget):
     code, _, err = nas(verb, *study, f"--latency-budget-ms={budget}", "--out", tmp_path / "out.png")
     assert code == 2
-    assert "expected milliseconds above zero, got -5" in err or f"'{budget}' is not a finite number" in err
+    assert f"expected milliseconds above zero, got {budget}" in err
     assert not (tmp_path / "out.png").exists()
 
 

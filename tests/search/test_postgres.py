@@ -183,7 +183,7 @@ def test_a_study_of_a_thousand_outlives_two_crashes_of_the_database(server):
     fill(server, "long", space, 960)
     with workers(2, storage=server.url, name="long", evaluations=1000, slots=LARGE) as started:
         for moment in (10, 25):
-            while sum(len(worker.begun) for worker in started) < moment:
+            while sum(len(worker.begun) for worker in started) < moment or not all(worker.begun for worker in started):
                 time.sleep(0.05)
                 assert all(worker.process.poll() is None for worker in started), "a worker has died"
             server.crash()
