@@ -8,12 +8,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from nas.data import DataConfig, DataSplit
+from nas.environment import check_settings
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitProtocol, Protocol
 from nas.models import unloaded_codec
 from nas.search import SearchConfig
 from nas.space import SearchSpace
-from nas.training import DistillationSettings, SuperNetConfig, TrainingConfig, check_start
+from nas.training import DistillationSettings, LoopConfig, SuperNetConfig, TrainingConfig, check_start
 from nas.training import open_clips as open_for
 
 
@@ -175,6 +176,13 @@ class RunConfig(StrictModel):
     export: ExportStage = ExportStage()
     generate: GenerateStage = GenerateStage()
 
+    @property
+    def trainings(self) -> tuple[LoopConfig, ...]:
+        """The settings of all trainings of the run."""
+        backbone = None if self.backbone is None else self.backbone.training
+        all_of_them = (backbone, self.train, self.distill.finetune, self.distill.training)
+        return tuple(settings for settings in all_of_them if settings is not None)
+
     @model_validator(mode="after")
     def _latency_is_that_of_the_result(self) -> Self:
         searched, distilled = self.search.steps, self.distill.distillation.steps
@@ -191,9 +199,12 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
     Raises:
         ArchitectureError: A backbone is to be trained without temporal layers, which the space does not allow.
         CheckpointError: The model to start from is none, or has another backbone.
-        ConfigError: One of them is missing or malformed, or a backbone is to be frozen that has no weights.
+        ConfigError: One of them is missing or malformed, a backbone is to be frozen that has no weights, or accelerate
+            is configured for other results than a training's settings.
     """
     config = load_yaml(path, RunConfig)
+    for settings in config.trainings:
+        check_settings(settings.mixed_precision, settings.gradient_accumulation)
     space = SearchSpace.load(Path(path).parent / config.space)
     if config.backbone is not None and config.backbone.training is not None:
         space.without_layers()

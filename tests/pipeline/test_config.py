@@ -91,3 +91,14 @@ def test_a_run_file_that_its_own_run_would_replace_is_refused(base: Path) -> Non
     with pytest.raises(ConfigError, match=r"config\.yaml: the output is what is read"):
         run_pipeline(file)
     assert file.read_text() == text
+
+
+def test_what_accelerate_is_configured_for_is_refused_before_the_first_stage(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    with pytest.raises(
+        ConfigError, match="ACCELERATE_GRADIENT_ACCUMULATION_STEPS is 4, but gradient_accumulation is 1"
+    ):
+        run_pipeline(_run_file(base))
+    assert not (base / "out").exists()
