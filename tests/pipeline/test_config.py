@@ -98,7 +98,7 @@ def test_what_accelerate_is_configured_for_is_refused_before_the_first_stage(
 ) -> None:
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
     with pytest.raises(
-        ConfigError, match="ACCELERATE_GRADIENT_ACCUMULATION_STEPS is 4, but gradient_accumulation is 1"
+        ConfigError, match="_ACCUMULATION_STEPS is 4, but gradient_accumulation is 1"
     ):
         run_pipeline(_run_file(base))
     assert not (base / "out").exists()
