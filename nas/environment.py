@@ -54,7 +54,7 @@ _LIBRARIES = {
     "USE_TF": ("auto", "0", "off", "no", "false"),
     "DIFFUSERS_ATTN_BACKEND": ("native",),
 }
-"""What diffusers may be told."""
+"""Values with which diffusers works here, the one for a variable that is not set first."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def check_settings(mixed_precision: str, gradient_accumulation: int) -> None:
         )
     if device := os.environ.get("ACCELERATE_TORCH_DEVICE"):
         hint = "choose devices with CUDA_VISIBLE_DEVICES or accelerate launch --cpu, and unset the variable"
-        raise ConfigError(f"ACCELERATE_TORCH_DEVICE is {device}, and no run heeds it", hint=hint)
+        raise ConfigError(f"ACCELERATE_TORCH_DEVICE is {device}, which no run follows", hint=hint)
     mine = (name for name, value in os.environ.items() if name.startswith("ACCELERATE_") and value)
     if without := sorted(name for name in mine if not _WITHOUT_EFFECT.fullmatch(name)):
         _warn_of(", ".join(without))

@@ -95,7 +95,7 @@ class ReadsStorage(PathParser):
 
 
 class WritesStorage(ReadsStorage):
-    """Where a study is kept that goes on."""
+    """Where a study is kept that is started or resumed."""
 
     def reads(self, value: str) -> Iterable[Path]:
         """See `PathParser.reads`."""
