@@ -48,7 +48,6 @@ _WITHOUT_EFFECT = re.compile(
 )
 """What is looked at here, goes with something that is, or changes no number."""
 
-
 _LIBRARIES = {
     "USE_TORCH": ("auto", "1", "on", "yes", "true"),
     "USE_TF": ("auto", "0", "off", "no", "false"),
@@ -210,6 +209,13 @@ def cache_folder() -> Path:
     return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
 
 
+def drop_empty_size() -> None:
+    """Unset a terminal's size that leaves no room for a letter, as some environments without a terminal set it."""
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name, "").strip().lstrip("+-0") == "" or os.environ[name].startswith("-"):
+            os.environ.pop(name, None)
+
+
 def _names(found: Mapping[str, str]) -> tuple[str, ...]:
     """The variables that count: those of MPI where it has started processes that are told where to meet."""
     if "MASTER_ADDR" in found and not {"RANK", "WORLD_SIZE"} & found.keys():
@@ -271,10 +277,3 @@ def _is_read(name: str) -> bool:
 def _is_list_of_threads(name: str) -> bool:
     """Whether this is what OpenMP takes as threads of each level, e.g. `4,2`, and accelerate as a number."""
     return name == "OMP_NUM_THREADS" and not os.environ[name].isdigit()
-
-
-def drop_empty_size() -> None:
-    """Forget a terminal's size that leaves no room for a letter, as some environments without one set it."""
-    for name in ("COLUMNS", "LINES"):
-        if os.environ.get(name, "").strip().lstrip("+-0") == "" or os.environ[name].startswith("-"):
-            os.environ.pop(name, None)
