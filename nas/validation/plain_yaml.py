@@ -172,7 +172,7 @@ _Loader.add_constructor(_REFUSED, _Loader.construct_refused)
 class _Dumper(yaml.SafeDumper):
     """PyYAML's safe dumper; quotes each text that would otherwise be read as something else, by whichever reader."""
 
-    yaml_implicit_resolvers = {None: _RESOLVERS}
+    yaml_implicit_resolvers = {**yaml.SafeDumper.yaml_implicit_resolvers, None: _RESOLVERS}
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
