@@ -48,13 +48,12 @@ _WITHOUT_EFFECT = re.compile(
 )
 """What is looked at here, goes with something that is, or changes no number."""
 
-
 _LIBRARIES = {
     "USE_TORCH": ("auto", "1", "on", "yes", "true"),
     "USE_TF": ("auto", "0", "off", "no", "false"),
     "DIFFUSERS_ATTN_BACKEND": ("native",),
 }
-"""What diffusers may be told."""
+"""Values with which diffusers works here, the one for a variable that is not set first."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def check_settings(mixed_precision: str, gradient_accumulation: int) -> None:
         )
     if device := os.environ.get("ACCELERATE_TORCH_DEVICE"):
         hint = "choose devices with CUDA_VISIBLE_DEVICES or accelerate launch --cpu, and unset the variable"
-        raise ConfigError(f"ACCELERATE_TORCH_DEVICE is {device}, and no run heeds it", hint=hint)
+        raise ConfigError(f"ACCELERATE_TORCH_DEVICE is {device}, which no run follows", hint=hint)
     mine = (name for name, value in os.environ.items() if name.startswith("ACCELERATE_") and value)
     if without := sorted(name for name in mine if not _WITHOUT_EFFECT.fullmatch(name)):
         _warn_of(", ".join(without))
@@ -208,6 +207,13 @@ def cache_folder() -> Path:
     if given.is_absolute():  # A relative one counts as not set, by its specification.
         return given
     return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
+
+
+def drop_empty_size() -> None:
+    """Unset a terminal's size that leaves no room for a letter, as some environments without a terminal set it."""
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name, "").strip().lstrip("+-0") == "" or os.environ[name].startswith("-"):
+            os.environ.pop(name, None)
 
 
 def _names(found: Mapping[str, str]) -> tuple[str, ...]:
@@ -271,10 +277,3 @@ def _is_read(name: str) -> bool:
 def _is_list_of_threads(name: str) -> bool:
     """Whether this is what OpenMP takes as threads of each level, e.g. `4,2`, and accelerate as a number."""
     return name == "OMP_NUM_THREADS" and not os.environ[name].isdigit()
-
-
-def drop_empty_size() -> None:
-    """Forget a terminal's size that leaves no room for a letter, as some environments without one set it."""
-    for name in ("COLUMNS", "LINES"):
-        if os.environ.get(name, "").strip().lstrip("+-0") == "" or os.environ[name].startswith("-"):
-            os.environ.pop(name, None)

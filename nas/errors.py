@@ -7,6 +7,8 @@ Python API raises the exception. Anything else that escapes is a defect of nas i
 
 from __future__ import annotations
 
+import errno
+import re
 from pathlib import Path
 
 
@@ -71,3 +73,30 @@ class BudgetError(NasError):
 
 class StorageError(NasError):
     """Results cannot be stored: the disk is full, read-only, or the study's storage cannot be opened."""
+
+
+_ALLOCATIONS = re.compile(r"bad_alloc|out of memory|(can't|cannot|failed to|unable to) allocate memory", re.IGNORECASE)
+
+
+def allocation_failure(error: BaseException) -> str | None:
+    """What is said by the error itself, or the one it was raised from or on the way of, where an allocation failed.
+
+    Python, the system, torch and ONNX Runtime each have errors of their own for that, and libraries wrap them.
+
+    Not the error: its traceback would keep all that the failed task holds, until the garbage is collected.
+    """
+    current: BaseException | None = error
+    while current is not None and not _is_allocation_failure(current):
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return None if current is None else str(current)
+
+
+def _is_allocation_failure(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    kind = type(error)
+    # The exceptions of ONNX Runtime have no common base class but Exception.
+    speaks = isinstance(error, RuntimeError) or kind.__module__.startswith("onnxruntime.")
+    said = speaks and _ALLOCATIONS.search(str(error)) is not None
+    is_torchs = kind.__module__.startswith("torch") and kind.__name__ == "OutOfMemoryError"
+    return said or is_torchs or isinstance(error, MemoryError)

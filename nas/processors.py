@@ -17,7 +17,7 @@ def processors() -> int:
     Fewer than there are where its affinity is set (`taskset`, a batch system), or where its time is limited (a
     container).
     """
-    if hasattr(os, "process_cpu_count"):  # Python 3.13; heeds -X cpu_count, too
+    if hasattr(os, "process_cpu_count"):  # Python 3.13; follows -X cpu_count, too
         allowed = os.process_cpu_count()
     elif hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))

@@ -13,4 +13,3 @@ def test_it_reads_all_clips_of_a_folder_and_of_tars(tmp_path: Path) -> None:
     benchmark["make_folder"](tmp_path, 0.2)  # 12 s, and two of 3 s in a tar
     rows = [benchmark["_measured"](name, tmp_path) for name in benchmark["TASKS"]]
     assert [row["clips"] for row in rows] == [12, 6, 4, 6]
-    assert all(float(row["seconds"]) >= 0 for row in rows)

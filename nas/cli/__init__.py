@@ -33,7 +33,7 @@ from nas.cli import (
 )
 from nas.cli._app import App
 from nas.cli._output import standard_output
-from nas.errors import NasError
+from nas.errors import NasError, allocation_failure
 from nas.formatting import printable
 
 logger = logging.getLogger("nas")
@@ -107,9 +107,9 @@ def main() -> None:
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
         _end(f"{where}{error.strerror or str(error) or type(error).__name__}", 2)
-    except MemoryError:
-        _end("there is too little memory for this; make it smaller, or use a machine with more", 2)
     except Exception as error:
+        if allocation_failure(error) is not None:
+            _end("there is too little memory for this; make it smaller, or use a machine with more", 2)
         logger.info("what led to it:", exc_info=True)
         said = next(iter(str(error).splitlines()), "")
         hint = "this is a defect of nas, please report it; `nas --verbose ...` shows what led to it"

@@ -1,8 +1,7 @@
-"""The kind of application that all verbs belong to: what its options are given is checked before a verb runs.
+"""The application that all verbs belong to: the values of options and arguments are checked before a verb runs.
 
-Numbers are decimal, finite, of 64 bits; paths are as `nas.cli._paths` has them.
-
-Python takes `1_000`, `nan`, and digits of any script for numbers; so do the libraries that parse a command line.
+Numbers are decimal, finite and of 64 bits; Python, and the libraries that parse a command line, would take `1_000`,
+`nan` and digits of any script, too. Paths are checked by `nas.cli._paths`.
 """
 
 from __future__ import annotations

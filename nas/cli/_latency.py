@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nas.space import SearchSpace
 
 TableToWrite = Annotated[
-    Path, typer.Option("--table", parser=WRITES_TABLE, help="Latency table (CSV) to write, or to go on with.")
+    Path, typer.Option("--table", parser=WRITES_TABLE, help="Latency table (CSV) to write, or to resume.")
 ]
 RuntimeOption = Annotated[
     str, typer.Option(help="What executes the blocks: onnxruntime, torch, coreml, or one of your own.")

@@ -52,7 +52,7 @@ def _prepare(name: str) -> None:
 
 
 def _finish() -> None:
-    """Write what is left; the interpreter would try in vain again, and complain, so a broken output is put aside."""
+    """Write what is left; the interpreter would try again and complain, so a broken output is replaced."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -64,8 +64,12 @@ class ReadsClips(PathParser):
         return _expanded(text)
 
     def reads(self, value: str) -> Iterable[Path]:
-        """See `PathParser.reads`."""
-        return () if value == "moving_shapes" else (Path(value),)
+        """See `PathParser.reads`: the path, and where a file of settings says that the clips are."""
+        from nas.cli._data import data_config
+
+        config, base = data_config(value)
+        clips = getattr(config, "path", None)
+        return () if clips is None else (Path(value), base / clips)
 
     def check(self, value: str) -> None:
         """See `PathParser.check`: nothing is written."""
@@ -91,7 +95,7 @@ class ReadsStorage(PathParser):
 
 
 class WritesStorage(ReadsStorage):
-    """Where a study is kept that goes on."""
+    """Where a study is kept that is started or resumed."""
 
     def reads(self, value: str) -> Iterable[Path]:
         """See `PathParser.reads`."""

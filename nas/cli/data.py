@@ -73,7 +73,7 @@ def encode(
     space: SpaceArgument,
     data: DataOption,
     out: Annotated[
-        Path, typer.Option(parser=WritesInto(), help="Folder for the shards; an interrupted run goes on from there.")
+        Path, typer.Option(parser=WritesInto(), help="Folder for the shards; an interrupted run resumes there.")
     ],
     split: Annotated[str, typer.Option(help="Which clips: train, validation (held out), or all.")] = "all",
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes on this machine.")] = 1,

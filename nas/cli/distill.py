@@ -22,7 +22,7 @@ def distill(
     space: SpaceArgument,
     data: DataOption,
     out: Annotated[
-        Path, typer.Option(parser=WritesRun("model"), help="Folder of the run; an interrupted run goes on from there.")
+        Path, typer.Option(parser=WritesRun("model"), help="Folder of the run; an interrupted run resumes there.")
     ],
     model: Annotated[
         Path | None, typer.Option(parser=READS, help="Teacher: a model made by `nas train --architecture`.")

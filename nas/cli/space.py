@@ -60,7 +60,7 @@ def sample(
     count: Annotated[int, typer.Option(min=1, help="How many; they all differ.")] = 1,
     seed: SeedOption = 0,
     out: Annotated[
-        Path | None, typer.Option(parser=WritesInto(), help="Folder to write ID.yaml files to; else print.")
+        Path | None, typer.Option(parser=WritesInto("ID.yaml"), help="Folder to write ID.yaml files to; else print.")
     ] = None,
 ) -> None:
     """Draw random architectures, each equally likely, as YAML."""

@@ -26,7 +26,7 @@ def train(
     out: Annotated[
         Path,
         typer.Option(
-            parser=WritesRun("supernet", "model"), help="Folder of the run; an interrupted run goes on from there."
+            parser=WritesRun("supernet", "model"), help="Folder of the run; an interrupted run resumes there."
         ),
     ],
     architecture: Annotated[

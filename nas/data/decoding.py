@@ -135,7 +135,7 @@ def _at_rate(film: Film, media: Media, fps: float, wanted: int) -> Iterator[av.V
 def _check_still(still_s: float, media: Media) -> None:
     if still_s > _LONGEST_STILL_S:
         what = f"cannot be decoded: one frame is said to stand for {still_s:.0f} s"
-        raise DataError(what, where=media.where, hint="its time stamps are damaged; write it anew")
+        raise DataError(what, where=media.where, hint="its time stamps are damaged; encode it again")
 
 
 def _fitted(rgb_HWC: Pixels, pixel_ratio: float, shape: ClipShape) -> torch.Tensor:

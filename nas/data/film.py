@@ -157,7 +157,7 @@ class Film:
                 return False
             self._container.seek(int(target_s / self._stream.time_base), stream=self._stream)
             self._decoded, self._packets = self._decode(), PacketRecord(self._stream)
-            # Frames that come before a key frame may lean on others that were not decoded.
+            # Frames that come before a key frame may depend on others that were not decoded.
             frame = next((each for each in self._decoded if each.key_frame), None)
             if frame is not None and frame.pts is not None and frame.time - self._first_s <= time_s:
                 self._waiting = [frame]
@@ -183,6 +183,6 @@ class Film:
         time_s = stamp_s - self._first_s
         if time_s < self._last_s - _LONGEST_STEP_BACK_S:
             what = f"cannot be decoded: its time goes back from {self._last_s:.1f} s to {time_s:.1f} s"
-            raise DataError(what, where=self._media.where, hint="write it anew with one continuous time")
+            raise DataError(what, where=self._media.where, hint="encode it again with one continuous time")
         self._last_s = max(time_s, self._last_s)
         return self._last_s

@@ -73,7 +73,7 @@ def frame_pixels(frame: av.VideoFrame) -> Pixels:
 def _frame_rgb(frame: av.VideoFrame) -> Pixels:
     if is_high_range(frame):
         return high_range_pixels(frame)
-    # Left to itself, FFmpeg starts a thread for each processor, for each frame anew.
+    # Left to itself, FFmpeg starts a thread for each processor and each frame.
     shown = frame.reformat(format="rgba" if _has_alpha(frame.format.name) else "rgb24", threads=1)
     rgb_HWC = np.asarray(shown.to_ndarray(), dtype=np.uint8)
     return on_white(rgb_HWC) if rgb_HWC.shape[2] == 4 else rgb_HWC

@@ -93,7 +93,7 @@ def expanded(pattern: str, where: Path) -> list[str]:
     Raises:
         DataError: That is more than a million.
     """
-    pieces = _BRACES.split(pattern)  # text and what stands in braces, by turns
+    pieces = _BRACES.split(pattern)  # alternates between text and what stands in braces
     choices = [[piece] if place % 2 == 0 else _choices(piece, where) for place, piece in enumerate(pieces)]
     if math.prod(map(len, choices)) > _MOST:
         raise _too_many(where)

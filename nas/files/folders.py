@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import CheckpointError, NasError, StorageError
+from nas.files.digests import fingerprint
 from nas.files.temporaries import TEMPORARY_PREFIX, temporary_folder
 from nas.files.writing import storage_errors, sync, umask, write_text
 
@@ -143,8 +144,8 @@ def _replaced(temporary: Path, target: Path) -> bool:
 
 
 def _aside(target: Path) -> Path:
-    """Where a folder waits while another one takes its place."""
-    return target.with_name(f"{_ASIDE_PREFIX}{target.name}")
+    """Where a folder waits while another one takes its place; no longer than a name may be."""
+    return target.with_name(f"{_ASIDE_PREFIX}{fingerprint(target.name)}")
 
 
 def _recover(target: Path) -> None:

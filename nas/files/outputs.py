@@ -77,7 +77,7 @@ def refuse_overlap(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) 
             if written == source:
                 relation = "is what is read"
             elif source.is_relative_to(written):
-                relation = f"would replace {path}, which is read, too"
+                relation = f"contains {path}, which is read"
             elif written.is_relative_to(source):
                 relation = f"lies in {path}, which is read"
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from nas.data import DataConfig, DataSplit
 from nas.environment import check_settings
@@ -65,7 +65,7 @@ class PickStage(StrictModel):
         latency_budget_ms: The best quality within this pipeline latency; the knee of the front when left out.
     """
 
-    latency_budget_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    latency_budget_ms: PositiveFloat | None = None
 
 
 class BackboneStage(StrictModel):

@@ -200,7 +200,8 @@ def _put_aside(stage: Stage, root: Path) -> None:
         return
     kept = replaced_folder(root)
     kept.mkdir(exist_ok=True)
-    place = next(place for number in itertools.count(1) if not (place := kept / f"{stage.name}-{number}").exists())
+    places = (kept / f"{stage.name}-{number}" for number in itertools.count(1))
+    place = next(each for each in places if not each.exists())
     folder.rename(place)
     logger.warning("%s: %s, starting anew; what it had made is kept in %s until you remove it", stage.name, why, place)
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
 import resource
 from collections.abc import Iterator
 
-import torch
-
-from nas.errors import OutOfMemoryError
+from nas.errors import OutOfMemoryError, allocation_failure
 from nas.runtimes.available import available_memory_bytes, data_memory_bytes
 
 _RESERVED_SHARE = 0.05
-_FAILURES = re.compile(r"bad_alloc|out of memory|(can't|cannot|failed to|unable to) allocate memory", re.IGNORECASE)
 _AMOUNT = re.compile(r"(?:tried to allocate|buffer of size|Unable to allocate) ([\d.]+)( [KMGT]iB)?")
 
 
@@ -54,33 +50,13 @@ def memory_errors(task: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = None if isinstance(error, OutOfMemoryError) else _allocation_failure(error)
+        said = None if isinstance(error, OutOfMemoryError) else allocation_failure(error)
         if said is None:
             raise
         amount = _AMOUNT.search(said)
         refused = f": {amount[1]}{amount[2] or ' bytes'} could not be allocated" if amount else ""
         hint = "use a smaller module or a machine with more memory"
         raise OutOfMemoryError(f"not enough memory to {task}{refused}", hint=hint) from error
-
-
-def _allocation_failure(error: BaseException) -> str | None:
-    """What is said by the error itself, or the one it was raised from or on the way of, where an allocation failed.
-
-    Not the error: its traceback would keep all that the failed task holds, until the garbage is collected.
-    """
-    current: BaseException | None = error
-    while current is not None and not _is_allocation_failure(current):
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    return None if current is None else str(current)
-
-
-def _is_allocation_failure(error: BaseException) -> bool:
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    # The exceptions of ONNX Runtime have no common base class but Exception.
-    speaks = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime.")
-    said = speaks and _FAILURES.search(str(error)) is not None
-    return said or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 @contextlib.contextmanager

@@ -16,9 +16,9 @@ class Budgets(StrictModel):
         memory_bytes: Peak of the values alive between the blocks of the denoising network, in fp32.
     """
 
-    latency_ms: float | None = Field(None, gt=0, allow_inf_nan=False)
-    parameters: int | None = Field(None, gt=0, lt=2**63)
-    memory_bytes: int | None = Field(None, gt=0, lt=2**63)
+    latency_ms: float | None = Field(None, gt=0)
+    parameters: int | None = Field(None, gt=0)
+    memory_bytes: int | None = Field(None, gt=0)
 
     def or_else(self, others: Budgets) -> Budgets:
         """These limits, and where there is none that of `others`."""

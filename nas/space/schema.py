@@ -15,6 +15,9 @@ from nas.space.budgets import Budgets
 
 Prediction = Literal["velocity", "data"]
 
+_MOST_PIXELS = 2**31
+"""Of a clip, all frames together: libraries count in 32 bits, and the system kills what asks for far more memory."""
+
 
 class Video(StrictModel):
     """The clip the model makes, in pixels and frames per second."""
@@ -23,6 +26,13 @@ class Video(StrictModel):
     height: PositiveInt
     width: PositiveInt
     fps: PositiveFloat
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        pixels = self.frames * self.height * self.width
+        if pixels > _MOST_PIXELS:
+            raise ValueError(f"expected at most {_MOST_PIXELS:,} pixels in all frames together, got {pixels:,}")
+        return self
 
 
 class IdentityCodec(StrictModel):

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 
-import torch
-
-from nas.errors import OutOfMemoryError
-
-_FAILURES = re.compile(r"bad_alloc|out of memory|(can't|cannot|failed to|unable to) allocate memory", re.IGNORECASE)
+from nas.errors import OutOfMemoryError, allocation_failure
 
 
 @contextlib.contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn every way in which Python and torch say that memory ran out into `OutOfMemoryError`."""
+    """Turn every way in which memory runs out into `OutOfMemoryError`."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or _FAILURES.search(str(error))):
+        if allocation_failure(error) is None:
             raise
         hint = "set gradient_checkpointing, or a smaller batch_size with more gradient_accumulation; see --dry-run"
         raise OutOfMemoryError("not enough memory for a step of the training", hint=hint) from error

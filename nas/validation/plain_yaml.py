@@ -24,6 +24,9 @@ _BREAKS = re.compile("[\x85\u2028\u2029]")
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 """What no path holds, and halves of characters, which no file and no screen takes."""
 
+_LONGEST = 200
+"""Characters of an unquoted text whose two readings are worked out for the message."""
+
 _MOST_REPEATED = 100_000
 """Values that aliases may repeat, all together."""
 
@@ -89,6 +92,7 @@ _DISPUTED: list[tuple[re.Pattern[str], Callable[[str], str]]] = [
         re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}.*)?\Z"),
         lambda _: "is a time to YAML 1.1 and a text to YAML 1.2",
     ),
+    (re.compile(r"=\Z"), lambda _: "is a default value to YAML 1.1 and a text to YAML 1.2"),
     (re.compile(r"<<\Z"), lambda _: "merges keys in YAML 1.1 and is a text to YAML 1.2: write the keys out"),
 ]
 """Unquoted texts that YAML 1.1 and 1.2 read differently, or that are no decimal numbers, with what to say of them."""
@@ -153,6 +157,8 @@ class _Loader(yaml.SafeLoader):
             _refuse(node, f"{problem}; quote it for a text")
 
     def construct_refused(self, node: yaml.ScalarNode) -> NoReturn:
+        if len(node.value) > _LONGEST:
+            _refuse(node, f"{len(node.value):,} digits are too many for a number; quote it for a text")
         said = next(say for pattern, say in _DISPUTED if pattern.match(node.value))(node.value)
         joint = ", or" if ": write" in said else ": write"
         _refuse(node, f'{node.value[:60]} {said}{joint} "{node.value[:60]}" for a text')
@@ -166,7 +172,7 @@ _Loader.add_constructor(_REFUSED, _Loader.construct_refused)
 class _Dumper(yaml.SafeDumper):
     """PyYAML's safe dumper; quotes each text that would otherwise be read as something else, by whichever reader."""
 
-    yaml_implicit_resolvers = {None: _RESOLVERS}
+    yaml_implicit_resolvers = {**yaml.SafeDumper.yaml_implicit_resolvers, None: _RESOLVERS}
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+import nas.cli
 from nas.cli import _common
+from nas.errors import ConfigError
 from nas.progress import progress_bar
 
 STRANGE = "caf\xe9 \U0001f415 \u8d64 [red]fox[/] :dog: [/b] \\"
@@ -102,3 +104,27 @@ def test_a_progress_bar_takes_any_text(capsys: pytest.CaptureFixture[str]) -> No
     with progress_bar("encoding [/b]", 1) as advance:
         advance("a [red] fox [/nothing]")
     assert "[/nothing]" in capsys.readouterr().err
+
+
+ESCAPED = [
+    (PermissionError(13, "Permission denied", "a.db"), 2, "error: a.db: Permission denied"),
+    (MemoryError(), 2, "error: there is too little memory for this"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, "error: there is too little memory"),
+    (ValueError("one\x1b[2J\ntwo"), 1, "error: unexpected ValueError: one\\x1b[2J; this is a defect of nas"),
+    (ConfigError("one\ntwo"), 2, "error: one two"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "line"), ESCAPED, ids=[type(error).__name__ for error, *_ in ESCAPED])
+def test_whatever_escapes_a_command_is_one_line(
+    error: Exception, code: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(nas.cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        nas.cli.main()
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (code, 1)
+    assert said.startswith(line)

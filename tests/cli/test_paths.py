@@ -86,20 +86,23 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name / "content").write_text("precious")
     for name in ("table.csv", "study.db", "a.yaml", "settings.yaml", "run.mp4"):
         (tmp_path / name).write_text("precious")
+    (tmp_path / "data.yaml").write_text("data: {kind: videos, path: clips}")
     (tmp_path / "link").symlink_to("run")
     return tmp_path
 
 
 OVERLAPS = [
     ("export run/model --out run/model", "is what is read"),
-    ("export run/model --out run", "would replace run/model"),
+    ("export run/model --out run", "contains run/model"),
     ("export run/model --out run/model/bundle", "lies in run/model"),
     ("export run/model --out link/model", "is what is read"),
-    ("export run/model --table table.csv --out .", "would replace"),
+    ("export run/model --table table.csv --out .", "contains"),
     ("generate run/model --prompt x --out run/model/clip.mp4", "lies in run/model"),
     ("compare run/model --teacher run/model --prompt x --out run/model/sheet.png", "lies in run/model"),
     ("train SPACE --data clips --out clips", "lies in clips"),
     ("train SPACE --data clips --out clips/run", "lies in clips"),
+    ("train SPACE --data data.yaml --out clips/run", "lies in clips"),
+    ("data encode SPACE --data data.yaml --out clips", "is what is read"),
     ("train SPACE --data moving_shapes --architecture a.yaml --backbone run/model --out run", "is what is read"),
     ("distill SPACE --data clips --model run/model --out run", "is what is read"),
     ("data sample SPACE --data clips --out clips", "is what is read"),
@@ -107,7 +110,7 @@ OVERLAPS = [
     ("latency merge table.csv --out table.csv", "is what is read"),
     ("latency show table.csv --space SPACE --figure table.csv", "is what is read"),
     ("latency check SPACE --table table.csv --figure a.png --errors-figure a.png", "two results"),
-    ("latency check SPACE --table table.csv --conversions .", "would replace"),
+    ("latency check SPACE --table table.csv --conversions .", "contains"),
     ("pick --study s --storage study.db --knee --out study.db", "is what is read"),
     ("pick --study s --storage sqlite:///study.db --knee --out ./study.db", "is what is read"),
     ("search SPACE --table table.csv --study s --storage table.csv", "is what is read"),
@@ -120,6 +123,14 @@ def test_what_is_read_is_not_written_over(files: Path, command: str, relation: s
     said = _run(*command.replace("SPACE", str(SPACE)).split())
     assert relation in said
     assert _content(files) == before
+
+
+def test_architectures_are_drawn_beside_their_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(SPACE, "space.yaml")
+    result = CliRunner().invoke(app, ["space", "sample", "space.yaml", "--out", "."])
+    assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.glob("*.yaml"))) == 2
 
 
 FOREIGN = [

@@ -59,7 +59,7 @@ def test_a_long_gap_before_the_last_frame_says_nothing_of_it(suffix: str, tmp_pa
 
 
 def test_frames_out_of_order_do_not_make_a_video_longer(tmp_path: Path) -> None:
-    # H.264 stores a frame before those that lean on it; its packet then lasts until the next packet, not frame.
+    # H.264 stores a frame before those that depend on it; its packet then lasts until the next packet, not frame.
     path = tmp_path / "uneven.mp4"
     path.write_bytes(encode(numbered(6), 24, gaps=[0, 1, 2, 12, 13, 24]))
     assert frames(path, 24) in {25, 26}
@@ -94,7 +94,7 @@ def test_videos_joined_without_one_time_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "part.ts", list(range(48)), 1, "mpeg2video")
     joined = tmp_path / "joined.ts"
     joined.write_bytes(2 * path.read_bytes())
-    with pytest.raises(DataError, match=r"its time goes back from 2\.0 s to 0\.0 s; write it anew"):
+    with pytest.raises(DataError, match=r"its time goes back from 2\.0 s to 0\.0 s; encode it again"):
         frames(joined, 8)
 
 

@@ -56,6 +56,13 @@ def test_what_is_written_replaces_what_was_written_before_and_nothing_else(
         assert _names(Path(folder)) == ["made"]
 
 
+def test_the_longest_name_that_a_system_takes_is_replaced_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    for text in ("old", "new"):
+        _write(path, {"a": text})
+    assert _read(path) == {"a": "new"}
+
+
 def test_a_folder_of_the_user_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "mine.bin").write_text("mine")
     with pytest.raises(StorageError, match=r"holds files that nas has not written, such as 'mine\.bin'; choose"):
@@ -148,7 +155,7 @@ def _killed(script: str, path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == -9
 
 
-def test_a_kill_while_a_folder_is_filled_is_noticed_and_mended_by_writing_again(tmp_path: Path) -> None:
+def test_a_kill_while_a_folder_is_filled_is_noticed_and_repaired_by_writing_again(tmp_path: Path) -> None:
     path = tmp_path / "made"
     _write(path, {"a": "1", "b": "1"})
     (path / "notes").write_text("mine")

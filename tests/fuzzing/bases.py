@@ -50,8 +50,8 @@ BASES: dict[str, Arguments] = {
 }  # fmt: skip
 """For each command, arguments with which it works, and does little."""
 
-DEAR = frozenset({"train", "distill", "run", "profile", "classifier", "latency fit", "latency check",
-                  "latency estimate", "score"})  # fmt: skip
+EXPENSIVE = frozenset({"train", "distill", "run", "profile", "classifier", "latency fit", "latency check",
+                       "latency estimate", "score"})  # fmt: skip
 """Commands that take a second or more where they find nothing wrong."""
 
 

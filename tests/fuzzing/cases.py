@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 import typing
@@ -75,6 +76,7 @@ class Target:
         return list(found.values())
 
 
+@functools.cache
 def commands() -> dict[str, Any]:
     """Every command of the program by its name, groups spelt out."""
     return dict(_commands(typer.main.get_command(typing.cast(Any, _app())), ""))

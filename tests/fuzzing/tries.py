@@ -138,7 +138,7 @@ class TriesHere(Tries):
         """See `Tries.call`."""
         kept, cwd, argv, printed = dict(os.environ), Path.cwd(), sys.argv, io.StringIO()
         code: int | None = 0
-        signal.signal(signal.SIGALRM, _time_is_up)
+        handler = signal.signal(signal.SIGALRM, _time_is_up)
         signal.setitimer(signal.ITIMER_REAL, limit_s, 0.2)  # again: a finaliser may swallow it
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(printed):
@@ -147,6 +147,7 @@ class TriesHere(Tries):
             code = None
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
             os.chdir(cwd)
             sys.argv, tempfile.tempdir = argv, None
             os.environ.clear()

@@ -65,6 +65,7 @@ CASES: list[tuple[str, Any, str]] = [
     ("video/frames", 0, "video.frames: expected more than 0; got 0"),
     ("video/fps", "fast", "video.fps: expected a number; got 'fast'"),
     ("prediction", "noise", "prediction: expected 'velocity' or 'data'; got 'noise'"),
+    ("video/height", 100_000_000, "video: expected at most 2,147,483,648 pixels in all frames together, got "),
     ("codec", "identity", "codec: expected a mapping of keys; got 'identity'"),
     ("codec/kind", "jpeg", "codec.kind: expected one of identity, space_to_depth, autoencoder; got 'jpeg'"),
     ("codec/factor", 1, "codec.factor: expected at least 2; got 1"),

@@ -77,7 +77,7 @@ def test_no_variable_changes_the_losses(
         ("ACCELERATE_USE_MEGATRON_LM", "true", r"is configured for MEGATRON_LM"),
         ("ACCELERATE_USE_PARALLELISM_CONFIG", "true", r"is configured for its own parallelism"),
         ("ACCELERATE_USE_SAGEMAKER", "true", r"is configured for SageMaker"),
-        ("ACCELERATE_TORCH_DEVICE", "cpu", r"ACCELERATE_TORCH_DEVICE is cpu, and no run heeds it; choose devices"),
+        ("ACCELERATE_TORCH_DEVICE", "cpu", r"ACCELERATE_TORCH_DEVICE is cpu, which no run follows; choose devices"),
         ("ACCELERATE_USE_CPU", "perhaps", r"ACCELERATE_USE_CPU is 'perhaps', expected true or false"),
         ("WORLD_SIZE", "2", r"WORLD_SIZE is 2, but RANK is not set"),
     ],

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,9 @@ REFUSED = [
     ("2026-01-31", '2026-01-31 is a time to YAML 1.1 and a text to YAML 1.2: write "2026-01-31" for a text'),
     ("1e400", "1e400 is too large for a number"),
     ("9" * 5000, "5,000 digits are too many for a number"),
+    ("0" + "7" * 5000, "5,001 digits are too many for a number"),
+    ("1" * 400 + ":30", "digits are too many for a number"),
+    ("=", "= is a default value to YAML 1.1 and a text to YAML 1.2"),
     ("!!int '10'", "the tag !!int is not read"),
     ("!!binary aGk=", "the tag !!binary is not read"),
     ("!!python/name:os.system", "the tag !!python/name:os.system is not read"),
@@ -109,4 +113,6 @@ PLAIN = st.recursive(
 
 @given(st.dictionaries(TEXTS | DISPUTED, PLAIN, max_size=4))
 def test_what_is_written_is_read_back_equal(value: dict[str, Any]) -> None:
-    assert load_plain(dump_plain(value)) == value
+    text = dump_plain(value)
+    assert load_plain(text) == value
+    assert yaml.safe_load(text) == value  # by YAML 1.1

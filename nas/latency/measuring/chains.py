@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from nas.errors import NasError
 from nas.files import StrictModel
@@ -64,8 +64,6 @@ class PhoneProtocol(StrictModel):
         max_copies: Longest chain.
         max_chain_bytes: Most that a chain's package may take, by the size of one copy.
     """
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     pairs: Annotated[int, Field(ge=MIN_PAIRS)] = MIN_PAIRS
     max_pairs: Annotated[int, Field(ge=MIN_PAIRS)] = 48

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from nas.files import StrictModel
 from nas.latency.measuring.statistics import Summary, summarise
@@ -35,9 +35,6 @@ class Protocol(StrictModel):
         drift_percent: A stretch of rounds counts while the reference block takes at most this much longer than
             in its best stretch.
     """
-
-    # Infinity would not come back from the table's metadata, which hold the protocol.
-    model_config = ConfigDict(allow_inf_nan=False)
 
     rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = 30
     interval_percent: PositiveFloat = 1.0
