@@ -10,7 +10,7 @@ student     a student of four steps, distilled from it;
 quality     a contact sheet, prompt accuracy and Frechet distance of both.
 
 Each part is a process with a time of its own: one that fails or takes too long is recorded as such with the end of what
-it said, and the next goes on. OUT gets a few small files, which are there from the first second and hold what is known
+it said, and the next one runs. OUT gets a few small files, which are there from the first second and hold what is known
 so far, so that nothing is lost when the command is killed. Without a card everything runs in miniature.
 """
 

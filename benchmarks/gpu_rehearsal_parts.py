@@ -14,8 +14,8 @@ from xml.etree import ElementTree as ET
 
 import torch
 
+from benchmarks import gpu_rehearsal_rows as rows
 from benchmarks import gpu_rehearsal_shapes as shapes
-from benchmarks import gpu_rehearsal_step as step
 from nas.files import write_json
 from nas.runtimes import versions
 
@@ -95,16 +95,16 @@ def machine(job: Job) -> None:
     if not job.small:
         properties = torch.cuda.get_device_properties(0)
         found |= {"card": properties.name, "memory_bytes": properties.total_memory}
-        found |= {"nominal_bf16_tflops": step.nominal_tflops(properties.name)}
+        found |= {"nominal_bf16_tflops": rows.nominal_tflops(properties.name)}
         found |= {"multiprocessors": properties.multi_processor_count, "cuda": torch.version.cuda}
     job.tell(found)
     size = 256 if job.small else 8192
     one, other = (torch.randn(size, size, device=job.device, dtype=torch.bfloat16) for _ in range(2))
-    seconds = step.median_seconds(lambda: one @ other, job.device, rounds=3 if job.small else 20)
+    seconds = rows.median_seconds(lambda: one @ other, job.device, rounds=3 if job.small else 20)
     found |= {"bf16_product_tflops": 2 * size**3 / seconds / 1e12, "product_size": size}
     source = torch.empty((2**20 if job.small else 2**32), dtype=torch.uint8, device=job.device)
     target = torch.empty_like(source)
-    seconds = step.median_seconds(lambda: target.copy_(source), job.device, rounds=3 if job.small else 10)
+    seconds = rows.median_seconds(lambda: target.copy_(source), job.device, rounds=3 if job.small else 10)
     job.tell(found | {"copy_bytes_per_s": 2 * source.numel() / seconds})
 
 
@@ -133,7 +133,7 @@ PARTS: Mapping[str, Callable[[Job], None]] = {
     "tests": tests,
     "classifier": shapes.classifier,
     "clips": shapes.clips,
-    "step": step.measure,
+    "step": rows.measure,
     "teacher": shapes.teacher,
     "student": shapes.student,
     "quality": shapes.quality,

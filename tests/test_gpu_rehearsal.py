@@ -1,4 +1,4 @@
-"""The rehearsal for a graphics card runs in miniature, loses nothing, and goes on after what fails."""
+"""The rehearsal for a graphics card runs in miniature, loses nothing, and continues after a part that fails."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_part_says_what_it_is_for(out: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_fails_or_takes_too_long_is_recorded_and_the_next_goes_on(
+def test_what_fails_or_takes_too_long_is_recorded_and_the_next_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(gpu_rehearsal.SECONDS, "clips", 0.01)

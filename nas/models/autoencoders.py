@@ -63,7 +63,7 @@ class AutoencoderDecoder(nn.Module):
         """Build from a plan's block, freshly initialised, without the half that encodes.
 
         Raises:
-            ConfigError: The layout is none that diffusers can build.
+            ConfigError: diffusers cannot build the layout.
         """
         fields = json.loads(block.text("layout"))
         kind = autoencoder_class(fields.pop("_class_name"), ConfigError, "codec.layout")

@@ -1,4 +1,4 @@
-"""Models of other libraries, built and loaded strictly: what they complain of, or only warn about, is one line here.
+"""Models of other libraries, built and loaded strictly: an error or a warning of theirs is one line here.
 
 A loader of theirs gives a weight that its file lacks a random value, and says so in a warning. Here that is an error.
 """

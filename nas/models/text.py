@@ -47,8 +47,8 @@ class TextEncoder(nn.Module, ABC):
         """Token numbers (B, L) to context (B, L, D)."""
 
     def length(self, caption: str) -> tuple[int, int]:
-        """Words or the like that a caption has, and how many of these are read."""
-        return 0, 0
+        """Words or the like that a caption has, and how many of these are read; one of one where all is read."""
+        return 1, 1
 
     def warn_of_losses(self, captions: Collection[str]) -> None:
         """Warn, once with their numbers, of captions of which not all or nothing is read.

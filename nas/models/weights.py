@@ -16,6 +16,8 @@ from nas.files import atomic_write, fingerprint, sampled_digest
 
 _PARTS = {".bin", ".json", ".model", ".safetensors", ".txt"}
 
+_BROKEN = "the weights are broken; make or download them again"
+
 
 def save_safetensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write tensors to a safetensors file, atomically.
@@ -74,7 +76,7 @@ def load_into(
     kinds = [name for name, weight in sorted(weights.items()) if _kind(weight) != _kind(own[name])]
     _refuse(kinds, "has numbers of the wrong kind for", where, "save the weights as float32, float16 or bfloat16")
     broken = [name for name, weight in sorted(weights.items()) if not _finite_as(weight, own[name].dtype)]
-    _refuse(broken, "has NaN or infinity in", where, "the weights are broken; make or download them again")
+    _refuse(broken, "has NaN or infinity in", where, _BROKEN)
     module.load_state_dict(dict(weights), strict=not partial)
 
 
@@ -84,8 +86,12 @@ def refuse_non_finite(module: nn.Module, *, where: str | Path) -> None:
     Raises:
         CheckpointError: One is; the message names the first.
     """
-    broken = [name for name, weight in sorted(module.state_dict().items()) if not _finite_as(weight, weight.dtype)]
-    _refuse(broken, "has NaN or infinity in", where, "the weights are broken; make or download them again")
+    _refuse(sorted(not_finite(module.state_dict())), "has NaN or infinity in", where, _BROKEN)
+
+
+def not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of the tensors with a number that is not finite, in what this process holds of them."""
+    return [name for name, tensor in tensors.items() if not _finite_as(tensor, tensor.dtype)]
 
 
 def _refuse(names: Sequence[str], what: str, where: str | Path, hint: str) -> None:
@@ -102,7 +108,7 @@ def _kind(tensor: torch.Tensor) -> str:
 def _finite_as(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
     """Whether all numbers are finite once they are of another type; of a shared tensor, those that lie here."""
     local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return not dtype.is_floating_point or bool(torch.isfinite(local.to(dtype)).all())
+    return not (dtype.is_floating_point or dtype.is_complex) or bool(torch.isfinite(local.to(dtype)).all())
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -61,7 +61,7 @@ def spelt_out(text: str, families: tuple[str, ...] = (_FALLBACK,)) -> str:
 def _letter(figure: Figure) -> None:
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
-        # Labels of ticks are made anew while drawing, and hold numbers and names of layers and slots, which are ASCII.
+        # Labels of ticks are made again while drawing, and hold numbers and names of layers and slots, which are ASCII.
         text.set_parse_math(False)
         if not text.get_text().isascii():
             families = (*text.get_fontfamily(), _FALLBACK)

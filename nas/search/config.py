@@ -10,7 +10,7 @@ from nas.files import StrictModel
 from nas.space import Budgets
 
 MOST = 10**9
-"""Numbers beyond are a slip of the hand; some would not fit into the numbers that hold them later."""
+"""Numbers beyond this are typing mistakes; some would not fit into the integers that hold them later."""
 
 SamplerName = Literal["pareto", "random", "nsga2", "nsga3", "tpe", "exhaustive"]
 

@@ -60,7 +60,7 @@ def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> 
         with np.errstate(over="ignore"):  # looked at below
             values.append(hypervolume(front, corner, record.directions))
     if not all(map(math.isfinite, values)):
-        raise ConfigError(f"the hypervolume up to {corner} is beyond all numbers", where="reference",
+        raise ConfigError(f"the hypervolume up to {corner} is too large for a number", where="reference",
                           hint="take one that is nearer to the front")  # fmt: skip
     return HypervolumeHistory(corner, tuple(values))
 

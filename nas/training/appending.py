@@ -1,4 +1,4 @@
-"""Files that a run adds to as it goes, and that never end it."""
+"""Files that a run adds to while it trains, and that never end it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AppendedFile:
             self._write()
         except OSError as error:
             if not self._told:
-                logger.warning("%s: cannot write: %s; training goes on without it", self.path, error.strerror)
+                logger.warning("%s: cannot write: %s; training continues without it", self.path, error.strerror)
             self._told = True
         else:
             self._waiting = b""

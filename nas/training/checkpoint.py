@@ -22,7 +22,7 @@ from torch import nn
 
 from nas.errors import CheckpointError, TrainingError
 from nas.files import atomic_folder, write_json
-from nas.models.weights import load_into
+from nas.models.weights import load_into, not_finite
 from nas.training.checkpoint_files import (
     EMA,
     OPTIMIZERS,
@@ -36,7 +36,6 @@ from nas.training.checkpoint_files import (
     read_state,
     step_of,
 )
-from nas.training.finite import not_finite
 from nas.training.processes import from_all, from_main, processes
 from nas.training.shards import SavedTensors, write_shard
 from nas.training.sharing import Optimizers, as_shard, local_rows
@@ -152,8 +151,8 @@ def _fitting(saved: SavedTensors, name: str, owner: torch.Tensor, *, scalar: boo
 
 
 def _require_finite(part: str, tensors: Mapping[str, torch.Tensor], where: Path) -> None:
-    if (name := not_finite(tensors)) is not None:
-        raise CheckpointError(f"holds numbers that are not finite: {name} of {part}", where=where)
+    if names := not_finite(tensors):
+        raise CheckpointError(f"holds numbers that are not finite: {names[0]} of {part}", where=where)
 
 
 def save_checkpoint(
@@ -204,9 +203,9 @@ def _new_folder(root: Path, step: int) -> contextlib.AbstractContextManager[Path
 
 def _check_before_saving(root: Path, parts: Mapping[str, Mapping[str, torch.Tensor]], progress: Progress) -> None:
     for part, tensors in parts.items():
-        if (name := not_finite(tensors)) is not None:
+        if names := not_finite(tensors):
             raise TrainingError(
-                f"after step {progress.step}, {name} of {part} is not finite; training diverged",
+                f"after step {progress.step}, {names[0]} of {part} is not finite; training diverged",
                 where=root,
                 hint="lower the learning rate; the last checkpoint before it is kept",
             )

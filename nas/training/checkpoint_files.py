@@ -1,4 +1,4 @@
-"""Which folders are checkpoints, and what they say of themselves; nothing in them is believed unseen."""
+"""Which folders are checkpoints, and what their `state.json` says, which is checked before it is used."""
 
 from __future__ import annotations
 

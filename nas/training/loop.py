@@ -17,11 +17,11 @@ from diffusers.training_utils import EMAModel
 
 from nas.errors import CheckpointError, DataError, TrainingError
 from nas.files import derive_seed
+from nas.models.weights import not_finite
 from nas.progress import Advance, progress_bar
 from nas.training.batches import BatchT
 from nas.training.checkpoint import Progress, Remembered, TrainingState, restore_checkpoint, save_checkpoint
 from nas.training.config import LoopConfig
-from nas.training.finite import not_finite
 from nas.training.memory_errors import memory_errors
 from nas.training.metrics import MetricsLog
 from nas.training.observer import Observer
@@ -81,9 +81,9 @@ class Trainer(Generic[BatchT]):
         self.accelerator, self.observer = accelerator, observer or Observer()
         if not list(task.trained_parameters()):
             raise TrainingError("nothing is left to train", hint="train the backbone, too (freeze_backbone: false)")
-        if (name := not_finite(task.state_dict())) is not None:
+        if names := not_finite(task.state_dict()):
             hint = "it is so in the weights that the run starts from; start from others"
-            raise CheckpointError(f"weight {name} is not finite before the first step", where=folder, hint=hint)
+            raise CheckpointError(f"weight {names[0]} is not finite before the first step", where=folder, hint=hint)
         self.sharing = share(task, config, accelerator)
         self.trained = self.sharing.trained
         self.turns = self.trained.turns()
@@ -183,9 +183,9 @@ class Trainer(Generic[BatchT]):
 
     def _check_batch(self, batch: BatchT, progress: Progress) -> None:
         tensors = {name: each for name, each in vars(batch).items() if isinstance(each, torch.Tensor)}
-        if (name := not_finite(tensors)) is not None:
+        if names := not_finite(tensors):
             raise DataError(
-                f"clips of step {progress.step + 1} hold numbers that are not finite ({name})",
+                f"clips of step {progress.step + 1} hold numbers that are not finite ({names[0]})",
                 where=self.folder,
                 hint="look for them in the data, or encode them again",
             )

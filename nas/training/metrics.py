@@ -38,7 +38,7 @@ class MetricsLog:
         self._events = EventFile(folder / "tensorboard", step + 1)
         self._columns: Sequence[str] = ()
         self._file: AppendedFile | None = None
-        self._is_free = True
+        self._is_writable = True
         self._found = self._keep_until(step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -47,7 +47,7 @@ class MetricsLog:
             self._columns = ("step", *values)
             if self._found is not None and self._found != self._columns:
                 self._move_aside("has other columns")
-            if self._is_free:
+            if self._is_writable:
                 self._file = AppendedFile(self.path, _line(self._columns).encode())
         if self._file is not None:
             row = [str(step), *(f"{values[name]:.6g}" for name in self._columns[1:])]
@@ -78,7 +78,7 @@ class MetricsLog:
         try:
             self.path.rename(aside)
         except OSError as error:
-            self._is_free = False
+            self._is_writable = False
             logger.warning("%s: %s, and cannot be moved: %s; no metrics are kept", self.path, why, error.strerror)
         else:
             logger.warning("%s: %s; it is kept as %s, and a new one begins", self.path, why, aside.name)

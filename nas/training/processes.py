@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def only_cpu() -> bool:
-    """Whether to train on processors: there is no accelerator, or accelerate's configuration forgoes it.
+    """Whether to train on processors: there is no accelerator, or accelerate's configuration rules it out.
 
     Accelerate joins processes on CPUs only when it is told so.
     """

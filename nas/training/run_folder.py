@@ -44,7 +44,7 @@ def run_folder(folder: Path, makes: str) -> Iterator[None]:
 
 def _remove_if_unused(folder: Path) -> None:
     """Remove a folder in which there is nothing but its lock, while that is held."""
-    if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
-        (folder / LOCK_FILE).unlink()
-        with contextlib.suppress(OSError):  # another process waits for it already
+    with contextlib.suppress(OSError):  # it is gone, or another process waits for it already
+        if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+            (folder / LOCK_FILE).unlink()
             folder.rmdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 
-from nas.errors import CheckpointError
+from nas.errors import CheckpointError, NasError
 from nas.models import VideoUNet, load_pretrained
 from nas.space import SearchSpace
 from tests.space.spaces import tiny, tiny_space
@@ -258,24 +259,28 @@ def test_variants_that_leave_a_choice_are_refused(tmp_path: Path) -> None:
 def test_an_index_that_is_damaged_is_refused(folder: Path, text: str, message: str) -> None:
     (folder / "diffusion_pytorch_model.safetensors").unlink()
     (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(text)
-    with pytest.raises(Exception, match=message) as caught:
+    with pytest.raises(NasError, match=message) as caught:
         _load(folder)
     assert "\n" not in str(caught.value)
 
 
 class Planted:
-    """What a pickle would run."""
+    """Code in a pickle: it makes a folder when it is run."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (open, ("/nonexistent/planted", "w"))
+        return (os.mkdir, ("planted",))
 
 
 @pytest.mark.parametrize("value", [Planted(), [1], {"conv_in.bias": 3}])
-def test_a_pickle_that_holds_no_weights_is_refused_and_not_run(folder: Path, value: Any) -> None:
+def test_a_pickle_that_holds_no_weights_is_refused_and_not_run(
+    folder: Path, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     (folder / "diffusion_pytorch_model.safetensors").unlink()
     torch.save(value, folder / "diffusion_pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"diffusion_pytorch_model.bin: (cannot be read|holds something else)"):
         _load(folder)
+    assert not (folder / "planted").exists()
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"no pickle")
     with pytest.raises(CheckpointError, match=r"diffusion_pytorch_model.bin: cannot be read as weights"):
         _load(folder)

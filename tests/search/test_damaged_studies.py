@@ -22,8 +22,8 @@ from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 SPACE = small_space()
 
 
-class Dear(FormulaQuality):
-    name = "dear loss"
+class Expensive(FormulaQuality):
+    name = "expensive loss"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def whole(tmp_path_factory):
     """A study of a few architectures, the front scored again, in one file."""
     database = tmp_path_factory.mktemp("whole") / "study.db"
     run(database, 4)
-    rescore(database, "s", Dear())
+    rescore(database, "s", Expensive())
     return database
 
 
@@ -73,12 +73,12 @@ DAMAGES = {
         lambda one: execute(one, "UPDATE study_directions SET direction = 'MAXIMIZE' WHERE objective = 0"),
         "objectives",
     ),
-    "a direction that is none": (
+    "an unknown direction": (
         lambda one: execute(one, "UPDATE study_directions SET direction = 'SIDEWAYS'"), "cannot be used",
     ),
-    "a state that is none": (lambda one: execute(one, "UPDATE trials SET state = 'ASLEEP'"), "cannot be used"),
-    "a date that is none": (lambda one: execute(one, "UPDATE trials SET datetime_start = 'soon'"), "cannot be used"),
-    "a distribution that is none": (
+    "an unknown state": (lambda one: execute(one, "UPDATE trials SET state = 'ASLEEP'"), "cannot be used"),
+    "an unknown date": (lambda one: execute(one, "UPDATE trials SET datetime_start = 'soon'"), "cannot be used"),
+    "an unknown distribution": (
         lambda one: execute(one, "UPDATE trial_params SET distribution_json = '{\"name\": \"x\"}'"), "cannot be used",
     ),
     "one value": (lambda one: execute(one, "DELETE FROM trial_values WHERE objective = 1"), "got 1 values"),
@@ -123,7 +123,7 @@ def test_what_is_damaged_is_named_in_one_line(database, name):
     if words is None:
         assert len(load_study(database, "s").evaluations) == 4
         return
-    calls = [lambda: load_study(database, "s"), lambda: rescore(database, "s", Dear())]
+    calls = [lambda: load_study(database, "s"), lambda: rescore(database, "s", Expensive())]
     # A search needs to know nothing of what was scored again, and its own identity tells it the directions.
     calls += [] if name.startswith(("rescored", "another direction")) else [lambda: run(database, 5)]
     for call in calls:

@@ -217,6 +217,7 @@ def test_a_file_that_always_changes_is_no_endless_loop(tmp_path, monkeypatch):
         return unlinked(path, **kwargs)
 
     monkeypatch.setattr(Path, "stat", moving)
+    monkeypatch.setattr("nas.search.workers.snapshot.ATTEMPTS", 4)
     with pytest.raises(StorageError, match=r"study\.db: changes faster than it can be read"):
         snapshot(tmp_path / "study.db")
 

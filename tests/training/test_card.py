@@ -104,7 +104,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 @pytest.fixture(scope="module")
 def resumed(runs: Runs) -> Runs:
-    """Runs that have lost their last step, gone on with on the other device."""
+    """Runs that have lost their last step, resumed on the other device."""
     for begun in ("cpu", "card"):
         copy = runs.folder / f"net-begun-{begun}"
         shutil.copytree(runs(f"net-{begun}"), copy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nas.data import ClipShape, MovingShapes
-from nas.errors import StorageError
+from nas.errors import StorageError, TrainingError
 from nas.models import VideoModel
 from nas.space import SearchSpace
 from nas.training import (
@@ -94,6 +95,16 @@ def test_what_killed_runs_left_of_checkpoints_is_removed_and_what_others_write_i
     runs["architecture"](tmp_path)
     assert [path.name for path in checkpoints.iterdir()] == ["step-00000001"]
     assert others.exists()
+
+
+def test_why_a_run_failed_is_told_where_its_folder_is_gone_too(tmp_path: Path) -> None:
+    def fail() -> None:
+        with run_folder(tmp_path / "run", "model"):
+            shutil.rmtree(tmp_path / "run")
+            raise TrainingError("diverged")
+
+    with pytest.raises(TrainingError, match="diverged"):
+        fail()
 
 
 @pytest.mark.parametrize("kind", ["supernet", "architecture", "classifier"])

@@ -160,12 +160,10 @@ def _of_server(kind: str, rest: str) -> Address:
         hint = "write scheme://user@host:port/base; in names, @ : / ? # are %40 %3A %2F %3F %23"
         raise StorageError(what, where=f"{kind}://{HIDDEN}", hint=hint)
     raw = {name: found[name] or None for name in ("user", "password", "host", "base", "query")}
-    settings = dict(parse_qsl(raw["query"] or "", keep_blank_values=True))
-    password = raw["password"]
+    settings = _settings(raw["query"] or "")
+    password = _unquoted(raw["password"])
     if password is None and "password" in settings:
-        password = settings.pop("password")
-    elif password is not None:
-        password = unquote(password)
+        password = settings.pop("password")[-1]
     url = URL.create(
         kind,
         username=_unquoted(raw["user"]),
@@ -173,9 +171,17 @@ def _of_server(kind: str, rest: str) -> Address:
         host=raw["host"].strip("[]") if raw["host"] else None,
         port=int(port) if port else None,
         database=_unquoted(raw["base"]),
-        query=settings,
+        query={name: values[0] if len(values) == 1 else values for name, values in settings.items()},
     )
     return Address(_rendered(url), url=url, secrets=_secrets(url, raw["password"], raw["query"]))
+
+
+def _settings(query: str) -> dict[str, tuple[str, ...]]:
+    """Settings by name; one that is given more than once, such as `host`, has several values."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        found[name] = (*found.get(name, ()), value)
+    return found
 
 
 def _unquoted(text: str | None) -> str | None:
@@ -191,8 +197,9 @@ def _secrets(url: URL, raw_password: str | None, raw_query: str | None) -> tuple
     """Each secret as it is, as it was written, and as SQLAlchemy writes it."""
     pairs = [pair.partition("=") for pair in (raw_query or "").split("&")]
     written = [value for name, _, value in pairs if not _TELLABLE.fullmatch(name)]
-    meant = [str(value) for name, value in url.query.items() if not _TELLABLE.fullmatch(name)]
+    settings = [(name, value) for name, values in url.normalized_query.items() for value in values]
+    meant = [value for name, value in settings if not _TELLABLE.fullmatch(name)]
     password = str(url.password) if url.password else ""
-    rendered = re.search(r":([^@]*)@", url.render_as_string(hide_password=False)) if password else None
+    rendered = re.search(r"://[^:]*:([^@]*)@", url.render_as_string(hide_password=False)) if password else None
     quoted = rendered[1] if rendered is not None else ""
     return tuple(dict.fromkeys(one for one in (password, raw_password, quoted, *written, *meant) if one))

@@ -1,7 +1,7 @@
 """What `nas search` writes into a study, read back with care: others can write there, too.
 
 Optuna keeps attributes as plain data that any program may add, change or remove. What is not as it was written is
-named with its trial and key. A trial of somebody else, without an architecture, is none of the search's.
+named with its trial and key. A trial of another program has no architecture, and does not belong to the search.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def writable_study(
 
     Raises:
         StorageError: The storage cannot be opened, or another process is searching in the SQLite file.
-        ConfigError: The study belongs to another space, table, metric or budget; it is damaged; or the name is none.
+        ConfigError: The study belongs to another space, table, metric or budget; it is damaged; or the name cannot be
+            used.
     """
     where = address(storage)
     check_name(name)
@@ -86,7 +87,7 @@ def readable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
 
     Raises:
         StorageError: The storage cannot be opened, or holds no such study; the message lists those it holds.
-        ConfigError: The study is damaged, or the name is none.
+        ConfigError: The study is damaged, or the name cannot be used.
     """
     where = address(storage)
     _check_there(where)
