@@ -97,8 +97,6 @@ def test_what_accelerate_is_configured_for_is_refused_before_the_first_stage(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
-    with pytest.raises(
-        ConfigError, match="_ACCUMULATION_STEPS is 4, but gradient_accumulation is 1"
-    ):
+    with pytest.raises(ConfigError, match="_ACCUMULATION_STEPS is 4, but gradient_accumulation is 1"):
         run_pipeline(_run_file(base))
     assert not (base / "out").exists()
