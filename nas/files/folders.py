@@ -83,7 +83,9 @@ def require_own(folder: Path, kind: str) -> None:
     if marker is None:
         foreign = next((item.name for item in sorted(folder.iterdir()) if not _is_nobodys(item.name)), None)
         if foreign is not None:
-            raise StorageError(f"holds files that nas has not written, such as {foreign!r}", where=folder, hint=hint)
+            raise StorageError(
+                f"holds files that nas has not marked as its own, such as {foreign!r}", where=folder, hint=hint
+            )
     elif marker.kind != kind:
         raise StorageError(f"holds a {marker.kind}, which a {kind} must not replace", where=folder, hint=hint)
 

@@ -39,7 +39,9 @@ def read_text(path: str | Path, *, error: type[NasError] = ConfigError) -> str:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as problem:
         raise error("no such file", where=path) from problem
-    except (OSError, ValueError) as problem:  # not UTF-8, or no path
+    except OSError as problem:
+        raise error(f"cannot be read: {problem.strerror}", where=path) from problem
+    except ValueError as problem:  # not UTF-8, or no path
         raise error(f"cannot be read as text: {problem}", where=path) from problem
 
 

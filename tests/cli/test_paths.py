@@ -145,7 +145,7 @@ FOREIGN = [
 def test_a_folder_of_the_user_is_not_replaced(files: Path, command: str) -> None:
     before = _content(files)
     said = _run(*command.replace("SPACE", str(SPACE)).split())
-    assert "holds files that nas has not written, such as 'content'" in said
+    assert "holds files that nas has not marked as its own, such as 'content'" in said
     assert _content(files) == before
 
 

@@ -65,7 +65,9 @@ def test_the_longest_name_that_a_system_takes_is_replaced_like_any_other(tmp_pat
 
 def test_a_folder_of_the_user_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "mine.bin").write_text("mine")
-    with pytest.raises(StorageError, match=r"holds files that nas has not written, such as 'mine\.bin'; choose"):
+    with pytest.raises(
+        StorageError, match=r"holds files that nas has not marked as its own, such as 'mine\.bin'; choose"
+    ):
         _write(tmp_path, {"a": "new"})
     assert _read(tmp_path) == {"mine.bin": "mine"}
 

@@ -54,7 +54,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     for name, reason in {"file": "Is not a folder", "file/below": "Not a directory", "n" * 256: "too long"}.items():
         with pytest.raises(StorageError, match=reason):
             check_output_folder(tmp_path / name)
-    with pytest.raises(StorageError, match="nas has not written"):
+    with pytest.raises(StorageError, match="not marked as its own"):
         check_output_folder(tmp_path, "model")
     check_output_folder(tmp_path)
     with pytest.raises(StorageError, match="proc"):

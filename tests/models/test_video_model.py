@@ -59,7 +59,9 @@ def test_saving_into_a_folder_of_the_user_is_refused(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "thesis.tex").write_text("years of work")
-    with pytest.raises(StorageError, match=r"project: holds files that nas has not written, such as 'thesis\.tex'"):
+    with pytest.raises(
+        StorageError, match=r"project: holds files that nas has not marked as its own, such as 'thesis\.tex'"
+    ):
         _model().save(project)
     assert [(path.name, path.read_text()) for path in project.iterdir()] == [("thesis.tex", "years of work")]
 

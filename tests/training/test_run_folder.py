@@ -114,6 +114,6 @@ def test_files_in_the_place_of_a_result_are_seen_before_the_first_step(
     made = tmp_path / {"architecture": "model"}.get(kind, kind)
     made.mkdir()
     (made / "mine").touch()
-    with pytest.raises(StorageError, match="holds files that nas has not written, such as 'mine'"):
+    with pytest.raises(StorageError, match="holds files that nas has not marked as its own, such as 'mine'"):
         runs[kind](tmp_path)
     assert not (tmp_path / "checkpoints").exists()
