@@ -123,10 +123,8 @@ def _numeric(rows: Sequence[Mapping[str, Cell]], name: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    for character in "\\`*_[]<>|#$&~":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+    """Text that Markdown shows as it is, on one line; within a word, an underscore means nothing to it."""
+    return " ".join(re.sub(r"[\\`*\[\]<>|#$&~]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])", r"\\\g<0>", text).split())
 
 
 def _plain_line(line: str) -> str:
