@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ FIGURES = (".png", ".svg", ".pdf")
 """Formats of figures."""
 
 
-class PathParser(ABC):
+class PathParser:
     """Parses the text of a path option, and says what the verb does with the path."""
 
     __name__ = "path"  # shown by `--help` as the kind of value
@@ -38,9 +37,8 @@ class PathParser(ABC):
         """Files and folders that are written or replaced."""
         return ()
 
-    @abstractmethod
     def check(self, value: Any) -> None:
-        """See whether the verb will be able to write; raises `NasError`."""
+        """See whether the verb will be able to write; raises `NasError`. What is only read needs no look."""
 
 
 class Reads(PathParser):
@@ -49,9 +47,6 @@ class Reads(PathParser):
     def reads(self, value: Path) -> Iterable[Path]:
         """See `PathParser.reads`."""
         return (value,)
-
-    def check(self, value: Path) -> None:
-        """See `PathParser.check`: nothing is written."""
 
 
 class ReadsClips(PathParser):
@@ -71,9 +66,6 @@ class ReadsClips(PathParser):
         clips = getattr(config, "path", None)
         return () if clips is None else (Path(value), base / clips)
 
-    def check(self, value: str) -> None:
-        """See `PathParser.check`: nothing is written."""
-
 
 class ReadsStorage(PathParser):
     """Where a study is kept that is read: a file, or the URL of a database."""
@@ -89,9 +81,6 @@ class ReadsStorage(PathParser):
         from nas.search import study_file
 
         return [file for file in [study_file(value)] if file is not None]
-
-    def check(self, value: str) -> None:
-        """See `PathParser.check`: nothing is written."""
 
 
 class WritesStorage(ReadsStorage):
