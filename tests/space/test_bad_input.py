@@ -216,7 +216,7 @@ def test_malformed_yaml(tmp_path: Path, text: str, expected: str) -> None:
 
 def test_unreadable_files(tmp_path: Path) -> None:
     assert _message(tmp_path / "absent.yaml") == "no such file"
-    assert _message(tmp_path).startswith("cannot be read as text")
+    assert _message(tmp_path) == "cannot be read: Is a directory"
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe")
     assert _message(binary).startswith("cannot be read as text")
