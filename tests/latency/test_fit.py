@@ -223,6 +223,18 @@ def test_a_damaged_fit_is_one_line_that_names_file_and_key(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("measured_ms", [1e-300, 1e-12, 1e12, 1e300])
+def test_networks_that_have_nothing_to_do_with_their_sums_are_no_fit(
+    fit: LatencyFit, tmp_path: Path, measured_ms: float
+) -> None:
+    path = fit.save(tmp_path / "table.csv")
+    content = json.loads(path.read_text())
+    content["networks"][0]["measured_ms"] = measured_ms
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(TableError, match=rf"^{path}: what the networks took has nothing to do with the sums"):
+        LatencyFit.load(tmp_path / "table.csv", "tiny")
+
+
 @pytest.mark.parametrize("content", ["", "{", "scale = 1", "\x00"])
 def test_a_fit_that_is_not_json_is_one_line(fit: LatencyFit, tmp_path: Path, content: str) -> None:
     path = fit.save(tmp_path / "table.csv")

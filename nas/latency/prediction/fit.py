@@ -109,12 +109,13 @@ class LatencyFit(StrictModel):
             raise TableError(what, where=path, hint=again)
         try:
             fit = parse(value, cls, where=path)
+            follows = _line(fit.networks)
         except ConfigError as error:
             raise TableError(error.what, where=path, hint=error.hint or again) from error
         if fit.space != space_name:
             raise TableError(f"space: expected {space_name!r}, got {fit.space!r}", where=path, hint=again)
         line = (fit.scale, fit.offset_ms, fit.interval_percent)
-        if not np.allclose(line, _line(fit.networks), rtol=_SAME, atol=_SAME):
+        if not np.allclose(line, follows, rtol=_SAME, atol=_SAME):
             what = "scale, offset_ms and interval_percent do not follow from the networks: the file was edited"
             raise TableError(what, where=path, hint=again)
         return fit

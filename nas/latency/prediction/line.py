@@ -35,6 +35,10 @@ class Line(NamedTuple):
     interval_percent: float
 
 
+_WIDEST = math.log(1e6)
+"""Half width, on logarithms, of an interval that says nothing: a million times as fast or as slow."""
+
+
 def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | _Values) -> Line:
     """Fit whole networks to the sums of their blocks.
 
@@ -53,7 +57,7 @@ def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | 
         measured_ms: What the whole networks took, all above 0.
 
     Raises:
-        ConfigError: There are fewer than 3 networks.
+        ConfigError: There are fewer than 3 networks, or what they took has nothing to do with the sums.
     """
     require_enough(len(sums_ms))
     sums, measured = np.asarray(sums_ms, np.float64), np.asarray(measured_ms, np.float64)
@@ -66,7 +70,11 @@ def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | 
     estimates = 2 if offered else 1
     deviation = math.sqrt(float(np.sum(residuals**2)) / (number - estimates))
     quantile = float(stats.t.ppf((1 + COVERAGE) / 2, number - estimates))
-    return Line(scale, offset_ms, 100 * math.expm1(quantile * deviation * math.sqrt(1 + estimates / number)))
+    half_width = quantile * deviation * math.sqrt(1 + estimates / number)
+    if not half_width < _WIDEST:
+        hint = "measure the blocks and the networks again, under the same conditions"
+        raise ConfigError("what the networks took has nothing to do with the sums of their blocks", hint=hint)
+    return Line(scale, offset_ms, 100 * math.expm1(half_width))
 
 
 def require_enough(networks: int) -> None:
