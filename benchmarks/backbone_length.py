@@ -1,6 +1,6 @@
 """How long should a backbone be trained before a supernet starts from it?
 
-    python benchmarks/backbone_length.py --out runs/backbone_length [--lengths 300,600,...] [--supernet-steps 1200]
+    python benchmarks/backbone_length.py --out runs/backbone_length [--lengths 300,600,...] [--supernet-steps 600]
 
 Trains the network without temporal layers on `moving_shapes` for each of --lengths, each with a schedule of its own
 that ends at a learning rate of zero, all from the same weights and with the settings of ranking.py. From each starts a
@@ -10,10 +10,12 @@ Printed are the backbone's loss on single held-out frames, on single frames that
 clips; and what the supernet makes of it: held-out loss of the architectures that ranking.py compares, their mean and
 the best of them; and how far it ranks them as the supernets do that start from the longest backbone (in that row: how
 far those agree among themselves). All losses are with the same clips, noise and noise levels. "by doubling" is how much
-lower the loss is than that of the length before, for each doubling of the steps. Passes are those over all frames.
+lower the loss is than that of the length before, for each doubling of the steps. Passes are those over all frames;
+"seeds apart" is how far the mean losses of supernets from one backbone are apart.
 
 --out gets `backbone_length.json` and `backbone_length.png`. The same command goes on with what an earlier one has left
-there. Minutes are wall time of the backbone's training; they want an otherwise idle machine.
+there. Minutes are wall time of the backbone's training; they want an otherwise idle machine. "As trained" is the
+loss that `nas train` prints at the end, of a few training batches.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "moving_shapes.yaml")
     parser.add_argument("--lengths", default=",".join(map(str, LENGTHS)), help="steps of the backbones")
-    parser.add_argument("--supernet-steps", type=int, default=1200)
+    parser.add_argument("--supernet-steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=2, help="supernets from each backbone")
     parser.add_argument("--architectures", type=int, default=24)
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
@@ -179,11 +181,13 @@ def _on_frames(space: SearchSpace, clips: CaptionedClips) -> HeldOutFlowLoss:
 
 
 def _logged(folder: Path) -> Row:
-    """What a training itself says: its minutes, and the loss that `nas train` would print."""
+    """What a training itself says: its minutes, its fastest steps, and the loss that `nas train` would print."""
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     printed = [float(row["loss"]) for row in rows[-PRINTED_ROWS:]]
-    return {"minutes": float(rows[-1]["elapsed_s"]) / 60, "training": statistics.fmean(printed)}
+    clock = [(0, 0.0), *((int(row["step"]), float(row["elapsed_s"])) for row in rows)]
+    step_ms = min(1000 * (after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(clock))
+    return {"minutes": clock[-1][1] / 60, "fastest_step_ms": step_ms, "training": statistics.fmean(printed)}
 
 
 def _architectures(losses: Sequence[Losses]) -> Row:
@@ -222,31 +226,29 @@ def gains(row: Row, before: Row | None) -> Row:
 
 def _show(report: Mapping[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
-    title = f"{report['space']}: backbones, and {report['architectures']} architectures in supernets of "
-    title += f"{report['supernet_steps']} steps from each; held-out losses, by seed in brackets"
-    columns = ("steps", "passes", "minutes", "frames", "by doubling", "trained frames", "clips", "as trained",
-               "mean", "by doubling", "best", "tau")  # fmt: skip
+    title = f"{report['space']}: backbones, and {report['architectures']} architectures in {report['seeds']} supernets "
+    title += f"of {report['supernet_steps']:,} steps from each; losses"
+    columns = ("steps", "passes", "minutes", "as trained", "trained frames", "held-out frames", "by doubling",
+               "held-out clips", "architectures, mean", "by doubling", "seeds apart", "best", "tau")  # fmt: skip
     table = Table(*columns, title=title, title_justify="left")
     for row in report["rows"]:
+        apart = max(row["mean_by_seed"]) - min(row["mean_by_seed"])
         table.add_row(
-            f"{row['steps']:,}", f"{row['passes']:.1f}", f"{row['minutes']:.1f}", f"{row['frames']:.4f}",
-            _percent(row["frames_by_doubling"]), f"{row['seen']:.4f}", f"{row['clips']:.4f}", f"{row['training']:.4f}",
-            _by_seed(row, "mean"), _percent(row["mean_by_doubling"]), _by_seed(row, "best"),
-            "" if row["kendall_tau"] is None else f"{row['kendall_tau']:.3f}",
+            f"{row['steps']:,}", f"{row['passes']:.1f}", f"{row['minutes']:.1f}", f"{row['training']:.4f}",
+            f"{row['seen']:.4f}", f"{row['frames']:.4f}", _percent(row["frames_by_doubling"]), f"{row['clips']:.4f}",
+            f"{row['mean']:.4f}", _percent(row["mean_by_doubling"]), f"{apart:.4f}" if report["seeds"] > 1 else "",
+            f"{row['best']:.4f}", "" if row["kendall_tau"] is None else f"{row['kendall_tau']:.3f}",
         )  # fmt: skip
     console.print(table)
+    fastest_ms = min(row["fastest_step_ms"] for row in report["rows"])
     console.print(
-        f"a pass is {report['training_frames']:,} frames, a step reads {report['frames_per_step']}; "
-        f"one thread of {report['processor']}"
+        f"a pass is {report['training_frames']:,} frames, a step reads {report['frames_per_step']}; one thread of "
+        f"{report['processor']}, {fastest_ms:.0f} ms a step where it was fastest"
     )
 
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}%"
-
-
-def _by_seed(row: Row, key: str) -> str:
-    return f"{row[key]:.4f} ({', '.join(f'{each:.4f}' for each in row[f'{key}_by_seed'])})"
 
 
 if __name__ == "__main__":

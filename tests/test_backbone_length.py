@@ -54,6 +54,7 @@ def test_each_length_gets_a_row_and_nothing_is_trained_twice(run: Run, tmp_path:
     with (tmp_path / "out" / "backbone-12" / "metrics.csv").open() as file:
         logged = [float(row["loss"]) for row in csv.DictReader(file)]
     assert long["training"] == pytest.approx(sum(logged) / len(logged))
+    assert 0 < long["fastest_step_ms"] <= 60_000 * long["minutes"] / 12
     (tmp_path / "out" / "backbone_length.png").unlink()
     assert "14,400 frames" in run(*options)
     assert trained == {path: path.stat().st_mtime_ns for path in trained}
