@@ -227,9 +227,9 @@ def gains(row: Row, before: Row | None) -> Row:
 def _show(report: Mapping[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     title = f"{report['space']}: backbones, and {report['architectures']} architectures in {report['seeds']} supernets "
-    title += f"of {report['supernet_steps']:,} steps from each; losses"
+    title += f"of {report['supernet_steps']:,} steps from each; mean and best of these"
     columns = ("steps", "passes", "minutes", "as trained", "trained frames", "held-out frames", "by doubling",
-               "held-out clips", "architectures, mean", "by doubling", "seeds apart", "best", "tau")  # fmt: skip
+               "held-out clips", "mean", "by doubling", "seeds apart", "best", "tau")  # fmt: skip
     table = Table(*columns, title=title, title_justify="left")
     for row in report["rows"]:
         apart = max(row["mean_by_seed"]) - min(row["mean_by_seed"])

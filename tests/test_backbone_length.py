@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,12 @@ import torch
 import yaml
 
 from benchmarks import backbone_length
-from nas.data import ClipShape, MovingShapes
+from nas.data import ClipShape, MovingShapes, VideoDataset
+from nas.data.config import split
 from nas.files import read_json
+from nas.models import Generation, SuperNet, VideoModel, make_codec
+from nas.quality import HeldOutFlowLoss
+from nas.space import SearchSpace
 from tests.tiny import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,3 +112,21 @@ def test_options_that_mean_nothing_are_refused(
         run(*options)
     assert message in capsys.readouterr().err + str(ended.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_training_page_prints_the_held_out_loss_of_a_backbone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    space = SearchSpace.from_dict(TINY)
+    model = VideoModel.build(space, space.without_layers(), Generation(shift=3.0))
+    model.save(tmp_path / "runs" / "images" / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "my_clips").symlink_to(ROOT / "examples" / "data" / "big_buck_bunny")
+    exec(code, {})  # noqa: S102 - it is this repository's own page
+    printed = float(capsys.readouterr().out)
+    clips = VideoDataset.open(tmp_path / "my_clips", ClipShape(4, 16, 16, 8))
+    parts = SuperNet(space), model.text_encoder, make_codec(space), split(clips).validation
+    held_out = HeldOutFlowLoss(*parts, batches=32, shift=3.0)
+    assert printed == pytest.approx(held_out.loss_of(model.unet, model.text_encoder))
