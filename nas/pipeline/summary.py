@@ -8,6 +8,8 @@ from pathlib import Path
 from nas.pipeline.runner import stage_values
 from nas.report import Picture, Section
 
+CAPTIONS = {"training": "Caption of a training clip", "held-out": "Caption of a held-out clip", "given": "Prompt"}
+
 
 def run_sections(root: Path, trainings: Sequence[str]) -> list[Section]:
     """The sections of a run's report, in the order of reading.
@@ -66,6 +68,13 @@ def _export(root: Path) -> Section:
 def _samples(root: Path) -> Section:
     values = stage_values(root, "samples")
     pictures = [
-        Picture((root / "samples" / clip["file"]).with_suffix(".gif"), clip["prompt"]) for clip in values["clips"]
+        Picture(
+            (root / "samples" / clip["file"]).with_suffix(".gif"), f"{CAPTIONS[clip['captions']]}: {clip['prompt']}"
+        )
+        for clip in values["clips"]
     ]
-    return Section("Samples", f"Made in {values['steps']} denoising steps each, without guidance.", (), pictures)
+    text = (
+        f"Made in {values['steps']} denoising steps each, without guidance. Flicker is the mean absolute difference of "
+        "consecutive frames, from 0 to 1; real is that of the real clips of the same captions, motion included."
+    )
+    return Section("Samples", text, values["flicker"], pictures)

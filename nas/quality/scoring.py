@@ -83,8 +83,17 @@ def generated_clips(
     seed: int = 0,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    batch_size: int = BATCH,
 ) -> torch.Tensor:
     """A model's clip (B, T, C, H, W), uint8, for each prompt.
+
+    Args:
+        model: The model.
+        prompts: What it is asked for.
+        seed: Of the noise; the clip of a prompt depends on its place among them, too.
+        steps: Denoising steps; the model's own when left out.
+        guidance_scale: Classifier-free guidance; the model's own when left out.
+        batch_size: Clips that are made together; decides time and memory alone.
 
     Raises:
         TrainingError: A clip is not finite.
@@ -92,7 +101,7 @@ def generated_clips(
     parts = []
     model.text_encoder.warn_of_losses(prompts)
     with progress_bar("generating", len(prompts)) as advance:
-        for numbers in batches(len(prompts), BATCH):
+        for numbers in batches(len(prompts), batch_size):
             asked = [prompts[number] for number in numbers]
             made = model.generate(asked, seed=seed, steps=steps, guidance_scale=guidance_scale, first=numbers.start)
             parts.append(to_bytes(made).cpu())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.cli._data import data_config
+from nas.cli._data import data_file
 from nas.data import (
     Clip,
     ClipDataset,
@@ -111,12 +111,12 @@ def test_faults_in_the_configuration_name_the_key(fields: dict[str, Any], messag
 
 def test_tars_and_empty_text_on_the_command_line(tmp_path: Path) -> None:
     for text in ("a.tar", "*.tar", "x/{00..09}.TAR"):
-        data, base = data_config(text)
-        assert (data, base) == (WebDatasetConfig(kind="webdataset", path=text), Path())
+        file, base = data_file(text)
+        assert (file.data, base) == (WebDatasetConfig(kind="webdataset", path=text), Path())
     (tmp_path / "videos.tar").mkdir()  # a folder, whatever it is called
-    assert data_config(str(tmp_path / "videos.tar"))[0].kind == "videos"
+    assert data_file(str(tmp_path / "videos.tar"))[0].data.kind == "videos"
     with pytest.raises(ConfigError, match="--data: path: a path is empty"):
-        data_config("")
+        data_file("")
 
 
 @pytest.mark.parametrize("kind", ["videos", "webdataset", "latents"])

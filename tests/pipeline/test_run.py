@@ -43,7 +43,7 @@ RUN: dict[str, Any] = {
         "distillation": {"steps": 2, "teacher_substeps": 1, "guidance_scale": 2.0},
     },
     "export": {"formats": ["safetensors", "onnx"]},
-    "generate": {"count": 2},
+    "generate": {"training_count": 1, "count": 2},
 }
 
 
@@ -86,7 +86,9 @@ def test_a_run_ends_with_all_it_promises_and_a_second_one_redoes_nothing(run_fil
         assert (out / name).stat().st_size > 0, name
     for name in ("check/check.png", "export/bundle/onnx/unet.onnx", "summary/summary.html", "config.yaml"):
         assert (out / name).stat().st_size > 0, name
-    assert len(list((out / "samples").glob("*.mp4"))) == 2
+    assert len(list((out / "samples").glob("*.mp4"))) == 3
+    report = (out / "summary" / "summary.md").read_text()
+    assert (report.count("Caption of a training clip: "), report.count("Caption of a held-out clip: ")) == (2, 4)
     model = VideoModel.load(out / "export" / "bundle")
     assert model.generation.steps == 2
     assert model.generation.guidance_scale == 1
