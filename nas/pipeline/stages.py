@@ -23,7 +23,7 @@ from nas.pipeline.runner import Stage, StageResult
 from nas.pipeline.summary import run_sections
 from nas.report import plot_front, plot_latency_check, write_summary
 from nas.report.samples import write_samples
-from nas.search import pick, rescore, run_search
+from nas.search import StudyRecord, pick, rescore, run_search
 from nas.space import Architecture
 from nas.training import (
     distill,
@@ -182,6 +182,8 @@ class Stages(RunFolder):
         values = {
             "members": [member.to_dict() for member in record.final.front],
             "metric": record.final.quality,
+            "searched": _scoring(record.searched),
+            "rescored": None if record.rescoring is None else _scoring(record.final),
             "unet_ms": chosen.unet_ms,
             **chosen.to_dict(),
         }
@@ -262,6 +264,15 @@ class Stages(RunFolder):
         sections = run_sections(self.root, trainings)
         write_summary(folder / "summary", sections, title=f"{self.space.name}: from space to model")
         return StageResult("the report of this run, as Markdown and HTML", ("summary.html", "summary.md"))
+
+
+def _scoring(record: StudyRecord) -> dict[str, Any]:
+    """How many architectures were scored, and how far two halves of the held-out data agree on them; plain data."""
+    agreement = record.agreement
+    return {
+        "architectures": len(record.evaluations),
+        "agreement": None if agreement is None else dataclasses.asdict(agreement),
+    }
 
 
 def _spread(items: list[Architecture], count: int, wanted: Architecture) -> list[Architecture]:
