@@ -26,7 +26,7 @@ from nas.pipeline.summary import run_sections
 from nas.quality.scoring import generated_clips
 from nas.report import plot_front, plot_latency_check, write_summary
 from nas.report.samples import write_clips
-from nas.search import pick, rescore, run_search
+from nas.search import StudyRecord, pick, rescore, run_search
 from nas.space import Architecture
 from nas.training import (
     distill,
@@ -185,6 +185,8 @@ class Stages(RunFolder):
         values = {
             "members": [member.to_dict() for member in record.final.front],
             "metric": record.final.quality,
+            "searched": _scoring(record.searched),
+            "rescored": None if record.rescoring is None else _scoring(record.final),
             "unet_ms": chosen.unet_ms,
             **chosen.to_dict(),
         }
@@ -277,6 +279,15 @@ def _flicker_words(rows: Sequence[Mapping[str, Any]]) -> str:
     """Flicker of the clips of training captions as a multiple of that of the real ones, where it is known."""
     ratios = [row["ratio"] for row in rows if row["captions"] == "training" and row["ratio"] is not None]
     return f"; they flicker {ratios[0]:.2f} times as much as the real clips of training captions" if ratios else ""
+
+
+def _scoring(record: StudyRecord) -> dict[str, Any]:
+    """How many architectures were scored, and how far two halves of the held-out data agree on them; plain data."""
+    agreement = record.agreement
+    return {
+        "architectures": len(record.evaluations),
+        "agreement": None if agreement is None else dataclasses.asdict(agreement),
+    }
 
 
 def _spread(items: list[Architecture], count: int, wanted: Architecture) -> list[Architecture]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nas.pipeline.runner import stage_values
 from nas.report import Picture, Section
+from nas.search import HalvesAgreement
 
 CAPTIONS = {"training": "Caption of a training clip", "held-out": "Caption of a held-out clip", "given": "Prompt"}
 
@@ -37,8 +39,28 @@ def _front(root: Path) -> Section:
         f"Picked: {picked['id']} ({picked['layers']}), {picked['latency_ms']:.1f} ms per clip. Latencies are predicted "
         f"from {picked['provenance']} blocks: text encoder + steps x denoising network + decoder."
     )
+    paragraphs = [text, _counts(picked), _agreements(picked)]
     picture = Picture(root / "front" / "front.png", "Quality against predicted latency, all architectures scored.")
-    return Section("The Pareto front", text, rows, [picture])
+    return Section("The Pareto front", "\n\n".join(filter(None, paragraphs)), rows, [picture])
+
+
+def _counts(picked: Mapping[str, Any]) -> str:
+    """How many architectures were scored; nothing where an earlier version of this program did not note it."""
+    if "searched" not in picked:
+        return ""
+    scored, rescored, members = picked["searched"], picked["rescored"], len(picked["members"])
+    again = "" if rescored is None else f", and {rescored['architectures']} of them again"
+    return f"{scored['architectures']} architectures were scored{again}; the front has {members} of them."
+
+
+def _agreements(picked: Mapping[str, Any]) -> str:
+    """How far the scores of the search, and the second ones, agree with themselves, as far as that is known."""
+    stages = {"In the search": picked.get("searched"), "In the second scoring": picked.get("rescored")}
+    known = {name: stage["agreement"] for name, stage in stages.items() if stage is not None and stage["agreement"]}
+    if not known:
+        return ""
+    found = " ".join(f"{name}, {HalvesAgreement(**each).sentence()}." for name, each in known.items())
+    return f"{found} At 1 both halves give the same order; near 0 the order is noise."
 
 
 def _check(root: Path) -> Section:
