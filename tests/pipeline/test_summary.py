@@ -16,7 +16,7 @@ AGREEMENT = {"tau": 0.714, "architectures": 58, "parts": 16}
 VALUES: dict[str, dict[str, Any]] = {
     "check": {"mape_percent": 1.0, "worst_percent": 2.0, "networks": []},
     "export": {"files": []},
-    "samples": {"steps": 4, "clips": []},
+    "samples": {"steps": 4, "clips": [], "flicker": []},
 }
 
 
