@@ -278,7 +278,7 @@ class Stages(RunFolder):
 def _flicker_words(rows: Sequence[Mapping[str, Any]]) -> str:
     """Flicker of the clips of training captions as a multiple of that of the real ones, where it is known."""
     ratios = [row["ratio"] for row in rows if row["captions"] == "training" and row["ratio"] is not None]
-    return f"; they flicker {ratios[0]:.2f} times as much as the real clips of training captions" if ratios else ""
+    return f"; those of training captions flicker {ratios[0]:.2f} times as much as the real ones" if ratios else ""
 
 
 def _scoring(record: StudyRecord) -> dict[str, Any]:
