@@ -23,8 +23,8 @@ Kind = Literal["training", "held-out", "given"]
 LABELS = {"training": "Caption of a training clip", "held-out": "Caption of a held-out clip", "given": "Prompt"}
 """What a report calls each kind of caption."""
 
-MAX_REAL = 16
-"""Real clips of one caption that are looked at; a set may have thousands of them."""
+MAX_REAL = 4
+"""Real clips of one caption that are looked at: a set may have thousands, and an autoencoder takes its time for one."""
 
 
 @dataclass(frozen=True)
