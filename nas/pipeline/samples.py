@@ -23,6 +23,9 @@ Kind = Literal["training", "held-out", "given"]
 LABELS = {"training": "Caption of a training clip", "held-out": "Caption of a held-out clip", "given": "Prompt"}
 """What a report calls each kind of caption."""
 
+SHEET = "samples.png"
+"""All clips on one picture."""
+
 MAX_REAL = 4
 """Real clips of one caption that are looked at: a set may have thousands, and an autoencoder takes its time for one."""
 

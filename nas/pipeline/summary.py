@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.pipeline.runner import stage_values
-from nas.pipeline.samples import LABELS
+from nas.pipeline.samples import LABELS, SHEET
 from nas.report import Picture, Section
 from nas.search import HalvesAgreement
 
@@ -92,6 +92,8 @@ def _samples(root: Path) -> Section:
         Picture((root / "samples" / clip["file"]).with_suffix(".gif"), f"{LABELS[clip['captions']]}: {clip['prompt']}")
         for clip in values["clips"]
     ]
+    sheet = "Frames of these clips, beside those of real clips of the same captions where there are any."
+    pictures.append(Picture(root / "samples" / SHEET, sheet))
     text = (
         f"Made in {values['steps']} denoising steps each, without guidance. Flicker is the mean absolute difference of "
         "consecutive frames, from 0 to 1; real is that of the real clips of the same captions, motion included."
