@@ -29,6 +29,9 @@ SHEET = "samples.png"
 MAX_REAL = 4
 """Real clips of one caption that are looked at: a set may have thousands, and an autoencoder takes its time for one."""
 
+MAX_ROWS = 16
+"""Rows of the sheet: a picture of hundreds cannot be written."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -81,9 +84,13 @@ def _real(caption: str, clips: LatentClips, codec: Codec) -> torch.Tensor:
 def plot_samples(shown: Sequence[Shown], made_BTCHW: torch.Tensor, path: Path) -> Path:
     """Draw the clips made as strips of frames, beside a real clip of each caption where there are some.
 
+    Of many they are some, evenly spread.
+
     Raises:
         StorageError: The file cannot be written.
     """
+    places = range(len(shown))[:: -(-len(shown) // MAX_ROWS)]
+    shown, made_BTCHW = [shown[place] for place in places], made_BTCHW[list(places)]
     columns = [Column("generated", tuple(made_BTCHW))]
     real = [each.real_BTCHW[0] for each in shown if each.real_BTCHW is not None]
     if len(real) == len(shown):

@@ -12,7 +12,7 @@ import torch
 from nas.data import Clip, ClipDataset, ClipShape, DataSplit, MovingShapes, VideoFolderConfig, open_data, write_mp4
 from nas.models.codecs import SpaceToDepthCodec
 from nas.pipeline.config import GenerateStage
-from nas.pipeline.samples import MAX_REAL, Shown, flicker_rows, plot_samples, shown_captions
+from nas.pipeline.samples import MAX_REAL, MAX_ROWS, Shown, flicker_rows, plot_samples, shown_captions
 
 FRAMES, HEIGHT, WIDTH = 4, 16, 32
 
@@ -120,7 +120,11 @@ def test_the_sheet_shows_generated_beside_real(tmp_path: Path) -> None:
     red, blue = (torch.zeros(1, FRAMES, 3, HEIGHT, WIDTH, dtype=torch.uint8) for _ in range(2))
     red[:, :, 0], blue[:, :, 2] = 255, 255
     picture = matplotlib.image.imread(plot_samples([Shown("a", "training", blue)], red, tmp_path / "sheet.png"))
+    one_row = picture.shape[0]
     half = picture.shape[1] // 2
     for part, channel in ((picture[:, :half], 0), (picture[:, half:], 2)):
         pure = (part[..., channel] > 0.9) & (part[..., :3].sum(-1) < 1.1)
         assert np.mean(pure) > 0.2
+    many = [Shown("a", "training", blue)] * 1000
+    tall = matplotlib.image.imread(plot_samples(many, red.expand(1000, -1, -1, -1, -1), tmp_path / "many.png"))
+    assert one_row < tall.shape[0] < MAX_ROWS * one_row
