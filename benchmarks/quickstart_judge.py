@@ -52,7 +52,7 @@ class RealClips:
     @property
     def asked(self) -> list[int]:
         """Places of at most `ASKED` clips of distinct captions, evenly spread over these in their order."""
-        first = list({caption: place for place, caption in reversed(list(enumerate(self.captions)))}.values())[::-1]
+        first = [self.captions.index(caption) for caption in dict.fromkeys(self.captions)]
         count = min(ASKED, len(first))
         return [first[round(number * (len(first) - 1) / max(count - 1, 1))] for number in range(count)]
 

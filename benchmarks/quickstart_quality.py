@@ -91,7 +91,8 @@ def without_backbone(run: RunFolder, folder: Path) -> RunFolder:
         NasError: A stage cannot do its work.
     """
     file, folder = folder / WITHOUT, folder.resolve()
-    if folder == run.root or (folder.exists() and any(folder.iterdir()) and not file.is_file()):
+    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if folder == run.root or (taken and not file.is_file()):
         raise StorageError("is in the way", where=folder, hint="choose another folder with --without")
     folder.mkdir(parents=True, exist_ok=True)
     write_yaml(file, _without(run, folder))

@@ -122,6 +122,7 @@ def test_captions_asked_for_are_distinct_and_spread() -> None:
     assert (asked[0], asked[-1]) == (0, 58)
     assert {second - first for first, second in itertools.pairwise(asked)} <= {2, 4}
     assert RealClips(torch.empty(0), ("a", "a", "b")).asked == [0, 2]
+    assert RealClips(torch.empty(0), ("a", "b", "a", "c")).asked == [0, 1, 3], "in the order of the clips"
 
 
 @pytest.mark.parametrize(
@@ -291,3 +292,5 @@ def _check_bare_run(file: Path, folder: Path) -> None:
     shutil.copy(file, file.parent / "mine")
     with pytest.raises(StorageError, match="choose another folder"):
         without_backbone(finished_run(file), file.parent / "mine")
+    with pytest.raises(StorageError, match="choose another folder"):
+        without_backbone(finished_run(file), file)

@@ -169,12 +169,12 @@ class LatentsConfig(ClipsConfig):
         """See `ClipsConfig.open`; a side that was not encoded is empty, and says so when it is used."""
         folder = how.path(self.path)
         train, validation = StoredLatents.open(folder)
-        for what, held, wanted in (
-            ("clips", train.plan.shape, how.shape),
-            ("a validation_fraction", train.plan.validation_fraction, how.validation_fraction),
+        again, share = "encode the clips again for it, into another folder", train.plan.validation_fraction
+        for what, held, wanted, hint in (
+            ("clips", train.plan.shape, how.shape, again),
+            ("a validation_fraction", share, how.validation_fraction, f"set validation_fraction: {share}, or {again}"),
         ):
             if held != wanted:
-                hint = "encode the clips again for it, into another folder"
                 raise DataError(f"was encoded with {what} of {held}, here it is {wanted}", where=folder, hint=hint)
         return DataSplit(train, validation)
 

@@ -20,6 +20,18 @@ from nas.report.strips import Column, plot_strips
 
 Kind = Literal["training", "held-out", "given"]
 
+LABELS = {"training": "Caption of a training clip", "held-out": "Caption of a held-out clip", "given": "Prompt"}
+"""What a report calls each kind of caption."""
+
+SHEET = "samples.png"
+"""All clips on one picture."""
+
+MAX_REAL = 4
+"""Real clips of one caption that are looked at: a set may have thousands, and an autoencoder takes its time for one."""
+
+MAX_ROWS = 16
+"""Rows of the sheet: a picture of hundreds cannot be written."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -28,7 +40,7 @@ class Shown:
     Args:
         caption: The caption.
         kind: Whether its clips were trained on or held out, or it was given by the user and has none.
-        real_BTCHW: The real clips of that caption, uint8; none where it was given.
+        real_BTCHW: Real clips of that caption, uint8, at most `MAX_REAL`; none where it was given.
     """
 
     caption: str
@@ -50,9 +62,9 @@ def shown_captions(settings: GenerateStage, clips: DataSplit, codec: Codec) -> l
     if settings.prompts:
         return [Shown(caption, "given", None) for caption in settings.prompts]
     trained, held_out = clips.train.latents(codec)[0], clips.validation.latents(codec)[0]
-    known = list(dict.fromkeys(trained.captions))
+    known, seen = list(dict.fromkeys(trained.captions)), set(clips.train.captions)
     # Sentences that training has not seen come first; in a small grammar there may be none.
-    unseen_first = sorted(dict.fromkeys(held_out.captions), key=lambda caption: caption in known)
+    unseen_first = sorted(dict.fromkeys(held_out.captions), key=lambda caption: caption in seen)
     count = min(settings.training_count, len(known))
     spread = [known[number * len(known) // count] for number in range(count)]
     return [
@@ -62,23 +74,28 @@ def shown_captions(settings: GenerateStage, clips: DataSplit, codec: Codec) -> l
 
 
 def _real(caption: str, clips: LatentClips, codec: Codec) -> torch.Tensor:
-    """All clips of a caption, in the size that the model makes."""
+    """Clips of a caption, in the size that the model makes, evenly spread where there are many."""
     indices = [index for index, each in enumerate(clips.captions) if each == caption]
-    return to_bytes(codec.decode(clips.videos(indices)))
+    chosen = indices[:: -(-len(indices) // MAX_REAL)]
+    # One by one: decoding takes many times the memory of a clip.
+    return torch.cat([to_bytes(codec.decode(clips.videos([index]))) for index in chosen])
 
 
 def plot_samples(shown: Sequence[Shown], made_BTCHW: torch.Tensor, path: Path) -> Path:
     """Draw the clips made as strips of frames, beside a real clip of each caption where there are some.
 
+    Of many they are some, evenly spread.
+
     Raises:
         StorageError: The file cannot be written.
     """
+    places = range(len(shown))[:: -(-len(shown) // MAX_ROWS)]
+    shown, made_BTCHW = [shown[place] for place in places], made_BTCHW[list(places)]
     columns = [Column("generated", tuple(made_BTCHW))]
     real = [each.real_BTCHW[0] for each in shown if each.real_BTCHW is not None]
     if len(real) == len(shown):
         columns.append(Column("a real clip of that caption", tuple(real)))
-    labels = {"training": "Training caption: ", "held-out": "Held-out caption: ", "given": ""}
-    return plot_strips(columns, [labels[each.kind] + each.caption for each in shown], path)
+    return plot_strips(columns, [f"{LABELS[each.kind]}: {each.caption}" for each in shown], path)
 
 
 def flicker_rows(shown: Sequence[Shown], made_BTCHW: torch.Tensor) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from nas.models import VideoModel, network_cost, unloaded_codec
 from nas.models.weights import folder_digest
 from nas.pipeline.folder import STUDY, RunFolder
 from nas.pipeline.runner import Stage, StageResult
-from nas.pipeline.samples import flicker_rows, plot_samples, shown_captions
+from nas.pipeline.samples import SHEET, flicker_rows, plot_samples, shown_captions
 from nas.pipeline.summary import run_sections
 from nas.quality.scoring import generated_clips
 from nas.report import plot_front, plot_latency_check, write_summary
@@ -257,7 +257,7 @@ class Stages(RunFolder):
         prompts = [each.caption for each in shown]
         made_BTCHW = generated_clips(student, prompts, seed=self.config.generate.seed)
         files = write_clips(made_BTCHW, prompts, folder, fps)
-        sheet = plot_samples(shown, made_BTCHW, folder / "samples.png")
+        sheet = plot_samples(shown, made_BTCHW, folder / SHEET)
         clips = [
             {"prompt": each.caption, "file": file.name, "captions": each.kind}
             for each, file in zip(shown, files, strict=True)
@@ -278,7 +278,7 @@ class Stages(RunFolder):
 def _flicker_words(rows: Sequence[Mapping[str, Any]]) -> str:
     """Flicker of the clips of training captions as a multiple of that of the real ones, where it is known."""
     ratios = [row["ratio"] for row in rows if row["captions"] == "training" and row["ratio"] is not None]
-    return f"; they flicker {ratios[0]:.2f} times as much as the real clips of training captions" if ratios else ""
+    return f"; those of training captions flicker {ratios[0]:.2f} times as much as the real ones" if ratios else ""
 
 
 def _scoring(record: StudyRecord) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.pipeline.runner import stage_values
+from nas.pipeline.samples import LABELS, SHEET
 from nas.report import Picture, Section
 from nas.search import HalvesAgreement
-
-CAPTIONS = {"training": "Caption of a training clip", "held-out": "Caption of a held-out clip", "given": "Prompt"}
 
 
 def run_sections(root: Path, trainings: Sequence[str]) -> list[Section]:
@@ -90,11 +89,11 @@ def _export(root: Path) -> Section:
 def _samples(root: Path) -> Section:
     values = stage_values(root, "samples")
     pictures = [
-        Picture(
-            (root / "samples" / clip["file"]).with_suffix(".gif"), f"{CAPTIONS[clip['captions']]}: {clip['prompt']}"
-        )
+        Picture((root / "samples" / clip["file"]).with_suffix(".gif"), f"{LABELS[clip['captions']]}: {clip['prompt']}")
         for clip in values["clips"]
     ]
+    sheet = "Frames of these clips, beside those of real clips of the same captions where there are any."
+    pictures.append(Picture(root / "samples" / SHEET, sheet))
     text = (
         f"Made in {values['steps']} denoising steps each, without guidance. Flicker is the mean absolute difference of "
         "consecutive frames, from 0 to 1; real is that of the real clips of the same captions, motion included."

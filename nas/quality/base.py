@@ -31,7 +31,8 @@ class QualityMetric(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         # Searches ask for the parts. Those of a parent are not those of a score that was changed.
         super().__init_subclass__(**options)
-        if "score" in vars(cls) and "score_parts" not in vars(cls):
+        score, parts = (next(base for base in cls.__mro__ if name in vars(base)) for name in ("score", "score_parts"))
+        if cls.__mro__.index(score) < cls.__mro__.index(parts):
             cls.score_parts = QualityMetric.score_parts  # type: ignore[method-assign]
 
     @abstractmethod

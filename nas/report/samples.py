@@ -13,7 +13,7 @@ import torch
 
 from nas.data import frame_strip, write_gif, write_mp4
 from nas.models import VideoModel
-from nas.quality.scoring import generated_clips
+from nas.quality.scoring import generated_batches
 
 BATCH = 4
 
@@ -27,18 +27,23 @@ def write_samples(
     steps: int | None = None,
     guidance_scale: float | None = None,
 ) -> list[Path]:
-    """Generate one clip per prompt and write it; see `write_clips`.
+    """Generate one clip per prompt and write each few as soon as they are made; see `write_clips`.
 
     Raises:
-        TrainingError: A clip is not finite.
+        TrainingError: A clip is not finite; those before it are written.
     """
-    clips_BTCHW = generated_clips(
+    files: list[Path] = []
+    for clips_BTCHW in generated_batches(
         model, prompts, seed=seed, steps=steps, guidance_scale=guidance_scale, batch_size=BATCH
-    )
-    return write_clips(clips_BTCHW, prompts, folder, model.space.file.video.fps)
+    ):
+        first, fps = len(files), model.space.file.video.fps
+        files += write_clips(clips_BTCHW, prompts[first : first + len(clips_BTCHW)], folder, fps, first=first)
+    return files
 
 
-def write_clips(clips_BTCHW: torch.Tensor, prompts: Sequence[str], folder: str | Path, fps: float) -> list[Path]:
+def write_clips(
+    clips_BTCHW: torch.Tensor, prompts: Sequence[str], folder: str | Path, fps: float, *, first: int = 0
+) -> list[Path]:
     """Write each clip as `NN-words.mp4`, `.gif` and `.png` (the frames side by side).
 
     Args:
@@ -46,12 +51,13 @@ def write_clips(clips_BTCHW: torch.Tensor, prompts: Sequence[str], folder: str |
         prompts: One for each clip; its first words name the files.
         folder: Where they go.
         fps: Frames per second.
+        first: Number of the first clip, to continue a series.
 
     Returns:
         The MP4 files, in the order of the prompts.
     """
     files = []
-    for number, (prompt, video_TCHW) in enumerate(zip(prompts, clips_BTCHW, strict=True)):
+    for number, (prompt, video_TCHW) in enumerate(zip(prompts, clips_BTCHW, strict=True), first):
         stem = Path(folder) / f"{number:02d}-{slug(prompt)}"
         write_mp4(video_TCHW, stem.with_suffix(".mp4"), fps)
         write_gif(video_TCHW, stem.with_suffix(".gif"), fps)

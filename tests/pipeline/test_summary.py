@@ -16,7 +16,7 @@ AGREEMENT = {"tau": 0.714, "architectures": 58, "parts": 16}
 VALUES: dict[str, dict[str, Any]] = {
     "check": {"mape_percent": 1.0, "worst_percent": 2.0, "networks": []},
     "export": {"files": []},
-    "samples": {"steps": 4, "clips": []},
+    "samples": {"steps": 4, "clips": [], "flicker": []},
 }
 
 
@@ -24,6 +24,26 @@ def _front_text(root: Path, **values: Any) -> str:
     for name, each in (VALUES | {"front": FRONT | values}).items():
         write_json(root / "stages" / f"{name}.json", {"digest": "d", "done": True, "values": each})
     return run_sections(root, [])[0].text
+
+
+def test_samples_are_shown_with_what_their_captions_are(tmp_path: Path) -> None:
+    clips = [
+        {"prompt": "rain", "file": "00-rain.mp4", "captions": "training"},
+        {"prompt": "snow", "file": "01-snow.mp4", "captions": "held-out"},
+        {"prompt": "fog", "file": "02-fog.mp4", "captions": "given"},
+    ]
+    flicker = [{"captions": "training", "clips": 1, "flicker": 0.02, "real": 0.01, "ratio": 2.0}]
+    notes = VALUES | {"front": FRONT, "samples": {"steps": 4, "clips": clips, "flicker": flicker}}
+    for name, each in notes.items():
+        write_json(tmp_path / "stages" / f"{name}.json", {"digest": "d", "done": True, "values": each})
+    section = run_sections(tmp_path, [])[-1]
+    assert section.rows == flicker
+    assert [(each.path.name, each.caption) for each in section.pictures[:3]] == [
+        ("00-rain.gif", "Caption of a training clip: rain"),
+        ("01-snow.gif", "Caption of a held-out clip: snow"),
+        ("02-fog.gif", "Prompt: fog"),
+    ]
+    assert section.pictures[3].path == tmp_path / "samples" / "samples.png"
 
 
 def test_a_search_alone(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def test_what_was_encoded_otherwise_is_refused(latents: Path, tiny: Path, frozen
     assert not (tmp_path / "run").exists()
     with pytest.raises(DataError, match=r"was encoded with clips of .*frames=4.*, here it is .*frames=8"):
         open_data(LatentsConfig(kind="latents", path=str(latents)), ClipShape(8, 16, 16, 8), base="")
-    with pytest.raises(DataError, match=r"a validation_fraction of 0.1, here it is 0.5"):
+    with pytest.raises(DataError, match=r"a validation_fraction of 0.1, here it is 0.5; set validation_fraction: 0.1"):
         open_data(LatentsConfig(kind="latents", path="latents"), SHAPE, base=tmp_path, validation_fraction=0.5)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
