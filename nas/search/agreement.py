@@ -30,7 +30,7 @@ class HalvesAgreement:
     def sentence(self) -> str:
         """To read, without the stop at the end."""
         return (
-            f"two halves of the held-out data, {self.parts} parts in all, rank {self.architectures} architectures "
+            f"two halves of the held-out probes, {self.parts} parts in all, rank {self.architectures} architectures "
             f"at a Kendall tau of {self.tau:.2f}"
         )
 

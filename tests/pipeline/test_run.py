@@ -96,7 +96,7 @@ def _check_agreement(out: Path) -> None:
     ):
         count = len(scored) if parts == 3 else len(again)
         assert (
-            f"{stage}, two halves of the held-out data, {parts} parts in all, rank {count} architectures at a "
+            f"{stage}, two halves of the held-out probes, {parts} parts in all, rank {count} architectures at a "
             f"Kendall tau of {tau:.2f}."
         ) in report
 

@@ -59,7 +59,7 @@ def test_each_stage_says_what_it_knows(tmp_path: Path) -> None:
     text = _front_text(tmp_path, searched=unknown, rescored=known)
     assert "60 architectures were scored, and 20 of them again; the front has 1 of them." in text
     assert "In the search" not in text
-    assert "In the second scoring, two halves of the held-out data, 16 parts in all, rank 20 " in text
+    assert "In the second scoring, two halves of the held-out probes, 16 parts in all, rank 20 " in text
     assert "tau of -0.10." in text
 
 

@@ -229,7 +229,7 @@ def test_front_says_it_to_people_and_to_scripts(storage):
     tau = kendalltau(*halves).statistic
     said = json.loads(front("--json"))["agreement"]
     assert said == {"tau": pytest.approx(tau), "architectures": 24, "parts": 4}
-    line = f"two halves of the held-out data, 4 parts in all, rank 24 architectures at a Kendall tau of {tau:.2f}"
+    line = f"two halves of the held-out probes, 4 parts in all, rank 24 architectures at a Kendall tau of {tau:.2f}"
     assert line in front().splitlines()
 
     without_parts(storage)
