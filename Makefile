@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --no-deps --upgrade --quiet --target $(VENV)/bench timm torchvision
 	@touch $@
 
-quickstart: $(STAMP) ## the whole job on a small scale, 5 to 9 minutes on 2 cores; run again to resume
+quickstart: $(STAMP) ## the whole job on a small scale, about 7 minutes on 2 cores; run again to resume
 	$(BIN)/nas run examples/quickstart.yaml
 
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)

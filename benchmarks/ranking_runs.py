@@ -1,4 +1,4 @@
-"""The trainings of `ranking.py` and `winner.py`: each in a folder of its own, done once however often it is asked."""
+"""The trainings of rankings and of `winner.py`: each in a folder of its own, done once however often it is asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import itertools
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -23,6 +23,7 @@ from nas.progress import progress_bar
 from nas.quality import HeldOutFlowLoss
 from nas.space import NONE, Architecture, SearchSpace
 from nas.training import SuperNetConfig, TrainingConfig, supernet_quality, train_model, train_supernet
+from nas.training.paths import RANDOM_PATHS
 
 HELD_OUT_SEED = 0
 BATCHES = 32
@@ -37,6 +38,17 @@ SETTINGS = {
 }  # fmt: skip
 
 
+Clips = Callable[[SearchSpace], DataSplit]
+"""Opens clips in the shape of a space; can be pickled, since other processes call it."""
+
+
+def clips_of(space: SearchSpace) -> DataSplit:
+    """Moving shapes in the shape of a space."""
+    video = space.file.video
+    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    return open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=Path())
+
+
 @dataclass(frozen=True)
 class Job:
     """One training, and what is scored after it.
@@ -47,6 +59,8 @@ class Job:
         config: Of the training; a `SuperNetConfig` for a supernet.
         architectures: What is scored: with the weights of the supernet, or the one that was trained alone.
         backbone: Folder of the model whose backbone and text encoder it starts from; random weights where left out.
+        clips: Opens the clips that it trains and is scored on.
+        draw: Seed of the noise that it is scored with.
     """
 
     name: str
@@ -54,31 +68,74 @@ class Job:
     config: TrainingConfig
     architectures: tuple[Architecture, ...]
     backbone: Path | None = None
+    clips: Clips = clips_of
+    draw: int = HELD_OUT_SEED
 
     def run(self, out: Path) -> dict[str, float]:
         """Train and score, or read what an earlier run has left; losses by architecture."""
         space = SearchSpace.load(self.space)
         ids = [architecture.id for architecture in self.architectures]
+        clips = self.clips(space)
         start = [] if self.backbone is None else [folder_digest(self.backbone)]
-        identity = fingerprint([space.fingerprint, self.config.model_dump(), ids, BATCHES, *start])
+        data = [clips.train.fingerprint, clips.validation.fingerprint, self.draw]
+        identity = fingerprint([space.fingerprint, self.config.model_dump(), ids, BATCHES, data, *start])
         file = out / self.name / "losses.json"
         if file.is_file() and (saved := read_json(file))["identity"] == identity:
             return dict(saved["losses"])
         torch.set_num_threads(1)
-        losses = self._train(space, out / self.name)
+        losses = self._train(space, clips, out / self.name)
         write_json(file, {"identity": identity, "losses": losses})
         return losses
 
-    def _train(self, space: SearchSpace, folder: Path) -> dict[str, float]:
-        clips = clips_of(space)
+    def _train(self, space: SearchSpace, clips: DataSplit, folder: Path) -> dict[str, float]:
         if isinstance(self.config, SuperNetConfig):
             train_supernet(space, clips.train, self.config, folder, backbone=self.backbone)
-            quality = supernet_quality(space, folder, clips.validation, seed=HELD_OUT_SEED, batches=BATCHES)
+            quality = supernet_quality(space, folder, clips.validation, seed=self.draw, batches=BATCHES)
             return {each.id: quality.score(each) for each in self.architectures}
         (alone,) = self.architectures
         train_model(space, alone, clips.train, self.config, folder, backbone=self.backbone)
         model = VideoModel.load(folder / "model")
-        return {alone.id: _held_out(space, clips, self.config).loss_of(model.unet, model.text_encoder)}
+        return {alone.id: self._held_out(space, clips).loss_of(model.unet, model.text_encoder)}
+
+    def _held_out(self, space: SearchSpace, clips: DataSplit) -> HeldOutFlowLoss:
+        """The metric of `supernet_quality`, of which a network with weights of its own needs clips and noise alone."""
+        config = self.config
+        levels = {"mean": config.timestep_mean, "std": config.timestep_std, "shift": config.timestep_shift}
+        parts = SuperNet(space), make_text_encoder(space), make_codec(space), clips.validation
+        return HeldOutFlowLoss(*parts, seed=self.draw, batches=BATCHES, **levels)
+
+
+@dataclass(frozen=True)
+class Common:
+    """What all trainings of a ranking have in common; it makes them.
+
+    Args:
+        space: File of the search space.
+        settings: Of all trainings but for steps and seed.
+        backbone: See `Job`, as for the rest.
+        clips: Likewise.
+        draw: Likewise.
+    """
+
+    space: Path
+    settings: Mapping[str, Any]
+    backbone: Path | None
+    clips: Clips = clips_of
+    draw: int = HELD_OUT_SEED
+
+    def alone(self, architecture: Architecture, seed: int, steps: int) -> Job:
+        """One architecture, trained alone."""
+        config = TrainingConfig(steps=steps, seed=seed, **self.settings)
+        return self._job(f"alone-{seed}-{architecture.id}", config, (architecture,))
+
+    def supernet(self, strategy: str, seed: int, passes: int, architectures: tuple[Architecture, ...]) -> Job:
+        """A supernet that trains an architecture on a batch so many times, in fewer steps where each trains several."""
+        steps = passes // (2 + RANDOM_PATHS if strategy == "sandwich" else 1)
+        config = SuperNetConfig(strategy=strategy, seed=seed, steps=steps, **self.settings)
+        return self._job(f"supernet-{strategy}-{seed}", config, architectures)
+
+    def _job(self, name: str, config: TrainingConfig, architectures: tuple[Architecture, ...]) -> Job:
+        return Job(name, self.space, config, architectures, self.backbone, self.clips, self.draw)
 
 
 @dataclass(frozen=True)
@@ -127,20 +184,6 @@ class Start:
 
     def __str__(self) -> str:
         return BACKBONES[self.backbone].format(steps=self.image_steps)
-
-
-def clips_of(space: SearchSpace) -> DataSplit:
-    """Moving shapes in the shape of a space."""
-    video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
-    return open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=Path())
-
-
-def _held_out(space: SearchSpace, clips: DataSplit, config: TrainingConfig) -> HeldOutFlowLoss:
-    """The metric of `supernet_quality`, of which a network with weights of its own needs clips and noise alone."""
-    levels = {"mean": config.timestep_mean, "std": config.timestep_std, "shift": config.timestep_shift}
-    parts = SuperNet(space), make_text_encoder(space), make_codec(space), clips.validation
-    return HeldOutFlowLoss(*parts, seed=HELD_OUT_SEED, batches=BATCHES, **levels)
 
 
 def run_all(jobs: list[Job], out: Path, workers: int) -> dict[str, dict[str, float]]:

@@ -11,7 +11,7 @@ import typer
 from nas.cli._paths import READS_CLIPS
 
 if TYPE_CHECKING:
-    from nas.data import ClipsConfig, DataSplit
+    from nas.data import DataFile, DataSplit, MovingShapesConfig, VideoFolderConfig, WebDatasetConfig
     from nas.space import SearchSpace
 
 DATA_HELP = (
@@ -27,21 +27,28 @@ def open_clips(data: str, space: SearchSpace) -> DataSplit:
     from nas.training import open_clips as open_for
     from nas.training.processes import processes
 
-    config, base = data_config(data)
+    file, base = data_file(data)
     with processes().main_process_first():  # one process decodes, the others read what it made
-        return open_for(config, space, base=base)
+        return open_for(file.data, space, base=base, validation_fraction=file.validation_fraction)
 
 
-def data_config(data: str) -> tuple[ClipsConfig, Path]:
+def data_file(data: str) -> tuple[DataFile, Path]:
     """What `--data` says, and the folder that a relative path in it starts from."""
-    from nas.data import DataFile, MovingShapesConfig, VideoFolderConfig, WebDatasetConfig
-    from nas.files import load_yaml, parse
+    from nas.data import DataFile
+    from nas.files import load_yaml
+
+    if Path(data).suffix.lower() in {".yaml", ".yml"}:
+        return load_yaml(data, DataFile), Path(data).parent
+    return DataFile(data=_config(data)), Path()
+
+
+def _config(data: str) -> MovingShapesConfig | VideoFolderConfig | WebDatasetConfig:
+    """The clips that a text names which is not a file of settings."""
+    from nas.data import MovingShapesConfig, VideoFolderConfig, WebDatasetConfig
+    from nas.files import parse
 
     if data == "moving_shapes":
-        return MovingShapesConfig(kind="moving_shapes"), Path()
-    suffix = Path(data).suffix.lower()
-    if suffix in {".yaml", ".yml"}:
-        return load_yaml(data, DataFile).data, Path(data).parent
-    if suffix == ".tar" and not os.path.isdir(data):  # noqa: PTH112 - it does not mind names that are too long
-        return parse({"kind": "webdataset", "path": data}, WebDatasetConfig, where="--data"), Path()
-    return parse({"kind": "videos", "path": data}, VideoFolderConfig, where="--data"), Path()
+        return MovingShapesConfig(kind="moving_shapes")
+    if Path(data).suffix.lower() == ".tar" and not os.path.isdir(data):  # noqa: PTH112 - it does not mind names that are too long
+        return parse({"kind": "webdataset", "path": data}, WebDatasetConfig, where="--data")
+    return parse({"kind": "videos", "path": data}, VideoFolderConfig, where="--data")

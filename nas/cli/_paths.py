@@ -60,10 +60,10 @@ class ReadsClips(PathParser):
 
     def reads(self, value: str) -> Iterable[Path]:
         """See `PathParser.reads`: the path, and where a file of settings says that the clips are."""
-        from nas.cli._data import data_config
+        from nas.cli._data import data_file
 
-        config, base = data_config(value)
-        clips = getattr(config, "path", None)
+        file, base = data_file(value)
+        clips = getattr(file.data, "path", None)
         return () if clips is None else (Path(value), base / clips)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,12 +63,13 @@ def front_document(record: StudyRecord, reference: tuple[float, float] | None = 
         "evaluations": len(record.evaluations),
         "waiting": record.waiting,
         "hypervolume": None if history is None else _hypervolume(history),
+        "agreement": None if record.agreement is None else asdict(record.agreement),
         "front": [member.to_dict() for member in record.front],
     }
 
 
 def show_front(record: StudyRecord, reference: tuple[float, float] | None = None) -> None:
-    """Print the front of a study as a table, and its hypervolume."""
+    """Print the front of a study as a table, its hypervolume, and how far the scores agree with themselves."""
     from nas.cli._common import emit_table
     from nas.search import hypervolume_history
 
@@ -79,6 +81,8 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     emit_table(f"front of {record.name}: {record.quality} ({arrow}); {source}{steps}", _rows(record))
     if history is not None:
         typer.echo(hypervolume_text(history))
+    if record.agreement is not None:
+        typer.echo(record.agreement.sentence())
     if record.waiting:
         typer.echo(f"{record.waiting} members of the search's front are not scored again yet: `nas rescore` goes on")
 

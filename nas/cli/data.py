@@ -9,7 +9,7 @@ import typer
 
 from nas.cli._app import App
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
-from nas.cli._data import DataOption, data_config, open_clips
+from nas.cli._data import DataOption, data_file, open_clips
 from nas.cli._paths import WritesFolder, WritesInto
 
 app = App(help="Look at training clips, and encode them beforehand.", no_args_is_help=True)
@@ -81,7 +81,9 @@ def encode(
         str, typer.Option(help="How numbers are stored: float16, bfloat16 (wider range, coarser), or float32 (exact).")
     ] = "float16",
     shard_mib: Annotated[float, typer.Option(min=0.001, help="Size of a shard in MiB.")] = 64,
-    validation_fraction: Annotated[float, typer.Option(help="Share of the files to hold out.")] = 0.1,
+    validation_fraction: Annotated[
+        float | None, typer.Option(help="Share of the files to hold out; that of --data when left out, or 0.1.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Encode clips to latents, and captions where the text encoder is frozen, so that training need not.
@@ -91,14 +93,14 @@ def encode(
     from nas.files import parse
     from nas.training import EncodingRequest, EncodingSettings, encode_clips
 
+    file, base = data_file(data)
     given = {
         "split": split,
         "dtype": dtype,
         "shard_bytes": int(shard_mib * 2**20),
-        "validation_fraction": validation_fraction,
+        "validation_fraction": file.validation_fraction if validation_fraction is None else validation_fraction,
     }
-    config, base = data_config(data)
-    request = EncodingRequest(space, config, base, out, parse(given, EncodingSettings, where="options"))
+    request = EncodingRequest(space, file.data, base, out, parse(given, EncodingSettings, where="options"))
     index = encode_clips(request, workers=workers)
     row = {
         "made": str(out / "data.yaml"),

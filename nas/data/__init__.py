@@ -6,10 +6,12 @@ from nas.data.buckets import Bucket, BucketedClips
 from nas.data.captioned import CaptionedClips, Contexts, GridSize, LatentClips, LatentCodec
 from nas.data.clips import Clip, ClipDataset, ClipShape, ClipSubset
 from nas.data.config import (
+    VALIDATION_FRACTION,
     ClipsConfig,
     DataConfig,
     DataFile,
     DataSplit,
+    HeldOutShare,
     LatentsConfig,
     MovingShapesConfig,
     VideoFolderConfig,
@@ -32,6 +34,7 @@ __all__ = [
     "DIRECTIONS",
     "SHAPES",
     "SPEEDS",
+    "VALIDATION_FRACTION",
     "Bucket",
     "BucketedClips",
     "CaptionedClips",
@@ -45,6 +48,7 @@ __all__ = [
     "DataFile",
     "DataSplit",
     "GridSize",
+    "HeldOutShare",
     "LatentClips",
     "LatentCodec",
     "LatentsConfig",

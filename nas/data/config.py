@@ -21,6 +21,12 @@ from nas.data.video_folder import VideoDataset
 from nas.errors import DataError
 from nas.files import StrictModel, UserPath
 
+VALIDATION_FRACTION = 0.1
+"""Share of the files that is held out where nothing else is said."""
+
+HeldOutShare = Annotated[float, pydantic.Field(gt=0, lt=1)]
+"""A share of the files to hold out."""
+
 Buckets = Annotated[tuple[Bucket, ...], pydantic.Field(min_length=1)]
 
 
@@ -47,7 +53,7 @@ class Opening:
     shape: ClipShape
     base: Path
     cache: Path | None = None
-    validation_fraction: float = 0.1
+    validation_fraction: float = VALIDATION_FRACTION
     multiple: int = 1
 
     def path(self, given: str) -> Path:
@@ -163,12 +169,12 @@ class LatentsConfig(ClipsConfig):
         """See `ClipsConfig.open`; a side that was not encoded is empty, and says so when it is used."""
         folder = how.path(self.path)
         train, validation = StoredLatents.open(folder)
-        for what, held, wanted in (
-            ("clips", train.plan.shape, how.shape),
-            ("a validation_fraction", train.plan.validation_fraction, how.validation_fraction),
+        again, share = "encode the clips again for it, into another folder", train.plan.validation_fraction
+        for what, held, wanted, hint in (
+            ("clips", train.plan.shape, how.shape, again),
+            ("a validation_fraction", share, how.validation_fraction, f"set validation_fraction: {share}, or {again}"),
         ):
             if held != wanted:
-                hint = "encode the clips again for it, into another folder"
                 raise DataError(f"was encoded with {what} of {held}, here it is {wanted}", where=folder, hint=hint)
         return DataSplit(train, validation)
 
@@ -180,9 +186,15 @@ DataConfig = Annotated[
 
 
 class DataFile(StrictModel):
-    """A file that says which clips, for `--data`."""
+    """A file that says which clips, for `--data`.
+
+    Args:
+        data: The clips.
+        validation_fraction: Share of the files to hold out.
+    """
 
     data: DataConfig
+    validation_fraction: HeldOutShare = VALIDATION_FRACTION
 
 
 def open_data(
@@ -191,7 +203,7 @@ def open_data(
     *,
     base: str | Path,
     cache: str | Path | None = None,
-    validation_fraction: float = 0.1,
+    validation_fraction: float = VALIDATION_FRACTION,
     multiple: int = 1,
 ) -> DataSplit:
     """Open the configured clips and split them.
@@ -212,7 +224,7 @@ def open_data(
     return config.open(how if cache is None else replace(how, cache=Path(cache)))
 
 
-def split(dataset: ClipDataset | BucketedClips, validation_fraction: float = 0.1) -> DataSplit:
+def split(dataset: ClipDataset | BucketedClips, validation_fraction: float = VALIDATION_FRACTION) -> DataSplit:
     """Hold out a share of the files of a set, of each size of clips alike.
 
     All clips of one file fall on the same side. Files are ranked by a digest of their name, so the split is

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from nas.data import DataConfig, DataSplit
+from nas.data import VALIDATION_FRACTION, DataConfig, DataSplit, HeldOutShare
 from nas.environment import check_settings
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitProtocol, Protocol
@@ -136,12 +136,14 @@ class GenerateStage(StrictModel):
     """What is sampled at the end.
 
     Args:
-        prompts: Captions; the first held-out captions when left empty.
-        count: How many held-out captions.
+        prompts: Captions of your own, in the place of those of the clips.
+        training_count: Otherwise, how many captions of training clips, spread evenly over them.
+        count: And how many of held-out clips.
         seed: Seed of the noise.
     """
 
     prompts: tuple[str, ...] = ()
+    training_count: NonNegativeInt = 4
     count: PositiveInt = 4
     seed: int = 0
 
@@ -162,7 +164,7 @@ class RunConfig(StrictModel):
     space: UserPath
     out: UserPath
     data: Annotated[DataConfig, Field(discriminator="kind")]
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    validation_fraction: HeldOutShare = VALIDATION_FRACTION
     profile: ProfileStage = ProfileStage()
     fit: FitStage = FitStage()
     backbone: BackboneStage | None = None

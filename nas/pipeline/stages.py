@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from nas.latency import (
     profile,
     usable_space,
 )
-from nas.models import VideoModel, network_cost
+from nas.models import VideoModel, network_cost, unloaded_codec
 from nas.models.weights import folder_digest
 from nas.pipeline.folder import STUDY, RunFolder
 from nas.pipeline.runner import Stage, StageResult
+from nas.pipeline.samples import SHEET, flicker_rows, plot_samples, shown_captions
 from nas.pipeline.summary import run_sections
+from nas.quality.scoring import generated_clips
 from nas.report import plot_front, plot_latency_check, write_summary
-from nas.report.samples import write_samples
-from nas.search import pick, rescore, run_search
+from nas.report.samples import write_clips
+from nas.search import StudyRecord, pick, rescore, run_search
 from nas.space import Architecture
 from nas.training import (
     distill,
@@ -182,6 +185,8 @@ class Stages(RunFolder):
         values = {
             "members": [member.to_dict() for member in record.final.front],
             "metric": record.final.quality,
+            "searched": _scoring(record.searched),
+            "rescored": None if record.rescoring is None else _scoring(record.final),
             "unet_ms": chosen.unet_ms,
             **chosen.to_dict(),
         }
@@ -247,14 +252,20 @@ class Stages(RunFolder):
 
     def samples(self, folder: Path) -> StageResult:
         """Generate clips with the distilled model."""
-        settings = self.config.generate
-        prompts = settings.prompts or tuple(dict.fromkeys(self.clips.validation.captions))[: settings.count]
-        files = write_samples(self.student, prompts, folder, seed=settings.seed)
-        steps = self.student.generation.steps
-        names = tuple(file.name for file in files)
-        clips = [{"prompt": prompt, "file": file.name} for prompt, file in zip(prompts, files, strict=True)]
-        values = {"clips": clips, "steps": steps}
-        return StageResult(f"{len(files)} clips in {steps} steps each", names, values)
+        student, fps = self.student, self.space.file.video.fps
+        shown = shown_captions(self.config.generate, self.clips, unloaded_codec(self.space))
+        prompts = [each.caption for each in shown]
+        made_BTCHW = generated_clips(student, prompts, seed=self.config.generate.seed)
+        files = write_clips(made_BTCHW, prompts, folder, fps)
+        sheet = plot_samples(shown, made_BTCHW, folder / SHEET)
+        clips = [
+            {"prompt": each.caption, "file": file.name, "captions": each.kind}
+            for each, file in zip(shown, files, strict=True)
+        ]
+        steps, flicker = student.generation.steps, flicker_rows(shown, made_BTCHW)
+        headline = f"{len(files)} clips in {steps} steps each{_flicker_words(flicker)}"
+        values = {"clips": clips, "steps": steps, "flicker": flicker}
+        return StageResult(headline, (*(file.name for file in files), sheet.name), values)
 
     def summary(self, folder: Path) -> StageResult:
         """Write what the run made and found as Markdown and as one HTML file."""
@@ -262,6 +273,21 @@ class Stages(RunFolder):
         sections = run_sections(self.root, trainings)
         write_summary(folder / "summary", sections, title=f"{self.space.name}: from space to model")
         return StageResult("the report of this run, as Markdown and HTML", ("summary.html", "summary.md"))
+
+
+def _flicker_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Flicker of the clips of training captions as a multiple of that of the real ones, where it is known."""
+    ratios = [row["ratio"] for row in rows if row["captions"] == "training" and row["ratio"] is not None]
+    return f"; those of training captions flicker {ratios[0]:.2f} times as much as the real ones" if ratios else ""
+
+
+def _scoring(record: StudyRecord) -> dict[str, Any]:
+    """How many architectures were scored, and how far two halves of the held-out data agree on them; plain data."""
+    agreement = record.agreement
+    return {
+        "architectures": len(record.evaluations),
+        "agreement": None if agreement is None else dataclasses.asdict(agreement),
+    }
 
 
 def _spread(items: list[Architecture], count: int, wanted: Architecture) -> list[Architecture]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nas.pipeline.runner import stage_values
+from nas.pipeline.samples import LABELS, SHEET
 from nas.report import Picture, Section
+from nas.search import HalvesAgreement
 
 
 def run_sections(root: Path, trainings: Sequence[str]) -> list[Section]:
@@ -35,8 +38,28 @@ def _front(root: Path) -> Section:
         f"Picked: {picked['id']} ({picked['layers']}), {picked['latency_ms']:.1f} ms per clip. Latencies are predicted "
         f"from {picked['provenance']} blocks: text encoder + steps x denoising network + decoder."
     )
+    paragraphs = [text, _counts(picked), _agreements(picked)]
     picture = Picture(root / "front" / "front.png", "Quality against predicted latency, all architectures scored.")
-    return Section("The Pareto front", text, rows, [picture])
+    return Section("The Pareto front", "\n\n".join(filter(None, paragraphs)), rows, [picture])
+
+
+def _counts(picked: Mapping[str, Any]) -> str:
+    """How many architectures were scored; nothing where an earlier version of this program did not note it."""
+    if "searched" not in picked:
+        return ""
+    scored, rescored, members = picked["searched"], picked["rescored"], len(picked["members"])
+    again = "" if rescored is None else f", and {rescored['architectures']} of them again"
+    return f"{scored['architectures']} architectures were scored{again}; the front has {members} of them."
+
+
+def _agreements(picked: Mapping[str, Any]) -> str:
+    """How far the scores of the search, and the second ones, agree with themselves, as far as that is known."""
+    stages = {"In the search": picked.get("searched"), "In the second scoring": picked.get("rescored")}
+    known = {name: stage["agreement"] for name, stage in stages.items() if stage is not None and stage["agreement"]}
+    if not known:
+        return ""
+    found = " ".join(f"{name}, {HalvesAgreement(**each).sentence()}." for name, each in known.items())
+    return f"{found} At 1 both halves give the same order; near 0 the order is noise."
 
 
 def _check(root: Path) -> Section:
@@ -66,6 +89,13 @@ def _export(root: Path) -> Section:
 def _samples(root: Path) -> Section:
     values = stage_values(root, "samples")
     pictures = [
-        Picture((root / "samples" / clip["file"]).with_suffix(".gif"), clip["prompt"]) for clip in values["clips"]
+        Picture((root / "samples" / clip["file"]).with_suffix(".gif"), f"{LABELS[clip['captions']]}: {clip['prompt']}")
+        for clip in values["clips"]
     ]
-    return Section("Samples", f"Made in {values['steps']} denoising steps each, without guidance.", (), pictures)
+    sheet = "Frames of these clips, beside those of real clips of the same captions where there are any."
+    pictures.append(Picture(root / "samples" / SHEET, sheet))
+    text = (
+        f"Made in {values['steps']} denoising steps each, without guidance. Flicker is the mean absolute difference of "
+        "consecutive frames, from 0 to 1; real is that of the real clips of the same captions, motion included."
+    )
+    return Section("Samples", text, values["flicker"], pictures)

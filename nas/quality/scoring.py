@@ -5,7 +5,7 @@ Shape suffixes: B clips, T frames, C channels (RGB), H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,17 +84,36 @@ def generated_clips(
     steps: int | None = None,
     guidance_scale: float | None = None,
 ) -> torch.Tensor:
-    """A model's clip (B, T, C, H, W), uint8, for each prompt.
+    """A model's clip (B, T, C, H, W), uint8, for each prompt; else as `generated_batches`."""
+    return torch.cat(list(generated_batches(model, prompts, seed=seed, steps=steps, guidance_scale=guidance_scale)))
+
+
+def generated_batches(
+    model: VideoModel,
+    prompts: Sequence[str],
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    batch_size: int = BATCH,
+) -> Iterator[torch.Tensor]:
+    """A model's clip for each prompt, as they are made: some (B, T, C, H, W), uint8, then those of the next prompts.
+
+    Args:
+        model: The model.
+        prompts: What it is asked for.
+        seed: Of the noise; the clip of a prompt depends on its place among them, too.
+        steps: Denoising steps; the model's own when left out.
+        guidance_scale: Classifier-free guidance; the model's own when left out.
+        batch_size: Clips that are made together; decides time and memory alone.
 
     Raises:
         TrainingError: A clip is not finite.
     """
-    parts = []
     model.text_encoder.warn_of_losses(prompts)
     with progress_bar("generating", len(prompts)) as advance:
-        for numbers in batches(len(prompts), BATCH):
+        for numbers in batches(len(prompts), batch_size):
             asked = [prompts[number] for number in numbers]
             made = model.generate(asked, seed=seed, steps=steps, guidance_scale=guidance_scale, first=numbers.start)
-            parts.append(to_bytes(made).cpu())
+            yield to_bytes(made).cpu()
             advance.reach(numbers.stop, "")
-    return torch.cat(parts)

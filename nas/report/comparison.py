@@ -5,32 +5,21 @@ Shape suffixes: T frames, C channels (RGB), H height, W width.
 
 from __future__ import annotations
 
-import textwrap
 import time
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch.nn import functional
 
 from nas.data.pixels import to_bytes
 from nas.errors import ConfigError
 from nas.models import VideoModel
 from nas.progress import progress_bar
-from nas.report.lettering import spelt_out
-from nas.report.style import INK, MUTED, new_figure, save_figure
-
-FRAMES = 4
-"""Frames of a clip that a sheet shows, spread evenly."""
-
-CELL_WIDTH_IN, PROMPT_HEIGHT_IN, LINE_HEIGHT_IN, TITLE_HEIGHT_IN = 3.6, 0.3, 0.15, 0.6
-COLUMNS_PER_IN, MAX_LINES = 14, 4
-"""Letters of a prompt to an inch, and the lines it may take."""
+from nas.report.strips import Column, draw_strips
+from nas.report.style import save_figure
 
 
 @dataclass(frozen=True)
@@ -117,44 +106,12 @@ def plot_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str], path:
 
 def draw_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str]) -> Figure:
     """The figure of `plot_contact_sheet`."""
-    video_TCHW = sampled[0].clips_TCHW[0]
-    shown = min(FRAMES, len(video_TCHW))
-    strip_height_in = CELL_WIDTH_IN * video_TCHW.shape[2] / (shown * video_TCHW.shape[3])
-    titles = [_wrapped(prompt, CELL_WIDTH_IN * len(sampled)) for prompt in prompts]
-    more_lines = sum(title.count("\n") for title in titles)
-    height_in = TITLE_HEIGHT_IN + len(prompts) * (strip_height_in + PROMPT_HEIGHT_IN) + more_lines * LINE_HEIGHT_IN
-    figure = new_figure(CELL_WIDTH_IN * len(sampled), height_in)
-    grid = figure.subplots(len(prompts), len(sampled), squeeze=False)
-    for column, each in enumerate(sampled):
-        for row, title in enumerate(titles):
-            _draw_strip(grid[row][column], each.clips_TCHW[row])
-            if column == 0:
-                grid[row][column].set_title(title, loc="left", fontsize=8, color=MUTED)
-        calls = f"{_counted(each.sampling.calls, 'call')}, {each.seconds_per_clip:.3g} s per clip"
-        grid[0][column].annotate(
-            f"{each.sampling.label}\n{calls}", (0, 1), (0, 16 + 10 * titles[0].count("\n")),
-            xycoords="axes fraction", textcoords="offset points",
-            fontsize=9, fontweight="bold", color=INK, va="bottom",
-        )  # fmt: skip
-    return figure
+    return draw_strips([_column(each) for each in sampled], prompts)
 
 
-def _wrapped(prompt: str, width_in: float) -> str:
-    """A prompt in lines that fit the width; what is longer than a few lines is cut."""
-    text = spelt_out(prompt)
-    wide = any(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    columns = int(width_in * COLUMNS_PER_IN / (2 if wide else 1))
-    lines = textwrap.wrap(text, columns, max_lines=MAX_LINES, placeholder=" ...")
-    return "\n".join(" ".join(line.split()) for line in lines)
-
-
-def _draw_strip(axes: Axes, video_TCHW: torch.Tensor) -> None:
-    places = torch.linspace(0, len(video_TCHW) - 1, min(FRAMES, len(video_TCHW))).round().long()
-    gap = max(video_TCHW.shape[3] // 32, 1)
-    gapped_TCHW = functional.pad(video_TCHW[places], (0, gap), value=255)
-    strip_HWC = torch.cat(list(gapped_TCHW), dim=2)[..., :-gap].permute(1, 2, 0)
-    axes.imshow(strip_HWC.numpy(), interpolation="nearest")
-    axes.set_axis_off()
+def _column(sampled: Sampled) -> Column:
+    calls = f"{_counted(sampled.sampling.calls, 'call')}, {sampled.seconds_per_clip:.3g} s per clip"
+    return Column(f"{sampled.sampling.label}\n{calls}", sampled.clips_TCHW)
 
 
 def _counted(count: int, noun: str) -> str:

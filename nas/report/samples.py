@@ -1,4 +1,7 @@
-"""Sample clips of a model: MP4, GIF and a strip of frames for each prompt."""
+"""Sample clips of a model: MP4, GIF and a strip of frames for each prompt.
+
+Shape suffixes: B clips, T frames, C channels (RGB), H height, W width.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from nas.data import frame_strip, write_gif, write_mp4
-from nas.data.pixels import to_bytes
 from nas.models import VideoModel
-from nas.models.video_model import batches
-from nas.progress import progress_bar
+from nas.quality.scoring import generated_batches
 
 BATCH = 4
 
@@ -24,25 +27,42 @@ def write_samples(
     steps: int | None = None,
     guidance_scale: float | None = None,
 ) -> list[Path]:
-    """Generate one clip per prompt and write `NN-words.mp4`, `.gif` and `.png` (the frames side by side).
+    """Generate one clip per prompt and write each few as soon as they are made; see `write_clips`.
+
+    Raises:
+        TrainingError: A clip is not finite; those before it are written.
+    """
+    files: list[Path] = []
+    for clips_BTCHW in generated_batches(
+        model, prompts, seed=seed, steps=steps, guidance_scale=guidance_scale, batch_size=BATCH
+    ):
+        first, fps = len(files), model.space.file.video.fps
+        files += write_clips(clips_BTCHW, prompts[first : first + len(clips_BTCHW)], folder, fps, first=first)
+    return files
+
+
+def write_clips(
+    clips_BTCHW: torch.Tensor, prompts: Sequence[str], folder: str | Path, fps: float, *, first: int = 0
+) -> list[Path]:
+    """Write each clip as `NN-words.mp4`, `.gif` and `.png` (the frames side by side).
+
+    Args:
+        clips_BTCHW: Clips, uint8.
+        prompts: One for each clip; its first words name the files.
+        folder: Where they go.
+        fps: Frames per second.
+        first: Number of the first clip, to continue a series.
 
     Returns:
         The MP4 files, in the order of the prompts.
     """
-    root, files = Path(folder), []
-    fps = model.space.file.video.fps
-    model.text_encoder.warn_of_losses(prompts)
-    with progress_bar("generating", len(prompts)) as advance:
-        for numbers in batches(len(prompts), BATCH):
-            chosen = [prompts[number] for number in numbers]
-            clips = model.generate(chosen, seed=seed, steps=steps, guidance_scale=guidance_scale, first=numbers.start)
-            for number, prompt, video_TCHW in zip(numbers, chosen, to_bytes(clips), strict=True):
-                stem = root / f"{number:02d}-{slug(prompt)}"
-                write_mp4(video_TCHW, stem.with_suffix(".mp4"), fps)
-                write_gif(video_TCHW, stem.with_suffix(".gif"), fps)
-                frame_strip(video_TCHW, stem.with_suffix(".png"))
-                files.append(stem.with_suffix(".mp4"))
-                advance("")
+    files = []
+    for number, (prompt, video_TCHW) in enumerate(zip(prompts, clips_BTCHW, strict=True), first):
+        stem = Path(folder) / f"{number:02d}-{slug(prompt)}"
+        write_mp4(video_TCHW, stem.with_suffix(".mp4"), fps)
+        write_gif(video_TCHW, stem.with_suffix(".gif"), fps)
+        frame_strip(video_TCHW, stem.with_suffix(".png"))
+        files.append(stem.with_suffix(".mp4"))
     return files
 
 

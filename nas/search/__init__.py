@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas.search.agreement import HalvesAgreement
 from nas.search.choices import ChoiceSlot, ChoiceSpace
 from nas.search.config import SamplerName, SearchConfig
 from nas.search.history import HypervolumeHistory, hypervolume_history
@@ -26,6 +27,7 @@ __all__ = [
     "CostModel",
     "Evaluation",
     "FrontMember",
+    "HalvesAgreement",
     "HypervolumeHistory",
     "KnownLatency",
     "LatencyFigure",

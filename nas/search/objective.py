@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nas.errors import BudgetError, ConfigError, NasError, OutOfMemoryError, TrainingError
 from nas.search.proposals import probes
 from nas.search.protocols import CostModel, LatencyModel, Space
+from nas.search.scores import Score, score
 from nas.space import Architecture, Budgets
 
 if TYPE_CHECKING:
@@ -109,16 +110,9 @@ class Objective:
         """Whether every budget is met."""
         return all(excess <= 0 for excess in self.constraints(architecture).values())
 
-    def score(self, architecture: Architecture) -> float:
-        """The quality of an architecture.
-
-        Raises:
-            ArithmeticError: The score is not finite.
-        """
-        value = float(self.quality.score(architecture))
-        if not math.isfinite(value):
-            raise ArithmeticError(f"{self.quality.name} is {value}")
-        return value
+    def score(self, architecture: Architecture) -> Score:
+        """The quality of an architecture; raises as `nas.search.scores.score`."""
+        return score(self.quality, architecture)
 
     def check_budgets(self) -> None:
         """Make sure, before anything is scored, that each budget can be met by some architecture.

@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import BudgetError
+from nas.search.agreement import HalvesAgreement, halves_agreement
 from nas.search.pareto import Direction, knee, pareto_front
 from nas.search.rescored import Rescoring, read_rescoring
 from nas.search.workers.address import shown
@@ -37,6 +38,7 @@ class Evaluation:
         trial: Number of the trial in the study.
         feasible: Whether it meets the budgets of the study.
         search_quality: What the search scored, where `quality` is a dearer score that came later.
+        quality_parts: What `quality` is the mean of, by parts of the held-out data; empty where that is not known.
     """
 
     architecture: Architecture
@@ -49,6 +51,7 @@ class Evaluation:
     trial: int
     feasible: bool
     search_quality: float | None = None
+    quality_parts: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for tables and JSON."""
@@ -117,14 +120,19 @@ class StudyRecord:
         """
         if self.rescoring is None:
             return self
-        again, failed = self.rescoring.scores, self.rescoring.failures
+        again, failed, parts = self.rescoring.scores, self.rescoring.failures, self.rescoring.parts
         waiting = [one for one in self.front if one.architecture.id not in {**again, **failed}]
         return replace(
             self,
             quality=self.rescoring.quality,
             direction=self.rescoring.direction,
             evaluations=tuple(
-                replace(one, quality=again[one.architecture.id], search_quality=one.quality)
+                replace(
+                    one,
+                    quality=again[one.architecture.id],
+                    search_quality=one.quality,
+                    quality_parts=parts.get(one.architecture.id, ()),
+                )
                 for one in self.evaluations
                 if one.architecture.id in again
             ),
@@ -132,6 +140,11 @@ class StudyRecord:
             rescoring=None,
             waiting=len(waiting),
         )
+
+    @property
+    def agreement(self) -> HalvesAgreement | None:
+        """How far two halves of the held-out data agree on the order of the architectures, where that is known."""
+        return halves_agreement([evaluation.quality_parts for evaluation in self.evaluations])
 
     @property
     def one_call(self) -> bool:

@@ -7,7 +7,7 @@ one that names the metric that was used last.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import optuna
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from nas.files import fingerprint, parse
 from nas.search.pareto import Direction
+from nas.search.scores import Score
 
 if TYPE_CHECKING:
     from nas.quality.base import QualityMetric
@@ -24,6 +25,8 @@ METRIC = "rescoring"
 """Study attribute: the metric of the final front."""
 
 _SCORE = "rescored"
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class Rescoring:
         direction: Its direction.
         scores: By id of the architecture.
         failures: Likewise, why scoring failed.
+        parts: Likewise, what the score is the mean of; nothing for a score that has no parts.
     """
 
     quality: str
     direction: Direction
     scores: Mapping[str, float]
     failures: Mapping[str, str]
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def metric_key(quality: QualityMetric) -> str:
@@ -48,9 +53,10 @@ def metric_key(quality: QualityMetric) -> str:
     return fingerprint([quality.name, quality.direction, quality.fingerprint])
 
 
-def write_score(study: optuna.Study, metric: str, architecture_id: str, *, score: float) -> None:
+def write_score(study: optuna.Study, metric: str, architecture_id: str, *, score: Score) -> None:
     """Keep a score; it is safe in the storage when this returns."""
-    study.set_user_attr(f"{_SCORE}/{metric}/{architecture_id}", {"score": score})
+    kept = {"score": score.value, **({"parts": list(score.parts)} if score.parts else {})}
+    study.set_user_attr(f"{_SCORE}/{metric}/{architecture_id}", kept)
 
 
 def write_failure(study: optuna.Study, metric: str, architecture_id: str, *, failure: str) -> None:
@@ -66,7 +72,7 @@ def make_final(study: optuna.Study, quality: QualityMetric) -> None:
 
 def read_scores(
     attrs: Mapping[str, Any], metric: str, *, where: str = "study"
-) -> tuple[dict[str, float], dict[str, str]]:
+) -> tuple[dict[str, Score], dict[str, str]]:
     """The scores and the failures of a metric, by id of the architecture.
 
     Raises:
@@ -78,7 +84,7 @@ def read_scores(
         for key, value in attrs.items()
         if key.startswith(prefix)
     }
-    scores = {one: outcome.score for one, outcome in found.items() if outcome.score is not None}
+    scores = {one: Score(outcome.score, outcome.parts) for one, outcome in found.items() if outcome.score is not None}
     return scores, {one: outcome.failure for one, outcome in found.items() if outcome.failure is not None}
 
 
@@ -88,7 +94,9 @@ def read_rescoring(attrs: Mapping[str, Any], *, where: str = "study") -> Rescori
         return None
     stored = parse(attrs[METRIC], _Metric, where=where, within=METRIC)
     scores, failures = read_scores(attrs, stored.metric, where=where)
-    return Rescoring(stored.quality, stored.direction, scores, failures)
+    values = {one: score.value for one, score in scores.items()}
+    parts = {one: score.parts for one, score in scores.items() if score.parts}
+    return Rescoring(stored.quality, stored.direction, values, failures, parts)
 
 
 class _Metric(pydantic.BaseModel):
@@ -98,5 +106,6 @@ class _Metric(pydantic.BaseModel):
 
 
 class _Outcome(pydantic.BaseModel):
-    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    score: _Finite | None = None
+    parts: tuple[_Finite, ...] = ()
     failure: str | None = None

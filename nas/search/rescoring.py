@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from nas.search.pareto import pareto_ranks
 from nas.search.protocols import Space
 from nas.search.record import FrontMember, StudyRecord, empty_front, read_study
 from nas.search.rescored import make_final, metric_key, read_scores, write_failure, write_score
+from nas.search.scores import Score, score
 from nas.search.workers.address import shown
 from nas.search.workers.contents import IDENTITY
 from nas.search.workers.storage import changeable_study
@@ -131,22 +131,20 @@ class _Rescoring:
         record = read_study(self.study, where=self.where)
         return RescoreResult(record, self.scored, len(chosen) - len(waiting), self.failed)
 
-    def _known(self) -> dict[str, float]:
+    def _known(self) -> dict[str, Score]:
         return read_scores(self.study.user_attrs, self.metric)[0]
 
     def _score(self, architecture: Architecture) -> None:
         if architecture.id in self._known():  # another process was quicker
             return
         try:
-            score = float(self.quality.score(architecture))
-            if not math.isfinite(score):
-                raise ArithmeticError(f"{self.quality.name} is {score}")
+            found = score(self.quality, architecture)
         except Exception as error:
             if is_mistake(error):
                 raise
             self._fail(architecture, error)
         else:
-            write_score(self.study, self.metric, architecture.id, score=score)
+            write_score(self.study, self.metric, architecture.id, score=found)
             if not self.scored:
                 make_final(self.study, self.quality)
             self.scored += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.data import ClipsConfig, ClipShape, DataSplit, open_data
+from nas.data import VALIDATION_FRACTION, ClipsConfig, ClipShape, DataSplit, open_data
 from nas.space import SearchSpace
 
 
@@ -14,7 +14,7 @@ def open_clips(
     *,
     base: str | Path,
     cache: str | Path | None = None,
-    validation_fraction: float = 0.1,
+    validation_fraction: float = VALIDATION_FRACTION,
 ) -> DataSplit:
     """Open clips and split them, for a search space; see `nas.data.open_data`."""
     video = space.file.video

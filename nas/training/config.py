@@ -82,7 +82,8 @@ class TrainingConfig(LoopConfig):
         timestep_mean: Mean of the logit-normal noise level.
         timestep_std: Its standard deviation.
         timestep_shift: Timestep shift; above 1 trains more on noisy levels. Models are sampled with it, too.
-        freeze_backbone: Train the temporal layers alone, and leave the spatial backbone as it is.
+        freeze_backbone: Leave the spatial backbone as it is, and train temporal layers, the frame embedding, and a text
+            encoder that learns.
     """
 
     caption_dropout: Fraction = 0.1

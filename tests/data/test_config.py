@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.cli._data import data_config
+from nas.cli._data import data_file
 from nas.data import (
     Clip,
     ClipDataset,
@@ -109,14 +109,22 @@ def test_faults_in_the_configuration_name_the_key(fields: dict[str, Any], messag
         config(**fields)
 
 
+@pytest.mark.parametrize(("given", "why"), [("1", "less than 1"), ("0", "more than 0"), ("half", "number")])
+def test_an_impossible_share_in_a_data_file_names_the_key(given: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text(f"data: {{kind: moving_shapes}}\nvalidation_fraction: {given}\n")
+    with pytest.raises(ConfigError, match=rf"data\.yaml: validation_fraction.*{why}"):
+        data_file(str(path))
+
+
 def test_tars_and_empty_text_on_the_command_line(tmp_path: Path) -> None:
     for text in ("a.tar", "*.tar", "x/{00..09}.TAR"):
-        data, base = data_config(text)
-        assert (data, base) == (WebDatasetConfig(kind="webdataset", path=text), Path())
+        file, base = data_file(text)
+        assert (file.data, base) == (WebDatasetConfig(kind="webdataset", path=text), Path())
     (tmp_path / "videos.tar").mkdir()  # a folder, whatever it is called
-    assert data_config(str(tmp_path / "videos.tar"))[0].kind == "videos"
+    assert data_file(str(tmp_path / "videos.tar"))[0].data.kind == "videos"
     with pytest.raises(ConfigError, match="--data: path: a path is empty"):
-        data_config("")
+        data_file("")
 
 
 @pytest.mark.parametrize("kind", ["videos", "webdataset", "latents"])

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nas.cli._data import data_config
+from nas.cli._data import data_file
 from nas.data import ClipShape, VideoDataset, open_data
 from nas.data.captions import read_captions
 from nas.data.config import DataFile
@@ -94,8 +94,8 @@ def test_captions(rows: list[tuple[str, str]], raw: bytes | None, data: st.DataO
 @given(name=names, kind=st.sampled_from(["", ".tar", "/*.tar", "/{0..3}.tar", ".yaml", "/videos"]))
 def test_names_of_data(name: str, kind: str, tmp_path: Path) -> None:
     def read() -> None:
-        config, base = data_config(f"{name}{kind}")
-        open_data(config, SHAPE, base=tmp_path / base)
+        file, base = data_file(f"{name}{kind}")
+        open_data(file.data, SHAPE, base=tmp_path / base)
 
     _one_line(read)
 

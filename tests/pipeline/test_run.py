@@ -7,14 +7,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 import yaml
+from scipy.stats import kendalltau
 
 from nas.data import ClipShape, MovingShapesConfig, open_data
 from nas.models import VideoModel
 from nas.models.weights import load_safetensors
 from nas.pipeline import load_run
+from nas.pipeline.folder import STUDY
 from nas.training import train_supernet
 from tests.processes import finish, start_nas
 from tests.tiny import TINY
@@ -33,9 +36,9 @@ RUN: dict[str, Any] = {
     "fit": {"networks": 3, "protocol": QUICK},
     "backbone": {"training": TRAINING},
     "train": TRAINING | {"freeze_backbone": True},
-    "quality": {"batches": 1},
+    "quality": {"batches": 3},
     "search": {"evaluations": 5, "sampler": "random", "steps": 2},
-    "rescore": {"batches": 2, "finetune_steps": 2},
+    "rescore": {"batches": 2, "finetune_steps": 2, "members": 4},
     "check": {"networks": 2, "protocol": QUICK},
     "distill": {
         "finetune": TRAINING,
@@ -43,7 +46,7 @@ RUN: dict[str, Any] = {
         "distillation": {"steps": 2, "teacher_substeps": 1, "guidance_scale": 2.0},
     },
     "export": {"formats": ["safetensors", "onnx"]},
-    "generate": {"count": 2},
+    "generate": {"training_count": 1, "count": 2},
 }
 
 
@@ -77,6 +80,27 @@ def _kill_in(run_file: Path, stage: str) -> None:
     process.join()
 
 
+def _check_agreement(out: Path) -> None:
+    """The report says how far the scores of both stages agree with themselves, as counted from the storage."""
+    study = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{out}/search/study.db")
+    scored = [trial.user_attrs["quality_parts"] for trial in study.trials if "quality_parts" in trial.user_attrs]
+    again = [value["parts"] for name, value in study.user_attrs.items() if name.startswith("rescored/")]
+    members = len(json.loads((out / "front" / "front.json").read_text()))
+    report = (out / "summary" / "summary.md").read_text()
+    counts = f"{len(scored)} architectures were scored, and {len(again)} of them again; the front has {members} of them"
+    assert counts in report
+    halves = [(parts[0] + parts[2]) / 2 for parts in scored], [parts[1] for parts in scored]
+    for stage, parts, tau in (
+        ("In the search", 3, kendalltau(*halves).statistic),
+        ("In the second scoring", 2, kendalltau(*zip(*again, strict=True)).statistic),
+    ):
+        count = len(scored) if parts == 3 else len(again)
+        assert (
+            f"{stage}, two halves of the held-out probes, {parts} parts in all, rank {count} architectures at a "
+            f"Kendall tau of {tau:.2f}."
+        ) in report
+
+
 def test_a_run_ends_with_all_it_promises_and_a_second_one_redoes_nothing(run_file: Path) -> None:
     rows = _finish(run_file)
     out = run_file.parent / "out"
@@ -86,10 +110,13 @@ def test_a_run_ends_with_all_it_promises_and_a_second_one_redoes_nothing(run_fil
         assert (out / name).stat().st_size > 0, name
     for name in ("check/check.png", "export/bundle/onnx/unet.onnx", "summary/summary.html", "config.yaml"):
         assert (out / name).stat().st_size > 0, name
-    assert len(list((out / "samples").glob("*.mp4"))) == 2
+    assert len(list((out / "samples").glob("*.mp4"))) == 3
+    report = (out / "summary" / "summary.md").read_text()
+    assert (report.count("Caption of a training clip: "), report.count("Caption of a held-out clip: ")) == (2, 4)
     model = VideoModel.load(out / "export" / "bundle")
     assert model.generation.steps == 2
     assert model.generation.guidance_scale == 1
+    _check_agreement(out)
     own = {"config.yaml", ".lock"}  # written by every run
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name not in own}
     again = _finish(run_file)

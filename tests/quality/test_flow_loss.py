@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from scipy.stats import norm
 
@@ -47,7 +48,8 @@ def _setup(count: int = 1) -> tuple[SearchSpace, MovingShapes]:
 
 
 def _metric(space: SearchSpace, clips: MovingShapes, network: torch.nn.Module, **settings: int) -> HeldOutFlowLoss:
-    return HeldOutFlowLoss(network, make_text_encoder(space), make_codec(space), clips, batches=1, **settings)  # type: ignore[arg-type]
+    settings = {"batches": 1, **settings}
+    return HeldOutFlowLoss(network, make_text_encoder(space), make_codec(space), clips, **settings)  # type: ignore[arg-type]
 
 
 def test_a_perfect_prediction_has_no_loss_and_an_offset_its_square() -> None:
@@ -81,3 +83,40 @@ def test_the_same_architecture_scores_the_same_in_any_order() -> None:
     assert again.score(architectures[1]) == scores[1]
     other = HeldOutFlowLoss(supernet, encoder, make_codec(space), clips, seed=2, batches=2, batch_size=3)
     assert other.score(architectures[1]) != scores[1]
+
+
+def test_parts_are_the_losses_of_the_batches_and_each_batch_is_run_once() -> None:
+    space, clips = _setup(6)
+    oracle = Oracle(clips, 0.5)
+    metric = _metric(space, clips, oracle, batches=3, batch_size=2)
+    parts = metric.score_parts(space.smallest())
+    assert len(oracle.timesteps) == len(parts) == 3
+
+    scores = [_metric(space, clips, oracle, batches=count, batch_size=2).score(space.smallest()) for count in (1, 2, 3)]
+    expected = [scores[0], 2 * scores[1] - scores[0], 3 * scores[2] - 2 * scores[1]]
+    assert parts == pytest.approx(expected, rel=1e-5)
+    assert len(set(parts)) == 3
+    assert metric.score(space.smallest()) == pytest.approx(sum(parts) / 3, rel=1e-12)
+
+
+def test_a_score_that_a_subclass_changes_is_the_one_that_searches_see() -> None:
+    class Penalised(HeldOutFlowLoss):
+        def score(self, architecture: Architecture) -> float:
+            return super().score(architecture) + 1
+
+    class Renamed(Penalised):
+        name = "penalised loss"
+
+    class Doubling:
+        def score(self, architecture: Architecture) -> float:
+            return 2 * super().score(architecture)  # type: ignore[misc, no-any-return]
+
+    class Doubled(Doubling, HeldOutFlowLoss):
+        """The score of a class beside the metric counts, too."""
+
+    space, clips = _setup()
+    one, encoder, codec = space.smallest(), make_text_encoder(space), make_codec(space)
+    for kind, least in ((Renamed, 1), (Doubled, 0.5)):
+        metric = kind(Oracle(clips, 0.5), encoder, codec, clips, batches=2)  # type: ignore[arg-type]
+        assert metric.score_parts(one) == (metric.score(one),)
+        assert metric.score(one) >= least * (1 - 1e-3)

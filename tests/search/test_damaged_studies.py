@@ -22,7 +22,15 @@ from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 SPACE = small_space()
 
 
-class Expensive(FormulaQuality):
+class InParts(FormulaQuality):
+    """In two parts, as a loss over batches is."""
+
+    def score_parts(self, architecture):
+        score = self.score(architecture)
+        return (score - 1, score + 1)
+
+
+class Expensive(InParts):
     name = "expensive loss"
 
 
@@ -35,7 +43,7 @@ def attributes(whole):
 
 def run(database, evaluations):
     config = SearchConfig(sampler="random", evaluations=evaluations)
-    return run_search(SPACE, FormulaLatency(SPACE), FormulaQuality(), config, database, "s")
+    return run_search(SPACE, FormulaLatency(SPACE), InParts(), config, database, "s")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +100,9 @@ DAMAGES = {
     "an attribute removed": (
         lambda one: execute(one, "DELETE FROM trial_user_attributes WHERE key = 'runtime'"), "key runtime is missing",
     ),
+    "parts are a number": (lambda one: set_trial_attr(one, "quality_parts", "1"), r"trial \d+: quality_parts: "),
+    "a part is text": (lambda one: set_trial_attr(one, "quality_parts", '[1, "x"]'), r"trial \d+: quality_parts"),
+    "a part is NaN": (lambda one: set_trial_attr(one, "quality_parts", "[1, NaN]"), r"trial \d+: quality_parts"),
     "architecture is text": (lambda one: set_trial_attr(one, "architecture", '"x"'), "architecture: expected a map"),
     "architecture of another id": (
         lambda one: set_trial_attr(one, "architecture", json.dumps(SPACE.smallest().to_dict() | {"id": "0" * 12})),
@@ -103,6 +114,9 @@ DAMAGES = {
     ),
     "rescored with text": (lambda one: set_study_attr(one, "rescored/%", '{"score": "high"}'), "rescored/.*score"),
     "rescored with NaN": (lambda one: set_study_attr(one, "rescored/%", '{"score": NaN}'), "rescored/.*score"),
+    "rescored with a part of text": (
+        lambda one: set_study_attr(one, "rescored/%", '{"score": 1, "parts": [1, "x"]}'), "rescored/.*parts",
+    ),
     "rescored with nothing": (lambda one: set_study_attr(one, "rescoring", "null"), "rescoring: expected a mapping"),
     "a table removed": (lambda one: execute_script(one, "DROP TABLE trial_values"), "got 0 values"),
     "a version removed": (lambda one: execute_script(one, "DELETE FROM version_info"), None),
@@ -152,8 +166,8 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = ["identity", "rescoring", "architecture", "unet_ms", "parameters", "provenance", "runtime", "duplicate_of",
-        "failure", "claim", "released", "withdrawn"]  # fmt: skip
+KEYS = ["identity", "rescoring", "architecture", "unet_ms", "parameters", "provenance", "runtime",
+        "quality_parts", "duplicate_of", "failure", "claim", "released", "withdrawn"]  # fmt: skip
 
 
 @settings(max_examples=400, deadline=None)

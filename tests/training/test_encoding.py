@@ -17,6 +17,7 @@ import torch
 import yaml
 from diffusers import AutoencoderKLHunyuanVideo
 
+from nas.cli._data import open_clips
 from nas.data import ClipShape, DataSplit, LatentsConfig, MovingShapesConfig, open_data
 from nas.errors import DataError, NasError
 from nas.files import read_json, write_json
@@ -267,13 +268,26 @@ def test_what_was_encoded_otherwise_is_refused(latents: Path, tiny: Path, frozen
     assert not (tmp_path / "run").exists()
     with pytest.raises(DataError, match=r"was encoded with clips of .*frames=4.*, here it is .*frames=8"):
         open_data(LatentsConfig(kind="latents", path=str(latents)), ClipShape(8, 16, 16, 8), base="")
-    with pytest.raises(DataError, match=r"a validation_fraction of 0.1, here it is 0.5"):
+    with pytest.raises(DataError, match=r"a validation_fraction of 0.1, here it is 0.5; set validation_fraction: 0.1"):
         open_data(LatentsConfig(kind="latents", path="latents"), SHAPE, base=tmp_path, validation_fraction=0.5)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(DataError, match=r"full: holds something else already: thesis.txt"):
         encode_clips(_request(tiny, tmp_path / "full"))
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.txt"]
+
+
+def test_what_was_held_out_is_remembered(tiny: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given.yaml"
+    given.write_text(yaml.safe_dump({"data": SHAPES.model_dump(), "validation_fraction": 0.3}))
+    space = SearchSpace.load(tiny)
+    encode = ("data", "encode", tiny, "--data", given, "--out")
+    finish(start_nas(tmp_path, *encode, tmp_path / "latents"), tmp_path)
+    stored, direct = (open_clips(str(file), space) for file in (tmp_path / "latents" / "data.yaml", given))
+    assert (len(direct.train), len(direct.validation)) == (14, 6)
+    assert stored.validation.names == direct.validation.names
+    finish(start_nas(tmp_path, *encode, tmp_path / "half", "--validation-fraction", "0.5"), tmp_path)
+    assert len(open_clips(str(tmp_path / "half" / "data.yaml"), space).validation) == 10
 
 
 def test_another_autoencoder_or_text_encoder_at_the_same_place_is_noticed(frozen: Path, tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ IDENTITY = "identity"
 ARCHITECTURE = "architecture"
 """Trial attribute: what the trial is about."""
 
+PARTS = "quality_parts"
+"""Trial attribute, where the score has several parts: these. Trials of earlier versions have none."""
+
 LONGEST_NAME = 512
 """Optuna's column for names of studies."""
 
@@ -53,6 +56,7 @@ class Scored(pydantic.BaseModel):
     parameters: NonNegativeInt | None
     provenance: str
     runtime: str
+    quality_parts: tuple[Finite, ...] = ()
 
 
 def check_name(name: str) -> None:

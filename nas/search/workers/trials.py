@@ -13,7 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.errors import NasError
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective, is_mistake
+from nas.search.scores import Score
 from nas.search.workers.claims import Decision, settle
+from nas.search.workers.contents import PARTS
 from nas.search.workers.ledger import RELEASED, WITHDRAWN, Ledger
 from nas.search.workers.liveness import Liveness
 from nas.space import Architecture
@@ -42,7 +44,7 @@ class Trials:
         self.scored = self.repeated = self.over_budget = 0
         self._failures_in_a_row = 0
         # Scores whose trial somebody else had ended; they are told again under the next one.
-        self._untold: dict[str, float] = {}
+        self._untold: dict[str, Score] = {}
 
     def bring_to_an_end(self, trial: Trial, architecture: Architecture, ledger: Ledger) -> bool:
         """End a trial, however long that takes.
@@ -119,7 +121,9 @@ class Trials:
             self._fail(trial, architecture, f"{type(error).__name__}: {error}", error)
             return True
         self._untold[architecture.id] = quality
-        told = self._tell(trial, [quality, self.objective.costs(architecture).latency_ms])
+        if quality.parts:
+            trial.set_user_attr(PARTS, list(quality.parts))
+        told = self._tell(trial, [quality.value, self.objective.costs(architecture).latency_ms])
         if told:
             del self._untold[architecture.id]
             self.scored += 1

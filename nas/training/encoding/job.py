@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -112,9 +113,13 @@ class EncodingJob:
             if not (self.folder / INDEX).is_file():
                 digests = {shard.file: self._record(shard).sha256 for shard in self.shards}
                 index = LatentIndex(plan=self.plan, digests=digests)
-                write_yaml(self.folder / "data.yaml", {"data": {"kind": "latents", "path": "."}})
+                write_yaml(self.folder / "data.yaml", self._data_file())
                 write_json(self.folder / INDEX, index.model_dump(mode="json"))
         return read_latent_index(self.folder)
+
+    def _data_file(self) -> dict[str, Any]:
+        """What `--data` needs to know of the folder; a training that reads it holds out what was held out."""
+        return {"data": {"kind": "latents", "path": "."}, "validation_fraction": self.plan.validation_fraction}
 
     def _compare(self, path: Path) -> None:
         try:

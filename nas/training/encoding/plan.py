@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from nas.data import DataSplit, LatentClips, LatentCodec
+from nas.data import VALIDATION_FRACTION, DataSplit, LatentClips, LatentCodec
 from nas.data.latent_plan import EncodedCaptions, EncodedClip, EncodedPart, LatentPlan, Precision, Side
 from nas.files import fingerprint
 from nas.models import text_identity, unloaded_codec
@@ -32,7 +32,7 @@ def make_plan(
     sides: Sequence[Side],
     dtype: Precision,
     shard_bytes: int = SHARD_BYTES,
-    validation_fraction: float = 0.1,
+    validation_fraction: float = VALIDATION_FRACTION,
 ) -> LatentPlan:
     """Work the plan out; the same clips, space and settings give the same plan on every machine.
 

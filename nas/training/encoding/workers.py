@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from nas.data import ClipsConfig, LatentsConfig
+from nas.data import VALIDATION_FRACTION, ClipsConfig, HeldOutShare, LatentsConfig
 from nas.data.latent_plan import LatentIndex, Precision, Side
 from nas.errors import ConfigError, NasError
 from nas.files import StrictModel
@@ -45,7 +45,7 @@ class EncodingSettings(StrictModel):
     split: Literal["train", "validation", "all"] = "all"
     dtype: Precision = "float16"
     shard_bytes: Annotated[int, Field(ge=1, le=2**50)] = SHARD_BYTES
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    validation_fraction: HeldOutShare = VALIDATION_FRACTION
 
     @property
     def sides(self) -> tuple[Side, ...]:
