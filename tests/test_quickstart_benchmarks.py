@@ -268,7 +268,7 @@ def test_a_finished_run_is_judged(run_benchmark: Callable[..., Any], tmp_path: P
     ranking = json.loads(out)
     assert code == 0
     assert list(ranking["agreement"])[:2] == [
-        "the run's supernet, 1 batch of 8 (its search)", "the run's supernet, 64 batches of 8",
+        "the run's supernet, 3 batches of 8 (its search)", "the run's supernet, 64 batches of 8",
     ]  # fmt: skip
     assert list(ranking["agreement"])[2:] == ["parameters", "MACs", "synflow"]
     assert len(list(tmp_path.glob("ranking/*/metrics.csv"))) == 3, "no supernet is trained"

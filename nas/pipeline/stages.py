@@ -128,7 +128,13 @@ class Stages(RunFolder):
         """Train the supernet."""
         result = train_supernet(self.space, self.clips.train, self.config.train, folder, backbone=self.backbone)
         headline = f"supernet after {result.steps} steps, loss {result.final_loss:.4f}"
-        values = {"steps": result.steps, "loss": result.final_loss, "elapsed_s": result.elapsed_s}
+        values = {
+            "steps": result.steps,
+            "loss": result.final_loss,
+            "elapsed_s": result.elapsed_s,
+            "backbone": None if self.backbone is None else str(self.backbone),
+            "freeze_backbone": self.config.train.freeze_backbone,
+        }
         return StageResult(headline, ("supernet/supernet.safetensors",), values)
 
     def search(self, folder: Path) -> StageResult:

@@ -78,7 +78,16 @@ def _training(root: Path, stages: Sequence[str]) -> Section:
         for name, values in ((name, stage_values(root, name)) for name in stages)
     ]
     text = "The losses of these stages measure different things and cannot be compared with each other."
-    return Section("Training", text, rows)
+    return Section("Training", "\n\n".join(filter(None, [_start(root, stages), text])), rows)
+
+
+def _start(root: Path, stages: Sequence[str]) -> str:
+    """Which model of images the supernet started from, where it did and its stage noted it."""
+    values = stage_values(root, "train") if "train" in stages else {}
+    if not values.get("backbone"):
+        return ""
+    frozen = "was kept frozen" if values["freeze_backbone"] else "was trained further"
+    return f"The supernet started from the backbone in {values['backbone']}, which {frozen}."
 
 
 def _export(root: Path) -> Section:

@@ -46,6 +46,22 @@ def test_samples_are_shown_with_what_their_captions_are(tmp_path: Path) -> None:
     assert section.pictures[3].path == tmp_path / "samples" / "samples.png"
 
 
+@pytest.mark.parametrize(("frozen", "words"), [(True, "was kept frozen"), (False, "was trained further")])
+def test_what_the_supernet_started_from(frozen: bool, words: str, tmp_path: Path) -> None:
+    trained = {"steps": 1, "loss": 0.5, "elapsed_s": 6.0}
+    for start, expected in (
+        ({"backbone": "images/model", "freeze_backbone": frozen}, f"from the backbone in images/model, which {words}."),
+        ({"backbone": None, "freeze_backbone": frozen}, None),
+        ({}, None),  # as an earlier version noted it
+    ):
+        for name, each in (VALUES | {"front": FRONT, "train": trained | start}).items():
+            write_json(tmp_path / "stages" / f"{name}.json", {"digest": "d", "done": True, "values": each})
+        section = run_sections(tmp_path, ["train"])[2]
+        assert section.rows[0]["minutes"] == 0.1
+        assert ("started" in section.text) == (expected is not None)
+        assert (expected or "") in section.text
+
+
 def test_a_search_alone(tmp_path: Path) -> None:
     text = _front_text(tmp_path, searched={"architectures": 60, "agreement": AGREEMENT}, rescored=None)
     assert "60 architectures were scored; the front has 1 of them." in text

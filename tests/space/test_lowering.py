@@ -145,7 +145,7 @@ def test_key_reads_well_and_stays() -> None:
     keys = {node.name: node.block.key for node in space.lower(space.covering()[1]).nodes}
     assert keys["mid_block.temporal.0.conv3d"] == "conv3d(kernel_size=3)[x:1x8x64x4x8 -> 1x8x64x4x8]"
     text = space.lower_pipeline(space.smallest()).text_encoder.blocks[0].key
-    assert text == "text_learned(heads=4,layers=2,tokens=16,vocabulary=2048,width=64)[tokens:1x16:int64 -> 1x16x64]"
+    assert text == "text_learned(heads=4,layers=2,tokens=24,vocabulary=2048,width=64)[tokens:1x24:int64 -> 1x24x64]"
 
 
 def test_stage_and_names_of_the_whole_network() -> None:
