@@ -25,7 +25,7 @@ from nas.pipeline.samples import SHEET, flicker_rows, plot_samples, shown_captio
 from nas.pipeline.summary import run_sections
 from nas.quality.scoring import generated_clips
 from nas.report import plot_front, plot_latency_check, write_summary
-from nas.report.samples import write_clips
+from nas.report.samples import BATCH, write_clips
 from nas.search import StudyRecord, pick, rescore, run_search
 from nas.space import Architecture
 from nas.training import (
@@ -261,7 +261,7 @@ class Stages(RunFolder):
         student, fps = self.student, self.space.file.video.fps
         shown = shown_captions(self.config.generate, self.clips, unloaded_codec(self.space))
         prompts = [each.caption for each in shown]
-        made_BTCHW = generated_clips(student, prompts, seed=self.config.generate.seed)
+        made_BTCHW = generated_clips(student, prompts, seed=self.config.generate.seed, batch_size=BATCH)
         files = write_clips(made_BTCHW, prompts, folder, fps)
         sheet = plot_samples(shown, made_BTCHW, folder / SHEET)
         clips = [

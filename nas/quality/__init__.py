@@ -1,6 +1,6 @@
 """Quality metrics behind one protocol."""
 
-from nas.quality.base import QualityMetric
+from nas.quality.base import MeanScore, QualityMetric
 from nas.quality.classifier import ReadAccuracy, ShapeClassifier
 from nas.quality.flow_loss import HeldOutFlowLoss
 from nas.quality.frechet import FeatureExtractor, FrechetVideoDistance, frechet_distance
@@ -15,6 +15,7 @@ __all__ = [
     "FrechetVideoDistance",
     "FunctionQuality",
     "HeldOutFlowLoss",
+    "MeanScore",
     "PromptAccuracy",
     "QualityMetric",
     "ReadAccuracy",

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from collections.abc import Iterable
+from statistics import fmean
+from typing import Literal, Self
 
 from nas.space import Architecture
 
 Direction = Literal["minimize", "maximize"]
+
+
+class MeanScore(float):
+    """A score that remembers what it is the mean of; in all else a number.
+
+    Args:
+        parts: Scores on disjoint, equally large parts of the held-out data; as many for each architecture, and each on
+            the same data for all.
+    """
+
+    parts: tuple[float, ...]
+
+    def __new__(cls, parts: Iterable[float]) -> Self:
+        """The mean of the parts; not a number where one of them is not finite."""
+        kept = tuple(map(float, parts))
+        mean = super().__new__(cls, fmean(kept) if all(map(math.isfinite, kept)) else math.nan)
+        mean.parts = kept
+        return mean
+
+    def __getnewargs__(self) -> tuple[tuple[float, ...]]:  # type: ignore[override]
+        """What a copy is made of, also one for another process."""
+        return (self.parts,)
 
 
 class QualityMetric(ABC):
@@ -17,8 +42,8 @@ class QualityMetric(ABC):
     scores of two architectures are comparable, because both saw the same clips, noise and timesteps. A score
     that is not finite means that the architecture failed; it is never replaced by another number.
 
-    A metric whose score is a mean over held-out data can say more, by `score_parts`. Then a search tells how far two
-    halves of that data agree on the order of architectures. A subclass that changes `score` alone has one part.
+    A score that is a mean over held-out data may be a `MeanScore`. Then a search tells how far two halves of that data
+    agree on the order of architectures.
     """
 
     name: str
@@ -28,21 +53,6 @@ class QualityMetric(ABC):
     fingerprint: str = ""
     """Digest of the data and weights that scores depend on; with an equal one they can be compared."""
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        # Searches ask for the parts. Those of a parent are not those of a score that was changed.
-        super().__init_subclass__(**options)
-        score, parts = (next(base for base in cls.__mro__ if name in vars(base)) for name in ("score", "score_parts"))
-        if cls.__mro__.index(score) < cls.__mro__.index(parts):
-            cls.score_parts = QualityMetric.score_parts  # type: ignore[method-assign]
-
     @abstractmethod
     def score(self, architecture: Architecture) -> float:
         """Return the score of one architecture."""
-
-    def score_parts(self, architecture: Architecture) -> tuple[float, ...]:
-        """Scores on disjoint, equally large parts of the held-out data; the score is their mean.
-
-        As many for each architecture, and each on the same data for all. A metric that is no mean has one part, its
-        score.
-        """
-        return (self.score(architecture),)

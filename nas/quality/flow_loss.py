@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from nas.files import derive_seed
 from nas.models import Codec, SuperNet, TextEncoder
 from nas.models.flow import NoisyBatch, flow_loss, mix, shifted
 from nas.models.weights import weights_digest
-from nas.quality.base import QualityMetric
+from nas.quality.base import MeanScore, QualityMetric
 from nas.space import Architecture
 
 
@@ -71,44 +70,34 @@ class HeldOutFlowLoss(QualityMetric):
             for number in range(batches)
         ]
 
-    def score(self, architecture: Architecture) -> float:
-        """See `QualityMetric.score`."""
-        return fmean(self._losses_of(architecture))
+    def score(self, architecture: Architecture) -> MeanScore:
+        """See `QualityMetric.score`; a part is a batch."""
 
-    def score_parts(self, architecture: Architecture) -> tuple[float, ...]:
-        """See `QualityMetric.score_parts`; a part is a batch."""
-        return self._losses_of(architecture)
-
-    def _losses_of(self, architecture: Architecture) -> tuple[float, ...]:
         def predict(sample_BTCHW: Tensor, timestep_B: Tensor, context_BLD: Tensor) -> Tensor:
             return self.supernet(sample_BTCHW, timestep_B, context_BLD, architecture)  # type: ignore[no-any-return]
 
-        return self._losses(predict, [probe.context_BLD for probe in self._probes])
+        return self._mean_loss(predict, [probe.context_BLD for probe in self._probes])
 
-    def loss_of(self, network: nn.Module, text_encoder: TextEncoder) -> float:
+    @torch.no_grad()
+    def loss_of(self, network: nn.Module, text_encoder: TextEncoder) -> MeanScore:
         """The same loss of a network with weights of its own, on the same clips, noise and timesteps.
 
         Args:
             network: Predicts velocities from `sample_BTCHW`, `timestep_B` and `context_BLD`.
             text_encoder: The encoder that it was trained with.
         """
-        return fmean(self.loss_parts_of(network, text_encoder))
-
-    @torch.no_grad()
-    def loss_parts_of(self, network: nn.Module, text_encoder: TextEncoder) -> tuple[float, ...]:
-        """Parts of that loss, one for each batch; `loss_of` is their mean, and says what the arguments are."""
         device = next(network.parameters()).device
         contexts = [text_encoder.encode(probe.captions).to(device) for probe in self._probes]
-        return self._losses(network, contexts)
+        return self._mean_loss(network, contexts)
 
     @torch.no_grad()
-    def _losses(self, predict: Callable[..., Tensor], contexts: Sequence[Tensor]) -> tuple[float, ...]:
-        """Of each batch."""
+    def _mean_loss(self, predict: Callable[..., Tensor], contexts: Sequence[Tensor]) -> MeanScore:
+        """Mean over the batches."""
         losses = []
         for probe, context_BLD in zip(self._probes, contexts, strict=True):
             batch = probe.batch.to(context_BLD.device)
             losses.append(flow_loss(predict(batch.sample_BTCHW, batch.timestep_B, context_BLD), batch))
-        return tuple(torch.stack(losses).tolist())
+        return MeanScore(torch.stack(losses).tolist())
 
     @torch.no_grad()
     def _prepare(self, text_encoder: TextEncoder, clips: LatentClips, seed: int, number: int, size: int) -> _Probe:

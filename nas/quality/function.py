@@ -12,11 +12,11 @@ from typing import Any, cast, get_args
 from nas.errors import ConfigError
 from nas.models import SuperNet
 from nas.models.weights import weights_digest
-from nas.quality.base import Direction, QualityMetric
+from nas.quality.base import Direction, MeanScore, QualityMetric
 from nas.space import Architecture
 
 Scorer = Callable[..., Any]
-"""`f(architecture)` or `f(architecture, network)`; returns a number."""
+"""`f(architecture)` or `f(architecture, network)`; returns a number, which may be a `MeanScore`."""
 
 
 class FunctionQuality(QualityMetric):
@@ -61,7 +61,7 @@ class FunctionQuality(QualityMetric):
             value = self.function(architecture, self.supernet.extract(architecture))
         if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
             raise TypeError(f"{self.name} returned {value!r}, expected a number")
-        return float(value)
+        return value if isinstance(value, MeanScore) else float(value)
 
 
 def load_function(spec: str, *, where: str = "--quality") -> Scorer:

@@ -83,9 +83,13 @@ def generated_clips(
     seed: int = 0,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    batch_size: int = BATCH,
 ) -> torch.Tensor:
     """A model's clip (B, T, C, H, W), uint8, for each prompt; else as `generated_batches`."""
-    return torch.cat(list(generated_batches(model, prompts, seed=seed, steps=steps, guidance_scale=guidance_scale)))
+    made = generated_batches(
+        model, prompts, seed=seed, steps=steps, guidance_scale=guidance_scale, batch_size=batch_size
+    )
+    return torch.cat(list(made))
 
 
 def generated_batches(

@@ -16,6 +16,7 @@ from nas.models import VideoModel
 from nas.quality.scoring import generated_batches
 
 BATCH = 4
+"""Clips that are made together; a large model has no memory for more."""
 
 
 def write_samples(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from nas.space import Architecture
@@ -27,17 +26,13 @@ class Score:
 
 
 def score(quality: QualityMetric, architecture: Architecture) -> Score:
-    """Score an architecture, once. A metric that has a score alone, and is no `QualityMetric`, has one part.
+    """Score an architecture, once.
 
     Raises:
-        ArithmeticError: A part is not finite.
-        ValueError: The metric returns no parts at all.
+        ArithmeticError: The score is not finite.
     """
-    in_parts = getattr(quality, "score_parts", None)
-    parts = tuple(map(float, (quality.score(architecture),) if in_parts is None else in_parts(architecture)))
-    for part in parts:
-        if not math.isfinite(part):
-            raise ArithmeticError(f"{quality.name} is {part}")
-    if not parts:
-        raise ValueError(f"{quality.name} returned no parts")
-    return Score(fmean(parts), parts if len(parts) > 1 else ())
+    value = quality.score(architecture)
+    if not math.isfinite(value):
+        raise ArithmeticError(f"{quality.name} is {float(value)}")
+    parts: tuple[float, ...] = getattr(value, "parts", ())  # of a `MeanScore`
+    return Score(float(value), parts if len(parts) > 1 else ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import fmean
 
 from nas.data import CaptionedClips, ClipShape, DataSplit
 from nas.files import fingerprint
@@ -54,15 +53,8 @@ class FinetunedFlowLoss(QualityMetric):
         Raises:
             ArithmeticError: Training diverged.
         """
-        return fmean(self._losses_of(architecture))
-
-    def score_parts(self, architecture: Architecture) -> tuple[float, ...]:
-        """See `QualityMetric.score_parts`; a part is a batch. Raises as `score`."""
-        return self._losses_of(architecture)
-
-    def _losses_of(self, architecture: Architecture) -> tuple[float, ...]:
         model = self.models(architecture)
-        return self.held_out.loss_parts_of(model.unet, model.text_encoder)
+        return self.held_out.loss_of(model.unet, model.text_encoder)
 
 
 def held_out_quality(

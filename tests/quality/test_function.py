@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import json
+import math
 import sys
 
 import numpy as np
@@ -11,7 +14,8 @@ import torch
 
 from nas.errors import ConfigError
 from nas.models import SuperNet
-from nas.quality import FunctionQuality, load_function
+from nas.quality import FunctionQuality, MeanScore, load_function
+from nas.search.scores import Score, score
 from nas.space import SearchSpace
 from tests.tiny import TINY
 
@@ -149,3 +153,17 @@ def test_what_cannot_be_found_is_said_in_one_line(folder, spec, words):
         load_function(spec)
     assert str(caught.value).startswith("--quality: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_mean_score_is_a_number_that_keeps_its_parts() -> None:
+    whole = MeanScore([1, 2, 6])
+    assert (whole, whole.parts) == (3, (1, 2, 6))
+    assert json.dumps(whole) == "3.0"
+    copied = copy.deepcopy(whole)  # as between processes
+    assert (copied, copied.parts) == (3, (1, 2, 6))
+    assert math.isnan(MeanScore([1, math.inf, -math.inf]))
+
+
+def test_a_function_may_return_a_mean_score() -> None:
+    quality = FunctionQuality(lambda architecture: MeanScore([1, 2]), direction="minimize", name="two parts")
+    assert score(quality, SPACE.smallest()) == Score(1.5, (1, 2))

@@ -15,6 +15,7 @@ from scipy.stats import kendalltau
 from typer.testing import CliRunner
 
 from nas.cli import app
+from nas.quality import MeanScore
 from nas.search import SearchConfig, load_study, rescore, run_search
 from nas.search.agreement import HalvesAgreement, halves_agreement
 from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, small_space
@@ -29,9 +30,9 @@ class InParts(FormulaQuality):
         super().__init__()
         self.noise = noise
 
-    def score_parts(self, architecture):
+    def score(self, architecture):
         self.calls.append(architecture.id)
-        return self.parts(architecture)
+        return MeanScore(self.parts(architecture))
 
     def parts(self, architecture):
         draw = random.Random(architecture.id + "parts")
@@ -157,11 +158,11 @@ def test_a_study_that_goes_on_keeps_the_parts_of_both_runs(tmp_path):
 
 def test_a_score_that_is_told_again_keeps_its_parts(tmp_path):
     class Overtaken(InParts):
-        def score_parts(self, architecture):
+        def score(self, architecture):
             if not self.calls:  # another worker takes this one for dead
                 study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s.db")
                 study.tell(study.trials[-1].number, state=optuna.trial.TrialState.FAIL)
-            return super().score_parts(architecture)
+            return super().score(architecture)
 
     quality = Overtaken()
     record = search(tmp_path / "s.db", quality, evaluations=5)

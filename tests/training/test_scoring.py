@@ -48,8 +48,8 @@ def test_the_score_is_the_loss_of_the_network_trained_alone(
     held_out = supernet_quality(space, supernet, clips, seed=1, batches=2)
     assert score == pytest.approx(held_out.loss_of(alone.unet, alone.text_encoder), rel=1e-5)
     assert score < held_out.score(one)
-    parts = metric.score_parts(one)
-    assert parts == pytest.approx(held_out.loss_parts_of(alone.unet, alone.text_encoder), rel=1e-5)
+    parts = metric.score(one).parts
+    assert parts == pytest.approx(held_out.loss_of(alone.unet, alone.text_encoder).parts, rel=1e-5)
     assert (len(set(parts)), sum(parts) / 2) == (2, pytest.approx(score))
     assert metric.score(other) != score
     assert metric.score(one) == score
