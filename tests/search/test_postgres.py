@@ -198,8 +198,10 @@ def test_a_study_of_a_thousand_outlives_two_crashes_of_the_database(server):
     assert sorted(one.architecture.id for one in record.evaluations) == sorted(before + begun)
     assert all(one.quality == formula_loss(one.architecture) for one in record.evaluations)
     assert record.failed == 0
-    for _, errors in ends:
-        assert 1 <= errors.count("the database of the study is away") <= 2
+    # A worker that scores all through an outage does not notice it.
+    noticed = [errors.count("the database of the study is away") for _, errors in ends]
+    assert max(noticed) <= 2
+    assert sum(noticed) >= 1
 
 
 def test_an_outage_longer_than_the_grace_period_kills_nobody(server):
