@@ -18,7 +18,7 @@ from benchmarks.gpu_rehearsal_step import Row, Stepper, largest, synchronise
 from nas.models.costs import block_cost, network_cost
 from nas.space import Block, SearchSpace
 from nas.training import SuperNetConfig
-from nas.training.dry_run import dry_run_supernet
+from nas.training.dry_run.run import dry_run_supernet
 from tests.tiny import TINY
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from nas.models.network import BlockCall, call_block, call_block_again
 from nas.models.text import ClipContext, ClipTextEncoder
 from nas.space import Architecture, SearchSpace
 from nas.training import SuperNetConfig, SuperNetTask
-from nas.training.batches import Batch
-from nas.training.checkpoint import Progress
-from nas.training.draws import ClipSeeds
-from nas.training.loop import Trainer
-from nas.training.paths import PathStrategy, UniformPaths
-from nas.training.processes import make_accelerator
+from nas.training.engine.checkpoint import Progress
+from nas.training.engine.processes import make_accelerator
+from nas.training.engine.trainer import Trainer
+from nas.training.flow.batches import Batch
+from nas.training.flow.paths import PathStrategy, UniformPaths
+from nas.training.flow.rng import ClipSeeds
 
 
 @dataclass(frozen=True)

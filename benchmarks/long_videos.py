@@ -27,7 +27,7 @@ import av
 import numpy as np
 
 from nas.data import ClipShape, TarDataset, VideoDataset
-from nas.data.tar_dataset import open_tars
+from nas.data.tars.dataset import open_tars
 
 FPS, SIDE = 24, 256
 SHAPE = ClipShape(frames=16, height=SIDE, width=SIDE, fps=16)

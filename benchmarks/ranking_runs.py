@@ -23,7 +23,7 @@ from nas.progress import progress_bar
 from nas.quality import HeldOutFlowLoss
 from nas.space import NONE, Architecture, SearchSpace
 from nas.training import SuperNetConfig, TrainingConfig, supernet_quality, train_model, train_supernet
-from nas.training.paths import RANDOM_PATHS
+from nas.training.flow.paths import RANDOM_PATHS
 
 HELD_OUT_SEED = 0
 BATCHES = 32

@@ -29,7 +29,7 @@ from benchmarks.ranking_runs import clips_of
 from nas.models import SuperNet, VideoUNet, make_codec, make_text_encoder
 from nas.space import SearchSpace
 from nas.training import FlowTask, SuperNetConfig, SuperNetTask, TrainingTask
-from nas.training.batches import Batch, BatchSource
+from nas.training.flow.batches import Batch, BatchSource
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("uniform", "fair", "sandwich")

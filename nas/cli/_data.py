@@ -25,7 +25,7 @@ DataOption = Annotated[str, typer.Option(parser=READS_CLIPS, help=DATA_HELP)]
 def open_clips(data: str, space: SearchSpace) -> DataSplit:
     """The clips that `--data` names, in the shape of the search space, split for training and validation."""
     from nas.training import open_clips as open_for
-    from nas.training.processes import processes
+    from nas.training.engine.processes import processes
 
     file, base = data_file(data)
     with processes().main_process_first():  # one process decodes, the others read what it made

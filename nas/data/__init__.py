@@ -19,13 +19,22 @@ from nas.data.config import (
     open_data,
     split,
 )
-from nas.data.moving_shapes import MovingShapes
+from nas.data.latents.stored import StoredLatents
+from nas.data.moving_shapes.dataset import MovingShapes
+from nas.data.moving_shapes.scene import (
+    BEHAVIOURS,
+    COLOURS,
+    DIRECTIONS,
+    SHAPES,
+    SPEEDS,
+    ShapeScene,
+    parse_caption,
+    prompts,
+)
 from nas.data.pixels import to_bytes, to_pixels
 from nas.data.sampling import ReadingOrder, Turns, batch_indices
-from nas.data.shape_scene import BEHAVIOURS, COLOURS, DIRECTIONS, SHAPES, SPEEDS, ShapeScene, parse_caption, prompts
-from nas.data.stored_latents import StoredLatents
-from nas.data.tar_dataset import TarDataset
-from nas.data.video_folder import VideoDataset
+from nas.data.tars.dataset import TarDataset
+from nas.data.videos.folder import VideoDataset
 from nas.data.writing import frame_strip, write_gif, write_mp4
 
 __all__ = [

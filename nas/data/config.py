@@ -10,14 +10,14 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from nas.data.bucketed_videos import open_bucketed_videos
 from nas.data.buckets import Bucket, BucketedClips, check_buckets
 from nas.data.captioned import CaptionedClips, GridSize
 from nas.data.clips import ClipDataset, ClipShape, source_file
-from nas.data.moving_shapes import MovingShapes
-from nas.data.stored_latents import StoredLatents
-from nas.data.tar_dataset import open_tars
-from nas.data.video_folder import VideoDataset
+from nas.data.latents.stored import StoredLatents
+from nas.data.moving_shapes.dataset import MovingShapes
+from nas.data.tars.dataset import open_tars
+from nas.data.videos.bucketed import open_bucketed_videos
+from nas.data.videos.folder import VideoDataset
 from nas.errors import DataError
 from nas.files import StrictModel, UserPath
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from nas.data import ClipShape, parse_caption
-from nas.data.moving_shapes import render
+from nas.data.moving_shapes.dataset import render
 from nas.data.pixels import to_bytes
 from nas.files import derive_seed
 from nas.models import VideoModel

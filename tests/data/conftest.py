@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from nas.data import ClipShape
-from nas.data.decoding import iter_clips
-from nas.data.media import Media
+from nas.data.videos.decoding import iter_clips
+from nas.data.videos.media import Media
 
 
 def encode(frames: np.ndarray, fps: int, *, gaps: list[int] | None = None, faststart: bool = False) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 
 from nas.data import ClipShape, VideoDataset, VideoFolderConfig, open_data
 from nas.data.cache import ClipCache
-from nas.data.tar_dataset import open_tars
+from nas.data.tars.dataset import open_tars
 from nas.errors import ConfigError, StorageError
 from nas.files import parse
 from tests.data.conftest import encode, numbered

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.data.captions import read_captions
+from nas.data.videos.captions import read_captions
 from nas.errors import DataError
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from nas.data import ClipShape
-from nas.data.decoding import iter_clips
-from nas.data.media import Media
+from nas.data.videos.decoding import iter_clips
+from nas.data.videos.media import Media
 from nas.errors import DataError
 from nas.processors import processors
 from tests.data.conftest import decode_clips, encode, numbered

@@ -20,13 +20,13 @@ from PIL import Image
 
 from nas.cli._data import data_file
 from nas.data import ClipShape, VideoDataset, open_data
-from nas.data.captions import read_captions
 from nas.data.config import DataFile
-from nas.data.decoding import iter_clips, iter_clips_from, measure
-from nas.data.media import Media
-from nas.data.tar_dataset import open_tars
-from nas.data.tar_index import make_index
-from nas.data.tar_paths import find_tars
+from nas.data.tars.dataset import open_tars
+from nas.data.tars.index import make_index
+from nas.data.tars.paths import find_tars
+from nas.data.videos.captions import read_captions
+from nas.data.videos.decoding import iter_clips, iter_clips_from, measure
+from nas.data.videos.media import Media
 from nas.errors import NasError
 from nas.files import load_yaml
 from tests.data.conftest import encode, numbered

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from nas.data import ClipShape
-from nas.data.decoding import measure
-from nas.data.media import Media
+from nas.data.videos.decoding import measure
+from nas.data.videos.media import Media
 from nas.errors import DataError
 from tests.data.conftest import decode_clips, encode, numbered
 

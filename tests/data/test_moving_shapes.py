@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nas.data import COLOURS, DIRECTIONS, Clip, ClipShape, ClipSubset, MovingShapes, ShapeScene
-from nas.data.moving_shapes import render
+from nas.data.moving_shapes.dataset import render
 from nas.errors import DataError
 
 SHAPE = ClipShape(frames=8, height=32, width=32, fps=8)

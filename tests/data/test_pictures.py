@@ -14,8 +14,8 @@ from av.video.reformatter import ColorTrc
 from PIL import Image
 
 from nas.data import ClipShape
-from nas.data.media import Media
-from nas.data.pictures import on_white, read_image
+from nas.data.videos.media import Media
+from nas.data.videos.pictures import on_white, read_image
 from nas.errors import DataError
 from tests.data.conftest import decode_clips, encode
 

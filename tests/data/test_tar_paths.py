@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.data import ClipShape
-from nas.data.tar_dataset import open_tars
-from nas.data.tar_paths import expanded, find_tars
+from nas.data.tars.dataset import open_tars
+from nas.data.tars.paths import expanded, find_tars
 from nas.errors import DataError
 from tests.data.test_tars import image, pack
 

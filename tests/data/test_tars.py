@@ -23,8 +23,8 @@ from PIL import Image
 
 from nas.data import ClipDataset, ClipShape, VideoDataset, WebDatasetConfig, media, open_data
 from nas.data.clips import source_file
-from nas.data.tar_dataset import open_tars
-from nas.data.tar_members import Member, grouped, read_members
+from nas.data.tars.dataset import open_tars
+from nas.data.tars.members import Member, grouped, read_members
 from nas.errors import DataError
 from tests.data.conftest import decode_clips, encode, numbered
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from nas.data import ClipShape, VideoDataset, video_folder
-from nas.data.decoding import iter_clips
-from nas.data.media import Media
+from nas.data.videos.decoding import iter_clips
+from nas.data.videos.media import Media
 from nas.errors import DataError
 from nas.files import atomic_folder
 from tests.data.conftest import encode, numbered
@@ -80,7 +80,7 @@ def test_any_change_makes_another_cache(folder: Path) -> None:
 
 def test_a_large_set_spreads_over_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = VideoDataset.open(folder, SHAPE, cache=folder / "whole")
-    monkeypatch.setattr("nas.data.shards._SHARD_BYTES", 2 * 8 * 3 * 12 * 16)
+    monkeypatch.setattr("nas.data.videos.decoded_shards._SHARD_BYTES", 2 * 8 * 3 * 12 * 16)
     parts = VideoDataset.open(folder, SHAPE, cache=folder / "parts")
     assert len(list((folder / "parts").rglob("*.safetensors"))) == 3
     assert all(torch.equal(a.video_TCHW, b.video_TCHW) for a, b in zip(whole, parts, strict=True))
@@ -193,7 +193,7 @@ def test_two_writers_leave_a_whole_cache(folder: Path) -> None:
 
 def test_a_damaged_video_between_others_leaves_no_trace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Shards of two clips: those of a damaged video are written before it turns out to be one.
-    monkeypatch.setattr("nas.data.shards._SHARD_BYTES", 2 * 8 * 3 * 12 * 16)
+    monkeypatch.setattr("nas.data.videos.decoded_shards._SHARD_BYTES", 2 * 8 * 3 * 12 * 16)
     whole = VideoDataset.open(folder, SHAPE)
     noise = np.random.default_rng(0).integers(0, 255, (144, 48, 64, 3), dtype=np.uint8)
     data = encode(noise, 24, faststart=True)

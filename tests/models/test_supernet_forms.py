@@ -13,7 +13,7 @@ from nas.models import SuperNet, VideoModel, VideoUNet, make_text_encoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
 from nas.training import SuperNetConfig, inherit_model, train_supernet
-from nas.training.tasks import SuperNetTask
+from nas.training.flow.tasks import SuperNetTask
 from tests.space.spaces import FORMS, tiny, tiny_space
 
 SLOTS = [

@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 
 from nas.training import loop
-from nas.training.sharing import Shards
+from nas.training.engine.parallelism import Shards
 from tests.training.runs_at_scale import train
 
 

@@ -23,7 +23,7 @@ from nas.training import (
     open_clips,
     train_supernet,
 )
-from nas.training.batches import Batch, BatchSource
+from nas.training.flow.batches import Batch, BatchSource
 from tests.data.conftest import encode, numbered
 from tests.data.test_tars import image, pack
 from tests.tiny import TINY

@@ -24,11 +24,11 @@ from nas.quality.scoring import score_samples
 from nas.report.comparison import sample_all, student_and_teacher
 from nas.space import SearchSpace
 from nas.training import EncodingRequest, EncodingSettings, SuperNetConfig, SuperNetTask
-from nas.training.batches import BatchSource
-from nas.training.draws import Draws
-from nas.training.processes import make_accelerator
-from nas.training.sharing import Replicas
-from nas.training.tasks import MODEL
+from nas.training.engine.parallelism import Replicas
+from nas.training.engine.processes import make_accelerator
+from nas.training.engine.task import MODEL
+from nas.training.flow.batches import BatchSource
+from nas.training.flow.rng import Draws
 from tests.frozen import frozen_space
 from tests.training.runs_at_scale import Job, curve
 

@@ -18,8 +18,8 @@ from torch import nn
 
 from nas.errors import CheckpointError, TrainingError
 from nas.files import file_digest
-from nas.training.checkpoint import Progress, Remembered, TrainingState, restore_checkpoint, save_checkpoint
-from nas.training.tasks import MODEL, Losses, TrainingTask, Turn
+from nas.training.engine.checkpoint import Progress, Remembered, TrainingState, restore_checkpoint, save_checkpoint
+from nas.training.engine.task import MODEL, Losses, TrainingTask, Turn
 
 FINGERPRINT = "0123456789abcdef"
 KEYS = ("step", "elapsed_s", "fingerprint", "ema_step", "sha256", "observed", "losses")

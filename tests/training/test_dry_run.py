@@ -29,7 +29,7 @@ from nas.training import (
     dry_run_supernet,
     train_model,
 )
-from nas.training.batches import BatchSource
+from nas.training.flow.batches import BatchSource
 from tests.space.spaces import tiny
 from tests.tiny import TINY
 

@@ -11,7 +11,7 @@ from nas.data import MovingShapes
 from nas.errors import ConfigError
 from nas.space import SearchSpace
 from nas.training import LoopConfig, SuperNetConfig, loop, train_supernet
-from nas.training.processes import make_accelerator
+from nas.training.engine.processes import make_accelerator
 
 HARMLESS = {
     "unset": {},

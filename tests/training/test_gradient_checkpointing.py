@@ -21,9 +21,10 @@ from nas.training import (
     load_supernet,
     train_supernet,
 )
-from nas.training.batches import Batch, BatchSource
 from nas.training.distillation import AdversarialTask
-from nas.training.tasks import MODEL, JointTask
+from nas.training.engine.task import MODEL
+from nas.training.flow.batches import Batch, BatchSource
+from nas.training.flow.tasks import JointTask
 
 
 def _supernet(model: VideoModel) -> JointTask:

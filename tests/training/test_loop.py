@@ -15,9 +15,9 @@ from nas.models import SuperNet, VideoModel, make_codec, make_text_encoder
 from nas.models.weights import load_safetensors
 from nas.space import SearchSpace
 from nas.training import SuperNetConfig, SuperNetTask, TrainingConfig, finetune_model, load_supernet, train_supernet
-from nas.training.batches import Batch, BatchSource
-from nas.training.loop import Trainer
-from nas.training.processes import make_accelerator
+from nas.training.engine.processes import make_accelerator
+from nas.training.engine.trainer import Trainer
+from nas.training.flow.batches import Batch, BatchSource
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -20,8 +20,8 @@ from nas.errors import TrainingError
 from nas.models.weights import load_safetensors
 from nas.space import SearchSpace
 from nas.training import SuperNetConfig, train_supernet
-from nas.training.loop import Trainer
-from nas.training.metrics import MetricsLog
+from nas.training.engine.metrics import MetricsLog
+from nas.training.engine.trainer import Trainer
 
 VALUES = {"loss": 0.5, "learning_rate": 1e-3}
 OURS = "step,loss,learning_rate\n1,0.25,0.001\n10,0.125,0.001\n"

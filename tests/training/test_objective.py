@@ -5,8 +5,8 @@ import math
 import torch
 
 from nas.models.flow import flow_loss, mix
-from nas.training.draws import Draws
-from nas.training.objective import add_noise
+from nas.training.flow.objective import add_noise
+from nas.training.flow.rng import Draws
 
 
 def test_a_sample_lies_on_the_straight_line_between_data_and_noise() -> None:

@@ -14,10 +14,10 @@ from nas.models import SuperNet, make_codec, make_text_encoder, network_cost
 from nas.models.flow import flow_loss
 from nas.space import SearchSpace
 from nas.training import SuperNetConfig, SuperNetTask
-from nas.training.batches import Batch, BatchSource
-from nas.training.objective import add_noise
-from nas.training.paths import FairPaths, SandwichPaths, path_strategy
-from nas.training.tasks import MODEL
+from nas.training.engine.task import MODEL
+from nas.training.flow.batches import Batch, BatchSource
+from nas.training.flow.objective import add_noise
+from nas.training.flow.paths import FairPaths, SandwichPaths, path_strategy
 from tests.tiny import TINY
 
 SPACE = SearchSpace.from_dict(TINY)

@@ -10,8 +10,8 @@ import torch
 from nas.data import MovingShapes
 from nas.models import make_codec, make_text_encoder
 from nas.space import SearchSpace
-from nas.training.batches import BatchSource
-from nas.training.prefetch import AHEAD, made_ahead
+from nas.training.engine.prefetch import AHEAD, made_ahead
+from nas.training.flow.batches import BatchSource
 
 CARD = torch.device("cuda")  # named, not used
 

@@ -26,7 +26,7 @@ from nas.training import (
     train_model,
     train_supernet,
 )
-from nas.training.run_folder import run_folder
+from nas.training.engine.run_folder import run_folder
 from tests.processes import start
 
 Run = Callable[[Path], object]

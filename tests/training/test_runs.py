@@ -22,7 +22,7 @@ from nas.training import (
     train_model,
     train_supernet,
 )
-from nas.training.runs import share_of
+from nas.training.recipes.runs import share_of
 
 
 @pytest.fixture

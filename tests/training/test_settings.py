@@ -16,12 +16,11 @@ from torch import nn
 from nas.errors import ConfigError, NasError
 from nas.files import load_yaml
 from nas.training import DistillationSettings, LoopConfig, SuperNetConfig
-from nas.training.batches import Movable
-from nas.training.draws import ClipSeeds
-from nas.training.loop import Trainer
-from nas.training.objective import add_noise
-from nas.training.processes import make_accelerator
-from nas.training.tasks import MODEL, Losses, TrainingTask
+from nas.training.engine.processes import make_accelerator
+from nas.training.engine.task import MODEL, Losses, Movable, TrainingTask
+from nas.training.engine.trainer import Trainer
+from nas.training.flow.objective import add_noise
+from nas.training.flow.rng import ClipSeeds
 
 EXTREME = st.one_of(
     st.sampled_from([0, -1, 1, 10**6, 10**12, 10**13, 10**400, 2**63, -(2**63)]),

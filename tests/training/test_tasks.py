@@ -6,7 +6,7 @@ from nas.data import MovingShapes
 from nas.models import SuperNet, VideoModel, make_codec, make_text_encoder
 from nas.space import SearchSpace
 from nas.training import FlowTask, SuperNetConfig, SuperNetTask, TrainingConfig
-from nas.training.batches import Batch, BatchSource
+from nas.training.flow.batches import Batch, BatchSource
 
 
 def _batch(space: SearchSpace, clips: MovingShapes, video: int = 3, image: int = 2, **settings: float) -> Batch:

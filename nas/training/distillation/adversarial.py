@@ -19,9 +19,9 @@ from nas.models.discriminator import Discriminator
 from nas.models.flow import TIMESTEP_SCALE, mix, renoise
 from nas.training.distillation.config import AdversarialConfig, DistillationConfig
 from nas.training.distillation.task import DistillationTask
-from nas.training.draws import Draws
-from nas.training.objective import logit_normal
-from nas.training.tasks import MODEL, Losses, Turn
+from nas.training.engine.task import MODEL, Losses, Turn
+from nas.training.flow.objective import logit_normal
+from nas.training.flow.rng import Draws
 
 DISCRIMINATOR = "discriminator"
 

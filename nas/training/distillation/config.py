@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from nas.files import StrictModel
 from nas.models.discriminator import Sees
-from nas.training.config import Count, LogitDeviation, LogitMean, LoopConfig, Rate
+from nas.training.engine.settings import Count, LoopConfig, Rate
+from nas.training.flow.config import LogitDeviation, LogitMean
 
 TargetName = Literal["data", "trajectory", "consistency"]
 Steps = Annotated[int, Field(ge=1, le=1000)]

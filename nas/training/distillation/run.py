@@ -13,16 +13,16 @@ from nas.errors import ConfigError, TrainingError
 from nas.files import derive_seed, fingerprint
 from nas.models import Generation, VideoModel
 from nas.models.weights import weights_digest
-from nas.training.config import LoopConfig
 from nas.training.distillation.adversarial import AdversarialTask
 from nas.training.distillation.checks import StudentCheck
 from nas.training.distillation.config import DistillationConfig
 from nas.training.distillation.task import DistillationTask
 from nas.training.distillation.watch import StudentWatch
-from nas.training.loop import TrainingResult
-from nas.training.run_folder import run_folder
-from nas.training.runs import run_task
-from nas.training.stored_text import reader_of
+from nas.training.engine.run_folder import run_folder
+from nas.training.engine.settings import LoopConfig
+from nas.training.engine.trainer import TrainingResult
+from nas.training.flow.stored_text import reader_of
+from nas.training.recipes.runs import run_task
 
 
 @dataclass(frozen=True)

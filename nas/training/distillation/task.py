@@ -23,8 +23,9 @@ from nas.training.distillation.targets import (
     Target,
     TrajectoryTarget,
 )
-from nas.training.draws import Draws
-from nas.training.tasks import JointTask, Losses
+from nas.training.engine.task import Losses
+from nas.training.flow.rng import Draws
+from nas.training.flow.tasks import JointTask
 
 
 class DistillationTask(JointTask):

@@ -11,10 +11,10 @@ from nas.files import StrictModel, parse, write_json
 from nas.models import VideoModel
 from nas.training.distillation.adversarial import DISCRIMINATOR
 from nas.training.distillation.checks import Check, StudentCheck
-from nas.training.observer import Observer
-from nas.training.processes import from_main
-from nas.training.run_folder import CHECKPOINTS
-from nas.training.runs import save_model
+from nas.training.engine.callbacks import Observer
+from nas.training.engine.processes import from_main
+from nas.training.engine.run_folder import CHECKPOINTS
+from nas.training.recipes.runs import save_model
 
 WIN_SHARE, WIN_STEPS = 0.995, 200
 """A discriminator has won when it was right about this share of what it saw, over this many steps."""

@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 
 from nas.data import DataSplit, LatentClips
-from nas.data.latent_plan import (
+from nas.data.latents.contents import (
     CONTEXTS,
     INDEX,
     LATENTS,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from nas.data import VALIDATION_FRACTION, DataSplit, LatentClips, LatentCodec
-from nas.data.latent_plan import EncodedCaptions, EncodedClip, EncodedPart, LatentPlan, Precision, Side
+from nas.data.latents.contents import EncodedCaptions, EncodedClip, EncodedPart, LatentPlan, Precision, Side
 from nas.files import fingerprint
 from nas.models import text_identity, unloaded_codec
 from nas.space import SearchSpace

@@ -18,16 +18,16 @@ import torch
 from pydantic import Field
 
 from nas.data import VALIDATION_FRACTION, ClipsConfig, HeldOutShare, LatentsConfig
-from nas.data.latent_plan import LatentIndex, Precision, Side
+from nas.data.latents.contents import LatentIndex, Precision, Side
 from nas.errors import ConfigError, NasError
 from nas.files import StrictModel
 from nas.processors import processors
 from nas.progress import Bar, progress_bar
 from nas.space import SearchSpace
-from nas.training.clips import open_clips
 from nas.training.encoding.job import EncodingJob
 from nas.training.encoding.plan import SHARD_BYTES, make_plan
-from nas.training.processes import only_cpu, processes
+from nas.training.engine.processes import only_cpu, processes
+from nas.training.flow.clips import open_clips
 
 _POLL_S = 0.5
 

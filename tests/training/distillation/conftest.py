@@ -4,7 +4,7 @@ import pytest
 
 from nas.data import MovingShapes
 from nas.models import VideoModel, make_codec
-from nas.training.batches import Batch, BatchSource
+from nas.training.flow.batches import Batch, BatchSource
 
 
 @pytest.fixture

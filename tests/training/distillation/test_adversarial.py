@@ -14,12 +14,12 @@ from nas.errors import ConfigError
 from nas.models import VideoModel
 from nas.models.weights import load_safetensors
 from nas.training import LoopConfig
-from nas.training.batches import Batch
 from nas.training.distillation import AdversarialConfig, AdversarialTask, DistillationConfig, NoiseLevels, distill
 from nas.training.distillation.adversarial import DISCRIMINATOR, gradient_penalty, hinge_loss
-from nas.training.draws import ClipSeeds
-from nas.training.loop import Trainer
-from nas.training.tasks import MODEL
+from nas.training.engine.task import MODEL
+from nas.training.engine.trainer import Trainer
+from nas.training.flow.batches import Batch
+from nas.training.flow.rng import ClipSeeds
 
 TO = DistillationConfig(steps=2, target="data", adversarial=AdversarialConfig())
 LOOP = LoopConfig(steps=4, batch_size=2, image_batch_size=2, warmup_steps=1, checkpoint_every=2)

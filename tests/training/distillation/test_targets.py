@@ -9,10 +9,10 @@ import torch
 
 from nas.models import VideoModel
 from nas.models.flow import mix, renoise
-from nas.training.batches import Batch
 from nas.training.distillation import DistillationConfig, DistillationTask
 from nas.training.distillation.targets import pseudo_huber
-from nas.training.tasks import MODEL
+from nas.training.engine.task import MODEL
+from nas.training.flow.batches import Batch
 
 
 def _videos(batch: Batch) -> Batch:

@@ -1,0 +1,1 @@
+"""The procedural set of captioned clips."""

@@ -1,0 +1,1 @@
+"""Videos and images in tars, in the convention of WebDataset."""

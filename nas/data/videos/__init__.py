@@ -1,0 +1,1 @@
+"""Folders of real videos: captions, decoding, and decoded clips on disk."""

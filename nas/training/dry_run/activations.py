@@ -1,0 +1,146 @@
+"""What autograd keeps of a step for its backward pass, counted without computing anything.
+
+The task stands on the meta device and runs on tensors that have shapes and types and no values, so the largest network
+takes seconds and next to no memory. Types are those that autocast gives on a graphics card, where norms are in fp32
+even in bf16; kernels of a card may keep a little more or less, so what is counted here is an estimate of what it holds.
+
+Shape suffixes as in `nas.training.flow.batches`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+
+from nas.models.network import Mounted, recompute_blocks
+from nas.space import SearchSpace
+from nas.training.engine.task import Turn
+from nas.training.flow.batches import Batch
+from nas.training.flow.rng import ClipSeeds
+from nas.training.flow.tasks import JointTask
+
+IN_FP32 = frozenset(
+    {"group_norm", "layer_norm", "softmax", "log_softmax", "softplus", "exp", "log", "pow", "__pow__", "rsqrt",
+     "reciprocal", "sum", "cumsum", "norm", "normalize", "cosine_similarity", "mse_loss", "l1_loss", "cross_entropy",
+     "binary_cross_entropy_with_logits"}
+)  # fmt: skip
+"""Functions that autocast gives fp32 on a card, from PyTorch's list; on a CPU it leaves most of them in bf16."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Bytes that autograd keeps for the backward pass of one micro-batch, beside the weights.
+
+    Args:
+        plain_bytes: All that is kept.
+        recomputed_bytes: What is kept with gradient checkpointing, and the largest block's own while it is recomputed.
+        largest_bytes: The largest tensor of them.
+    """
+
+    plain_bytes: int
+    recomputed_bytes: int
+    largest_bytes: int
+
+
+class _CardTypes(TorchFunctionMode):
+    """Autocast on a card, for tensors that stand on a CPU under autocast: the difference of the two lists."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
+        if getattr(func, "__name__", "") in IN_FP32:
+            args, named = tuple(_wide(each) for each in args), {name: _wide(each) for name, each in named.items()}
+        return func(*args, **named)
+
+
+def _wide(value: Any) -> Any:
+    return value.float() if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16 else value
+
+
+class _Kept:
+    """Adds up the distinct memory of all tensors that autograd keeps."""
+
+    def __init__(self, task: nn.Module) -> None:
+        self._weights = {parameter.untyped_storage()._cdata for parameter in task.parameters()}
+        self._storages: dict[int, torch.UntypedStorage] = {}  # alive, or another would get its number
+        self.bytes, self.largest_bytes, self.largest_block_bytes = 0, 0, 0
+
+    def keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._weights and storage._cdata not in self._storages:
+            self._storages[storage._cdata] = storage
+            self.bytes += storage.nbytes()
+            self.largest_bytes = max(self.largest_bytes, storage.nbytes())
+        return tensor
+
+    def call_block(self, module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+        before = self.bytes
+        output: torch.Tensor = module(*inputs)
+        self.largest_block_bytes = max(self.largest_block_bytes, self.bytes - before)
+        return output
+
+
+def count_activations(task: JointTask, space: SearchSpace, clips: int, frames: int, precision: str) -> Activations:
+    """Count what a micro-batch of one process keeps, in the turn that keeps the most.
+
+    Args:
+        task: On the meta device; it is used up.
+        space: Its search space.
+        clips: Clips of the micro-batch.
+        frames: Single frames of it.
+        precision: `no` or `bf16`, as in `LoopConfig.mixed_precision`.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        task.to_empty(device="cpu").train()
+        batch = _empty_batch(space, clips, frames)
+        plain = [_kept_by_block(task, batch, turn, precision) for turn in task.turns()]
+        block = max(kept.largest_block_bytes for kept in plain)
+        recompute_blocks(task)
+        again = [_kept(_Kept(task), task, batch, turn, precision) for turn in task.turns()]
+    return Activations(
+        plain_bytes=max(kept.bytes for kept in plain),
+        recomputed_bytes=max(kept.bytes for kept in again) + block,
+        largest_bytes=max(kept.largest_bytes for kept in plain),
+    )
+
+
+def _kept_by_block(task: JointTask, batch: Batch, turn: Turn, precision: str) -> _Kept:
+    kept = _Kept(task)
+    for network in task.modules():
+        if isinstance(network, Mounted):
+            network.call = kept.call_block
+    return _kept(kept, task, batch, turn, precision)
+
+
+def _kept(kept: _Kept, task: JointTask, batch: Batch, turn: Turn, precision: str) -> _Kept:
+    with (
+        torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+        _CardTypes() if precision == "bf16" else contextlib.nullcontext(),
+    ):
+        task(batch, 0, turn.name)
+    return kept
+
+
+def _empty_batch(space: SearchSpace, clips: int, frames: int) -> Batch:
+    shape, tokens = space.latent_shape, space.context_shape[0]
+    return Batch(
+        torch.empty(clips, *shape),
+        torch.zeros(clips, tokens, dtype=torch.int64),
+        torch.empty(frames, 1, *shape[1:]),
+        torch.zeros(frames, tokens, dtype=torch.int64),
+        ClipSeeds.of_share(0, clips, 0, 0, 1),
+        ClipSeeds.of_share(0, frames, 0, 0, 1),
+    )

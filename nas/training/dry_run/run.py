@@ -1,0 +1,197 @@
+"""What a training run would take, before it is started: parameters, memory, batches, checkpoints.
+
+Nothing is decoded, trained or allocated: models stand on the meta device. Parameters, batches, steps and sizes of
+weights are counted. What a process will hold in all is an estimate; see `MemoryEstimate`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from nas.files import StrictModel
+from nas.models import Generation, SuperNet, TextEncoder, VideoModel, VideoUNet, make_text_encoder
+from nas.models.costs import extreme_architectures
+from nas.models.text import ClipContext, ClipTextEncoder
+from nas.models.video_model import portable_space
+from nas.space import Architecture, SearchSpace
+from nas.training.distillation.config import DistillationSettings
+from nas.training.distillation.run import make_task
+from nas.training.dry_run.memory import MOMENTS, MemoryEstimate, estimate_memory, size_bytes
+from nas.training.engine.checkpoint import KEPT
+from nas.training.engine.settings import LoopConfig
+from nas.training.flow.config import SuperNetConfig, TrainingConfig
+from nas.training.flow.paths import PathStrategy
+from nas.training.flow.tasks import FlowTask, JointTask, SuperNetTask
+from nas.training.recipes.runs import checked_supernet, share_of
+from nas.training.recipes.starting import check_start
+
+
+class DryRun(StrictModel):
+    """What a run would take.
+
+    Args:
+        trained_parameters: Parameters that learn, a discriminator's among them.
+        frozen_parameters: Those that do not, such as a teacher's.
+        processes: Processes of the run.
+        parallel: How they share the weights; `alone` for one process.
+        gradient_checkpointing: Whether the run computes blocks once more, instead of keeping what is inside.
+        memory_bytes: Memory of one process.
+        batch: Clips of all processes per step of the optimiser.
+        image_batch: Single frames of all processes per step.
+        micro_batch: Clips of one process in one call of the network.
+        image_micro_batch: Single frames of one process in one call.
+        steps: Optimiser steps.
+        latent_pixels: Latent pixels, of all frames, that the run trains on.
+        checkpoints: How many are written.
+        checkpoints_kept: How many stay.
+        checkpoint_bytes: Size of each.
+    """
+
+    trained_parameters: int
+    frozen_parameters: int
+    processes: int
+    parallel: str
+    gradient_checkpointing: bool
+    memory_bytes: MemoryEstimate
+    batch: int
+    image_batch: int
+    micro_batch: int
+    image_micro_batch: int
+    steps: int
+    latent_pixels: int
+    checkpoints: int
+    checkpoints_kept: int
+    checkpoint_bytes: int
+
+
+def dry_run_supernet(
+    space: SearchSpace, config: SuperNetConfig, processes: int, *, backbone: str | Path | None = None
+) -> DryRun:
+    """What `train_supernet` would take on some processes; raises where it would find the start or a batch wrong."""
+    check_start(space, config, backbone)
+    space = _without_weights(space)
+
+    def make() -> JointTask:
+        task = SuperNetTask(_supernet(space), _text_encoder(space), config)
+        if config.strategy != "sandwich":
+            task.strategy = _Largest(space, config.seed)
+        return task
+
+    return _dry_run(make, space, config, processes)
+
+
+def dry_run_model(
+    space: SearchSpace,
+    architecture: Architecture,
+    config: TrainingConfig,
+    processes: int,
+    *,
+    backbone: str | Path | None = None,
+    supernet: str | Path | None = None,
+) -> DryRun:
+    """What `train_model` would take on some processes, or `finetune_model` of what inherits from a supernet.
+
+    Raises where these would find the start or a batch wrong.
+    """
+    if supernet is None:
+        check_start(space, config, backbone)
+    else:
+        checked_supernet(space, supernet)
+    space = _without_weights(space)
+
+    def make() -> JointTask:
+        model = _model(space, architecture)
+        return FlowTask(model.unet, model.text_encoder, config)
+
+    return _dry_run(make, space, config, processes)
+
+
+def dry_run_distillation(
+    space: SearchSpace, architecture: Architecture, settings: DistillationSettings, processes: int
+) -> DryRun:
+    """What `distill` would take on some processes; raises `ConfigError` where it would."""
+    space = _without_weights(space)
+
+    def make() -> JointTask:
+        with torch.device("meta"):
+            return make_task(_model(space, architecture), settings.training, settings.distillation)
+
+    return _dry_run(make, space, settings.training, processes)
+
+
+class _Largest(PathStrategy):
+    """The architecture with the most parameters, whatever the step."""
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        super().__init__(space, seed)
+        _, self.largest = extreme_architectures(space)
+
+    def paths(self, step: int) -> tuple[Architecture, ...]:
+        """See `PathStrategy.paths`."""
+        return (self.largest,)
+
+
+def _dry_run(make: Callable[[], JointTask], space: SearchSpace, config: LoopConfig, processes: int) -> DryRun:
+    clips = share_of(config.batch_size, processes, "batch_size")
+    frames = share_of(config.image_batch_size, processes, "image_batch_size")
+    task = make()
+    trained = {id(each) for turn in task.turns() for each in turn.parameters}
+    everything = list(task.parameters())
+    learning = [each for each in everything if id(each) in trained]
+    batch, image_batch = (size * config.gradient_accumulation for size in (config.batch_size, config.image_batch_size))
+    latent = space.latent_shape[2] * space.latent_shape[3]
+    seen = batch * space.latent_shape[0] * latent + image_batch * latent
+    averaged = size_bytes(task.trained_parameters())
+    return DryRun(
+        trained_parameters=sum(each.numel() for each in learning),
+        frozen_parameters=sum(each.numel() for each in everything) - sum(each.numel() for each in learning),
+        processes=processes,
+        parallel=config.parallel if processes > 1 else "alone",
+        gradient_checkpointing=config.gradient_checkpointing,
+        memory_bytes=estimate_memory(task, space, config, processes, clips, frames),
+        batch=batch,
+        image_batch=image_batch,
+        micro_batch=clips,
+        image_micro_batch=frames,
+        steps=config.steps,
+        latent_pixels=seen * config.steps,
+        checkpoints=math.ceil(config.steps / config.checkpoint_every),
+        checkpoints_kept=min(KEPT, math.ceil(config.steps / config.checkpoint_every)),
+        checkpoint_bytes=size_bytes(everything) + averaged + MOMENTS * size_bytes(learning),
+    )
+
+
+def _without_weights(space: SearchSpace) -> SearchSpace:
+    return SearchSpace.from_dict(portable_space(space), where=space.where)
+
+
+def _supernet(space: SearchSpace) -> SuperNet:
+    with torch.device("meta"):
+        return SuperNet(space)
+
+
+class _Unread(ClipTextEncoder):
+    """CLIP's text encoder without a tokenizer: what captions say makes no difference to what a run takes."""
+
+    def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
+        """See `TextEncoder.tokenize`."""
+        return torch.zeros(len(captions), self.tokens, dtype=torch.int64)
+
+
+def _text_encoder(space: SearchSpace) -> TextEncoder:
+    """On the meta device, from its layout: no weights are read."""
+    with torch.device("meta"):
+        if space.file.text.kind == "learned":
+            return make_text_encoder(space)
+        (block,) = space.lower_pipeline(space.smallest()).text_encoder.blocks
+        return _Unread(None, ClipContext.from_block(block), space.file.text.tokens)
+
+
+def _model(space: SearchSpace, architecture: Architecture) -> VideoModel:
+    with torch.device("meta"):
+        unet = VideoUNet(space.lower(architecture))
+    return VideoModel(space, architecture, unet, _text_encoder(space), Generation())

@@ -1,0 +1,269 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+Tensors are safetensors, the rest is JSON; nothing is pickled. Randomness needs no state, because every step seeds
+its own. A checkpoint is a folder that appears whole or not at all, with a digest of each file: what a disk or a copy
+has damaged since is noticed, and the checkpoint before it is used. Where processes share out the weights, each writes
+a shard of its own into that folder, which they must all see; any number of processes can go on from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch import nn
+
+from nas.errors import CheckpointError, TrainingError
+from nas.files import atomic_folder, write_json
+from nas.models.weights import load_into, not_finite
+from nas.training.engine.checkpoint_files import (
+    EMA,
+    OPTIMIZERS,
+    PARTS,
+    STATE,
+    TASK,
+    CheckpointState,
+    check_files,
+    checkpoint_folders,
+    checkpoint_name,
+    read_state,
+    step_of,
+)
+from nas.training.engine.parallelism import Optimizers, as_shard, local_rows
+from nas.training.engine.processes import from_all, from_main, processes
+from nas.training.engine.sharded_tensors import SavedTensors, write_shard
+from nas.training.engine.task import MODEL, Turn
+
+logger = logging.getLogger(__name__)
+
+KEPT = 2
+
+_SLOTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of a parameter."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: optimiser steps done, and seconds of training spent on them."""
+
+    step: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What a run knows of its past, beside what it trains.
+
+    Args:
+        observed: What its observer remembers; plain data.
+        losses: Of the last logged steps.
+    """
+
+    observed: Mapping[str, Any]
+    losses: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What changes while a task is trained.
+
+    Args:
+        task: What is trained.
+        turns: The turns of its steps; their parameters are those of the task.
+        optimizers: The optimiser of each turn, over what this process holds of the turn's parameters.
+        ema: Averages of what this process holds of the parameters of the model's turn.
+    """
+
+    task: nn.Module
+    turns: Sequence[Turn]
+    optimizers: Optimizers
+    ema: EMAModel
+
+    def parts(self) -> dict[str, dict[str, torch.Tensor]]:
+        """All tensors, by part and name; distributed where the task's are."""
+        means = zip(self.owners(MODEL), self.ema.shadow_params, strict=True)
+        return {
+            TASK: self.task.state_dict(),
+            EMA: {str(index): as_shard(mean, owner) for index, (owner, mean) in enumerate(means)},
+            OPTIMIZERS: {
+                f"{turn.name}.{index}.{name}": as_shard(torch.as_tensor(value), turn.parameters[index])
+                for turn in self.turns
+                for index, slots in self.optimizers[turn.name].state_dict()["state"].items()
+                for name, value in slots.items()
+            },
+        }
+
+    def load(self, saved: Mapping[str, SavedTensors], where: Path) -> None:
+        """Take over what `parts` gave.
+
+        Raises:
+            CheckpointError: Something is missing, unknown, of another shape, or not finite.
+        """
+        own, task = self.task.state_dict(), saved[TASK]
+        weights = {name: task.like(name, own.get(name)) for name in task.names()}
+        owners = self.owners(MODEL)
+        means = [_fitting(saved[EMA], str(index), owner) for index, owner in enumerate(owners)]
+        states = self._optimizer_states(saved[OPTIMIZERS])
+        _require_finite(TASK, weights, where)
+        _require_finite(EMA, dict(zip(map(str, range(len(means))), means, strict=True)), where)
+        for turn, state in states.items():
+            tensors = {f"{turn}.{index}.{slot}": each for index in state for slot, each in state[index].items()}
+            _require_finite(OPTIMIZERS, tensors, where)
+        load_into(self.task, weights, where=where)
+        self.ema.shadow_params = [mean.to(owner.device) for mean, owner in zip(means, owners, strict=True)]
+        for name, state in states.items():
+            optimizer = self.optimizers[name]
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def owners(self, name: str) -> tuple[nn.Parameter, ...]:
+        """The parameters of a turn."""
+        (found,) = (turn.parameters for turn in self.turns if turn.name == name)
+        return found
+
+    def _optimizer_states(self, saved: SavedTensors) -> dict[str, dict[int, dict[str, torch.Tensor]]]:
+        """What each turn's optimiser keeps, by turn, number of the parameter, and slot; none of what never learned."""
+        found: dict[str, dict[int, dict[str, torch.Tensor]]] = {turn.name: {} for turn in self.turns}
+        owners = {f"{turn.name}.{index}": each for turn in self.turns for index, each in enumerate(turn.parameters)}
+        for key in sorted({name.rpartition(".")[0] for name in saved.names()}):
+            if key not in owners:
+                raise CheckpointError(f"has an unknown tensor {key}", where=saved.where)
+            turn, _, index = key.rpartition(".")
+            found[turn][int(index)] = {
+                slot: _fitting(saved, f"{key}.{slot}", owners[key], scalar=slot == "step") for slot in _SLOTS
+            }
+        return found
+
+
+def _fitting(saved: SavedTensors, name: str, owner: torch.Tensor, *, scalar: bool = False) -> torch.Tensor:
+    """What this process holds of a saved tensor in the shape of its owner, or of a number."""
+    tensor = local_rows(saved.like(name, owner))
+    expected = torch.Size() if scalar else local_rows(owner).shape
+    if tensor.shape != expected:
+        raise CheckpointError(f"has the wrong shape for {name}", where=saved.where)
+    return tensor
+
+
+def _require_finite(part: str, tensors: Mapping[str, torch.Tensor], where: Path) -> None:
+    if names := not_finite(tensors):
+        raise CheckpointError(f"holds numbers that are not finite: {names[0]} of {part}", where=where)
+
+
+def save_checkpoint(
+    root: Path, training: TrainingState, progress: Progress, fingerprint: str, remembered: Remembered
+) -> None:
+    """Write a checkpoint below `root`, all processes together; of the others, only the one before it stays.
+
+    Args:
+        root: Folder of all checkpoints of the run, the same for all processes.
+        training: What is saved.
+        progress: How far it has come.
+        fingerprint: Digest of everything that decides the result.
+        remembered: What the run knows of its past.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written, in all processes.
+        TrainingError: What is to be saved is not finite, in all processes; the checkpoints before it stay.
+    """
+    parts = training.parts()
+    from_all(lambda: _check_before_saving(root, parts, progress))
+    with contextlib.ExitStack() as made:  # holds the folder in the main process, and nothing in the others
+        folder = from_main(lambda: made.enter_context(_new_folder(root, progress.step)))
+        digests = from_all(lambda: {k: v for part in parts for k, v in write_shard(folder, part, parts[part]).items()})
+
+        def complete() -> None:
+            state = CheckpointState(
+                step=progress.step,
+                elapsed_s=progress.elapsed_s,
+                fingerprint=fingerprint,
+                ema_step=training.ema.optimization_step,
+                sha256={name: digest for each in digests for name, digest in each.items()},
+                observed=remembered.observed,
+                losses=list(remembered.losses),
+            )
+            write_json(folder / STATE, state.model_dump())
+            made.close()
+            _prune(root, progress.step)
+
+        from_main(complete)
+
+
+def _new_folder(root: Path, step: int) -> contextlib.AbstractContextManager[Path]:
+    target = root / checkpoint_name(step)
+    if target in checkpoint_folders(root):  # damaged, or the run would not have come to this step again
+        shutil.rmtree(target, ignore_errors=True)
+    return atomic_folder(target, "checkpoint")
+
+
+def _check_before_saving(root: Path, parts: Mapping[str, Mapping[str, torch.Tensor]], progress: Progress) -> None:
+    for part, tensors in parts.items():
+        if names := not_finite(tensors):
+            raise TrainingError(
+                f"after step {progress.step}, {names[0]} of {part} is not finite; training diverged",
+                where=root,
+                hint="lower the learning rate; the last checkpoint before it is kept",
+            )
+
+
+def _prune(root: Path, newest: int) -> None:
+    folders = checkpoint_folders(root)
+    before = [folder for folder in folders if step_of(folder) <= newest]
+    for old in set(folders) - set(before[-KEPT:]):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_checkpoint(root: Path, training: TrainingState, fingerprint: str) -> tuple[Progress, Remembered]:
+    """Load the newest whole checkpoint below `root` into its owners; start at step 0 where there is none.
+
+    Returns:
+        How far the run has come, and what it knows of its past.
+
+    Raises:
+        CheckpointError: All checkpoints are damaged, or one was written by another configuration, space or data.
+    """
+    damage: CheckpointError | None = None
+    for folder in reversed(from_main(lambda: checkpoint_folders(root))):
+        try:
+            state = _checked(folder)
+            if state.fingerprint == fingerprint:
+                return _restore(folder, state, training)
+        except CheckpointError as error:
+            if processes().is_main_process:
+                logger.warning("%s; going on from an earlier checkpoint", error)
+            damage = damage or error
+            continue
+        raise CheckpointError(
+            "was written by another search space, data set or training configuration",
+            where=folder,
+            hint="restore that configuration, or choose another output folder",
+        )
+    if damage is not None:
+        raise CheckpointError(
+            f"no whole checkpoint is left; the newest: {damage.what}",
+            where=damage.where,
+            hint=f"delete {root} to begin anew",
+        ) from damage
+    return Progress(0, 0.0), Remembered({})
+
+
+def _checked(folder: Path) -> CheckpointState:
+    """The state of a checkpoint, every file of which is as it was written; each process has looked at some of them."""
+    state = from_main(lambda: read_state(folder))
+    names = sorted(state.sha256)[processes().process_index :: processes().num_processes]
+    from_all(lambda: check_files(folder, {name: state.sha256[name] for name in names}))
+    return state
+
+
+def _restore(folder: Path, state: CheckpointState, training: TrainingState) -> tuple[Progress, Remembered]:
+    def load() -> None:
+        training.load({part: SavedTensors(folder, part, list(state.sha256)) for part in PARTS}, folder)
+
+    from_all(load)
+    training.ema.optimization_step = state.ema_step
+    return Progress(state.step, state.elapsed_s), Remembered(state.observed, state.losses)

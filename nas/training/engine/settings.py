@@ -1,0 +1,70 @@
+"""Settings of the training loop, whatever is trained; saved beside what a run made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat
+
+from nas.files import StrictModel
+
+# Numbers in single precision compute with what is accepted here, and whatever is beyond was meant otherwise.
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Clips = Annotated[int, Field(ge=1, le=10**6)]
+Rate = Annotated[float, Field(gt=0, le=1e18)]
+
+
+class LoopConfig(StrictModel):
+    """How long, how fast, and on what batches to train, whatever the task.
+
+    Args:
+        steps: Optimiser steps.
+        max_minutes: End earlier when this much training time is used up; the learning rate is annealed to it.
+        batch_size: Clips per micro-batch, over all processes.
+        image_batch_size: Single frames per micro-batch, over all processes, trained jointly as one-frame clips.
+        learning_rate: Peak learning rate of AdamW.
+        warmup_steps: Steps of linear warm-up.
+        anneal_share: Share of the run, at its end, in which a cosine takes the learning rate to zero; it is constant
+            between warm-up and that. 1 is a plain cosine.
+        adam_beta2: AdamW's decay of squared gradients; short runs want it below the usual 0.999.
+        weight_decay: AdamW's decoupled weight decay.
+        max_grad_norm: Gradients are scaled down to this norm.
+        ema_decay: Upper bound of the decay of the averaged weights, which are the ones kept.
+        parallel: What each process of a run holds. `ddp`: all of the model. `fsdp`: a share of its weights, gradients,
+            averaged weights and optimiser state; blocks are gathered from all processes when they run. One process
+            alone holds everything either way.
+        mixed_precision: Accelerate's mixed precision.
+        gradient_accumulation: Micro-batches per optimiser step.
+        gradient_checkpointing: Whether the backward pass computes each block once more, instead of keeping what is
+            inside: less memory for about a third more time, and the same losses.
+        checkpoint_every: Steps between checkpoints.
+        seed: Seed of everything random in the run.
+    """
+
+    steps: Count = 2000
+    max_minutes: PositiveFloat | None = None
+    batch_size: Clips = 8
+    image_batch_size: Annotated[int, Field(ge=0, le=10**6)] = 8
+    learning_rate: Rate = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0, le=10**12)] = 50
+    anneal_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    weight_decay: Annotated[float, Field(ge=0, le=1e18)] = 0.01
+    max_grad_norm: PositiveFloat = 1.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    mixed_precision: Literal["no", "bf16"] = "no"
+    gradient_accumulation: Clips = 1
+    gradient_checkpointing: bool = False
+    checkpoint_every: Count = 200
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
+
+    def decisive(self) -> dict[str, Any]:
+        """Plain data that decide what a run learns, whatever the processes and memory it is computed with.
+
+        A run may go on with its steps split into another number of micro-batches.
+        """
+        value = self.model_dump(exclude={"gradient_accumulation", "gradient_checkpointing", "parallel"})
+        for name in ("batch_size", "image_batch_size"):
+            value[name] *= self.gradient_accumulation
+        return value

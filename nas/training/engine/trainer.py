@@ -1,0 +1,241 @@
+"""The one training loop, for every task, on 1 to N processes through accelerate."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic
+
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+
+from nas.errors import CheckpointError, DataError, TrainingError
+from nas.files import derive_seed
+from nas.models.weights import not_finite
+from nas.progress import Advance, progress_bar
+from nas.training.engine.callbacks import Observer
+from nas.training.engine.checkpoint import Progress, Remembered, TrainingState, restore_checkpoint, save_checkpoint
+from nas.training.engine.memory_errors import memory_errors
+from nas.training.engine.metrics import MetricsLog
+from nas.training.engine.parallelism import Optimizers, share
+from nas.training.engine.processes import from_all
+from nas.training.engine.run_folder import CHECKPOINTS
+from nas.training.engine.settings import LoopConfig
+from nas.training.engine.task import MODEL, BatchT, Losses, TrainingTask, Turn
+
+LOG_EVERY = 10
+_FINAL = 20
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run says of itself.
+
+    Args:
+        steps: Optimiser steps done, in this run and those it resumed.
+        elapsed_s: Seconds of training they took.
+        final_loss: Mean loss of the last twenty logged steps; not a number where they were logged by an earlier
+            version, which kept them elsewhere.
+    """
+
+    steps: int
+    elapsed_s: float
+    final_loss: float
+
+
+class Trainer(Generic[BatchT]):
+    """Trains a task and leaves its averaged weights in it.
+
+    Args:
+        task: What to train. After `run` it holds the exponential moving average of its weights.
+        batches: The batch of a micro-step, by number.
+        config: Settings.
+        folder: Where checkpoints and metrics stand. A run that was interrupted goes on from its newest checkpoint.
+        fingerprint: Digest of everything that decides the result; a checkpoint with another one is refused.
+        accelerator: Processes and devices.
+        label: Shown beside the progress bar.
+        observer: Looks on, and may end the run.
+    """
+
+    def __init__(
+        self,
+        task: TrainingTask[BatchT],
+        batches: Callable[[int], BatchT],
+        config: LoopConfig,
+        folder: Path,
+        *,
+        fingerprint: str,
+        accelerator: Accelerator,
+        label: str,
+        observer: Observer | None = None,
+    ) -> None:
+        self.task, self.batches, self.config = task, batches, config
+        self.folder, self.fingerprint, self.label = folder, fingerprint, label
+        self.accelerator, self.observer = accelerator, observer or Observer()
+        if not list(task.trained_parameters()):
+            raise TrainingError("nothing is left to train", hint="train the backbone, too (freeze_backbone: false)")
+        if names := not_finite(task.state_dict()):
+            hint = "it is so in the weights that the run starts from; start from others"
+            raise CheckpointError(f"weight {names[0]} is not finite before the first step", where=folder, hint=hint)
+        self.sharing = share(task, config, accelerator)
+        self.trained = self.sharing.trained
+        self.turns = self.trained.turns()
+        self.held = {turn.name: self.sharing.held(turn) for turn in self.turns}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            turn.name: torch.optim.AdamW(
+                self.held[turn.name],
+                lr=config.learning_rate,
+                betas=(turn.adam_beta1, config.adam_beta2),
+                weight_decay=config.weight_decay,
+            )
+            for turn in self.turns
+        }
+        self.ema = EMAModel(self.held[MODEL], decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+        self.state = TrainingState(self.trained, self.turns, self.optimizers, self.ema)
+        self.recent: deque[float] = deque(maxlen=50)
+        self.logged: deque[float] = deque(maxlen=_FINAL)
+
+    def run(self) -> TrainingResult:
+        """Train to the configured number of steps or minutes.
+
+        Raises:
+            CheckpointError: The folder holds a checkpoint of something else.
+            DataError: Clips hold numbers that are not finite.
+            OutOfMemoryError: A step does not fit.
+            TrainingError: The loss is no longer finite, or the observer ends the run.
+        """
+        progress, remembered = restore_checkpoint(self.folder / CHECKPOINTS, self.state, self.fingerprint)
+        self.logged.extend(remembered.losses)
+        with self._averaged():
+            self.observer.begin(progress.step, remembered.observed)
+        wrapped, optimizers = self.sharing.prepare(self.optimizers)
+        log = MetricsLog(self.folder, progress.step) if self.accelerator.is_main_process else None
+        with progress_bar(self.label, self.config.steps, progress.step) as advance:
+            while not self._finished(progress):
+                started, rate = time.perf_counter(), self._rate(progress)
+                with memory_errors():
+                    values = self._read(self._step(wrapped, optimizers, progress))
+                progress = self._next(progress, time.perf_counter() - started)
+                self._report(log, advance, progress, values, rate)
+                if progress.step % self.config.checkpoint_every == 0 or self._finished(progress):
+                    self._save(progress)
+        self.sharing.finish(self.ema)
+        final_loss = sum(self.logged) / len(self.logged) if self.logged else math.nan
+        return TrainingResult(progress.step, progress.elapsed_s, final_loss)
+
+    def _step(self, wrapped: torch.nn.Module, optimizers: Optimizers, progress: Progress) -> Losses:
+        """One step: each turn after the other."""
+        self.trained.train()
+        losses: Losses = {}
+        for turn in self.turns:
+            found = self._turn(wrapped, optimizers[turn.name], turn, progress)
+            prefix = "" if turn.name == MODEL else f"{turn.name}_"
+            losses |= {f"{prefix}{name}": value for name, value in found.items()}
+        self.ema.step(self.held[MODEL])
+        return losses
+
+    def _turn(
+        self, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer, turn: Turn, progress: Progress
+    ) -> Losses:
+        """One step of a turn's optimiser, over `gradient_accumulation` micro-batches."""
+        for group in optimizer.param_groups:
+            group["lr"] = (turn.learning_rate or self.config.learning_rate) * self._rate(progress)
+        self.trained.zero_grad()  # what flowed to the parameters of another turn is not this one's
+        losses: Losses = {}
+        for micro in range(self.config.gradient_accumulation):
+            number = progress.step * self.config.gradient_accumulation + micro
+            with self.accelerator.accumulate(wrapped):
+                torch.manual_seed(self._seed(turn, number))
+                batch = self.batches(number).to(self.accelerator.device)
+                found = wrapped(batch, progress.step, turn.name)
+                self._check(found["loss"], batch, turn, progress)
+                self.accelerator.backward(found["loss"])
+                for name, value in found.items():
+                    losses[name] = losses.get(name, 0) + value.detach() / self.config.gradient_accumulation
+                if self.accelerator.sync_gradients:
+                    self.sharing.settle(turn, self.config.max_grad_norm)
+                optimizer.step()
+        return losses
+
+    def _seed(self, turn: Turn, number: int) -> int:
+        """For what is random in the network itself, which is dropout; no two processes leave the same out."""
+        named = () if turn.name == MODEL else (turn.name,)
+        return derive_seed(self.config.seed, "step", number, self.accelerator.process_index, *named)
+
+    def _check(self, loss: torch.Tensor, batch: BatchT, turn: Turn, progress: Progress) -> None:
+        mean = self.accelerator.reduce(loss.detach(), "mean")  # all processes stop, or none
+        if torch.isfinite(mean):
+            return
+        from_all(lambda: self._check_batch(batch, progress))
+        whose = "" if turn.name == MODEL else f" of the {turn.name}"
+        raise TrainingError(
+            f"loss{whose} is {mean.item()} at step {progress.step + 1}; training diverged",
+            where=self.folder,
+            hint=f"lower the learning rate{whose}; the last checkpoint before it is kept",
+        )
+
+    def _check_batch(self, batch: BatchT, progress: Progress) -> None:
+        tensors = {name: each for name, each in vars(batch).items() if isinstance(each, torch.Tensor)}
+        if names := not_finite(tensors):
+            raise DataError(
+                f"clips of step {progress.step + 1} hold numbers that are not finite ({names[0]})",
+                where=self.folder,
+                hint="look for them in the data, or encode them again",
+            )
+
+    def _read(self, losses: Losses) -> dict[str, float]:
+        """Losses as numbers, their mean over all processes: this waits for a card, which its clock must not miss."""
+        return {name: float(self.accelerator.reduce(value.detach(), "mean")) for name, value in losses.items()}
+
+    def _next(self, progress: Progress, seconds: float) -> Progress:
+        """Progress after one more step; all processes agree on the time, so that they end together."""
+        if self.config.max_minutes is not None:
+            mean = self.accelerator.reduce(torch.tensor(seconds, device=self.accelerator.device), "mean")
+            seconds = float(mean)
+        return Progress(progress.step + 1, progress.elapsed_s + seconds)
+
+    def _rate(self, progress: Progress) -> float:
+        """Linear warm-up, constant, cosine to zero over the end of the steps or minutes, whichever end first."""
+        warmup = min(1.0, (progress.step + 1) / max(self.config.warmup_steps, 1))
+        anneal = self.config.anneal_share
+        annealed = min(max((self._share(progress) - 1 + anneal) / anneal, 0.0), 1.0)
+        return warmup * 0.5 * (1 + math.cos(math.pi * annealed))
+
+    def _share(self, progress: Progress) -> float:
+        share = progress.step / self.config.steps
+        if self.config.max_minutes is not None:
+            share = max(share, progress.elapsed_s / (60 * self.config.max_minutes))
+        return share
+
+    def _finished(self, progress: Progress) -> bool:
+        return self._share(progress) >= 1
+
+    def _report(
+        self, log: MetricsLog | None, advance: Advance, progress: Progress, values: dict[str, float], rate: float
+    ) -> None:
+        """Log a step that has been made, at a share of the peak learning rate."""
+        self.recent.append(values["loss"])
+        advance(f"loss {sum(self.recent) / len(self.recent):.4f}")
+        if progress.step == 1 or progress.step % LOG_EVERY == 0 or self._finished(progress):
+            self.logged.append(values["loss"])
+            rates = {"learning_rate": self.config.learning_rate * rate, "elapsed_s": progress.elapsed_s}
+            if log is not None:
+                log.write(progress.step, values | rates)
+        self.observer.after_step(progress.step, values)
+
+    def _save(self, progress: Progress) -> None:
+        with self._averaged():
+            self.observer.before_checkpoint(progress.step)
+        remembered = Remembered(self.observer.remembers(), tuple(self.logged))
+        save_checkpoint(self.folder / CHECKPOINTS, self.state, progress, self.fingerprint, remembered)
+        with self._averaged():
+            self.observer.after_checkpoint(progress.step)
+
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        return self.sharing.averaged(self.ema) if self.observer.sees_weights else contextlib.nullcontext()

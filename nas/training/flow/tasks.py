@@ -1,0 +1,126 @@
+"""Flow matching of one network and of a supernet, as training tasks.
+
+Shape suffixes as in `nas.training.flow.batches`.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import abstractmethod
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nas.files import derive_seed
+from nas.models import SuperNet, TextEncoder, VideoUNet
+from nas.models.flow import NoisyBatch, flow_loss
+from nas.models.network import freeze_backbone
+from nas.space import Architecture
+from nas.training.engine.task import MODEL, Losses, TrainingTask
+from nas.training.flow.batches import Batch
+from nas.training.flow.config import SuperNetConfig, TrainingConfig
+from nas.training.flow.objective import add_noise
+from nas.training.flow.paths import path_strategy
+from nas.training.flow.rng import Draws
+
+
+class JointTask(TrainingTask[Batch]):
+    """A task that treats clips and single frames alike and weighs them by their number.
+
+    Args:
+        unet: The network that is trained.
+        text_encoder: Encodes captions.
+    """
+
+    def __init__(self, unet: nn.Module, text_encoder: TextEncoder) -> None:
+        super().__init__()
+        self.unet = unet
+        self.text_encoder = text_encoder
+
+    @abstractmethod
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
+        """Means over some clips, each a scalar; `loss` is among them."""
+
+    def forward(self, batch: Batch, step: int, turn: str = MODEL) -> Losses:
+        """See `TrainingTask.forward`; adds `video_loss` and `image_loss` where the batch holds such."""
+        count = len(batch.video_BTCHW) + len(batch.image_BTCHW)
+        means: Losses = {}
+        parts: Losses = {}
+        for name, latent_BTCHW, tokens_BL, seeds in batch.parts():
+            losses = self.losses(latent_BTCHW, tokens_BL, seeds.draws(turn), step, turn)
+            parts[f"{name}_loss"] = losses["loss"].detach()
+            for each, value in losses.items():
+                means[each] = means.get(each, 0) + value * len(latent_BTCHW) / count
+        return means | parts
+
+
+class FlowTask(JointTask):
+    """Flow matching of one network.
+
+    Args:
+        unet: The denoising network.
+        text_encoder: Trained along when it is trainable.
+        config: The distribution of noise levels, and whether the backbone is trained.
+    """
+
+    def __init__(self, unet: VideoUNet | SuperNet, text_encoder: TextEncoder, config: TrainingConfig) -> None:
+        super().__init__(unet, text_encoder)
+        self.config = config
+        if config.freeze_backbone:
+            freeze_backbone(unet, unet.plan if isinstance(unet, VideoUNet) else unet.plan(unet.space.smallest()))
+
+    def noisy(self, latent_BTCHW: torch.Tensor, draws: Draws) -> NoisyBatch:
+        """Clips at random noise levels."""
+        mean, std, shift = self.config.timestep_mean, self.config.timestep_std, self.config.timestep_shift
+        return add_noise(latent_BTCHW, draws, mean=mean, std=std, shift=shift)
+
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
+        """See `JointTask.losses`."""
+        noisy = self.noisy(latent_BTCHW, draws)
+        context_BLD = self.text_encoder(tokens_BL)
+        return {"loss": flow_loss(self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD), noisy)}
+
+
+class SuperNetTask(FlowTask):
+    """Flow matching of a supernet, where every step trains the architectures that a strategy chooses.
+
+    Where these are several, the first learns from the data and the others from what the first predicts: in-place
+    distillation (Yu et al., "BigNAS", 2020, arXiv 2003.11142). All see the same clips and noise.
+
+    Args:
+        unet: The supernet.
+        text_encoder: Trained along when it is trainable.
+        config: Strategy, skipping of layers, and the distribution of noise levels.
+    """
+
+    unet: SuperNet
+    config: SuperNetConfig
+
+    def __init__(self, unet: SuperNet, text_encoder: TextEncoder, config: SuperNetConfig) -> None:
+        super().__init__(unet, text_encoder, config)
+        self.strategy = path_strategy(unet.distinct_space, config)
+
+    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
+        """Mean over the architectures of a step; see `JointTask.losses`."""
+        first, *others = self.strategy.paths(step)
+        noisy, context_BLD = self.noisy(latent_BTCHW, draws), self.text_encoder(tokens_BL)
+        inputs = (noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
+        velocity_BTCHW = self.unet(*inputs, first, self.skipped(first, step))
+        losses = [flow_loss(velocity_BTCHW, noisy)]
+        for number, each in enumerate(others, start=1):
+            predicted_BTCHW = self.unet(*inputs, each, self.skipped(each, step, number))
+            losses.append(F.mse_loss(predicted_BTCHW.float(), velocity_BTCHW.detach().float()))
+        return {"loss": torch.stack(losses).mean()}
+
+    def skipped(self, architecture: Architecture, step: int, number: int = 0) -> frozenset[str]:
+        """Names of the temporal layers that an architecture does without in a step, equal on all processes.
+
+        Each is left out with `skip_probability`, as in the robust training of SnapFusion (Li et al. 2023,
+        arXiv 2306.00980, section 4.2).
+        """
+        if self.config.skip_probability == 0:
+            return frozenset()
+        rng = random.Random(derive_seed(self.config.seed, "skip", step, number))
+        temporal = (node.name for node in self.unet.plan(architecture).nodes if node.slot is not None)
+        return frozenset(name for name in temporal if rng.random() < self.config.skip_probability)

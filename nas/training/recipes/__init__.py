@@ -1,0 +1,1 @@
+"""Whole training runs: a supernet, one architecture, fine-tuning, and the classifier of the metrics."""

@@ -1,0 +1,159 @@
+"""Models of single architectures out of a trained supernet, for metrics that judge whole models."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from nas.data import CaptionedClips
+from nas.errors import CheckpointError, TrainingError
+from nas.files import fingerprint, parse
+from nas.models import Generation, VideoModel
+from nas.models.weights import weights_digest
+from nas.space import Architecture, SearchSpace
+from nas.training.flow.config import SuperNetConfig, TrainingConfig
+from nas.training.flow.stored_text import reader_of
+from nas.training.flow.tasks import FlowTask
+from nas.training.recipes.runs import load_supernet, run_task, trained_with
+
+
+class Models(ABC):
+    """Makes the model of an architecture, equal ones for equal architectures.
+
+    Args:
+        space: The search space.
+        folder: What `train_supernet` wrote; raises as `load_supernet`.
+        generation: How models are to be sampled; the shift is that of the supernet's training.
+    """
+
+    def __init__(self, space: SearchSpace, folder: str | Path, generation: Generation | None = None) -> None:
+        self.space = space
+        self.supernet, self.text_encoder = load_supernet(space, folder)
+        self.trained = trained_with(folder)
+        self.generation = (generation or Generation()).model_copy(update={"shift": self.trained.timestep_shift})
+
+    @property
+    def origin(self) -> list[object]:
+        """What the fingerprint is made of, whatever is done with the weights."""
+        return [weights_digest(self.supernet), weights_digest(self.text_encoder), self.generation.model_dump()]
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Digest of all that the models depend on."""
+
+    @abstractmethod
+    def __call__(self, architecture: Architecture) -> VideoModel:
+        """The model of an architecture."""
+
+
+class InheritedModels(Models):
+    """Models with the weights they inherit."""
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Models.fingerprint`."""
+        return fingerprint(self.origin)
+
+    def __call__(self, architecture: Architecture) -> VideoModel:
+        """See `Models.__call__`."""
+        unet = self.supernet.extract(architecture)
+        return VideoModel(self.supernet.space, architecture, unet, self.text_encoder, self.generation)
+
+
+def inherit_model(
+    space: SearchSpace,
+    folder: str | Path,
+    architecture: Architecture,
+    *,
+    steps: int = 25,
+    guidance_scale: float = 3.0,
+) -> VideoModel:
+    """One architecture of a trained supernet as a stand-alone model; raises as `load_supernet`.
+
+    Args:
+        space: The search space.
+        folder: What `train_supernet` wrote.
+        architecture: The layers.
+        steps: Denoising steps that the model is sampled with by default.
+        guidance_scale: Its default classifier-free guidance.
+    """
+    generation = Generation(steps=steps, guidance_scale=guidance_scale)
+    return InheritedModels(space, folder, generation)(space.check(architecture))
+
+
+class FinetunedModels(Models):
+    """Models that were trained on alone for some steps, from the weights they inherit.
+
+    All see the same training batches and noise. Training goes as that of the supernet, at half its peak learning
+    rate, which a cosine takes to zero over the steps.
+
+    Args:
+        space: The search space.
+        folder: What `train_supernet` wrote; raises as `load_supernet`.
+        clips: Training clips.
+        steps: Optimiser steps per architecture.
+        seed: Seed of the training.
+        generation: As of `Models`.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: str | Path,
+        clips: CaptionedClips,
+        *,
+        steps: int,
+        seed: int = 0,
+        generation: Generation | None = None,
+    ) -> None:
+        super().__init__(space, folder, generation)
+        self.clips, self.config = clips, _short(self.trained, steps, seed)
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Models.fingerprint`."""
+        return fingerprint([*self.origin, self.clips.fingerprint, self.config.decisive()])
+
+    def __call__(self, architecture: Architecture) -> VideoModel:
+        """See `Models.__call__`.
+
+        Raises:
+            ArithmeticError: Training diverged, or the inherited weights are not finite.
+        """
+        unet, text_encoder = self.supernet.extract(architecture), copy.deepcopy(self.text_encoder)
+        reader = reader_of(self.clips, self.space, lambda: text_encoder)
+        start = weights_digest(unet)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                run_task(
+                    FlowTask(unet, reader, self.config),
+                    self.space,
+                    self.clips,
+                    self.config,
+                    Path(folder),
+                    "training alone",
+                    start=start,
+                    caption_dropout=self.config.caption_dropout,
+                )
+            except (CheckpointError, TrainingError) as error:
+                # A property of this architecture, not a mistake that would stop all of them.
+                raise ArithmeticError(error.what) from error
+        return VideoModel(self.supernet.space, architecture, unet, text_encoder, self.generation)
+
+
+def _short(trained: SuperNetConfig, steps: int, seed: int) -> TrainingConfig:
+    """The supernet's settings, cut down to a few steps of one architecture from weights that are trained already."""
+    changes = {
+        "steps": steps,
+        "max_minutes": None,
+        "learning_rate": trained.learning_rate / 2,
+        "warmup_steps": min(trained.warmup_steps, steps // 10),
+        "anneal_share": 1.0,
+        "checkpoint_every": steps,
+        "seed": seed,
+    }
+    settings = trained.model_dump(include=set(TrainingConfig.model_fields)) | changes
+    return parse(settings, TrainingConfig, where=None)

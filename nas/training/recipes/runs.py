@@ -1,0 +1,283 @@
+"""The training runs of the pipeline: a supernet, and a single architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nas.data import CaptionedClips
+from nas.errors import CheckpointError, ConfigError
+from nas.files import atomic_folder, derive_seed, fingerprint, load_yaml, require_whole, write_yaml
+from nas.models import (
+    Generation,
+    SuperNet,
+    TextEncoder,
+    VideoModel,
+    load_pretrained,
+    make_text_encoder,
+    unloaded_codec,
+)
+from nas.models.network import recompute_blocks
+from nas.models.video_model import portable_space
+from nas.models.weights import load_into, load_safetensors, save_safetensors, weights_digest
+from nas.quality import HeldOutFlowLoss
+from nas.space import Architecture, SearchSpace
+from nas.training.engine.callbacks import Observer
+from nas.training.engine.prefetch import made_ahead
+from nas.training.engine.processes import from_main, make_accelerator
+from nas.training.engine.run_folder import run_folder
+from nas.training.engine.settings import LoopConfig
+from nas.training.engine.trainer import Trainer, TrainingResult
+from nas.training.flow.batches import BatchSource
+from nas.training.flow.config import SuperNetConfig, TrainingConfig
+from nas.training.flow.stored_text import reader_of
+from nas.training.flow.tasks import FlowTask, JointTask, SuperNetTask
+from nas.training.recipes.starting import check_start, take_backbone
+
+WEIGHTS, TEXT_WEIGHTS = "supernet.safetensors", "text_encoder.safetensors"
+
+
+def train_supernet(
+    space: SearchSpace,
+    clips: CaptionedClips,
+    config: SuperNetConfig,
+    folder: str | Path,
+    *,
+    backbone: str | Path | None = None,
+) -> TrainingResult:
+    """Train the supernet of a space and write it to `folder`; goes on where an interrupted run stopped.
+
+    Args:
+        space: The search space; its `backbone.pretrained` is loaded where given.
+        clips: Training clips.
+        config: Settings.
+        folder: Where checkpoints, metrics and the supernet go.
+        backbone: Folder of a model whose backbone and text encoder the supernet starts from instead.
+
+    Raises:
+        CheckpointError: `folder` holds checkpoints of another space, data set or configuration, or `backbone` is no
+            model, or one with another backbone.
+        ConfigError: The backbone is to be frozen, and has no weights to keep.
+        StorageError: Another run is using `folder`, or it cannot be written.
+        TrainingError: The loss is no longer finite.
+    """
+    root = Path(folder)
+    check_start(space, config, backbone)
+    with run_folder(root, "supernet"):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        supernet = SuperNet(space)
+        text_encoder = reader_of(clips, space, lambda: make_text_encoder(space))
+        if backbone is not None:
+            take_backbone(supernet, supernet.plan(space.smallest()), text_encoder, backbone)
+        task, start = SuperNetTask(supernet, text_encoder, config), _start_of(supernet, text_encoder)
+        dropout = config.caption_dropout
+        result = run_task(task, space, clips, config, root, "training supernet", start=start, caption_dropout=dropout)
+        from_main(lambda: _save_supernet(supernet, text_encoder, config, root / "supernet"))
+    return result
+
+
+def _save_supernet(supernet: SuperNet, text_encoder: TextEncoder, config: SuperNetConfig, folder: Path) -> None:
+    with atomic_folder(folder, "supernet") as out:
+        save_safetensors(out / WEIGHTS, supernet.state_dict())
+        if text_encoder.trainable:
+            save_safetensors(out / TEXT_WEIGHTS, text_encoder.state_dict())
+        write_yaml(out / "space.yaml", portable_space(supernet.space))
+        write_yaml(out / "training.yaml", config.model_dump())
+
+
+def train_model(
+    space: SearchSpace,
+    architecture: Architecture,
+    clips: CaptionedClips,
+    config: TrainingConfig,
+    folder: str | Path,
+    *,
+    backbone: str | Path | None = None,
+    steps: int = 25,
+    guidance_scale: float = 3.0,
+) -> TrainingResult:
+    """Train one architecture and write it to `folder/model`; resumes and raises as `train_supernet`.
+
+    Args:
+        space: The search space; its `backbone.pretrained` is loaded where given, the rest starts from scratch.
+        architecture: The layers.
+        clips: Training clips.
+        config: Settings.
+        folder: Where checkpoints, metrics and the model go.
+        backbone: Folder of a model whose backbone and text encoder the architecture starts from instead.
+        steps: Denoising steps that the model is sampled with by default.
+        guidance_scale: Its default classifier-free guidance.
+    """
+    check_start(space, config, backbone)
+    with run_folder(Path(folder), "model"):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        generation = Generation(steps=steps, guidance_scale=guidance_scale, shift=config.timestep_shift)
+        model = VideoModel.build(space, architecture, generation)
+        if backbone is not None:
+            take_backbone(model.unet, model.unet.plan, model.text_encoder, backbone)
+        elif space.file.backbone.pretrained is not None:
+            load_pretrained(model.unet, space, space.resolve_path(space.file.backbone.pretrained))
+        return _finetune(model, clips, config, Path(folder))
+
+
+def finetune_model(
+    model: VideoModel, clips: CaptionedClips, config: TrainingConfig, folder: str | Path
+) -> TrainingResult:
+    """Train a model on from the weights it has and write it to `folder/model`; resumes as `train_supernet`."""
+    with run_folder(Path(folder), "model"):
+        return _finetune(model, clips, config, Path(folder))
+
+
+def _finetune(model: VideoModel, clips: CaptionedClips, config: TrainingConfig, root: Path) -> TrainingResult:
+    task = FlowTask(model.unet, reader_of(clips, model.space, lambda: model.text_encoder), config)
+    start, dropout = _start_of(model.unet, model.text_encoder), config.caption_dropout
+    result = run_task(task, model.space, clips, config, root, "training model", start=start, caption_dropout=dropout)
+    save_model(model, root / "model")
+    return result
+
+
+def save_model(model: VideoModel, folder: Path) -> None:
+    """Write a model once, however many processes trained it; what it raises, it raises in all of them."""
+    from_main(lambda: model.save(folder))
+
+
+def run_task(
+    task: JointTask,
+    space: SearchSpace,
+    clips: CaptionedClips,
+    config: LoopConfig,
+    folder: Path,
+    label: str,
+    *,
+    start: str,
+    caption_dropout: float = 0.0,
+    observer: Observer | None = None,
+) -> TrainingResult:
+    """Run the training loop on a task.
+
+    Args:
+        task: What to train; holds its averaged weights afterwards.
+        space: Decides the codec and, with the rest, the checkpoint's fingerprint.
+        clips: Training clips.
+        config: Settings.
+        folder: Where checkpoints and metrics go.
+        label: Shown beside the progress bar.
+        start: What the weights start from; part of the fingerprint.
+        caption_dropout: Share of captions replaced by the empty one.
+        observer: Looks on, and may end the run.
+
+    Raises:
+        ConfigError: A batch size is not divisible by the number of processes.
+    """
+    if config.gradient_checkpointing:
+        recompute_blocks(task)
+    accelerator = make_accelerator(config)
+    count = accelerator.num_processes
+    source = BatchSource(
+        clips.latents(unloaded_codec(space)),
+        task.text_encoder,
+        share_of(config.batch_size, count, "batch_size"),
+        share_of(config.image_batch_size, count, "image_batch_size"),
+        caption_dropout,
+        derive_seed(config.seed, "data"),
+        accelerator.process_index,
+        count,
+    )
+    digest = fingerprint([space.fingerprint, clips.fingerprint, config.decisive(), start])
+    with made_ahead(source, accelerator.device) as batches:
+        trainer = Trainer(
+            task, batches, config, folder, fingerprint=digest, accelerator=accelerator, label=label, observer=observer
+        )
+        result = trainer.run()
+    task.eval()
+    return result
+
+
+def share_of(batch_size: int, count: int, name: str) -> int:
+    """A batch's share of one of some processes; a `ConfigError` names the batch that cannot be shared evenly."""
+    if batch_size % count:
+        raise ConfigError(f"{name} {batch_size} cannot be shared among {count} processes", hint="use a multiple")
+    return batch_size // count
+
+
+def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, TextEncoder]:
+    """Read what `train_supernet` wrote.
+
+    Args:
+        space: The search space; must be the one it was trained for.
+        folder: The run's folder, or the `supernet` folder inside it.
+
+    Raises:
+        CheckpointError: There is no supernet, it is damaged, or it belongs to another space.
+    """
+    root, trained = checked_supernet(space, folder)
+    supernet, text_encoder = SuperNet(trained), make_text_encoder(trained)
+    load_into(supernet, load_safetensors(root / WEIGHTS), where=root / WEIGHTS)
+    if text_encoder.trainable:
+        load_into(text_encoder, load_safetensors(root / TEXT_WEIGHTS), where=root / TEXT_WEIGHTS)
+    return supernet.eval(), text_encoder.eval()
+
+
+def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, SearchSpace]:
+    """The folder with the weights of a supernet, and the space it was trained for.
+
+    Raises:
+        CheckpointError: There is no supernet, or it belongs to another space than `space`.
+    """
+    root = _supernet_folder(folder)
+    require_whole(root)
+    if not (root / WEIGHTS).is_file():
+        raise CheckpointError("holds no trained supernet", where=root, hint="make one with `nas train`")
+    trained = SearchSpace.load(root / "space.yaml")
+    if trained.fingerprint != space.fingerprint:
+        raise CheckpointError(
+            f"was trained for another search space ({trained.name}), or another version of it",
+            where=root,
+            hint=f"train again for {space.name}, or use the space.yaml beside the weights",
+        )
+    return root, trained
+
+
+def supernet_quality(
+    space: SearchSpace, folder: str | Path, clips: CaptionedClips, *, seed: int = 0, batches: int = 4
+) -> HeldOutFlowLoss:
+    """The quality metric of a search: held-out flow loss with weights inherited from a trained supernet.
+
+    Args:
+        space: The search space.
+        folder: What `train_supernet` wrote; raises as `load_supernet`.
+        clips: Held-out clips.
+        seed: Seed of clips, noise and timesteps, the same for every architecture.
+        batches: Batches of clips to average over.
+    """
+    supernet, text_encoder = load_supernet(space, folder)
+    trained = trained_with(folder)
+    return HeldOutFlowLoss(
+        supernet,
+        text_encoder,
+        unloaded_codec(space),
+        clips,
+        seed=seed,
+        batches=batches,
+        mean=trained.timestep_mean,
+        std=trained.timestep_std,
+        shift=trained.timestep_shift,
+    )
+
+
+def trained_with(folder: str | Path) -> SuperNetConfig:
+    """The settings that the supernet in a folder was trained with."""
+    return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
+
+
+def _start_of(network: nn.Module, text_encoder: TextEncoder) -> str:
+    """What the weights start from: those of the network, and of a text encoder that is trained with it."""
+    trained = [network, text_encoder] if text_encoder.trainable else [network]
+    return fingerprint([weights_digest(each) for each in trained])
+
+
+def _supernet_folder(folder: str | Path) -> Path:
+    root = Path(folder)
+    return root / "supernet" if (root / "supernet").is_dir() else root
