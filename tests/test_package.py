@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 import sysconfig
+from importlib.metadata import version
 from pathlib import Path
+
+import pytest
+
+import nas
 
 HEAVY = {"accelerate", "av", "coremltools", "diffusers", "matplotlib", "onnx", "onnxruntime", "optuna", "pandas"}
 HEAVY |= {"sklearn", "tensorboard", "torch", "transformers"}
+
+STUBS = sorted(Path(nas.__path__[0]).rglob("__init__.pyi"))
 
 NAS = Path(sysconfig.get_path("scripts")) / "nas"
 
@@ -78,6 +86,16 @@ def test_an_unknown_command_is_one_clear_complaint() -> None:
 
 
 def test_type_checkers_are_told_that_nas_is_typed() -> None:
-    import nas
-
     assert (Path(nas.__path__[0]) / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.parent.name)
+def test_every_public_name_that_a_stub_lists_is_there(stub: Path) -> None:
+    package = importlib.import_module(".".join(("nas", *stub.parent.relative_to(nas.__path__[0]).parts)))
+    assert package.__all__
+    missing = [name for name in package.__all__ if not hasattr(package, name)]
+    assert not missing
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert nas.__version__ == version("nas-video")

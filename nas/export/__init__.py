@@ -1,6 +1,5 @@
 """Export: the bundle a user takes away."""
 
-from nas.export.bundle import FORMATS, export_bundle
-from nas.export.report import BundleReport, ConvertedFile, ParityReport
+import lazy_loader
 
-__all__ = ["FORMATS", "BundleReport", "ConvertedFile", "ParityReport", "export_bundle"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

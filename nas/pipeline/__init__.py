@@ -1,53 +1,5 @@
 """The whole job as one resumable run."""
 
-from __future__ import annotations
+import lazy_loader
 
-import logging
-from collections.abc import Callable
-from pathlib import Path
-
-from nas.errors import StorageError
-from nas.files import hold, refuse_overlap, write_yaml
-from nas.pipeline.config import RunConfig, load_run, run_inputs
-from nas.pipeline.runner import Stage, StageReport, StageResult, replaced_folder, run_stages, stages_folder
-from nas.pipeline.stages import Stages
-
-logger = logging.getLogger("nas")
-
-CONFIG = "config.yaml"
-
-__all__ = ["RunConfig", "Stage", "StageReport", "StageResult", "load_run", "run_pipeline", "run_stages"]
-
-
-def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None = None) -> list[StageReport]:
-    """Run everything that a run file describes; finished stages are skipped, an interrupted one goes on.
-
-    Args:
-        config_path: The run's YAML file.
-        announce: Called with one line when a stage ends; logged when left out.
-
-    Returns:
-        One report per stage, in order.
-
-    Raises:
-        ConfigError: What the run would write is, contains or lies in what it reads.
-        StorageError: Another run is using the folder, or files of the user are in the way.
-        NasError: A stage cannot do its work; what it had done is kept.
-    """
-    path = Path(config_path)
-    config, space = load_run(path)
-    root = _shortest(path.parent / config.out)
-    stages = Stages(config, space, path.parent, root).all()
-    outputs = [root / CONFIG, stages_folder(root), replaced_folder(root), *(root / stage.name for stage in stages)]
-    refuse_overlap(outputs, [path, *run_inputs(config, space, path.parent)])
-    if (root / CONFIG).exists() and not stages_folder(root).is_dir():
-        raise StorageError("is in the way: a run would use this name", where=root / CONFIG, hint="choose another `out`")
-    with hold(root):
-        write_yaml(root / CONFIG, config.model_dump(mode="json"))
-        return run_stages(stages, root, announce or logger.info)
-
-
-def _shortest(path: Path) -> Path:
-    """The path from the current folder where it lies below it, the absolute one elsewhere."""
-    absolute = path.resolve()
-    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

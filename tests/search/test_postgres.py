@@ -18,7 +18,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 
 from nas.errors import ConfigError, StorageError
-from nas.search import Budgets, SearchConfig, load_front, load_study, run_search
+from nas.search import SearchConfig, load_front, load_study, run_search
+from nas.space import Budgets
 from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss, true_front
 from tests.search.worker_process import TIMING, Announced
 

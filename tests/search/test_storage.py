@@ -11,7 +11,8 @@ import optuna
 import pytest
 
 from nas.errors import ConfigError, StorageError
-from nas.search import Budgets, SearchConfig, load_front, load_study, run_search
+from nas.search import SearchConfig, load_front, load_study, run_search
+from nas.space import Budgets
 from tests.processes import finish, start
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 

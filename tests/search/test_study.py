@@ -9,8 +9,8 @@ import optuna
 import pytest
 
 from nas.errors import BudgetError, ConfigError, NasError
-from nas.search import Budgets, SearchConfig, load_front, load_study, run_search
-from nas.space import SearchSpace
+from nas.search import SearchConfig, load_front, load_study, run_search
+from nas.space import Budgets, SearchSpace
 from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, small_space, true_front
 
 SPACE = small_space()

@@ -24,8 +24,8 @@ class MemoryEstimate(StrictModel):
 
     Weights, gradients, optimiser state and averages are counted. The others are estimates: activations as in
     `nas.training.dry_run.activations`, for the architecture with the most parameters where a step trains one of many,
-    and what DDP and FSDP need to exchange weights and gradients from how they work. The allocator's own losses, workspace
-    of kernels, the codec, and clips that an observer makes come on top.
+    and what DDP and FSDP need to exchange weights and gradients from how they work. The allocator's own losses,
+    workspace of kernels, the codec, and clips that an observer makes come on top.
 
     A step has two peaks. The backward pass begins with all activations, and without the gradients that the step before
     has left, which are gone by then. The optimiser works with all gradients, and no activations are left.

@@ -1,6 +1,6 @@
 """What can be trained: a module whose `forward` is the loss of one step.
 
-The loop in `nas.training.engine.trainer` needs nothing else of a task, so accelerate can wrap it as it wraps any module.
+The loop in `nas.training.engine.trainer` needs nothing else of a task, so accelerate can wrap it like any module.
 """
 
 from __future__ import annotations

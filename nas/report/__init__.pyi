@@ -1,0 +1,17 @@
+from .comparison import draw_contact_sheet as draw_contact_sheet
+from .comparison import plot_contact_sheet as plot_contact_sheet
+from .comparison import sample_all as sample_all
+from .comparison import student_and_teacher as student_and_teacher
+from .front_figure import draw_front as draw_front
+from .front_figure import latency_caption as latency_caption
+from .front_figure import plot_front as plot_front
+from .front_listing import layers_text as layers_text
+from .latency_errors import draw_error_contributions as draw_error_contributions
+from .latency_errors import plot_error_contributions as plot_error_contributions
+from .latency_figure import draw_latency_check as draw_latency_check
+from .latency_figure import plot_latency_check as plot_latency_check
+from .latency_heat_map import draw_latency_heat_map as draw_latency_heat_map
+from .latency_heat_map import plot_latency_heat_map as plot_latency_heat_map
+from .summary import Picture as Picture
+from .summary import Section as Section
+from .summary import write_summary as write_summary

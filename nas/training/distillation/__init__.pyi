@@ -1,0 +1,9 @@
+from .adversarial import AdversarialTask as AdversarialTask
+from .config import AdversarialConfig as AdversarialConfig
+from .config import DistillationConfig as DistillationConfig
+from .config import DistillationLoop as DistillationLoop
+from .config import DistillationSettings as DistillationSettings
+from .config import NoiseLevels as NoiseLevels
+from .run import DistillationResult as DistillationResult
+from .run import distill as distill
+from .task import DistillationTask as DistillationTask
