@@ -21,10 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from nas.data import ClipDataset, ClipShape, VideoDataset, WebDatasetConfig, media, open_data
+from nas.data import ClipDataset, ClipShape, VideoDataset, WebDatasetConfig, open_data
 from nas.data.clips import source_file
 from nas.data.tars.dataset import open_tars
 from nas.data.tars.members import Member, grouped, read_members
+from nas.data.videos import media
 from nas.errors import DataError
 from tests.data.conftest import decode_clips, encode, numbered
 
@@ -161,7 +162,7 @@ def test_a_compressed_tar_is_left_out_with_the_reason(tmp_path: Path) -> None:
 def test_tars_are_indexed_once_and_again_when_they_change(tars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = opened(tars)
     read: list[Path] = []
-    from nas.data import tar_index
+    from nas.data.tars import index as tar_index
 
     real = tar_index.make_index
     monkeypatch.setattr(tar_index, "make_index", lambda path, *options: read.append(path) or real(path, *options))

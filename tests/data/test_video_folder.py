@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data import ClipShape, VideoDataset, video_folder
+from nas.data import ClipShape, VideoDataset
+from nas.data.videos import folder as video_folder
 from nas.data.videos.decoding import iter_clips
 from nas.data.videos.media import Media
 from nas.errors import DataError

@@ -11,7 +11,6 @@ import pytest
 from nas.errors import BudgetError, ConfigError, NasError, OutOfMemoryError, TrainingError
 from nas.quality import FunctionQuality
 from nas.search import (
-    Budgets,
     ChoiceSpace,
     ParetoSampler,
     SearchConfig,
@@ -20,7 +19,7 @@ from nas.search import (
     rescore,
     run_search,
 )
-from nas.space import Architecture
+from nas.space import Architecture, Budgets
 
 SIZES = {"big": 1000, "mid": 100, "tiny": 1}
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from nas.training import loop
+from nas.training.engine import trainer as loop
 from nas.training.engine.parallelism import Shards
 from tests.training.runs_at_scale import train
 

@@ -50,7 +50,7 @@ def curve(folder: Path) -> list[dict[str, float]]:
 
 
 def _run(folder: Path, jobs: Sequence[Job], rank: int, world_size: int, port: int) -> None:
-    from nas.training import loop
+    from nas.training.engine import trainer as loop
 
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_ADDR": "127.0.0.1"}
     if world_size > 1:

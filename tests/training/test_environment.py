@@ -10,7 +10,8 @@ import pytest
 from nas.data import MovingShapes
 from nas.errors import ConfigError
 from nas.space import SearchSpace
-from nas.training import LoopConfig, SuperNetConfig, loop, train_supernet
+from nas.training import LoopConfig, SuperNetConfig, train_supernet
+from nas.training.engine import trainer as loop
 from nas.training.engine.processes import make_accelerator
 
 HARMLESS = {

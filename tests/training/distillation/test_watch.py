@@ -14,10 +14,11 @@ from nas.errors import CheckpointError, TrainingError
 from nas.files import read_json
 from nas.models import VideoModel
 from nas.models.weights import weights_digest
-from nas.training import LoopConfig, loop
+from nas.training import LoopConfig
 from nas.training.distillation import AdversarialConfig, DistillationConfig, DistillationTask, distill, watch
 from nas.training.distillation.checks import Check, StudentCheck
 from nas.training.distillation.watch import Memory
+from nas.training.engine import trainer as loop
 
 LOOP = LoopConfig(steps=6, batch_size=2, image_batch_size=0, warmup_steps=1, checkpoint_every=2)
 
