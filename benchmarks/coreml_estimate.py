@@ -35,7 +35,7 @@ from nas.latency.estimating.calibration import Observation, calibrate
 from nas.latency.estimating.chips import get_phone
 from nas.latency.estimating.constants import CONSTANTS_FILE, Calibration
 from nas.latency.estimating.operations import AttentionLowering, operations
-from nas.latency.estimating.placement import COMPUTE_UNITS
+from nas.latency.estimating.processor_rules import COMPUTE_UNITS
 from nas.latency.estimating.roofline import Workload
 
 NEWEST_IOS = 18

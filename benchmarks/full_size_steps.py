@@ -21,7 +21,7 @@ from nas.latency import (
     Estimator,
     LatencyPredictor,
     LatencyTable,
-    Protocol,
+    MeasurementSettings,
     estimate_table,
     get_phone,
     profile,
@@ -64,9 +64,9 @@ class Settings:
         return get_runtime("onnxruntime", threads=self.threads)
 
     @property
-    def protocol(self) -> Protocol:
+    def measurement(self) -> MeasurementSettings:
         """How finely blocks are measured: a round of this space takes minutes."""
-        return Protocol(rounds=self.rounds, max_seconds=1, min_seconds=4 * self.rounds)
+        return MeasurementSettings(rounds=self.rounds, max_seconds=1, min_seconds=4 * self.rounds)
 
     @property
     def table(self) -> Path:
@@ -144,7 +144,7 @@ def search(settings: Settings, space: SearchSpace) -> dict[str, Any]:
 
 def profile_blocks(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     """Every distinct block in ONNX Runtime, at full shapes."""
-    table = profile(space, settings.runtime, settings.table, protocol=settings.protocol)
+    table = profile(space, settings.runtime, settings.table, measurement=settings.measurement)
     rows = [table.rows[block.key] for block in space_blocks(space)]
     refused = {_called(row.kind, row.key): row.status for row in rows if not row.usable}
     return {"blocks": len(rows), "measured": sum(row.usable for row in rows), "refused": refused}

@@ -4,7 +4,7 @@ Measures the latency table of a space, fits the predictor on a few whole network
 twice, in turn, and compares. All methods see the same measurements: the sum of blocks, regressions on
 multiply-accumulates and on parameters alone, the predictor, and other ways to build a prediction. Predictions are
 compared with the mean of the two measurements; the noise floor is how far these are apart. Everything is measured by
-the protocol that the commands follow when they are told nothing else; --interval-percent 0.2 measures networks until
+the measurement that the commands follow when they are told nothing else; --interval-percent 0.2 measures networks until
 little noise is left, and shows what the predictor itself is off by. Run it on an otherwise idle machine.
 
     python benchmarks/latency_accuracy.py --space search_spaces/quickstart.yaml --runtime onnxruntime --networks 60
@@ -31,21 +31,21 @@ import typer
 from latency_methods import Problem, measured_units, predictions
 
 from nas.latency import (
-    MEASURED_AGAIN,
     CheckReport,
-    FitProtocol,
+    FitMeasurementSettings,
     LatencyFit,
     LatencyPredictor,
     LatencyTable,
-    Protocol,
-    accuracy,
+    MeasurementSettings,
     check_networks,
-    convert_plans,
-    fit_architectures,
     fit_networks,
     fresh_architectures,
     profile,
 )
+from nas.latency.prediction.accuracy import accuracy
+from nas.latency.prediction.checking import MEASURED_AGAIN
+from nas.latency.prediction.fitting import fit_architectures
+from nas.latency.profiling.networks import convert_plans
 from nas.report import plot_error_contributions, plot_latency_check, plot_latency_heat_map
 from nas.runtimes import Runtime, get_runtime
 from nas.space import Architecture, SearchSpace
@@ -83,23 +83,23 @@ def run(
 ) -> dict[str, Any]:
     """Measure everything; returns what is printed."""
     timed, folder, seed = Stopwatch(), work / "converted", options["seed"]
-    protocol = options["protocol"]
-    table = timed("table", lambda: profile(space, runtime, fresh_path(work), protocol=protocol))
+    measurement = options["measurement"]
+    table = timed("table", lambda: profile(space, runtime, fresh_path(work), measurement=measurement))
     fitted = fit_architectures(space, LatencyPredictor(space, table), options["fitted"], seed)
     fresh = fresh_architectures(space, options["networks"], seed, exclude=fitted)
     converted_before = folder.exists()
     timed("conversion", lambda: convert(space, runtime, [*fresh, *fitted], folder, options["workers"]))
     fit = timed("fit", lambda: fit_networks(
-        space, table, runtime, networks=options["fitted"], seed=seed, protocol=options["fit_protocol"],
+        space, table, runtime, networks=options["fitted"], seed=seed, measurement=options["fit_measurement"],
         folder=folder))  # fmt: skip
     report = timed("measured_twice", lambda: check_networks(
-        space, table, runtime, fresh, fit=fit, protocol=protocol, times=2, folder=folder))  # fmt: skip
+        space, table, runtime, fresh, fit=fit, measurement=measurement, times=2, folder=folder))  # fmt: skip
     by_id = {item.id: item for item in fitted}
     problem = Problem(
         space, table, [by_id[one.architecture] for one in fit.networks],
         np.array([one.measured_ms for one in fit.networks]) * (report.slowdown or 1.0), fresh,
     )  # fmt: skip
-    methods = predictions(problem) | measured_units(problem, runtime, options["units"], protocol)
+    methods = predictions(problem) | measured_units(problem, runtime, options["units"], measurement)
     methods["predictor"] = np.array([check.predicted_unet_ms for check in report.checks])
     if figures is not None:
         draw(space, table, report, figures)
@@ -236,8 +236,10 @@ def main(
     options = {
         "networks": networks,
         "fitted": fitted,
-        "protocol": Protocol(interval_percent=interval_percent, max_seconds=max_seconds, min_seconds=min_seconds),
-        "fit_protocol": FitProtocol(
+        "measurement": MeasurementSettings(
+            interval_percent=interval_percent, max_seconds=max_seconds, min_seconds=min_seconds
+        ),
+        "fit_measurement": FitMeasurementSettings(
             interval_percent=interval_percent, max_seconds=fit_max_seconds, min_seconds=fit_min_seconds
         ),
         "seed": seed,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder
 
-from nas.latency import LatencyTable, Protocol, measure_plans
+from nas.latency import LatencyTable, MeasurementSettings
+from nas.latency.profiling.networks import measure_plans
 from nas.models import network_cost
 from nas.runtimes import Runtime
 from nas.space import Architecture, Plan, SearchSpace, cells, chain
@@ -59,12 +60,14 @@ def predictions(problem: Problem) -> dict[str, Values]:
     }
 
 
-def measured_units(problem: Problem, runtime: Runtime, units: Sequence[str], protocol: Protocol) -> dict[str, Values]:
+def measured_units(
+    problem: Problem, runtime: Runtime, units: Sequence[str], measurement: MeasurementSettings
+) -> dict[str, Values]:
     """Predictions from other units than blocks, which are measured for it: cells, differences or chains."""
     makers = {"cells": _cell_sums, "differences": _difference_sums, "chains": _chain_sums}
     found = {}
     for unit in units:
-        sums = makers[unit](problem, runtime, protocol)
+        sums = makers[unit](problem, runtime, measurement)
         found[f"{unit}, sum"] = _values(sums, problem.fresh)
         found[f"{unit}, scale"] = _factor(problem, sums)
     return found
@@ -116,10 +119,10 @@ def _kinds(problem: Problem) -> Values:
 
 
 def _measure(
-    plans: dict[str, Plan], problem: Problem, runtime: Runtime, protocol: Protocol, label: str
+    plans: dict[str, Plan], problem: Problem, runtime: Runtime, measurement: MeasurementSettings, label: str
 ) -> dict[str, float]:
     reference = problem.space.lower(problem.space.smallest())
-    found = measure_plans(plans, runtime, reference, protocol=protocol, label=label)
+    found = measure_plans(plans, runtime, reference, measurement=measurement, label=label)
     return {name: timing.latency_ms for name, timing in found.measurements[0].items()}
 
 
@@ -127,15 +130,17 @@ def _key(plan: Plan) -> str:
     return " + ".join(node.block.key for node in plan.nodes)
 
 
-def _cell_sums(problem: Problem, runtime: Runtime, protocol: Protocol) -> Callable[[Architecture], float]:
+def _cell_sums(problem: Problem, runtime: Runtime, measurement: MeasurementSettings) -> Callable[[Architecture], float]:
     """Resnet, attention and temporal layer of a place measured as one."""
     lower = problem.space.lower
     plans = {_key(cell): cell for item in (*problem.fitted, *problem.fresh) for cell in cells(lower(item))}
-    found_ms = _measure(plans, problem, runtime, protocol, "cells")
+    found_ms = _measure(plans, problem, runtime, measurement, "cells")
     return lambda item: sum(found_ms[_key(cell)] for cell in cells(lower(item)))
 
 
-def _difference_sums(problem: Problem, runtime: Runtime, protocol: Protocol) -> Callable[[Architecture], float]:
+def _difference_sums(
+    problem: Problem, runtime: Runtime, measurement: MeasurementSettings
+) -> Callable[[Architecture], float]:
     """The smallest network, and what each layer adds to it."""
     space, base = problem.space, problem.space.smallest()
     variants = {
@@ -144,17 +149,19 @@ def _difference_sums(problem: Problem, runtime: Runtime, protocol: Protocol) -> 
         for name in slot.candidates
     }
     plans = {item.id: space.lower(item) for item in variants.values()}
-    found_ms = _measure(plans, problem, runtime, protocol, "differences")
+    found_ms = _measure(plans, problem, runtime, measurement, "differences")
     added = {key: found_ms[item.id] - found_ms[base.id] for key, item in variants.items()}
     return lambda item: found_ms[base.id] + sum(added[key] for key in enumerate(item.choices))
 
 
-def _chain_sums(problem: Problem, runtime: Runtime, protocol: Protocol) -> Callable[[Architecture], float]:
+def _chain_sums(
+    problem: Problem, runtime: Runtime, measurement: MeasurementSettings
+) -> Callable[[Architecture], float]:
     """Temporal layers by the slope over two lengths of chains of them, everything else by itself."""
     few, many = CHAIN_COPIES
     blocks = {block.key: block for block in problem.space.placed_blocks().values()}
     plans = {f"{key} x {copies}": chain(block, copies) for key, block in blocks.items() for copies in CHAIN_COPIES}
-    found_ms = _measure(plans, problem, runtime, protocol, "chains")
+    found_ms = _measure(plans, problem, runtime, measurement, "chains")
     slope_ms = {key: (found_ms[f"{key} x {many}"] - found_ms[f"{key} x {few}"]) / (many - few) for key in blocks}
     table = problem.table
     return lambda item: sum(

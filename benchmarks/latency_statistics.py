@@ -22,23 +22,26 @@ import typer
 from numpy.typing import NDArray
 
 from nas.errors import ConfigError
-from nas.latency import LatencyTable, SampleLog, Stretch, evened, samples_path
+from nas.latency import LatencyTable
+from nas.latency.measuring.detrending import detrended
+from nas.latency.measuring.windows import Window
+from nas.latency.tables.samples import SampleLog, samples_path
 
 Values = NDArray[np.float64]
 Samples = dict[str, Values]
-MIN_WINDOWS = 3
+MIN_PERIODS = 3
 
 
-def raw(window: Sequence[Stretch]) -> Samples:
+def raw(period: Sequence[Window]) -> Samples:
     """Samples as they were measured, by block."""
-    names = window[0].samples_ms
-    return {name: np.concatenate([each.samples_ms[name] for each in window]) for name in names}
+    names = period[0].samples_ms
+    return {name: np.concatenate([window.samples_ms[name] for window in period]) for name in names}
 
 
-def at_one_pace(window: Sequence[Stretch]) -> Samples:
+def at_one_pace(period: Sequence[Window]) -> Samples:
     """Samples freed of the machine's pace, by block."""
-    parts = evened(window)
-    return {name: np.concatenate([each.samples_ms[name] for each in parts]) for name in window[0].samples_ms}
+    parts = detrended(period)
+    return {name: np.concatenate([part.samples_ms[name] for part in parts]) for name in period[0].samples_ms}
 
 
 def quantile(share: float) -> Callable[[Values], float]:
@@ -46,34 +49,34 @@ def quantile(share: float) -> Callable[[Values], float]:
     return lambda samples_ms: float(np.quantile(samples_ms, share))
 
 
-STATISTICS: dict[str, tuple[Callable[[Sequence[Stretch]], Samples], Callable[[Values], float]]] = {
+STATISTICS: dict[str, tuple[Callable[[Sequence[Window]], Samples], Callable[[Values], float]]] = {
     "minimum": (raw, quantile(0.0)),
     "10th percentile": (raw, quantile(0.1)),
     "25th percentile": (raw, quantile(0.25)),
     "median": (raw, quantile(0.5)),
     "mean": (raw, lambda samples_ms: float(np.mean(samples_ms))),
-    "evened, 10th percentile": (at_one_pace, quantile(0.1)),
-    "evened, 25th percentile": (at_one_pace, quantile(0.25)),
-    "evened, median": (at_one_pace, quantile(0.5)),
+    "detrended, 10th percentile": (at_one_pace, quantile(0.1)),
+    "detrended, 25th percentile": (at_one_pace, quantile(0.25)),
+    "detrended, median": (at_one_pace, quantile(0.5)),
 }
 
 
-def windows(stretches: Sequence[Stretch], seconds: float) -> list[list[Stretch]]:
-    """Stretches in a row that last so long together and hold the same blocks as the first one."""
-    found: list[list[Stretch]] = [[]]
-    for each in stretches:
-        if each.samples_ms.keys() != stretches[0].samples_ms.keys():
+def periods(windows: Sequence[Window], seconds: float) -> list[list[Window]]:
+    """Windows in a row that last this long together and hold the same blocks as the first one."""
+    result: list[list[Window]] = [[]]
+    for window in windows:
+        if window.samples_ms.keys() != windows[0].samples_ms.keys():
             continue
-        found[-1].append(each)
-        if sum(one.seconds for one in found[-1]) >= seconds:
-            found.append([])
-    return found[:-1]
+        result[-1].append(window)
+        if sum(member.seconds for member in result[-1]) >= seconds:
+            result.append([])
+    return result[:-1]
 
 
-def scatter(found: Sequence[Sequence[Stretch]], statistic: str) -> dict[str, float]:
-    """Deviation between windows in percent: the median over the blocks, and the largest."""
+def scatter(measured: Sequence[Sequence[Window]], statistic: str) -> dict[str, float]:
+    """Deviation between periods in percent: the median over the blocks, and the largest."""
     samples_of, figure = STATISTICS[statistic]
-    logs = np.log([[figure(samples_ms) for samples_ms in samples_of(window).values()] for window in found])
+    logs = np.log([[figure(samples_ms) for samples_ms in samples_of(period).values()] for period in measured])
     logs -= np.median(logs, axis=1, keepdims=True)
     deviations = 100 * logs.std(axis=0, ddof=1)
     return {"median_percent": float(np.median(deviations)), "largest_percent": float(deviations.max())}
@@ -81,22 +84,22 @@ def scatter(found: Sequence[Sequence[Stretch]], statistic: str) -> dict[str, flo
 
 def main(
     table: Annotated[Path, typer.Argument(help="A table with its samples beside it.")],
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a window.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a period.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print how far blocks scatter between windows, statistic by statistic."""
+    """Print how far blocks scatter between periods, statistic by statistic."""
     loaded = LatencyTable.load(table)
     log = SampleLog(samples_path(table), loaded.metadata.identity_digest)
-    found = windows([record.stretch for record in log.read()], seconds)
-    if len(found) < MIN_WINDOWS:
-        hint = "measure longer (nas profile --min-seconds), or take shorter windows"
-        raise ConfigError(f"{len(found)} windows of {seconds:g} s", where=log.path, hint=hint)
-    rows = {statistic: scatter(found, statistic) for statistic in STATISTICS}
+    measured = periods([record.window for record in log.read()], seconds)
+    if len(measured) < MIN_PERIODS:
+        hint = "measure longer (nas profile --min-seconds), or take shorter periods"
+        raise ConfigError(f"{len(measured)} periods of {seconds:g} s", where=log.path, hint=hint)
+    rows = {statistic: scatter(measured, statistic) for statistic in STATISTICS}
     if as_json:
-        sys.stdout.write(json.dumps({"windows": len(found), "seconds": seconds, "scatter": rows}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({"periods": len(measured), "seconds": seconds, "scatter": rows}, indent=2) + "\n")
         return
-    blocks = len(found[0][0].samples_ms)
-    sys.stdout.write(f"{blocks} blocks in {len(found)} windows of {seconds:g} s, deviation between windows\n\n")
+    blocks = len(measured[0][0].samples_ms)
+    sys.stdout.write(f"{blocks} blocks in {len(measured)} periods of {seconds:g} s, deviation between periods\n\n")
     sys.stdout.write(f"{'':<26}{'median block':>14}{'worst block':>14}\n")
     for statistic, row in rows.items():
         sys.stdout.write(f"{statistic:<26}{row['median_percent']:>13.2f}%{row['largest_percent']:>13.2f}%\n")

@@ -36,8 +36,9 @@ import torch
 from coremltools.models.utils import load_spec
 from torch import nn
 
-from nas.latency import LatencyTable, PhoneProtocol, profile_phone, space_blocks, summarise
-from nas.latency.measuring.chains import MIN_PAIRS
+from nas.latency import LatencyTable, PhoneMeasurementSettings, profile_phone, space_blocks
+from nas.latency.measuring.settings import MIN_PAIRS
+from nas.latency.measuring.statistics import summarise
 from nas.latency.profiling.conversions import Conversions
 from nas.latency.profiling.phone_bench import BlockChain
 from nas.report.latency_rows import interval_percent
@@ -111,13 +112,13 @@ def main() -> None:
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Both jobs, and the single calls."""
     runtime = get_runtime("coreml", compute_unit=UNIT)
-    protocol = PhoneProtocol(max_copies=options.max_copies, cool_down_s=0.1)
+    measurement = PhoneMeasurementSettings(max_copies=options.max_copies, cool_down_s=0.1)
     chains = folder / "chains"
     keep_conversions(chains, runtime, options.max_copies)
     empty = folder / "empty.mlpackage"
     runtime.convert(Empty(), [torch.zeros(1)], ["x"], empty)
     with SimulatedPhone(folder / "quiet", seed=options.seed, noise=options.noise, jitter_ms=options.jitter_ms) as phone:
-        table = job(folder / "quiet", chains, runtime, protocol)
+        table = job(folder / "quiet", chains, runtime, measurement)
         calls = phone.calls()
     packages = Conversions(chains, runtime)
     rows = []
@@ -142,7 +143,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "ratio": sum(row["single"] for row in rows) / sum(row["chain"] for row in rows),
         "builds": sum(call["kind"] == "build" for call in calls),
         "launches": sum(call["kind"] == "launch" for call in calls),
-        "faults": faulty_job(folder / "faulty", chains, runtime, protocol, options),
+        "faults": faulty_job(folder / "faulty", chains, runtime, measurement, options),
     }
 
 
@@ -153,11 +154,11 @@ def keep_conversions(folder: Path, runtime: Runtime, max_copies: int) -> None:
     Conversions(folder, runtime).convert({chain.name: chain.make for chain in chains}, lambda _: None)
 
 
-def job(folder: Path, chains: Path, runtime: Runtime, protocol: PhoneProtocol) -> LatencyTable:
+def job(folder: Path, chains: Path, runtime: Runtime, measurement: PhoneMeasurementSettings) -> LatencyTable:
     """One whole job, with the conversions that there are."""
     path = folder / "phone.csv"
     shutil.copytree(chains, path.with_suffix(".job"))
-    return profile_phone(SPACE, "Test iPhone", path, runtime=runtime, protocol=protocol, patience=PATIENCE)
+    return profile_phone(SPACE, "Test iPhone", path, runtime=runtime, measurement=measurement, patience=PATIENCE)
 
 
 def trips_per_row(calls: list[dict[str, Any]]) -> Iterator[int]:
@@ -235,14 +236,14 @@ def formula_ms(package: Path) -> float:
 
 
 def faulty_job(
-    folder: Path, chains: Path, runtime: Runtime, protocol: PhoneProtocol, options: argparse.Namespace
+    folder: Path, chains: Path, runtime: Runtime, measurement: PhoneMeasurementSettings, options: argparse.Namespace
 ) -> dict[str, Any]:
     """A job during which things go wrong."""
     rng = random.Random(options.seed)
     with SimulatedPhone(folder, seed=options.seed) as phone:
         for kind in rng.choices(list(FAULTS), (24, 8, 2, 4, 6, 6), k=options.faults):
             phone.faults.on_call(rng.randint(2, LAST_CALL[kind]), kind, rng.choice(FAULTS[kind]))
-        table = job(folder, chains, runtime, protocol)
+        table = job(folder, chains, runtime, measurement)
         calls = phone.calls()
     happened = [f"{call['kind']}: {call['fault']}" for call in calls if call["fault"] != "none"]
     return {

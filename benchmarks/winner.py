@@ -34,7 +34,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ranking_runs import BATCHES, HELD_OUT_SEED, Job, Start, clips_of, in_processes, run_all
-from nas.latency import LatencyPredictor, Protocol, check_networks, fit_networks, fit_path, profile
+from nas.latency import LatencyPredictor, MeasurementSettings, check_networks, fit_networks, profile
+from nas.latency.prediction.fit import fit_path
 from nas.runtimes import get_runtime
 from nas.search import SamplerName, SearchConfig, rescore, run_search
 from nas.space import NONE, Architecture, Budgets, SearchSpace
@@ -111,16 +112,16 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _protocol(max_seconds: float) -> Protocol:
-    return Protocol(max_seconds=max_seconds, min_seconds=10 * max_seconds)
+def _measurement(max_seconds: float) -> MeasurementSettings:
+    return MeasurementSettings(max_seconds=max_seconds, min_seconds=10 * max_seconds)
 
 
 def _predictor(options: argparse.Namespace, space: SearchSpace) -> LatencyPredictor:
     """Predictions from a table of this machine, fitted to whole networks; both are measured once."""
     path = options.out / "table.csv"
-    table = profile(space, get_runtime(options.runtime, threads=1), path, protocol=_protocol(options.seconds))
+    table = profile(space, get_runtime(options.runtime, threads=1), path, measurement=_measurement(options.seconds))
     if not fit_path(path, space.name).is_file():
-        fit_networks(space, table, None, networks=6, protocol=_protocol(2 * options.seconds)).save(path)
+        fit_networks(space, table, None, networks=6, measurement=_measurement(2 * options.seconds)).save(path)
     return LatencyPredictor.open(space, path, options.denoising_steps)
 
 
@@ -208,7 +209,9 @@ def _trained(options: argparse.Namespace, designs: Designs, backbone: Path | Non
 def _measured(options: argparse.Namespace, predictor: LatencyPredictor, designs: Designs) -> dict[Architecture, float]:
     """Milliseconds of one call of each whole network, all measured in turn."""
     distinct = list(dict.fromkeys(designs.values()))
-    report = check_networks(predictor.space, predictor.table, None, distinct, protocol=_protocol(4 * options.seconds))
+    report = check_networks(
+        predictor.space, predictor.table, None, distinct, measurement=_measurement(4 * options.seconds)
+    )
     return {each: check.measured_unet_ms for each, check in zip(distinct, report.checks, strict=True)}
 
 

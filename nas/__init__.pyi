@@ -20,7 +20,7 @@ from .errors import NasError as NasError
 from .export import export_bundle as export_bundle
 from .latency import LatencyPredictor as LatencyPredictor
 from .latency import LatencyTable as LatencyTable
-from .latency import Protocol as Protocol
+from .latency import MeasurementSettings as MeasurementSettings
 from .latency import check_networks as check_networks
 from .latency import fit_networks as fit_networks
 from .latency import profile as profile

@@ -17,7 +17,7 @@ import typer
 import yaml
 from torch import nn
 
-from nas.latency import Protocol, profile
+from nas.latency import MeasurementSettings, profile
 from nas.runtimes import Convertible, get_runtime
 from nas.space import SearchSpace
 from tests.latency.conftest import SMALL
@@ -141,15 +141,15 @@ def test_coreml_conversion_says_what_failed_and_why(
 
 def test_latency_statistics_reads_the_samples_beside_a_table(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
-    protocol = Protocol(rounds=2, interval_percent=1000, max_seconds=0, min_seconds=1.5)
+    measurement = MeasurementSettings(rounds=2, interval_percent=1000, max_seconds=0, min_seconds=1.5)
     space = SearchSpace.load(tmp_path / "tiny.yaml")
-    profile(space, get_runtime("torch", threads=1), tmp_path / "table.csv", protocol=protocol)
+    profile(space, get_runtime("torch", threads=1), tmp_path / "table.csv", measurement=measurement)
     command = [sys.executable, str(ROOT / "benchmarks" / "latency_statistics.py"), str(tmp_path / "table.csv")]
     done = subprocess.run([*command, "--seconds", "0.3", "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["windows"] >= 3
-    assert {"10th percentile", "evened, 25th percentile"} <= report["scatter"].keys()
+    assert report["periods"] >= 3
+    assert {"10th percentile", "detrended, 25th percentile"} <= report["scatter"].keys()
     assert all(0 < row["median_percent"] <= row["largest_percent"] for row in report["scatter"].values())
 
 

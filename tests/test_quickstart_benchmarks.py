@@ -203,7 +203,7 @@ SMALL_RUN: dict[str, Any] = RUN | {
     "fit": {"networks": 0},
     "search": {"evaluations": 3, "sampler": "random", "steps": 1},
     "rescore": {"batches": 1},
-    "check": {"networks": 1, "protocol": QUICK},
+    "check": {"networks": 1, "measurement": QUICK},
     "distill": {
         "finetune": SMALL_TRAINING | {"freeze_backbone": True},
         "training": SMALL_TRAINING,

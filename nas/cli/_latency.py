@@ -10,7 +10,8 @@ import typer
 from nas.cli._paths import WRITES_TABLE, WritesInto
 
 if TYPE_CHECKING:
-    from nas.latency import LatencyTable, Protocol, Removed
+    from nas.latency import LatencyTable, MeasurementSettings
+    from nas.latency.prediction.restriction import Removed
     from nas.space import SearchSpace
 
 TableToWrite = Annotated[
@@ -85,12 +86,12 @@ ConversionsOption = Annotated[
 ]
 
 
-def protocol(
+def measurement_settings(
     rounds: int, interval_percent: float, max_seconds: float, min_seconds: float, drift_percent: float
-) -> Protocol:
-    """The protocol of these options; raises `ConfigError` for impossible ones."""
+) -> MeasurementSettings:
+    """The settings that these options give; raises `ConfigError` for impossible ones."""
     from nas.files import parse
-    from nas.latency import Protocol
+    from nas.latency import MeasurementSettings
 
     options = {
         "rounds": rounds,
@@ -99,7 +100,7 @@ def protocol(
         "min_seconds": min_seconds,
         "drift_percent": drift_percent,
     }
-    return parse(options, Protocol, where="options")
+    return parse(options, MeasurementSettings, where="options")
 
 
 def open_usable(space: Path, table: Path, *, quiet: bool) -> tuple[SearchSpace, LatencyTable, tuple[Removed, ...]]:

@@ -55,14 +55,14 @@ def profile_on_phone(
     runtime: Runtime,
     *,
     signing: Signing,
-    protocol: dict[str, Any],
+    measurement: dict[str, Any],
     wait_s: float,
 ) -> LatencyTable:
     """See `nas.latency.profile_phone`; raises `ConfigError` for impossible options."""
     from nas.files import parse
-    from nas.latency import PhoneProtocol, profile_phone
+    from nas.latency import PhoneMeasurementSettings, profile_phone
     from nas.runtimes.phone import Patience
 
-    how = parse(protocol, PhoneProtocol, where="options")
+    how = parse(measurement, PhoneMeasurementSettings, where="options")
     patience = parse({"lost_s": wait_s}, Patience, where="options")
-    return profile_phone(space, device, table, runtime=runtime, signing=signing, protocol=how, patience=patience)
+    return profile_phone(space, device, table, runtime=runtime, signing=signing, measurement=how, patience=patience)

@@ -18,14 +18,16 @@ from nas.cli._latency import (
     RoundsOption,
     SecondsOption,
     SpanOption,
+    measurement_settings,
     open_usable,
-    protocol,
 )
 from nas.cli._paths import EXTENDS, READS, WRITES_FIGURE
 from nas.formatting import Cell, cell_text
+from nas.latency.measuring import defaults
 
 if TYPE_CHECKING:
-    from nas.latency import LatencyPredictor, NetworkCheck
+    from nas.latency import LatencyPredictor
+    from nas.latency.prediction.checking import NetworkCheck
     from nas.space import Architecture, SearchSpace
 
 MOST_NETWORKS = 10**6
@@ -49,20 +51,20 @@ def fit(
         int, typer.Option(max=MOST_NETWORKS, help="Whole networks to measure, from fast to slow; at least 3.")
     ] = 10,
     seed: SeedOption = 0,
-    rounds: RoundsOption = 30,
-    interval_percent: IntervalOption = 1.0,
-    max_seconds: SecondsOption = 10.0,
-    min_seconds: SpanOption = 60.0,
-    drift_percent: DriftOption = 10.0,
+    rounds: RoundsOption = defaults.ROUNDS,
+    interval_percent: IntervalOption = defaults.INTERVAL_PERCENT,
+    max_seconds: SecondsOption = defaults.FIT_MAX_SECONDS,
+    min_seconds: SpanOption = defaults.FIT_MIN_SECONDS,
+    drift_percent: DriftOption = defaults.DRIFT_PERCENT,
     conversions: ConversionsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a few whole networks and fit the sums of their blocks to them; predictions use it from then on."""
     from nas.latency import fit_networks
 
-    how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
+    how = measurement_settings(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
     usable, measured, removed = open_usable(space, table, quiet=as_json)
-    found = fit_networks(usable, measured, None, networks=networks, seed=seed, protocol=how, folder=conversions)
+    found = fit_networks(usable, measured, None, networks=networks, seed=seed, measurement=how, folder=conversions)
     file = found.save(table)
     if as_json:
         emit_json({"file": str(file), "removed": [asdict(each) for each in removed], **found.model_dump(mode="json")})
@@ -85,11 +87,11 @@ def check(
     times: Annotated[
         int, typer.Option(min=1, max=2, help="Measure each once, or twice to see how far measurements are apart.")
     ] = 1,
-    rounds: RoundsOption = 30,
-    interval_percent: IntervalOption = 1.0,
-    max_seconds: SecondsOption = 3.0,
-    min_seconds: SpanOption = 20.0,
-    drift_percent: DriftOption = 10.0,
+    rounds: RoundsOption = defaults.ROUNDS,
+    interval_percent: IntervalOption = defaults.INTERVAL_PERCENT,
+    max_seconds: SecondsOption = defaults.MAX_SECONDS,
+    min_seconds: SpanOption = defaults.MIN_SECONDS,
+    drift_percent: DriftOption = defaults.DRIFT_PERCENT,
     conversions: ConversionsOption = None,
     figure: Annotated[
         Path | None, typer.Option(parser=WRITES_FIGURE, help="Draw predicted against measured (.png, .svg, .pdf).")
@@ -105,14 +107,16 @@ def check(
     from nas.report.latency_rows import conditions_text
     from nas.report.style import check_format
 
-    how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
+    how = measurement_settings(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
     for path in filter(None, (figure, errors_figure)):
         check_format(path)
     usable, measured, removed = open_usable(space, table, quiet=as_json)
     fitted = LatencyPredictor.open(usable, table).fit
     seen = () if fitted is None else [each.architecture for each in fitted.networks]
     chosen = fresh_architectures(usable, networks, seed, exclude=seen)
-    report = check_networks(usable, measured, None, chosen, fit=fitted, protocol=how, times=times, folder=conversions)
+    report = check_networks(
+        usable, measured, None, chosen, fit=fitted, measurement=how, times=times, folder=conversions
+    )
     measured_on = conditions_text(measured.metadata)
     if figure is not None:
         plot_latency_check(report, figure, measured_on=measured_on)

@@ -29,12 +29,13 @@ from nas.cli._latency import (
     TargetOption,
     TeamOption,
     ThreadsOption,
-    protocol,
+    measurement_settings,
 )
 from nas.cli._phone import LOCAL_ONLY, PHONE_ONLY, profile_on_phone, refuse_options, signing
+from nas.latency.measuring import defaults
 
 if TYPE_CHECKING:
-    from nas.latency import LatencyTable, Protocol
+    from nas.latency import LatencyTable, MeasurementSettings
     from nas.runtimes import Runtime
     from nas.space import SearchSpace
 
@@ -46,11 +47,11 @@ def profile(
     runtime: RuntimeOption = "onnxruntime",
     threads: ThreadsOption = None,
     device: ProfiledDeviceOption = None,
-    rounds: RoundsOption = 30,
-    interval_percent: IntervalOption = 1.0,
-    max_seconds: SecondsOption = 3.0,
-    min_seconds: SpanOption = 20.0,
-    drift_percent: DriftOption = 10.0,
+    rounds: RoundsOption = defaults.ROUNDS,
+    interval_percent: IntervalOption = defaults.INTERVAL_PERCENT,
+    max_seconds: SecondsOption = defaults.MAX_SECONDS,
+    min_seconds: SpanOption = defaults.MIN_SECONDS,
+    drift_percent: DriftOption = defaults.DRIFT_PERCENT,
     memory_budget_bytes: Annotated[
         int | None, typer.Option(min=1, help="Do not measure blocks that need more memory than this.")
     ] = None,
@@ -59,10 +60,10 @@ def profile(
     development_team: TeamOption = None,
     provisioning_profile: ProvisioningOption = None,
     bundle_identifier: BundleOption = None,
-    pairs: PairsOption = 6,
-    max_pairs: MaxPairsOption = 48,
-    max_copies: CopiesOption = 32,
-    cool_down_s: CoolDownOption = 20.0,
+    pairs: PairsOption = defaults.PAIRS,
+    max_pairs: MaxPairsOption = defaults.MAX_PAIRS,
+    max_copies: CopiesOption = defaults.MAX_COPIES,
+    cool_down_s: CoolDownOption = defaults.COOL_DOWN_S,
     wait_s: PatienceOption = 900.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is left to measure and how long that takes, and end.")
@@ -86,7 +87,7 @@ def profile(
         refuse_options(
             context, (*PHONE_ONLY, *of_phone, "memory_budget_bytes"), "to --dry-run, which plans for this machine"
         )
-        how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
+        how = measurement_settings(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
         _plan(loaded, chosen, table, device, how, as_json=as_json)
         return
     if runtime == "coreml" and device is not None:
@@ -97,7 +98,7 @@ def profile(
             table,
             chosen,
             signing=signing(development_team, provisioning_profile, bundle_identifier),
-            protocol={
+            measurement={
                 "pairs": pairs,
                 "max_pairs": max_pairs,
                 "interval_percent": interval_percent,
@@ -109,25 +110,25 @@ def profile(
         )
     else:
         refuse_options(context, PHONE_ONLY, "on this machine")
-        how = protocol(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
+        how = measurement_settings(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
         found = profile_blocks(
-            loaded, chosen, table, device=device, protocol=how, memory_budget_bytes=memory_budget_bytes
+            loaded, chosen, table, device=device, measurement=how, memory_budget_bytes=memory_budget_bytes
         )
     _report(found, loaded, time.perf_counter() - began, as_json=as_json)
 
 
 def _plan(
-    space: SearchSpace, runtime: Runtime, table: Path, device: str | None, how: Protocol, *, as_json: bool
+    space: SearchSpace, runtime: Runtime, table: Path, device: str | None, how: MeasurementSettings, *, as_json: bool
 ) -> None:
-    from nas.latency import plan_profile
-    from nas.report.profile_plan import plan_cells, plan_data, plan_lines
+    from nas.latency import dry_run_profile
+    from nas.report.profile_dry_run import dry_run_cells, dry_run_data, dry_run_lines
 
-    plan = plan_profile(space, runtime, table, device=device, protocol=how)
+    plan = dry_run_profile(space, runtime, table, device=device, measurement=how)
     if as_json:
-        emit_json({"table": str(table), **plan_data(plan)})
+        emit_json({"table": str(table), **dry_run_data(plan)})
         return
-    emit_table("left to measure", plan_cells(plan))
-    for line in plan_lines(plan):
+    emit_table("left to measure", dry_run_cells(plan))
+    for line in dry_run_lines(plan):
         typer.echo(line)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from nas.data import VALIDATION_FRACTION, DataConfig, DataSplit, HeldOutShare
 from nas.environment import check_settings
 from nas.files import StrictModel, UserPath, load_yaml
-from nas.latency import FitProtocol, Protocol
+from nas.latency import FitMeasurementSettings, MeasurementSettings
 from nas.models import unloaded_codec
 from nas.search import SearchConfig
 from nas.space import SearchSpace
 from nas.training import DistillationSettings, LoopConfig, SuperNetConfig, TrainingConfig, check_start
 from nas.training import open_clips as open_for
+
+_MEASUREMENT = Field(validation_alias=AliasChoices("measurement", "protocol"), serialization_alias="protocol")
+"""Files of earlier versions say `protocol`, and digests of stages (see `Stage.digest`) keep that key."""
 
 
 class ProfileStage(StrictModel):
@@ -24,13 +27,13 @@ class ProfileStage(StrictModel):
     Args:
         runtime: Name of the runtime.
         threads: Threads it may use; the runtime's default when left out.
-        protocol: How finely.
+        measurement: How precisely to measure.
         memory_budget_bytes: Blocks that need more are left out of the search; no limit when left out.
     """
 
     runtime: str = "onnxruntime"
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
-    protocol: Protocol = Protocol()
+    measurement: Annotated[MeasurementSettings, _MEASUREMENT] = MeasurementSettings()
     memory_budget_bytes: PositiveInt | None = None
 
 
@@ -39,11 +42,11 @@ class FitStage(StrictModel):
 
     Args:
         networks: Whole networks to measure; at least 3, or 0 to go without, when nothing is known of the error.
-        protocol: How finely.
+        measurement: How precisely to measure.
     """
 
     networks: NonNegativeInt = 10
-    protocol: FitProtocol = FitProtocol()
+    measurement: Annotated[FitMeasurementSettings, _MEASUREMENT] = FitMeasurementSettings()
 
 
 class CheckStage(StrictModel):
@@ -51,11 +54,11 @@ class CheckStage(StrictModel):
 
     Args:
         networks: Members of the front that are measured as whole networks.
-        protocol: How finely.
+        measurement: How precisely to measure.
     """
 
     networks: PositiveInt = 5
-    protocol: Protocol = Protocol()
+    measurement: Annotated[MeasurementSettings, _MEASUREMENT] = MeasurementSettings()
 
 
 class PickStage(StrictModel):

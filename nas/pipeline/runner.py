@@ -72,8 +72,14 @@ class Stage:
     always: bool = False
 
     def digest(self, needed: Sequence[str]) -> str:
-        """Digest of the settings and of what the stages this one builds on made."""
-        plain = [item.model_dump(mode="json") if isinstance(item, BaseModel) else item for item in self.settings]
+        """Digest of the settings and of what the stages this one builds on made.
+
+        A setting that was renamed enters under its old name, its alias, so that runs of earlier versions resume.
+        """
+        plain = [
+            item.model_dump(mode="json", by_alias=True) if isinstance(item, BaseModel) else item
+            for item in self.settings
+        ]
         return fingerprint([self.name, plain, list(needed)])
 
 

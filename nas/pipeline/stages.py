@@ -10,13 +10,8 @@ from typing import Any
 
 from nas.export import export_bundle
 from nas.files import fingerprint, write_json
-from nas.latency import (
-    check_networks,
-    fit_networks,
-    fit_path,
-    profile,
-    usable_space,
-)
+from nas.latency import check_networks, fit_networks, profile, usable_space
+from nas.latency.prediction.fit import fit_path
 from nas.models import VideoModel, network_cost, unloaded_codec
 from nas.models.weights import folder_digest
 from nas.pipeline.folder import STUDY, RunFolder
@@ -86,7 +81,7 @@ class Stages(RunFolder):
             self.space,
             self.runtime,
             folder / "table.csv",
-            protocol=settings.protocol,
+            measurement=settings.measurement,
             memory_budget_bytes=settings.memory_budget_bytes,
         )
         _, removed = usable_space(self.space, table)
@@ -106,7 +101,7 @@ class Stages(RunFolder):
             self.table,
             self.runtime,
             networks=settings.networks,
-            protocol=settings.protocol,
+            measurement=settings.measurement,
             folder=self.converted_networks,
         )
         fit.save(self.table_path)
@@ -209,7 +204,7 @@ class Stages(RunFolder):
             self.runtime,
             chosen,
             fit=self.predictor.fit,
-            protocol=settings.protocol,
+            measurement=settings.measurement,
             folder=self.converted_networks,
         )
         shutil.rmtree(self.converted_networks, ignore_errors=True)

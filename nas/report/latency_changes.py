@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from nas.formatting import Cell, cell_text
-from nas.latency import RowDifference, Superseded
+from nas.latency.tables.comparing import RowDifference
+from nas.latency.tables.merging import Superseded
 from nas.report.latency_rows import moment_text
 
 

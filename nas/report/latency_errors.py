@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.errors import ConfigError
-from nas.latency import CheckReport, ErrorContribution, error_contributions
+from nas.latency import CheckReport, error_contributions
+from nas.latency.prediction.contributions import ErrorContribution
 from nas.report.style import BLUE, FAINT, INK, MUTED, VERMILION, add_title, check_format, new_figure, save_figure, tidy
 from nas.space import SearchSpace
 

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nas.formatting import Cell, bytes_text, cell_text
-from nas.latency import EstimateBasis, LatencyRow, LatencyTable, TableMetadata, samples_path
+from nas.latency import LatencyRow, LatencyTable, TableMetadata
+from nas.latency.tables.metadata import EstimateBasis
+from nas.latency.tables.samples import samples_path
 from nas.space import Block
 
 _FIGURES = ("ms", "± %", "samples", "stopped", "drift %", "memory")
@@ -70,7 +72,7 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
         "call of a network": metadata.call_overhead_ms is not None
         and f"takes {cell_text(metadata.call_overhead_ms)} ms beside its blocks",
         "estimates": metadata.estimate and basis_text(metadata.estimate),
-        "protocol": _pairs(metadata.protocol),
+        "measurement": _pairs(metadata.measurement),
         "reference block": _reference(metadata),
         "measured": _period(metadata),
         "processors allowed": metadata.affinity and ", ".join(map(str, metadata.affinity)),

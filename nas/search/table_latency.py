@@ -7,17 +7,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from nas.errors import ArchitectureError, ConfigError, TableError
 from nas.files import fingerprint
+from nas.latency.tables.rows import Provenance
 from nas.search.protocols import Space
 from nas.space import Architecture
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Provenance = Literal["measured", "estimated", "published"]
 
 LATENCY_COLUMN = "latency_ms"
 

@@ -13,7 +13,7 @@ import yaml
 
 from nas.cli import main
 from nas.data import ClipShape, MovingShapes, write_mp4
-from nas.latency import Protocol, profile
+from nas.latency import MeasurementSettings, profile
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 from nas.training import SuperNetConfig, train_supernet
@@ -59,8 +59,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ready")
     (root / "space.yaml").write_text(yaml.safe_dump(TINY))
     space = SearchSpace.load(root / "space.yaml")
-    quick = Protocol(rounds=2, max_seconds=0, min_seconds=0)
-    profile(space, get_runtime("torch", threads=1), root / "table.csv", protocol=quick)
+    quick = MeasurementSettings(rounds=2, max_seconds=0, min_seconds=0)
+    profile(space, get_runtime("torch", threads=1), root / "table.csv", measurement=quick)
     clips = MovingShapes(ClipShape(4, 16, 16, 8), clips=12)
     train_supernet(space, clips, SuperNetConfig(steps=2, batch_size=2, image_batch_size=0), root / "run")
     return root

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from nas.latency.measuring.stretches import Stretch
+from nas.latency.measuring.windows import Window
 from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.rows import PLACEMENT, LatencyRow
 
@@ -99,7 +99,7 @@ metadata = st.builds(
     load_average=st.none() | st.floats(0, 1e3),
     memory_budget_bytes=st.none() | st.integers(1, 2**40),
     reference=st.none() | line,
-    protocol=st.dictionaries(
+    measurement=st.dictionaries(
         text, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
     ),
     began_at=st.none() | moments,
@@ -108,8 +108,8 @@ metadata = st.builds(
 
 
 @st.composite
-def stretches(draw: st.DrawFn) -> list[Stretch]:
-    """Up to three stretches of the same few blocks, called in any order."""
+def windows(draw: st.DrawFn) -> list[Window]:
+    """Up to three windows of the same few blocks, called in any order."""
     latency = st.floats(1e-3, 1e3)
     made = []
     for _ in range(draw(st.integers(1, 3))):
@@ -119,5 +119,5 @@ def stretches(draw: st.DrawFn) -> list[Stretch]:
             tuple(draw(st.lists(latency, min_size=length, max_size=length))) for length in lengths
         )
         samples_ms = {f"block {place}": values for place, values in enumerate(others_ms)}
-        made.append(Stretch("reference", reference_ms, samples_ms, tuple(order)))
+        made.append(Window("reference", reference_ms, samples_ms, tuple(order)))
     return made

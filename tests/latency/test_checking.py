@@ -11,26 +11,25 @@ from sklearn.metrics import mean_absolute_percentage_error
 
 from nas.errors import ConfigError, TableError
 from nas.latency import (
-    Accuracy,
     CheckReport,
-    FittedNetwork,
     LatencyFit,
     LatencyPredictor,
     LatencyRow,
     LatencyTable,
-    NetworkCheck,
-    Protocol,
+    MeasurementSettings,
     TableMetadata,
-    accuracy,
     check_networks,
     fresh_architectures,
     space_blocks,
-    table_runtime,
 )
+from nas.latency.prediction.accuracy import Accuracy, accuracy
+from nas.latency.prediction.checking import NetworkCheck
+from nas.latency.prediction.conditions import table_runtime
+from nas.latency.prediction.fit import FittedNetwork
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 
-QUICK = Protocol(rounds=3, max_seconds=0, min_seconds=0, interval_percent=100)
+QUICK = MeasurementSettings(rounds=3, max_seconds=0, min_seconds=0, interval_percent=100)
 
 
 def fitted(space: SearchSpace, table: LatencyTable) -> LatencyFit:
@@ -113,7 +112,7 @@ def test_whole_networks_are_measured_and_compared(space: SearchSpace, table: Lat
     table = table.add([row.model_copy(update={"latency_ms": 1000.0}) for row in table.rows.values()])
     fit = fitted(space, table)
     architectures = [*space.enumerate()][:3]
-    report = check_networks(space, table, None, architectures, fit=fit, protocol=QUICK, times=2)
+    report = check_networks(space, table, None, architectures, fit=fit, measurement=QUICK, times=2)
     predictor = LatencyPredictor(space, table, fit=fit)
     assert [check.architecture for check in report.checks] == architectures
     assert report.slowdown is not None
@@ -138,7 +137,7 @@ def test_whole_networks_are_measured_and_compared(space: SearchSpace, table: Lat
 
 def test_without_a_fit_the_sum_of_blocks_is_checked(space: SearchSpace, table: LatencyTable) -> None:
     architectures = [space.smallest(), space.smallest()]
-    report = check_networks(space, table, table_runtime(table), architectures, protocol=QUICK)
+    report = check_networks(space, table, table_runtime(table), architectures, measurement=QUICK)
     assert [check.architecture for check in report.checks] == architectures
     for check in report.checks:
         assert check.predicted_unet_ms == LatencyPredictor(space, table).predict(space.smallest()).unet_ms
@@ -158,7 +157,7 @@ def test_each_network_gets_its_own_measurement(space: SearchSpace) -> None:
         for block in space_blocks(pair)
     ]
     table = LatencyTable(TableMetadata(device="a phone", runtime="torch", threads=1)).add(rows)
-    longer, shorter = check_networks(pair, table, None, [*pair.enumerate()][::-1], protocol=QUICK).checks
+    longer, shorter = check_networks(pair, table, None, [*pair.enumerate()][::-1], measurement=QUICK).checks
     assert longer.architecture.choices == ("self_attention_3d",)
     assert shorter.measured_unet_ms < longer.measured_unet_ms
 
@@ -166,16 +165,16 @@ def test_each_network_gets_its_own_measurement(space: SearchSpace) -> None:
 def test_a_table_of_another_machine_cannot_be_checked_here(space: SearchSpace, table: LatencyTable) -> None:
     elsewhere = table.add((), cpu="another processor")
     with pytest.raises(TableError, match=r"measured on a phone \(another processor\), this machine is .*nas profile"):
-        check_networks(space, elsewhere, None, [space.smallest()], protocol=QUICK)
+        check_networks(space, elsewhere, None, [space.smallest()], measurement=QUICK)
     with pytest.raises(TableError, match=r"threads=1.*threads=2"):
-        check_networks(space, table, get_runtime("torch", threads=2), [space.smallest()], protocol=QUICK)
+        check_networks(space, table, get_runtime("torch", threads=2), [space.smallest()], measurement=QUICK)
 
 
 def test_a_stale_fit_is_found_before_measuring(space: SearchSpace, table: LatencyTable, fit: LatencyFit) -> None:
     row = next(iter(table.rows.values()))
     newer = table.add([row.model_copy(update={"latency_ms": 77.0})])
     with pytest.raises(TableError, match="made for other rows than the table in memory has now"):
-        check_networks(space, newer, None, [space.smallest()], fit=fit, protocol=QUICK)
+        check_networks(space, newer, None, [space.smallest()], fit=fit, measurement=QUICK)
 
 
 def test_fresh_architectures_are_none_that_the_fit_has_seen(space: SearchSpace, fit: LatencyFit) -> None:
@@ -202,4 +201,4 @@ def test_fresh_architectures_depend_on_the_seed_alone(space: SearchSpace) -> Non
 
 def test_no_architectures_are_one_clear_error(space: SearchSpace, table: LatencyTable) -> None:
     with pytest.raises(ConfigError, match=r"tiny\.yaml: there are no architectures to check; a small space may have"):
-        check_networks(space, table, None, [], protocol=QUICK)
+        check_networks(space, table, None, [], measurement=QUICK)

@@ -19,12 +19,12 @@ from nas.cli import latency as latency_verbs
 from nas.cli import main
 from nas.cli import profile as profile_verb
 from nas.latency import (
-    FitProtocol,
+    FitMeasurementSettings,
     LatencyFit,
     LatencyPredictor,
     LatencyRow,
     LatencyTable,
-    Protocol,
+    MeasurementSettings,
     profile,
     space_blocks,
 )
@@ -84,8 +84,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a space and a table of it, measured here; tests do not write into it."""
     root = tmp_path_factory.mktemp("ready")
     (root / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
-    quick = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
-    profile(SearchSpace.load(root / "tiny.yaml"), get_runtime("torch"), root / "here.csv", protocol=quick)
+    quick = MeasurementSettings(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
+    profile(SearchSpace.load(root / "tiny.yaml"), get_runtime("torch"), root / "here.csv", measurement=quick)
     return root
 
 
@@ -129,7 +129,7 @@ def test_profiling_says_what_it_measured_and_goes_on_where_it_was(nas: Nas, read
     assert first[0] == f"bench, torch, fp32, cpu, 1 thread: {len(blocks)} blocks measured"
     assert "complete" in first[-1]
     assert table.rows.keys() == {block.key for block in blocks}
-    assert table.metadata.protocol["rounds"] == 3
+    assert table.metadata.measurement["rounds"] == 3
 
     again = nas(*arguments, "--json").json
     assert LatencyTable.load(path).rows == table.rows
@@ -163,10 +163,14 @@ def test_blocks_stopped_for_time_are_counted(nas: Nas, ready: Path, tmp_path: Pa
 
 
 def test_defaults_of_the_protocol_are_those_of_the_library() -> None:
-    verbs = {profile_verb.profile: Protocol(), latency_verbs.fit: FitProtocol(), latency_verbs.check: Protocol()}
+    verbs = {
+        profile_verb.profile: MeasurementSettings(),
+        latency_verbs.fit: FitMeasurementSettings(),
+        latency_verbs.check: MeasurementSettings(),
+    }
     for verb, expected in verbs.items():
         defaults = {name: each.default for name, each in inspect.signature(verb).parameters.items()}
-        assert {name: defaults[name] for name in Protocol.model_fields} == expected.model_dump()
+        assert {name: defaults[name] for name in MeasurementSettings.model_fields} == expected.model_dump()
 
 
 def test_a_job_shows_how_far_each_block_has_come(nas: Nas, here: Path) -> None:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from nas.errors import ArchitectureError
-from nas.latency import CheckReport, NetworkCheck, error_contributions
+from nas.latency import CheckReport, error_contributions
+from nas.latency.prediction.checking import NetworkCheck
 from nas.space import Architecture, SearchSpace
 
 

@@ -19,7 +19,7 @@ from nas.latency.estimating.chips import PHONES, Chip
 from nas.latency.estimating.constants import shipped_calibration
 from nas.latency.estimating.estimator import block_operations
 from nas.latency.estimating.operations import AttentionLowering, Operation, operations
-from nas.latency.estimating.placement import COMPUTE_UNITS, place
+from nas.latency.estimating.processor_rules import COMPUTE_UNITS, place
 from nas.latency.estimating.roofline import Constants, Workload
 from nas.models import block_cost
 from nas.space import SearchSpace

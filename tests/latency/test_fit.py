@@ -13,21 +13,14 @@ import pytest
 from scipy import stats
 
 from nas.errors import ConfigError, RuntimeUnavailableError, TableError
-from nas.latency import (
-    FittedNetwork,
-    LatencyFit,
-    LatencyPredictor,
-    LatencyTable,
-    Protocol,
-    fit_architectures,
-    fit_line,
-    fit_networks,
-    fit_path,
-)
+from nas.latency import LatencyFit, LatencyPredictor, LatencyTable, MeasurementSettings, fit_networks
+from nas.latency.prediction.fit import FittedNetwork, fit_path
+from nas.latency.prediction.fitting import fit_architectures
+from nas.latency.prediction.linear_fit import fit_line
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 
-QUICK = Protocol(rounds=3, max_seconds=0, min_seconds=0, interval_percent=100)
+QUICK = MeasurementSettings(rounds=3, max_seconds=0, min_seconds=0, interval_percent=100)
 
 T_95_2 = 2.919986
 """Student's t: 95th percentile, two degrees of freedom, from a printed table."""
@@ -129,7 +122,7 @@ def test_networks_to_fit_depend_on_the_seed_alone(space: SearchSpace, table: Lat
 
 def test_a_fit_to_measured_networks_corrects_their_sums(space: SearchSpace, table: LatencyTable) -> None:
     table = table.add([row.model_copy(update={"latency_ms": 1000.0}) for row in table.rows.values()])
-    fit = fit_networks(space, table, None, networks=4, protocol=QUICK)
+    fit = fit_networks(space, table, None, networks=4, measurement=QUICK)
     sums_ms = {one.id: LatencyPredictor(space, table).predict(one).unet_ms for one in space.enumerate()}
     assert len({network.architecture for network in fit.networks}) == 4
     for network in fit.networks:
@@ -147,20 +140,20 @@ def test_a_fit_to_measured_networks_corrects_their_sums(space: SearchSpace, tabl
 def test_too_few_networks_are_refused_before_anything_is_measured(space: SearchSpace, table: LatencyTable) -> None:
     elsewhere = table.add((), cpu="another processor")
     with pytest.raises(ConfigError, match="at least 3 networks, got 2"):
-        fit_networks(space, elsewhere, None, networks=2, protocol=QUICK)
+        fit_networks(space, elsewhere, None, networks=2, measurement=QUICK)
     pair = space.without({slot.id: slot.candidates[1 if slot is not space.slots[-1] else 2 :] for slot in space.slots})
     assert pair.count() == 2
     with pytest.raises(ConfigError, match="at least 3 networks, got 2"):
-        fit_networks(pair, elsewhere, None, networks=5, protocol=QUICK)
+        fit_networks(pair, elsewhere, None, networks=5, measurement=QUICK)
 
 
 def test_networks_are_fitted_where_their_blocks_were_measured(space: SearchSpace, table: LatencyTable) -> None:
     with pytest.raises(TableError, match=r"measured on a phone \(another processor\), this machine is .*nas profile"):
-        fit_networks(space, table.add((), cpu="another processor"), None, protocol=QUICK)
+        fit_networks(space, table.add((), cpu="another processor"), None, measurement=QUICK)
     with pytest.raises(TableError, match=r"threads=1.*threads=2"):
-        fit_networks(space, table, get_runtime("torch", threads=2), protocol=QUICK)
+        fit_networks(space, table, get_runtime("torch", threads=2), measurement=QUICK)
     with pytest.raises(TableError, match=r"statistic is 'mean', networks are measured by 'evened p25'"):
-        fit_networks(space, table.add((), statistic="mean"), None, protocol=QUICK)
+        fit_networks(space, table.add((), statistic="mean"), None, measurement=QUICK)
 
 
 def test_a_runtime_that_cannot_measure_here_is_refused(
@@ -169,7 +162,7 @@ def test_a_runtime_that_cannot_measure_here_is_refused(
     runtime = get_runtime("torch")
     monkeypatch.setattr(runtime, "unavailable_reason", lambda: "it is out of order")
     with pytest.raises(RuntimeUnavailableError, match="runtime torch cannot measure here: it is out of order"):
-        fit_networks(space, table, runtime, protocol=QUICK)
+        fit_networks(space, table, runtime, measurement=QUICK)
 
 
 def test_a_fit_comes_back_from_its_file_as_it_was(fit: LatencyFit, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from nas.latency import reference_block, space_blocks
+from nas.latency import space_blocks
 from nas.latency.profiling import loading
 from nas.latency.profiling.conversions import Conversions
+from nas.latency.profiling.loading import reference_block
 from nas.runtimes import block_convertible, get_runtime, memory_guard
 from nas.runtimes.available import data_memory_bytes
 from nas.space import Block, SearchSpace

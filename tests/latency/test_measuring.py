@@ -1,4 +1,4 @@
-"""The measuring protocol: in turn, until precise or out of time, and never while the machine drifts."""
+"""The measuring measurement: in turn, until precise or out of time, and never while the machine drifts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nas.latency.measuring.protocol import MAX_SAMPLES, Protocol, timings
+from nas.latency.measuring.detrending import detrended
 from nas.latency.measuring.rounds import measure
+from nas.latency.measuring.settings import MAX_SAMPLES, MeasurementSettings
 from nas.latency.measuring.statistics import QUANTILE, summarise
-from nas.latency.measuring.stretches import Stretch, evened
+from nas.latency.measuring.timing import timings
+from nas.latency.measuring.windows import Window
 
-QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
+QUICK = MeasurementSettings(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
 
 
 def idle() -> None:
@@ -28,22 +30,22 @@ def wait(seconds: float) -> Callable[[], None]:
     return lambda: time.sleep(seconds)
 
 
-def stretch(reference_ms: float, **samples_ms: float) -> Stretch:
+def window(reference_ms: float, **samples_ms: float) -> Window:
     """Thirty rounds that are all alike."""
     return alike("reference", reference_ms, samples_ms)
 
 
-def alike(reference: str, reference_ms: float, samples_ms: dict[str, float]) -> Stretch:
+def alike(reference: str, reference_ms: float, samples_ms: dict[str, float]) -> Window:
     samples = {name: (value,) * 30 for name, value in samples_ms.items()}
-    return Stretch(reference, (reference_ms,) * 30, samples, tuple(range(1 + len(samples))) * 30)
+    return Window(reference, (reference_ms,) * 30, samples, tuple(range(1 + len(samples))) * 30)
 
 
 def test_calls_are_timed_in_turn_in_changing_order() -> None:
     order: list[str] = []
     names = "abcdef"
     calls = {name: lambda name=name: order.append(name) for name in names}
-    protocol = Protocol(rounds=20, interval_percent=1000, max_seconds=0, min_seconds=0)
-    measure(calls, ("reference", idle), protocol)
+    measurement = MeasurementSettings(rounds=20, interval_percent=1000, max_seconds=0, min_seconds=0)
+    measure(calls, ("reference", idle), measurement)
     rounds = [tuple(order[start : start + 6]) for start in range(0, len(order), 6)]
     assert all(sorted(each) == list(names) for each in rounds), "each round calls everything once"
     assert len(rounds) >= 20
@@ -57,8 +59,8 @@ def test_latency_is_what_the_clock_says() -> None:
 
 
 def test_a_call_stops_when_its_interval_is_narrow_enough() -> None:
-    protocol = Protocol(rounds=30, interval_percent=5, max_seconds=30, min_seconds=0)
-    found = measure({"even": wait(0.001)}, ("reference", wait(0.001)), protocol).timings["even"]
+    measurement = MeasurementSettings(rounds=30, interval_percent=5, max_seconds=30, min_seconds=0)
+    found = measure({"even": wait(0.001)}, ("reference", wait(0.001)), measurement).timings["even"]
     assert found.stopped == "precise"
     assert found.summary.interval_percent <= 5
     assert found.summary.samples >= 30
@@ -66,9 +68,9 @@ def test_a_call_stops_when_its_interval_is_narrow_enough() -> None:
 
 def test_a_call_that_never_becomes_precise_stops_when_its_time_is_used_up() -> None:
     rng = np.random.default_rng(0)
-    protocol = Protocol(rounds=3, interval_percent=0.001, max_seconds=0.05, min_seconds=0)
+    measurement = MeasurementSettings(rounds=3, interval_percent=0.001, max_seconds=0.05, min_seconds=0)
     began = time.perf_counter()
-    found = measure({"uneven": lambda: time.sleep(rng.uniform(0.001, 0.02))}, ("reference", idle), protocol)
+    found = measure({"uneven": lambda: time.sleep(rng.uniform(0.001, 0.02))}, ("reference", idle), measurement)
     assert time.perf_counter() - began < 5
     assert found.timings["uneven"].stopped == "time"
 
@@ -81,36 +83,38 @@ def test_a_call_that_is_done_is_not_called_on_with_the_others() -> None:
         time.sleep(seconds)
 
     calls = {"short": lambda: call("short", 0.002), "long": lambda: call("long", 0.02)}
-    measure(calls, ("reference", idle), Protocol(rounds=5, interval_percent=1e-9, max_seconds=0.5, min_seconds=0))
+    measure(
+        calls, ("reference", idle), MeasurementSettings(rounds=5, interval_percent=1e-9, max_seconds=0.5, min_seconds=0)
+    )
     assert counts["long"] < 100 < counts["short"], "the long call has used up its half second in 25 calls"
 
 
 def test_the_shortest_block_ends_with_enough_samples_whatever_its_time() -> None:
-    protocol = Protocol(rounds=30, interval_percent=1e-9, max_seconds=1e6, min_seconds=0)
+    measurement = MeasurementSettings(rounds=30, interval_percent=1e-9, max_seconds=1e6, min_seconds=0)
     rng = random.Random(0)
     calls = {"little": lambda: sum(range(rng.randrange(2_000, 20_000)))}
-    found = measure(calls, ("reference", wait(0.001)), protocol).timings["little"]
+    found = measure(calls, ("reference", wait(0.001)), measurement).timings["little"]
     assert found.stopped == "time"
     assert found.summary.samples >= MAX_SAMPLES
 
 
 def test_a_call_is_not_done_before_its_rounds_have_lasted_long_enough() -> None:
-    protocol = Protocol(rounds=30, interval_percent=1000, max_seconds=0, min_seconds=0.8)
-    lasting = stretch(1.0, a=9.0)  # 30 rounds of 10 ms
-    without = stretch(1.0, b=9.0)
-    assert timings(["a"], [lasting] * 2 + [without] * 5, protocol) == {}
-    found = timings(["a"], [lasting] * 3, protocol)["a"]
+    measurement = MeasurementSettings(rounds=30, interval_percent=1000, max_seconds=0, min_seconds=0.8)
+    lasting = window(1.0, a=9.0)  # 30 rounds of 10 ms
+    without = window(1.0, b=9.0)
+    assert timings(["a"], [lasting] * 2 + [without] * 5, measurement) == {}
+    found = timings(["a"], [lasting] * 3, measurement)["a"]
     assert (found.stopped, found.summary.samples) == ("precise", 90)
 
 
 def test_each_stretch_is_recorded_with_what_it_settled() -> None:
-    recorded: list[tuple[Stretch, set[str]]] = []
+    recorded: list[tuple[Window, set[str]]] = []
     found = measure(
         {"a": wait(0.001), "b": wait(0.001)}, ("reference", wait(0.001)), QUICK,
         record=lambda one, done: recorded.append((one, set(done))),
     )  # fmt: skip
     assert recorded[-1][1] == {"a", "b"}
-    kept = [value for one in evened([one for one, _ in recorded]) for value in one.samples_ms["a"]]
+    kept = [value for one in detrended([one for one, _ in recorded]) for value in one.samples_ms["a"]]
     assert found.timings["a"].summary == summarise(kept)
 
 
@@ -119,48 +123,48 @@ def test_what_an_earlier_run_measured_counts_and_is_not_measured_again() -> None
         raise AssertionError("called")
 
     found = measure(
-        {"a": never}, ("reference", never), Protocol(rounds=30, min_seconds=0), earlier=[stretch(1.0, a=5.0)]
+        {"a": never}, ("reference", never), MeasurementSettings(rounds=30, min_seconds=0), earlier=[window(1.0, a=5.0)]
     )
     assert found.timings["a"].latency_ms == 5.0
     assert found.timings["a"].stopped == "precise"
 
 
 def test_samples_taken_while_the_reference_is_slow_are_measured_again() -> None:
-    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=60, min_seconds=0)
-    quiet, busy = stretch(1.0, a=5.0), stretch(1.3, a=6.5, b=13.0)
-    assert timings("ab", [quiet, busy], protocol)["a"].latency_ms == 5.0
-    assert "b" not in timings("ab", [quiet, busy], protocol), "b has been seen on a slow machine only"
-    again = timings("ab", [quiet, busy, stretch(1.05, b=10.0)], protocol)
+    measurement = MeasurementSettings(rounds=30, drift_percent=10, max_seconds=60, min_seconds=0)
+    quiet, busy = window(1.0, a=5.0), window(1.3, a=6.5, b=13.0)
+    assert timings("ab", [quiet, busy], measurement)["a"].latency_ms == 5.0
+    assert "b" not in timings("ab", [quiet, busy], measurement), "b has been seen on a slow machine only"
+    again = timings("ab", [quiet, busy, window(1.05, b=10.0)], measurement)
     assert again["b"].latency_ms == 10.0
     assert again["b"].drift_percent == pytest.approx(5)
 
 
 def test_a_call_measured_before_the_machine_showed_what_it_can_is_measured_again() -> None:
-    protocol = Protocol(rounds=20, interval_percent=1000, max_seconds=60, min_seconds=0, drift_percent=50)
-    slow, calls = [stretch(4.0, a=40.0)], {"a": wait(0.001), "b": wait(0.001)}
-    found = measure({"a": calls["a"]}, ("reference", wait(0.001)), protocol, earlier=slow)
+    measurement = MeasurementSettings(rounds=20, interval_percent=1000, max_seconds=60, min_seconds=0, drift_percent=50)
+    slow, calls = [window(4.0, a=40.0)], {"a": wait(0.001), "b": wait(0.001)}
+    found = measure({"a": calls["a"]}, ("reference", wait(0.001)), measurement, earlier=slow)
     assert found.timings["a"].latency_ms == 40.0, "with nothing better to compare with, it counts"
-    found = measure(calls, ("reference", wait(0.001)), protocol, earlier=slow)
-    assert found.timings["a"].latency_ms < 10, "b's stretches have shown a's as slow"
+    found = measure(calls, ("reference", wait(0.001)), measurement, earlier=slow)
+    assert found.timings["a"].latency_ms < 10, "b's windows have shown a's as slow"
 
 
 def test_a_better_level_found_later_undoes_what_was_measured_before_it() -> None:
-    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=60, min_seconds=0)
-    slow, fast = stretch(1.3, a=6.5), stretch(1.0, b=5.0)
-    assert timings("a", [slow], protocol)["a"].latency_ms == 6.5
-    assert timings("a", [slow, fast], protocol) == {}
+    measurement = MeasurementSettings(rounds=30, drift_percent=10, max_seconds=60, min_seconds=0)
+    slow, fast = window(1.3, a=6.5), window(1.0, b=5.0)
+    assert timings("a", [slow], measurement)["a"].latency_ms == 6.5
+    assert timings("a", [slow, fast], measurement) == {}
 
 
 def test_when_time_is_used_up_under_drift_the_samples_stand_and_say_so() -> None:
-    protocol = Protocol(rounds=30, drift_percent=10, max_seconds=0.01, min_seconds=0)
-    found = timings("b", [stretch(1.0, a=5.0), stretch(1.3, b=13.0)], protocol)["b"]
+    measurement = MeasurementSettings(rounds=30, drift_percent=10, max_seconds=0.01, min_seconds=0)
+    found = timings("b", [window(1.0, a=5.0), window(1.3, b=13.0)], measurement)["b"]
     assert (found.stopped, found.latency_ms) == ("time", 13.0)
     assert found.drift_percent == pytest.approx(30)
 
 
 def test_references_are_compared_with_themselves_only() -> None:
     other = alike("another block", 9.0, {"b": 4.0})
-    found = timings("ab", [stretch(1.0, a=5.0), other], Protocol(rounds=30, min_seconds=0))
+    found = timings("ab", [window(1.0, a=5.0), other], MeasurementSettings(rounds=30, min_seconds=0))
     assert (found["a"].latency_ms, found["b"].latency_ms) == (5.0, 4.0)
 
 
@@ -181,7 +185,7 @@ def test_the_reference_is_measured_as_everything_else_is() -> None:
 def test_work_done_shows_in_the_processor_share() -> None:
     busy = measure(
         {"sort": lambda: np.sort(np.random.default_rng(0).random(20_000))}, ("reference", idle),
-        Protocol(rounds=20, interval_percent=1000, max_seconds=0, min_seconds=0),
+        MeasurementSettings(rounds=20, interval_percent=1000, max_seconds=0, min_seconds=0),
     )  # fmt: skip
     asleep = measure({"sleep": wait(0.01)}, ("reference", idle), QUICK)
     assert asleep.processor_share < 0.1 < busy.processor_share

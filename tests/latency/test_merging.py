@@ -64,11 +64,11 @@ def test_of_rows_without_a_date_the_later_table_s_stays() -> None:
 def test_metadata_are_those_of_the_newest_with_the_worst_of_all() -> None:
     first = table(
         spaces=("one", "two"), complete=True, processor_share=0.8, load_average=0.5, began_at=MONDAY, ended_at=MONDAY,
-        memory_budget_bytes=100, affinity=(0,), reference="a", protocol={"rounds": 5},
+        memory_budget_bytes=100, affinity=(0,), reference="a", measurement={"rounds": 5},
     )  # fmt: skip
     second = table(
         spaces=("two", "three"), complete=True, processor_share=0.9, load_average=2.5, began_at=TUESDAY,
-        ended_at=TUESDAY, memory_budget_bytes=200, affinity=(1,), reference="b", protocol={"rounds": 9},
+        ended_at=TUESDAY, memory_budget_bytes=200, affinity=(1,), reference="b", measurement={"rounds": 9},
     )  # fmt: skip
     expected = {
         "spaces": ("one", "two", "three"), "complete": True, "processor_share": 0.8, "load_average": 2.5,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import TableError
-from nas.latency import LatencyTable, SampleLog, SampleRecord, TableMetadata, merge_files, samples_path
+from nas.latency import LatencyTable, TableMetadata, merge_files
+from nas.latency.tables.samples import SampleLog, SampleRecord, samples_path
 from tests.latency.strategies import measured
 
 MONDAY = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -19,18 +20,18 @@ Samples = Mapping[str, Sequence[float]]
 
 
 def write(path: Path, days: Mapping[str, int], samples: Sequence[Samples] = (), **metadata: str) -> Path:
-    """A table whose rows were measured so many days after Monday, with one stretch of samples per mapping."""
+    """A table whose rows were measured so many days after Monday, with one window of samples per mapping."""
     rows = [measured(key, 1.0 + day, MONDAY + timedelta(days=day)) for key, day in days.items()]
     table = LatencyTable(METADATA.model_copy(update=metadata)).add(rows).save(path)
-    for number, stretch in enumerate(samples):
+    for number, window in enumerate(samples):
         log(path, table).append(
             SampleRecord(
                 measured_at=MONDAY + timedelta(days=max(days.values()), minutes=number),
                 conditions=table.metadata.identity_digest,
                 reference="reference",
                 reference_ms=(0.5, 0.6),
-                samples_ms={key: tuple(values) for key, values in stretch.items()},
-                order=(0, 0, *(1 + turn for turn, values in enumerate(stretch.values()) for _ in values)),
+                samples_ms={key: tuple(values) for key, values in window.items()},
+                order=(0, 0, *(1 + turn for turn, values in enumerate(window.values()) for _ in values)),
             )
         )
     return path

@@ -27,16 +27,15 @@ from nas.files import lock
 from nas.latency import (
     LatencyPredictor,
     LatencyTable,
-    PhoneProtocol,
-    SampleLog,
+    PhoneMeasurementSettings,
     profile_phone,
-    samples_path,
     space_blocks,
     usable_space,
 )
 from nas.latency.profiling.conversions import Conversions
 from nas.latency.profiling.loading import reference_block
 from nas.latency.profiling.phone_bench import BlockChain
+from nas.latency.tables.samples import SampleLog, samples_path
 from nas.runtimes import get_runtime
 from nas.runtimes.phone import Patience, PhoneGoneError
 from nas.space import SearchSpace
@@ -45,7 +44,7 @@ from tests.phone.simulated_phone import SimulatedPhone
 
 UNIT = "cpu_and_ne"
 COPIES = 4
-QUICK = PhoneProtocol(max_copies=COPIES, cool_down_s=0.2)
+QUICK = PhoneMeasurementSettings(max_copies=COPIES, cool_down_s=0.2)
 FAULTS = int(os.environ.get("NAS_TEST_FAULTS", "16"))  # injected into one job
 HASTE = Patience(poll_s=0.02, send_s=1, answer_s=0.8, load_s=2, lost_s=20, look_s=0.05)
 SHORT_KINDS = ("time_embedding", "norm_act", "decode_space_to_depth")
@@ -152,9 +151,11 @@ def phone(tmp_path: Path) -> Iterator[SimulatedPhone]:
 
 @pytest.fixture
 def go_on(space_of_phone: SearchSpace) -> Callable[..., LatencyTable]:
-    def run(path: Path, protocol: PhoneProtocol = QUICK, patience: Patience = HASTE) -> LatencyTable:
+    def run(path: Path, measurement: PhoneMeasurementSettings = QUICK, patience: Patience = HASTE) -> LatencyTable:
         runtime = get_runtime("coreml", compute_unit=UNIT)
-        return profile_phone(space_of_phone, "Test iPhone", path, runtime=runtime, protocol=protocol, patience=patience)
+        return profile_phone(
+            space_of_phone, "Test iPhone", path, runtime=runtime, measurement=measurement, patience=patience
+        )
 
     return run
 
@@ -544,5 +545,5 @@ def test_the_reference_is_a_block_of_the_space(finished: Finished, space_of_phon
 def test_options_have_the_defaults_of_the_library() -> None:
     options = inspect.signature(profile_verb).parameters
     for name in ("pairs", "max_pairs", "max_copies", "cool_down_s", "interval_percent", "drift_percent"):
-        assert options[name].default == getattr(PhoneProtocol(), name)
+        assert options[name].default == getattr(PhoneMeasurementSettings(), name)
     assert options["wait_s"].default == Patience().lost_s

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from nas.errors import ArchitectureError, TableError
-from nas.latency import FittedNetwork, LatencyFit, LatencyPredictor, LatencyTable
+from nas.latency import LatencyFit, LatencyPredictor, LatencyTable
+from nas.latency.prediction.fit import FittedNetwork
 from nas.space import Architecture, SearchSpace
 from tests.latency.strategies import measured
 

@@ -17,26 +17,25 @@ import pytest
 from nas.errors import RuntimeUnavailableError, StorageError, TableError
 from nas.latency import (
     LatencyTable,
-    Protocol,
-    SampleLog,
+    MeasurementSettings,
     TableMetadata,
     job_states,
-    measure_plans,
     profile,
-    reference_block,
-    samples_path,
     space_blocks,
-    table_runtime,
     usable_space,
 )
-from nas.latency.measuring.protocol import timings
+from nas.latency.measuring.timing import timings
+from nas.latency.prediction.conditions import table_runtime
+from nas.latency.profiling.loading import reference_block
+from nas.latency.profiling.networks import measure_plans
+from nas.latency.tables.samples import SampleLog, samples_path
 from nas.runtimes import cpu_model, get_runtime
 from nas.space import SearchSpace, cells, chain
 from tests.latency.strategies import measured
 from tests.processes import start
 from tests.tiny import TINY
 
-QUICK = Protocol(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
+QUICK = MeasurementSettings(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
 KILLS = int(os.environ.get("NAS_TEST_KILLS", "3"))
 
 
@@ -46,7 +45,7 @@ def log_of(path: Path) -> SampleLog:
 
 def test_every_block_of_every_architecture_is_measured(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    table = profile(space, get_runtime("torch"), path, protocol=QUICK)
+    table = profile(space, get_runtime("torch"), path, measurement=QUICK)
     used = {block.key for item in space.enumerate() for block in space.lower_pipeline(item).blocks}
     assert table.rows.keys() == used
     assert LatencyTable.load(path) == table
@@ -55,7 +54,7 @@ def test_every_block_of_every_architecture_is_measured(space: SearchSpace, tmp_p
     assert (metadata.device, metadata.runtime, metadata.threads) == (cpu_model(), "torch", 1)
     assert metadata.spaces == ("tiny",)
     assert metadata.reference == reference_block(space).key
-    assert metadata.protocol == QUICK.model_dump()
+    assert metadata.measurement == QUICK.model_dump()
     assert metadata.began_at is not None
     assert metadata.ended_at is not None
     assert metadata.began_at <= metadata.ended_at
@@ -69,10 +68,10 @@ def test_every_block_of_every_architecture_is_measured(space: SearchSpace, tmp_p
 
 def test_rows_can_be_computed_again_from_the_raw_samples(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    protocol = Protocol(rounds=30, interval_percent=10, max_seconds=0.05, min_seconds=0)
-    table = profile(space, get_runtime("torch"), path, protocol=protocol)
-    stretches = [record.stretch for record in log_of(path).read()]
-    again = timings(table.rows, stretches, protocol)
+    measurement = MeasurementSettings(rounds=30, interval_percent=10, max_seconds=0.05, min_seconds=0)
+    table = profile(space, get_runtime("torch"), path, measurement=measurement)
+    windows = [record.window for record in log_of(path).read()]
+    again = timings(table.rows, windows, measurement)
     for key, row in table.rows.items():
         found = again[key].summary
         assert (row.latency_ms, row.ci_low_ms, row.ci_high_ms) == (found.latency_ms, found.ci_low_ms, found.ci_high_ms)
@@ -82,28 +81,28 @@ def test_rows_can_be_computed_again_from_the_raw_samples(space: SearchSpace, tmp
 
 def test_a_second_run_measures_nothing(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    profile(space, get_runtime("torch"), path, protocol=QUICK)
+    profile(space, get_runtime("torch"), path, measurement=QUICK)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    profile(space, get_runtime("torch"), path, protocol=Protocol(rounds=99))
+    profile(space, get_runtime("torch"), path, measurement=MeasurementSettings(rounds=99))
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_missing_rows_are_added_and_the_others_kept(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    full = profile(space, get_runtime("torch"), path, protocol=QUICK)
+    full = profile(space, get_runtime("torch"), path, measurement=QUICK)
     gone = next(key for key, row in full.rows.items() if row.kind == "conv3d")
     kept = {key: row for key, row in full.rows.items() if key != gone}
     replace(full, rows=kept).save(path)
     samples_path(path).unlink()
-    again = profile(space, get_runtime("torch"), path, protocol=QUICK.model_copy(update={"rounds": 4}))
+    again = profile(space, get_runtime("torch"), path, measurement=QUICK.model_copy(update={"rounds": 4}))
     assert again.rows.keys() == full.rows.keys()
     assert {key: row for key, row in again.rows.items() if key != gone} == kept
     assert again.rows[gone].samples >= 4
 
 
 def measure(space_file: Path, path: Path, max_seconds: float) -> None:
-    protocol = Protocol(rounds=3, interval_percent=0.0001, max_seconds=max_seconds, min_seconds=0)
-    profile(SearchSpace.load(space_file), get_runtime("onnxruntime"), path, protocol=protocol)
+    measurement = MeasurementSettings(rounds=3, interval_percent=0.0001, max_seconds=max_seconds, min_seconds=0)
+    profile(SearchSpace.load(space_file), get_runtime("onnxruntime"), path, measurement=measurement)
 
 
 def profiling(space_file: Path, path: Path, max_seconds: float) -> BaseProcess:
@@ -134,7 +133,7 @@ def test_a_profile_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed
             for key, samples in record.samples_ms.items():
                 sampled.setdefault(key, []).extend(samples)
         assert all(sampled[key][: len(samples)] == samples for key, samples in before.items()), "samples were lost"
-    finished = profile(space, get_runtime("onnxruntime"), path, protocol=QUICK)
+    finished = profile(space, get_runtime("onnxruntime"), path, measurement=QUICK)
     assert all((row.package_bytes or 0) > 100 for row in finished.rows.values())
     assert finished.metadata.complete
     assert finished.rows.keys() == undisturbed
@@ -156,15 +155,15 @@ def test_workers_share_one_profile(small_file: Path, tmp_path: Path) -> None:
     table = LatencyTable.load(path)
     assert table.metadata.complete
     assert table.rows.keys() == {block.key for block in space_blocks(space)}
-    stretches = [record.stretch for record in log_of(path).read()]
-    sampled = {key: sum(len(each.samples_ms.get(key, ())) for each in stretches) for key in table.rows}
+    windows = [record.window for record in log_of(path).read()]
+    sampled = {key: sum(len(each.samples_ms.get(key, ())) for each in windows) for key in table.rows}
     assert all(row.samples <= sampled[key] for key, row in table.rows.items()), "two have written at once"
 
 
 def test_the_states_of_a_job_tell_how_far_it_is(space: SearchSpace, tmp_path: Path) -> None:
     path, runtime = tmp_path / "table.csv", get_runtime("torch")
     assert set(job_states(space, runtime, path).values()) == {"waiting"}
-    full = profile(space, runtime, path, protocol=QUICK)
+    full = profile(space, runtime, path, measurement=QUICK)
     assert set(job_states(space, runtime, path).values()) == {"measured"}
     first, second, *_ = full.rows
     replace(full, rows={key: row for key, row in full.rows.items() if key not in (first, second)}).save(path)
@@ -176,17 +175,17 @@ def test_the_states_of_a_job_tell_how_far_it_is(space: SearchSpace, tmp_path: Pa
 
 def test_a_block_over_the_memory_budget_is_recorded_and_not_timed(space: SearchSpace, tmp_path: Path) -> None:
     path, runtime = tmp_path / "table.csv", get_runtime("torch")
-    free = profile(space, runtime, path, protocol=QUICK)
+    free = profile(space, runtime, path, measurement=QUICK)
     needs = sorted(row.memory_bytes or 0 for row in free.rows.values())
     budget = needs[len(needs) // 2]
-    held = profile(space, runtime, path, protocol=QUICK, memory_budget_bytes=budget)
+    held = profile(space, runtime, path, measurement=QUICK, memory_budget_bytes=budget)
     over = {key for key, row in held.rows.items() if row.status == "over_memory_budget"}
     assert over == {key for key, row in free.rows.items() if (row.memory_bytes or 0) > budget}
     assert 0 < len(over) < len(held)
     assert all(held.rows[key].latency_ms is None for key in over)
     assert {key: row for key, row in held.rows.items() if key not in over} == {
         key: row for key, row in free.rows.items() if key not in over}  # fmt: skip
-    again = profile(space, runtime, path, protocol=QUICK)
+    again = profile(space, runtime, path, measurement=QUICK)
     assert all(row.status == "ok" for row in again.rows.values()), "without the budget they are measured after all"
 
 
@@ -210,13 +209,13 @@ def test_a_block_that_does_not_fit_into_memory_is_recorded_and_left_out(tmp_path
         if block.kind != "self_attention_3d"
     ]
     LatencyTable(full).add(others).save(path)
-    table = profile(large, runtime, path, protocol=QUICK)
+    table = profile(large, runtime, path, measurement=QUICK)
     (refused,) = (row for row in table.rows.values() if row.status != "ok")
     assert (refused.kind, refused.status, refused.latency_ms) == ("self_attention_3d", "out_of_memory", None)
     usable, (removed,) = usable_space(large, table)
     assert usable.count() == 1
     assert "down.0/0 cannot hold self_attention_3d" in str(removed)
-    assert profile(large, runtime, path, protocol=QUICK) == table, "it is not tried again"
+    assert profile(large, runtime, path, measurement=QUICK) == table, "it is not tried again"
 
 
 @pytest.mark.parametrize(
@@ -230,19 +229,19 @@ def test_other_conditions_need_another_file(
     space: SearchSpace, tmp_path: Path, options: dict[str, int], device: str | None, message: str
 ) -> None:
     path = tmp_path / "table.csv"
-    profile(space, get_runtime("torch"), path, protocol=QUICK)
+    profile(space, get_runtime("torch"), path, measurement=QUICK)
     before = path.read_bytes()
     with pytest.raises(TableError, match=message):
-        profile(space, get_runtime("torch", **options), path, device=device, protocol=QUICK)
+        profile(space, get_runtime("torch", **options), path, device=device, measurement=QUICK)
     assert path.read_bytes() == before
 
 
 def test_a_second_space_may_share_the_table(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    first = profile(space, get_runtime("torch"), path, protocol=QUICK)
+    first = profile(space, get_runtime("torch"), path, measurement=QUICK)
     wider = SearchSpace.from_dict(space.to_dict() | {"name": "wider", "slots": [
         {"stage": "mid", "candidates": ["none", "self_attention_3d"]}]})  # fmt: skip
-    both = profile(wider, get_runtime("torch"), path, protocol=QUICK)
+    both = profile(wider, get_runtime("torch"), path, measurement=QUICK)
     assert both.metadata.spaces == ("tiny", "wider")
     added = both.rows.keys() - first.rows.keys()
     assert [both.rows[key].kind for key in added] == ["self_attention_3d"]
@@ -251,7 +250,7 @@ def test_a_second_space_may_share_the_table(space: SearchSpace, tmp_path: Path) 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML measures there")
 def test_a_runtime_that_cannot_measure_here_says_so_and_writes_nothing(space: SearchSpace, tmp_path: Path) -> None:
     with pytest.raises(RuntimeUnavailableError, match="coreml cannot measure here: Core ML executes on macOS only"):
-        profile(space, get_runtime("coreml"), tmp_path / "table.csv", protocol=QUICK)
+        profile(space, get_runtime("coreml"), tmp_path / "table.csv", measurement=QUICK)
     assert [item.name for item in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
@@ -260,12 +259,12 @@ def test_a_folder_that_cannot_be_written_is_found_before_measuring(space: Search
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
     with pytest.raises(StorageError, match=r"table"):
-        profile(space, get_runtime("torch"), folder / "table.csv", protocol=QUICK)
+        profile(space, get_runtime("torch"), folder / "table.csv", measurement=QUICK)
 
 
 def test_a_table_path_through_a_file_is_one_clear_error(space: SearchSpace, space_file: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"):
-        profile(space, get_runtime("torch"), space_file / "deeper" / "table.csv", protocol=QUICK)
+        profile(space, get_runtime("torch"), space_file / "deeper" / "table.csv", measurement=QUICK)
 
 
 def test_networks_and_their_parts_are_measured_as_often_as_asked(space: SearchSpace, tmp_path: Path) -> None:
@@ -280,7 +279,7 @@ def test_networks_and_their_parts_are_measured_as_often_as_asked(space: SearchSp
         "chain": chain(temporal, 3),
         **{f"cell {number}": cell for number, cell in enumerate(cells(plan))},
     }
-    found = measure_plans(plans, get_runtime("torch"), plan, protocol=QUICK, times=2, folder=tmp_path)
+    found = measure_plans(plans, get_runtime("torch"), plan, measurement=QUICK, times=2, folder=tmp_path)
     first, second = found.measurements
     assert first["whole"].latency_ms / 3 < found.reference_ms < first["whole"].latency_ms * 3
     assert first.keys() == second.keys() == plans.keys()
@@ -298,7 +297,7 @@ def test_blocks_are_measured_in_onnx_runtime(space: SearchSpace, table: LatencyT
         if row.kind != "text_learned"
     }
     replace(begun, rows=rows).save(path)
-    finished = profile(space, get_runtime("onnxruntime", opset=21), path, protocol=QUICK)
+    finished = profile(space, get_runtime("onnxruntime", opset=21), path, measurement=QUICK)
     assert {row.kind for row in finished.rows.values() if row.measured_at != before} == {"text_learned", "conv1d"}
     assert finished.provenance == "measured"
     assert table_runtime(finished).settings == get_runtime("onnxruntime", opset=21).settings

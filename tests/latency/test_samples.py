@@ -34,12 +34,12 @@ def test_what_is_appended_reads_back_to_the_last_digit(log: SampleLog) -> None:
     odd = (0.1 + 0.2, 1e-7, 123456.789012345)
     log.append(record(c=odd))
     assert [each.samples_ms for each in log.read()] == [{"a": (1.0, 1.1), "b": (2.0,)}, {"a": (1.2,)}, {"c": odd}]
-    assert log.read()[0].stretch.level_ms == pytest.approx(0.15)
+    assert log.read()[0].window.level_ms == pytest.approx(0.15)
 
 
 def test_no_file_is_no_samples(tmp_path: Path) -> None:
     log = SampleLog(tmp_path / "none.samples.jsonl", "here")
-    log.mend()
+    log.remove_torn_line()
     assert log.read() == []
 
 
@@ -49,7 +49,7 @@ def test_a_log_cut_anywhere_gives_the_whole_lines_before_the_cut(log: SampleLog)
     for cut in range(len(content)):
         log.path.write_bytes(content[:cut])
         assert log.read() == whole[: int(cut >= first_line)]
-        log.mend()
+        log.remove_torn_line()
         log.append(whole[1])
         assert log.read() == [*whole[: int(cut >= first_line)], whole[1]]
 
@@ -57,16 +57,16 @@ def test_a_log_cut_anywhere_gives_the_whole_lines_before_the_cut(log: SampleLog)
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("1.1", "-1.1", "not a stretch"),
-        ("1.1", "NaN", "not a stretch"),
-        ("1.1", '"1.1 ms"', "not a stretch"),
-        ("[1.0,1.1]", "[]", "not a stretch"),
-        ("[1.0,1.1]", "[1.0]", "not a stretch"),
-        ("[0,0,1,1,2]", "[0,0,1,1,3]", "not a stretch"),
-        ("[0,0,1,1,2]", "[0,0,1,1,2,3]", "not a stretch"),
-        ("reference_ms", "reference_us", "not a stretch"),
+        ("1.1", "-1.1", "not a window"),
+        ("1.1", "NaN", "not a window"),
+        ("1.1", '"1.1 ms"', "not a window"),
+        ("[1.0,1.1]", "[]", "not a window"),
+        ("[1.0,1.1]", "[1.0]", "not a window"),
+        ("[0,0,1,1,2]", "[0,0,1,1,3]", "not a window"),
+        ("[0,0,1,1,2]", "[0,0,1,1,2,3]", "not a window"),
+        ("reference_ms", "reference_us", "not a window"),
         ('"here"', '"there"', "other conditions"),
-        ("{", "", "not a stretch"),
+        ("{", "", "not a window"),
     ],
 )
 def test_a_damaged_line_is_named(log: SampleLog, old: str, new: str, message: str) -> None:
@@ -87,7 +87,7 @@ def test_a_stretch_with_fewer_blocks_keeps_the_order_of_the_rest() -> None:
     whole = record(a=(1.0, 1.1), b=(2.0, 2.1), c=(3.0,)).model_copy(update={"order": (0, 3, 2, 1, 0, 1, 2)})
     part = whole.only(["c", "b"])
     assert (part.samples_ms, part.order) == ({"b": (2.0, 2.1), "c": (3.0,)}, (0, 2, 1, 0, 1))
-    assert list(part.stretch.sequence_ms) == [0.1, 3.0, 2.0, 0.3, 2.1]
+    assert list(part.window.sequence_ms) == [0.1, 3.0, 2.0, 0.3, 2.1]
 
 
 def test_copies_in_chains_stay_with_their_block(log: SampleLog) -> None:

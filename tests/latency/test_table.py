@@ -61,7 +61,7 @@ def good(tmp_path: Path) -> Path:
         ({"threads": "many"}, r"table\.json: threads: .*got 'many'"),
         ({"load_average": float("nan")}, r"table\.json: not JSON: NaN is no number in JSON"),
         ({"memory_budget_bytes": 0}, r"table\.json: memory_budget_bytes: expected more than 0; got 0"),
-        ({"protocol": {"rounds": [30]}}, r"table\.json: protocol\.rounds: .*got \[30\]"),
+        ({"measurement": {"rounds": [30]}}, r"table\.json: measurement\.rounds: .*got \[30\]"),
         ({"began_at": "2026-01-01T00:00:00"}, r"table\.json: began_at: .*timezone"),
     ],
 )

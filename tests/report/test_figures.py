@@ -15,7 +15,8 @@ from matplotlib.collections import PathCollection
 from PIL import Image
 
 from nas.errors import ConfigError, StorageError, TableError
-from nas.latency import CheckReport, LatencyRow, LatencyTable, NetworkCheck, TableMetadata, space_blocks
+from nas.latency import CheckReport, LatencyRow, LatencyTable, TableMetadata, space_blocks
+from nas.latency.prediction.checking import NetworkCheck
 from nas.report import (
     draw_error_contributions,
     draw_front,

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from nas.latency import CheckReport, LatencyTable, NetworkCheck, TableMetadata, space_blocks
+from nas.latency import CheckReport, LatencyTable, TableMetadata, space_blocks
+from nas.latency.prediction.checking import NetworkCheck
 from nas.models import Generation, VideoModel
 from nas.report import (
     draw_contact_sheet,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from nas.latency import LatencyTable, Protocol, profile, space_blocks
+from nas.latency import LatencyTable, MeasurementSettings, profile, space_blocks
 from nas.models import VideoUNet
 from nas.runtimes import get_runtime, to_arrays
 from nas.space import SearchSpace
@@ -62,7 +62,12 @@ def test_convolutions_are_not_rounded(tmp_path: Path) -> None:
 
 def test_a_table_names_the_card_and_holds_all_blocks(tmp_path: Path) -> None:
     space, runtime = SearchSpace.from_dict(TINY), get_runtime("torch", compute_unit="gpu")
-    profile(space, runtime, tmp_path / "table.csv", protocol=Protocol(rounds=5, max_seconds=0.1, min_seconds=0))
+    profile(
+        space,
+        runtime,
+        tmp_path / "table.csv",
+        measurement=MeasurementSettings(rounds=5, max_seconds=0.1, min_seconds=0),
+    )
     table = LatencyTable.load(tmp_path / "table.csv")
     metadata = table.metadata
     assert (metadata.device, metadata.compute_unit, metadata.threads) == (torch.cuda.get_device_name(), "gpu", None)

@@ -10,7 +10,7 @@ import pytest
 from nas.cli import main
 from nas.data import ClipShape, MovingShapesConfig, open_data
 from nas.files import write_yaml
-from nas.latency import LatencyPredictor, LatencyTable, Protocol, profile
+from nas.latency import LatencyPredictor, LatencyTable, MeasurementSettings, profile
 from nas.runtimes import get_runtime
 from nas.search import SearchConfig, hypervolume, load_study, run_search
 from nas.space import Architecture, SearchSpace
@@ -47,8 +47,8 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     write_yaml(folder / "space.yaml", small_space().to_dict())
     space = SearchSpace.load(folder / "space.yaml")
-    quick = Protocol(rounds=2, max_seconds=0, min_seconds=0)
-    profile(space, get_runtime("torch", threads=1), folder / "table.csv", protocol=quick)
+    quick = MeasurementSettings(rounds=2, max_seconds=0, min_seconds=0)
+    profile(space, get_runtime("torch", threads=1), folder / "table.csv", measurement=quick)
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
     clips = open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=".")

@@ -36,7 +36,7 @@ class Chip:
 
 
 @dataclass(frozen=True)
-class Phone:
+class PhoneSpec:
     """A device that latencies are estimated for.
 
     Args:
@@ -83,13 +83,13 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-PHONES: dict[str, Phone] = {
-    _slug(name): Phone(name, _CHIPS[chip]) for chip, names in _PHONES.items() for name in names.split(", ")
+PHONES: dict[str, PhoneSpec] = {
+    _slug(name): PhoneSpec(name, _CHIPS[chip]) for chip, names in _PHONES.items() for name in names.split(", ")
 }
 """The devices by the name that stands on the command line."""
 
 
-def get_phone(name: str) -> Phone:
+def get_phone(name: str) -> PhoneSpec:
     """The device of that name, in Apple's spelling or as on the command line.
 
     Raises:

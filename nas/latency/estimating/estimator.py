@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from nas.latency.estimating.chips import Phone
+from nas.latency.estimating.chips import PhoneSpec
 from nas.latency.estimating.constants import Calibration, shipped_calibration
 from nas.latency.estimating.operations import Operation, operations
-from nas.latency.estimating.placement import compute_unit, home
+from nas.latency.estimating.processor_rules import compute_unit, home
 from nas.latency.estimating.roofline import Workload
-from nas.latency.profiling.job import space_blocks
+from nas.latency.tables.blocks import space_blocks
 from nas.latency.tables.metadata import EstimateBasis, TableMetadata
 from nas.latency.tables.rows import LatencyRow
 from nas.latency.tables.table import LatencyTable
@@ -39,7 +39,7 @@ class Estimator:
         ConfigError: There is no such compute unit.
     """
 
-    def __init__(self, phone: Phone, unit: str, calibration: Calibration | None = None) -> None:
+    def __init__(self, phone: PhoneSpec, unit: str, calibration: Calibration | None = None) -> None:
         self.phone, self.unit = phone, compute_unit(unit)
         self.calibration = calibration or shipped_calibration()
 

@@ -23,7 +23,7 @@ from pydantic import Field
 from nas.files import StrictModel
 from nas.latency.estimating.chips import Chip
 from nas.latency.estimating.operations import Operation
-from nas.latency.estimating.placement import Processor, home, place
+from nas.latency.estimating.processor_rules import Processor, home, place
 from nas.runtimes.core_ml import ComputeUnit
 
 CPU_MACS_PER_CYCLE = 256

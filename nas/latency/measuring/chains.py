@@ -13,15 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from nas.errors import NasError
-from nas.files import StrictModel
-from nas.latency.measuring.protocol import Stopped, Timing
+from nas.latency.measuring.recorded import Stopped
+from nas.latency.measuring.settings import PhoneMeasurementSettings
 from nas.latency.measuring.statistics import Summary, summarise
+from nas.latency.measuring.timing import Timing
 
 REFERENCE_COPIES = 4
 """Copies of the reference block in the chain that watches the phone."""
@@ -35,53 +34,11 @@ LEAST_COPIES = 2
 NOISE_GAIN = 1.3
 """A long chain is long enough when a difference of two calls is at most so many times as noisy as one call."""
 
-MIN_PAIRS = 6
-"""Fewer samples have no 95% interval of their median."""
-
 _LEAST_MS = 1e-6
 
 
 class NoDifferenceError(NasError):
     """Long chains take no longer than short ones: nothing is known of the block's latency."""
-
-
-class PhoneProtocol(StrictModel):
-    """How finely to measure on a phone, where each call is a round trip of seconds.
-
-    Args:
-        pairs: Pairs of calls of each block, at least.
-        max_pairs: A block is also done after so many that were measured, counted or not.
-        interval_percent: A block is done when half the width of its latency's 95% interval is at most this share of
-            it, in percent.
-        pairs_between: Pairs between two calls of the reference.
-        drift_percent: Pairs count while the reference before and after them takes at most this much longer than at
-            its best.
-        cool_down_s: How long to let the phone cool down when it takes longer; each time twice as long as before.
-        max_cool_down_s: But never longer than this.
-        cool_downs: How often for one block; then it is measured as the phone is.
-        difference_ms: A long chain takes at least so much longer than a short one, where `max_copies` allows it: calls
-            differ by about 0.1 ms however short they are.
-        max_copies: Longest chain.
-        max_chain_bytes: Most that a chain's package may take, by the size of one copy.
-    """
-
-    pairs: Annotated[int, Field(ge=MIN_PAIRS)] = MIN_PAIRS
-    max_pairs: Annotated[int, Field(ge=MIN_PAIRS)] = 48
-    interval_percent: PositiveFloat = 1.0
-    pairs_between: PositiveInt = 3
-    drift_percent: NonNegativeFloat = 10.0
-    cool_down_s: NonNegativeFloat = 20.0
-    max_cool_down_s: NonNegativeFloat = 300.0
-    cool_downs: PositiveInt = 6
-    difference_ms: NonNegativeFloat = 3.0
-    max_copies: Annotated[int, Field(ge=2)] = 32
-    max_chain_bytes: PositiveInt = 2**30
-
-    @model_validator(mode="after")
-    def _enough_pairs_are_allowed(self) -> PhoneProtocol:
-        if self.pairs > self.max_pairs:
-            raise ValueError(f"pairs is {self.pairs}, more than max_pairs, {self.max_pairs}")
-        return self
 
 
 @dataclass(frozen=True)
@@ -121,25 +78,25 @@ def best_level(levels_ms: Sequence[float]) -> float:
     return min(levels_ms, default=math.inf)
 
 
-def settled(parts: Sequence[Pairs], best_ms: float, protocol: PhoneProtocol) -> Timing | None:
+def finished_chain(parts: Sequence[Pairs], best_ms: float, measurement: PhoneMeasurementSettings) -> Timing | None:
     """What is known of a block that needs no more measuring; `None` where it does.
 
     Args:
         parts: Its pairs, all of one chain's length.
         best_ms: The reference at its best, over all there is.
-        protocol: How finely.
+        measurement: How finely.
 
     Raises:
         NoDifferenceError: The long chains were no longer under way than the short ones.
     """
-    counting = [each for each in parts if each.drift(best_ms) <= protocol.drift_percent / 100]
-    if sum(len(each.short_ms) for each in counting) >= protocol.pairs:
+    counting = [each for each in parts if each.drift(best_ms) <= measurement.drift_percent / 100]
+    if sum(len(each.short_ms) for each in counting) >= measurement.pairs:
         raw = summarise(samples_of(counting), quantile=0.5)
-        if raw.latency_ms > 0 and raw.interval_percent <= protocol.interval_percent:
+        if raw.latency_ms > 0 and raw.interval_percent <= measurement.interval_percent:
             return timing(counting, best_ms, "precise")
-    if sum(len(each.short_ms) for each in parts) < protocol.max_pairs:
+    if sum(len(each.short_ms) for each in parts) < measurement.max_pairs:
         return None
-    enough = sum(len(each.short_ms) for each in counting) >= protocol.pairs
+    enough = sum(len(each.short_ms) for each in counting) >= measurement.pairs
     return timing(counting if enough else parts, best_ms, "time")
 
 
@@ -178,7 +135,9 @@ def overhead_ms(parts: Sequence[Pairs], latency_ms: float) -> float:
     return max(short_ms - parts[0].copies[0] * latency_ms, 0.0)
 
 
-def chain_length(first_ms: float, call_ms: float, package_bytes: int | None, protocol: PhoneProtocol) -> int:
+def chain_length(
+    first_ms: float, call_ms: float, package_bytes: int | None, measurement: PhoneMeasurementSettings
+) -> int:
     """Copies in a block's long chain: enough for the difference to be well above the noise of one call.
 
     Noise has a part that grows with what is timed: a difference of two calls of `t1` and `tK` is as noisy as
@@ -191,15 +150,15 @@ def chain_length(first_ms: float, call_ms: float, package_bytes: int | None, pro
         first_ms: A first call of one copy.
         call_ms: What a call takes beside its copies, as far as it is known.
         package_bytes: Size of one copy.
-        protocol: Bounds.
+        measurement: Bounds.
     """
     block_ms = max(first_ms - call_ms, 0.02 * first_ms)
-    fitting = protocol.max_chain_bytes // package_bytes if package_bytes else protocol.max_copies
-    bound = max(min(protocol.max_copies, fitting), 2)
+    fitting = measurement.max_chain_bytes // package_bytes if package_bytes else measurement.max_copies
+    bound = max(min(measurement.max_copies, fitting), 2)
     lengths = [length for length in CHAIN_LENGTHS if length <= bound] or [bound]
     for length in lengths:
         long_ms = first_ms + (length - 1) * block_ms
         apart_ms = long_ms - first_ms
-        if apart_ms >= protocol.difference_ms and math.hypot(first_ms, long_ms) <= NOISE_GAIN * apart_ms:
+        if apart_ms >= measurement.difference_ms and math.hypot(first_ms, long_ms) <= NOISE_GAIN * apart_ms:
             return length
     return lengths[-1]

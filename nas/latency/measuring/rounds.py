@@ -7,9 +7,9 @@ and repeating a call flatters small blocks, which inside a network never find th
 
 Between the calls a reference block runs again and again. It is always the same work, so whatever it takes longer
 is the machine: another program, another clock rate, a processor that has become hot. Rounds are collected in
-stretches of up to a second; a stretch in which the reference was slower than in the best one does not count, and
+windows of up to a second; a window in which the reference was slower than in the best one does not count, and
 its calls are measured again. What the pace of the machine still does to those that count is taken out of them, see
-`nas.latency.measuring.stretches`.
+`nas.latency.measuring.windows`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.latency.measuring.protocol import Part, Protocol, Timing, compared, settled, undrifted
+from nas.latency.measuring.settings import MeasurementSettings
 from nas.latency.measuring.statistics import summarise
-from nas.latency.measuring.stretches import Stretch
+from nas.latency.measuring.timing import Part, Timing, compared, finished, undrifted
+from nas.latency.measuring.windows import Window
 from nas.processors import processors
 
 logger = logging.getLogger("nas")
 
 Call = Callable[[], object]
 
-MIN_STRETCH_S = 0.2
-MAX_STRETCH_S = 1.0
+MIN_WINDOW_S = 0.2
+MAX_WINDOW_S = 1.0
 REFERENCE_EVERY_S = 0.02
 REFERENCE_SHARE = 0.1
 WARM_UP_WINDOW = 3
@@ -51,7 +52,7 @@ class Timings:
         timings: One per call, by name.
         processor_share: Processor time over wall time; with one thread and nothing else running it is close to
             1, and below it other programs took the rest.
-        reference_ms: Latency of the reference during this measurement, over the stretches that count; `None`
+        reference_ms: Latency of the reference during this measurement, over the windows that count; `None`
             where nothing was left to measure.
     """
 
@@ -63,21 +64,21 @@ class Timings:
 def measure(
     calls: Mapping[str, Call],
     reference: tuple[str, Call],
-    protocol: Protocol | None = None,
+    measurement: MeasurementSettings | None = None,
     *,
-    earlier: Iterable[Stretch] = (),
-    record: Callable[[Stretch, Mapping[str, Timing]], None] | None = None,
+    earlier: Iterable[Window] = (),
+    record: Callable[[Window, Mapping[str, Timing]], None] | None = None,
 ) -> Timings:
     """Time calls in turn until each is known well enough.
 
     Args:
         calls: What to time, by name; see `nas.runtimes.Executable.bind`.
         reference: Name and call of the reference block.
-        protocol: How finely; the defaults when left out.
+        measurement: How finely; the defaults when left out.
         earlier: Stretches measured before, by an interrupted run; their samples count.
-        record: Called after each stretch with it and with all calls that are done by now.
+        record: Called after each window with it and with all calls that are done by now.
     """
-    return _Measurement(dict(calls), reference, protocol or Protocol(), list(earlier)).run(record)
+    return _Measurement(dict(calls), reference, measurement or MeasurementSettings(), list(earlier)).run(record)
 
 
 def warn_if_busy(share: float, threads: int | None) -> None:
@@ -105,8 +106,8 @@ class _Measurement:
 
     calls: dict[str, Call]
     reference: tuple[str, Call]
-    protocol: Protocol
-    stretches: list[Stretch]
+    measurement: MeasurementSettings
+    windows: list[Window]
     parts: list[Part] = field(default_factory=list)
     done: dict[str, Timing] = field(default_factory=dict)
     open: dict[str, Call] = field(default_factory=dict)
@@ -114,33 +115,33 @@ class _Measurement:
     # Any order will do as long as it changes; nobody needs the same one twice.
     rng: random.Random = field(default_factory=random.Random)
 
-    def run(self, record: Callable[[Stretch, Mapping[str, Timing]], None] | None) -> Timings:
+    def run(self, record: Callable[[Window, Mapping[str, Timing]], None] | None) -> Timings:
         self._settle()
         if not self.open:
             return Timings(self.done, 1.0, None)
         with _no_garbage_collection():
             self._warm_up()
-            known = len(self.stretches)
+            known = len(self.windows)
             wall, processor = time.perf_counter(), time.process_time()
             while self.open:
-                stretch = self._stretch()
-                self.stretches.append(stretch)
+                window = self._window()
+                self.windows.append(window)
                 self._settle()
                 if record is not None:
-                    record(stretch, self.done)
+                    record(window, self.done)
             share = (time.process_time() - processor) / (time.perf_counter() - wall)
-        return Timings(self.done, share, self._reference_ms(len(self.stretches) - known))
+        return Timings(self.done, share, self._reference_ms(len(self.windows) - known))
 
     def _reference_ms(self, last: int) -> float:
-        """The reference in the last stretches: evened with all the others, at the same pace as what was timed."""
+        """The reference in the last windows: detrended with all the others, at the same pace as what was timed."""
         theirs = self.parts[-last:]
-        counting = undrifted(theirs, self.protocol) or theirs
-        return summarise(np.concatenate([each.evened.reference_ms for each in counting])).latency_ms
+        counting = undrifted(theirs, self.measurement) or theirs
+        return summarise(np.concatenate([each.detrended.reference_ms for each in counting])).latency_ms
 
     def _settle(self) -> None:
-        """Tell what is done from what is open; a stretch that shows all before it as drift opens calls again."""
-        self.parts = compared(self.calls, self.stretches)
-        self.done = settled(self.calls, self.parts, self.protocol)
+        """Tell what is done from what is open; a window that shows all before it as drift opens calls again."""
+        self.parts = compared(self.calls, self.windows)
+        self.done = finished(self.calls, self.parts, self.measurement)
         self.open = {name: call for name, call in self.calls.items() if name not in self.done}
 
     def _warm_up(self) -> None:
@@ -152,18 +153,18 @@ class _Measurement:
             if len(before) == WARM_UP_WINDOW and min(after) >= (1 - WARM_UP_CHANGE) * min(before):
                 return
 
-    def _stretch(self) -> Stretch:
+    def _window(self) -> Window:
         turns = [self.reference[1], *self.open.values()]
         made: list[tuple[int, float]] = []
         began, rounds, lasted = time.perf_counter(), 0, 0.0
-        while lasted < MIN_STRETCH_S or (rounds < self.protocol.rounds and lasted < MAX_STRETCH_S):
+        while lasted < MIN_WINDOW_S or (rounds < self.measurement.rounds and lasted < MAX_WINDOW_S):
             self._round(turns, made)
             rounds, lasted = rounds + 1, time.perf_counter() - began
         samples: list[list[float]] = [[] for _ in turns]
         for turn, sample_ms in made:
             samples[turn].append(sample_ms)
         reference_ms, *others_ms = map(tuple, samples)
-        return Stretch(
+        return Window(
             self.reference[0],
             reference_ms,
             dict(zip(self.open, others_ms, strict=True)),

@@ -1,7 +1,7 @@
 """From raw samples to figures: what a latency table keeps of the times that were measured.
 
 The latency is the 25th percentile of samples that have been freed of what the machine's pace did to all of them, see
-`nas.latency.measuring.stretches`. What is left is disturbance of single calls: a narrow mode and a long tail above
+`nas.latency.measuring.windows`. What is left is disturbance of single calls: a narrow mode and a long tail above
 it, whatever the machine. A low percentile stays inside the mode as long as a quarter of the calls are undisturbed.
 """
 
@@ -13,12 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-
-STATISTIC = "evened p25"
-"""Name of the statistic that stands for a latency, as tables record it."""
-
-CHAIN_STATISTIC = "chain difference median"
-"""Name of the one that tables of phones record; see `nas.latency.measuring.chains`."""
 
 QUANTILE = 0.25
 CONFIDENCE = 0.95
@@ -56,7 +50,7 @@ def summarise(samples_ms: Sequence[float] | NDArray[np.float64], quantile: float
     The interval lies between two order statistics, whose ranks enclose the quantile with a probability that the
     binomial distribution gives whatever the samples' own distribution is (Conover, Practical Nonparametric
     Statistics, 3.2). It takes samples as independent; where a machine is slow for seconds on end, they are not,
-    which is why stretches of drift are left out before. With few samples the lower end is the least of them.
+    which is why windows of drift are left out before. With few samples the lower end is the least of them.
 
     Args:
         samples_ms: The samples.

@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.errors import ConfigError
 from nas.files import derive_seed
-from nas.latency.measuring.protocol import Protocol
+from nas.latency.measuring.settings import MeasurementSettings
 from nas.latency.prediction.accuracy import Accuracy, accuracy
 from nas.latency.prediction.conditions import matching_runtime
 from nas.latency.prediction.fit import FittedNetwork, LatencyFit
@@ -165,7 +165,7 @@ def check_networks(
     architectures: Sequence[Architecture],
     *,
     fit: LatencyFit | None = None,
-    protocol: Protocol | None = None,
+    measurement: MeasurementSettings | None = None,
     times: int = 1,
     folder: str | Path | None = None,
 ) -> CheckReport:
@@ -179,7 +179,7 @@ def check_networks(
         runtime: What executes the networks; the one the table was measured with when `None`.
         architectures: At least one; `fresh_architectures` draws some.
         fit: The fit that predictions use; they are plain sums of blocks without it.
-        protocol: How finely to measure; the defaults when left out.
+        measurement: How finely to measure; the defaults when left out.
         times: Measurements of each network; two or more show how far measurements themselves are apart.
         folder: Where converted networks are kept for another time; a temporary folder when left out.
 
@@ -200,7 +200,7 @@ def check_networks(
     measured = (*architectures, *(space.architecture(one.choices) for one in again))
     plans = {one.id: space.lower(one) for one in measured}
     reference = space.lower(space.smallest())
-    found = measure_plans(plans, runtime, reference, protocol=protocol, times=times, folder=folder)
+    found = measure_plans(plans, runtime, reference, measurement=measurement, times=times, folder=folder)
     slowdown = None if fit is None else _slowdown(fit, again, found)
     checks = []
     for one in architectures:

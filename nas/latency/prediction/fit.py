@@ -1,9 +1,9 @@
 """The fit of a latency table: how whole networks relate to the sum of their blocks, and how far they scatter.
 
-A network is not quite the sum of its blocks: what one block leaves in the caches is warm for the next, what a runtime
-does once per call is counted once per block, and some of what it does between blocks goes away where both are one
-network. On one device with one runtime a line takes this up, see `nas.latency.prediction.line`. It is found from a few
-whole networks, and what it leaves unexplained says how far a prediction may be off.
+A network is not quite the sum of its blocks. A block finds data in the caches that the previous block left there. What
+a runtime does once per call is counted once per block, and some work between blocks disappears inside one network. A
+linear fit per device and runtime corrects for this, see `nas.latency.prediction.linear_fit`. It is made from a few
+whole networks, and its residuals say how far off a prediction may be.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pydantic import AwareDatetime, Field
 
 from nas.errors import ConfigError, TableError
 from nas.files import StrictModel, parse, read_json, write_json
-from nas.latency.prediction.line import MIN_NETWORKS, Line, fit_line
-from nas.latency.profiling.job import space_blocks
+from nas.latency.prediction.linear_fit import MIN_NETWORKS, LinearFit, fit_line
+from nas.latency.tables.blocks import space_blocks
 from nas.latency.tables.rows import Milliseconds, Percent
 from nas.latency.tables.table import LatencyTable
 from nas.space import SearchSpace
@@ -55,7 +55,7 @@ class LatencyFit(StrictModel):
         table: Digest of the rows that the sums were made of, see `rows_digest`.
         scale: What a sum is multiplied by.
         offset_ms: What is added then.
-        interval_percent: See `nas.latency.prediction.line.Line`: half the width of a prediction's 90% interval.
+        interval_percent: Half the width of a prediction's 90% interval, see `nas.latency.prediction.linear_fit`.
         networks: What it was fitted to.
         reference_ms: What the smallest network of the space took meanwhile: how fast the machine was.
         measured_at: When they were measured.
@@ -76,7 +76,7 @@ class LatencyFit(StrictModel):
     def of(
         cls, space: SearchSpace, table: LatencyTable, networks: Sequence[FittedNetwork], reference_ms: float
     ) -> LatencyFit:
-        """The fit to networks that were measured now; raises as `nas.latency.prediction.line.fit_line`."""
+        """The fit to networks that were measured now; raises as `nas.latency.prediction.linear_fit.fit_line`."""
         line = _line(networks)
         return cls(
             space=space.name,
@@ -167,7 +167,7 @@ def rows_digest(space: SearchSpace, table: LatencyTable) -> str:
     return replace(table, rows={key: row for key, row in table.rows.items() if key in keys}).digest
 
 
-def _line(networks: Sequence[FittedNetwork]) -> Line:
+def _line(networks: Sequence[FittedNetwork]) -> LinearFit:
     return fit_line([each.sum_ms for each in networks], [each.measured_ms for each in networks])
 
 

@@ -6,13 +6,12 @@ import random
 from pathlib import Path
 
 import numpy as np
-from pydantic import NonNegativeFloat
 
 from nas.files import derive_seed
-from nas.latency.measuring.protocol import Protocol
+from nas.latency.measuring.settings import FitMeasurementSettings, MeasurementSettings
 from nas.latency.prediction.conditions import matching_runtime
 from nas.latency.prediction.fit import FittedNetwork, LatencyFit
-from nas.latency.prediction.line import require_enough
+from nas.latency.prediction.linear_fit import require_enough
 from nas.latency.prediction.predictor import LatencyPredictor
 from nas.latency.profiling.networks import measure_plans
 from nas.latency.tables.table import LatencyTable
@@ -21,13 +20,6 @@ from nas.space import Architecture, SearchSpace
 
 POOL = 512
 """Random architectures among which those to measure are chosen."""
-
-
-class FitProtocol(Protocol):
-    """How finely to measure the networks of a fit: longer than others, since every prediction will rest on them."""
-
-    max_seconds: NonNegativeFloat = 10.0
-    min_seconds: NonNegativeFloat = 60.0
 
 
 def fit_architectures(
@@ -64,7 +56,7 @@ def fit_networks(
     *,
     networks: int = 10,
     seed: int = 0,
-    protocol: Protocol | None = None,
+    measurement: MeasurementSettings | None = None,
     folder: str | Path | None = None,
 ) -> LatencyFit:
     """Measure whole denoising networks, in turn, and fit the sum of their blocks to them.
@@ -75,7 +67,7 @@ def fit_networks(
         runtime: What executes the networks; the one the table was measured with when `None`.
         networks: How many, at least 3; all of the space where it has fewer.
         seed: Equal seeds give equal networks.
-        protocol: How finely to measure; those of `FitProtocol` when left out.
+        measurement: How finely to measure; those of `FitMeasurementSettings` when left out.
         folder: Where converted networks are kept for another time; a temporary folder when left out.
 
     Returns:
@@ -91,8 +83,8 @@ def fit_networks(
     runtime = matching_runtime(table, runtime)
     predictor = LatencyPredictor(space, table)
     chosen = fit_architectures(space, predictor, networks, seed)
-    plans, protocol = {one.id: space.lower(one) for one in chosen}, protocol or FitProtocol()
-    found = measure_plans(plans, runtime, space.lower(space.smallest()), protocol=protocol, folder=folder)
+    plans, measurement = {one.id: space.lower(one) for one in chosen}, measurement or FitMeasurementSettings()
+    found = measure_plans(plans, runtime, space.lower(space.smallest()), measurement=measurement, folder=folder)
     (timings,) = found.measurements
     return LatencyFit.of(
         space,

@@ -16,12 +16,13 @@ from typing import Literal
 
 from nas.errors import RuntimeUnavailableError
 from nas.files import lock
-from nas.latency.measuring.protocol import Protocol
 from nas.latency.measuring.rounds import measure, warn_if_busy, warn_if_crowded
-from nas.latency.profiling.continuing import table_to_go_on_with
+from nas.latency.measuring.settings import MeasurementSettings
 from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.loading import Group, groups, reference_block, too_large
 from nas.latency.profiling.recorder import Recorder
+from nas.latency.profiling.resuming import table_to_resume
+from nas.latency.tables.blocks import space_blocks
 from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.rows import LatencyRow
 from nas.latency.tables.samples import SampleLog, samples_path
@@ -36,19 +37,13 @@ JobState = Literal["waiting", "converted", "sampled", "measured", "out_of_memory
 """Where a block stands: untouched, converted, partly measured, or done in one of four ways."""
 
 
-def space_blocks(space: SearchSpace) -> tuple[Block, ...]:
-    """The distinct blocks of all architectures of a space, text encoder and decoder included."""
-    variants = (space.lower_pipeline(architecture) for architecture in space.covering())
-    return tuple(dict.fromkeys(block for variant in variants for block in variant.blocks))
-
-
 def profile(
     space: SearchSpace,
     runtime: Runtime,
     table_path: str | Path,
     *,
     device: str | None = None,
-    protocol: Protocol | None = None,
+    measurement: MeasurementSettings | None = None,
     memory_budget_bytes: int | None = None,
 ) -> LatencyTable:
     """Measure every block of a space that the table at `table_path` does not hold yet.
@@ -58,7 +53,7 @@ def profile(
         runtime: What executes the blocks.
         table_path: The table's CSV file; metadata and raw samples go beside it.
         device: Name to record; this machine's processor when left out.
-        protocol: How finely to measure; the defaults when left out.
+        measurement: How finely to measure; the defaults when left out.
         memory_budget_bytes: A block that needs more, by the runtime's own report, is recorded as over budget
             and not timed.
 
@@ -72,7 +67,7 @@ def profile(
         StorageError: The table cannot be written.
     """
     require_available(runtime)
-    job = _Job(space, runtime, Path(table_path), device, protocol or Protocol(), memory_budget_bytes)
+    job = _Job(space, runtime, Path(table_path), device, measurement or MeasurementSettings(), memory_budget_bytes)
     if job.missing(job.open()):
         job.convert()
     with lock(job.folder / "measuring.lock", wait=True):
@@ -88,7 +83,7 @@ def job_states(
     space: SearchSpace, runtime: Runtime, table_path: str | Path, *, device: str | None = None
 ) -> dict[Block, JobState]:
     """How far the profiling of a space has come, by block; nothing is converted or measured; raises as `profile`."""
-    job = _Job(space, runtime, Path(table_path), device, Protocol(), None)
+    job = _Job(space, runtime, Path(table_path), device, MeasurementSettings(), None)
     table = job.open()
     sampled = {key for record in job.log(table).read() for key in record.samples_ms}
     return {block: job.state(block, table, block.key in sampled) for block in job.blocks}
@@ -111,18 +106,18 @@ class _Job:
         runtime: Runtime,
         path: Path,
         device: str | None,
-        protocol: Protocol,
+        measurement: MeasurementSettings,
         memory_budget_bytes: int | None,
     ) -> None:
         self.space, self.runtime, self.path = space, runtime, path
-        self.device, self.protocol, self.memory_budget_bytes = device, protocol, memory_budget_bytes
+        self.device, self.measurement, self.memory_budget_bytes = device, measurement, memory_budget_bytes
         self.blocks = space_blocks(space)
         self.folder = path.with_suffix(".job")
         self.conversions = Conversions(self.folder, runtime)
 
     def open(self) -> LatencyTable:
         """The table to go on with: the one on disk if its conditions are these, else a new one."""
-        table = table_to_go_on_with(self.path, self._conditions())
+        table = table_to_resume(self.path, self._conditions())
         if table.metadata.versions != versions():
             logger.warning("%s was begun with other versions of the system or the libraries", self.path)
         return table
@@ -130,7 +125,7 @@ class _Job:
     def begin(self) -> LatencyTable:
         """The table on disk, told of this space; call it with the lock held."""
         table = self.open()
-        self.log(table).mend()
+        self.log(table).remove_torn_line()
         missing = {block.key for block in self.missing(table)}
         table = replace(table, rows={key: row for key, row in table.rows.items() if key not in missing})
         spaces = tuple(dict.fromkeys((*table.metadata.spaces, self.space.name)))
@@ -178,8 +173,8 @@ class _Job:
         recorder.save({})
         for key in group.refused:
             advance(group.blocks[key].kind)
-        earlier = [record.stretch for record in self.log(table).read()]
-        found = measure(group.calls, group.reference, self.protocol, earlier=earlier, record=recorder.record)
+        earlier = [record.window for record in self.log(table).read()]
+        found = measure(group.calls, group.reference, self.measurement, earlier=earlier, record=recorder.record)
         recorder.save(found.timings)
         levels_ms = (found.reference_ms, table.reference_ms(group.reference[0]))
         recorder.table = recorder.table.add(
@@ -187,7 +182,7 @@ class _Job:
             processor_share=min(found.processor_share, table.metadata.processor_share or 1.0),
             reference=group.reference[0],
             reference_ms=min((level for level in levels_ms if level is not None), default=None),
-            protocol=self.protocol.model_dump(),
+            measurement=self.measurement.model_dump(),
         )
         warn_if_busy(found.processor_share, self.runtime.settings.threads)
         return recorder.table

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from nas.files import fingerprint
-from nas.latency.measuring.protocol import Protocol, Timing
 from nas.latency.measuring.rounds import Call, measure, warn_if_busy, warn_if_crowded
-from nas.latency.measuring.stretches import Stretch
+from nas.latency.measuring.settings import MeasurementSettings
+from nas.latency.measuring.timing import Timing
+from nas.latency.measuring.windows import Window
 from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.job import require_available
 from nas.progress import Advance, progress_bar
@@ -38,7 +39,7 @@ def measure_plans(
     runtime: Runtime,
     reference: Plan,
     *,
-    protocol: Protocol | None = None,
+    measurement: MeasurementSettings | None = None,
     times: int = 1,
     folder: str | Path | None = None,
     label: str = "networks",
@@ -50,7 +51,7 @@ def measure_plans(
         runtime: What executes them.
         reference: What shows drift. A network that is much like the others, such as the smallest one: a machine
             that slows down does not slow down everything alike.
-        protocol: How finely; the defaults when left out.
+        measurement: How finely; the defaults when left out.
         times: How many measurements to make. Each has loaded everything for itself, and the rounds of all go on
             in turn; they differ by chance alone.
         folder: Where converted networks are kept for another time; a temporary folder when left out.
@@ -71,7 +72,7 @@ def measure_plans(
         }
         watch = (_name(reference), _load(reference, conversions))
         with progress_bar(f"measuring {label}", len(calls)) as advance:
-            found = measure(calls, watch, protocol, record=_progress(advance))
+            found = measure(calls, watch, measurement, record=_progress(advance))
     warn_if_busy(found.processor_share, runtime.settings.threads)
     assert found.reference_ms is not None, "nothing was measured"
     measurements = ({name: found.timings[_label(name, number)] for name in plans} for number in range(times))
@@ -91,10 +92,10 @@ def _load(plan: Plan, conversions: Conversions) -> Call:
         return executable.bind(to_arrays(plan_inputs(plan)))
 
 
-def _progress(advance: Advance) -> Callable[[Stretch, Mapping[str, Timing]], None]:
+def _progress(advance: Advance) -> Callable[[Window, Mapping[str, Timing]], None]:
     seen: set[str] = set()
 
-    def record(_: Stretch, done: Mapping[str, Timing]) -> None:
+    def record(_: Window, done: Mapping[str, Timing]) -> None:
         for name in done.keys() - seen:
             advance("")
             seen.add(name)

@@ -14,13 +14,13 @@ from nas.latency.measuring.chains import (
     REFERENCE_COPIES,
     NoDifferenceError,
     Pairs,
-    PhoneProtocol,
     best_level,
     chain_length,
-    settled,
+    finished_chain,
     shorter_chains,
 )
-from nas.latency.measuring.protocol import Timing
+from nas.latency.measuring.settings import PhoneMeasurementSettings
+from nas.latency.measuring.timing import Timing
 from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.phone_bench import Bench, BlockChain, BlockFailedError, Loaded
 from nas.latency.profiling.phone_recorder import PhoneRecorder, now
@@ -38,15 +38,20 @@ class ChainMeter:
         bench: Calls chains.
         conversions: Where chains are converted.
         recorder: Where samples go.
-        protocol: How finely to measure.
+        measurement: How finely to measure.
         reference: The block that watches the phone.
     """
 
     def __init__(
-        self, bench: Bench, conversions: Conversions, recorder: PhoneRecorder, protocol: PhoneProtocol, reference: Block
+        self,
+        bench: Bench,
+        conversions: Conversions,
+        recorder: PhoneRecorder,
+        measurement: PhoneMeasurementSettings,
+        reference: Block,
     ) -> None:
         self._bench, self._conversions, self._recorder = bench, conversions, recorder
-        self._protocol, self._watch = protocol, BlockChain(reference, REFERENCE_COPIES)
+        self._measurement, self._watch = measurement, BlockChain(reference, REFERENCE_COPIES)
         self._cool_downs = 0
         self._last_look: tuple[int, float] | None = None
 
@@ -121,7 +126,7 @@ class ChainMeter:
         if earlier:
             return earlier[-1].copies[1]
         size, call_ms = self._conversions.package_bytes(short.name), self._recorder.call_overhead_ms() or 0.0
-        return chain_length(self._bench.call_ms(short), call_ms, size, self._protocol)
+        return chain_length(self._bench.call_ms(short), call_ms, size, self._measurement)
 
     def _placement(self, short: BlockChain) -> dict[str, float]:
         """Where the block runs, by column; nothing where the phone does not tell: latencies do not hang on it."""
@@ -140,13 +145,13 @@ class ChainMeter:
             parts = self._recorder.parts(key, self.reference)
             best_ms = best_level(self._recorder.levels_ms(self.reference))
             try:
-                found = settled(parts, best_ms, self._protocol)
+                found = finished_chain(parts, best_ms, self._measurement)
             except NoDifferenceError as error:
                 raise BlockFailedError("failed", error.what) from error
             if found is not None:
                 return found
             before_ms = self._cool_reference_ms(best_ms)
-            pairs = [self._pair(short, long) for _ in range(self._protocol.pairs_between)]
+            pairs = [self._pair(short, long) for _ in range(self._measurement.pairs_between)]
             after_ms = self._look_ms(best_ms)
             short_ms, long_ms = zip(*pairs, strict=True)
             self._recorder.append(
@@ -169,8 +174,8 @@ class ChainMeter:
             level_ms = self._last_look[1]
         else:
             level_ms = self._look_ms(best_ms)
-        while self._hot(level_ms, best_ms) and self._cool_downs < self._protocol.cool_downs:
-            pause_s = min(self._protocol.cool_down_s * 2**self._cool_downs, self._protocol.max_cool_down_s)
+        while self._hot(level_ms, best_ms) and self._cool_downs < self._measurement.cool_downs:
+            pause_s = min(self._measurement.cool_down_s * 2**self._cool_downs, self._measurement.max_cool_down_s)
             slower = 100 * (level_ms / best_ms - 1)
             logger.warning("the phone is %.0f%% slower than at its best; it cools down for %.0f s", slower, pause_s)
             self._cool_downs += 1
@@ -187,7 +192,7 @@ class ChainMeter:
         return level_ms
 
     def _hot(self, level_ms: float, best_ms: float) -> bool:
-        return level_ms > best_ms * (1 + self._protocol.drift_percent / 100)
+        return level_ms > best_ms * (1 + self._measurement.drift_percent / 100)
 
 
 def _row(block: Block, found: Timing, loaded: Loaded, facts: dict[str, object]) -> LatencyRow:

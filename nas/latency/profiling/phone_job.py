@@ -12,15 +12,15 @@ from pathlib import Path
 
 from nas.errors import ConfigError, RuntimeUnavailableError
 from nas.files import lock
-from nas.latency.measuring.chains import PhoneProtocol
-from nas.latency.measuring.statistics import CHAIN_STATISTIC
-from nas.latency.profiling.continuing import table_to_go_on_with
+from nas.latency.measuring.recorded import CHAIN_STATISTIC
+from nas.latency.measuring.settings import PhoneMeasurementSettings
 from nas.latency.profiling.conversions import Conversions
-from nas.latency.profiling.job import space_blocks
 from nas.latency.profiling.loading import reference_block
 from nas.latency.profiling.phone_bench import Bench, BlockFailedError
 from nas.latency.profiling.phone_chain import ChainMeter
 from nas.latency.profiling.phone_recorder import PhoneRecorder
+from nas.latency.profiling.resuming import table_to_resume
+from nas.latency.tables.blocks import space_blocks
 from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.table import LatencyTable
 from nas.progress import progress_bar
@@ -41,12 +41,12 @@ def profile_phone(
     *,
     runtime: Runtime | None = None,
     signing: Signing | None = None,
-    protocol: PhoneProtocol | None = None,
+    measurement: PhoneMeasurementSettings | None = None,
     patience: Patience | None = None,
 ) -> LatencyTable:
     """Measure every block of a space on a connected iPhone that the table at `table_path` does not hold yet.
 
-    Each row is on disk as soon as it is settled, and each stretch of samples before: whatever ends the job, the next
+    Each row is on disk as soon as it is settled, and each window of samples before: whatever ends the job, the next
     call with the same arguments goes on. A block that cannot be measured has a row that says why.
 
     Args:
@@ -55,7 +55,7 @@ def profile_phone(
         table_path: The table's CSV file; metadata and raw samples go beside it.
         runtime: The Core ML runtime, whose settings say what is converted to and where it runs.
         signing: How the app on the phone is signed.
-        protocol: How finely to measure.
+        measurement: How finely to measure.
         patience: How long to wait for the phone.
 
     Returns:
@@ -71,10 +71,10 @@ def profile_phone(
     runtime = runtime or get_runtime("coreml")
     if runtime.settings.runtime != "coreml":
         raise ConfigError(f"runtime {runtime.settings.runtime} does not measure on an iPhone", hint="use coreml")
-    job = _PhoneJob(space, runtime, find_phone(device), Path(table_path), protocol or PhoneProtocol())
+    job = _PhoneJob(space, runtime, find_phone(device), Path(table_path), measurement or PhoneMeasurementSettings())
     job.open()
     with lock(job.folder / "measuring.lock", wait=True):
-        recorder = PhoneRecorder(job.begin(), job.path, job.protocol)
+        recorder = PhoneRecorder(job.begin(), job.path, job.measurement)
         if job.missing(recorder.table):
             with PhoneSession(job.phone, signing, patience) as session:
                 job.measure(session, recorder)
@@ -85,15 +85,17 @@ def profile_phone(
 class _PhoneJob:
     """The profiling of a space on one phone into one table."""
 
-    def __init__(self, space: SearchSpace, runtime: Runtime, phone: Phone, path: Path, protocol: PhoneProtocol) -> None:
-        self.space, self.runtime, self.phone, self.path, self.protocol = space, runtime, phone, path, protocol
+    def __init__(
+        self, space: SearchSpace, runtime: Runtime, phone: Phone, path: Path, measurement: PhoneMeasurementSettings
+    ) -> None:
+        self.space, self.runtime, self.phone, self.path, self.measurement = space, runtime, phone, path, measurement
         self.blocks = space_blocks(space)
         self.folder = path.with_suffix(".job")
         self.conversions = Conversions(self.folder, runtime)
 
     def open(self) -> LatencyTable:
         """The table to go on with."""
-        return table_to_go_on_with(self.path, self._conditions())
+        return table_to_resume(self.path, self._conditions())
 
     def begin(self) -> LatencyTable:
         """The table on disk, told of this space; call it with the lock held."""
@@ -140,7 +142,7 @@ class _PhoneJob:
         """
         problem: BlockFailedError | None = None
         for block in self._watches(recorder.table):
-            meter = ChainMeter(bench, self.conversions, recorder, self.protocol, block)
+            meter = ChainMeter(bench, self.conversions, recorder, self.measurement, block)
             try:
                 meter.start()
             except BlockFailedError as error:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nas.latency.measuring.chains import Pairs, PhoneProtocol, best_level, overhead_ms
+from nas.latency.measuring.chains import Pairs, best_level, overhead_ms
+from nas.latency.measuring.settings import PhoneMeasurementSettings
 from nas.latency.tables.rows import LatencyRow
 from nas.latency.tables.samples import SampleLog, SampleRecord, samples_path
 from nas.latency.tables.table import LatencyTable
@@ -19,17 +20,17 @@ class PhoneRecorder:
     Args:
         table: The table so far.
         path: Its file.
-        protocol: What goes into its metadata.
+        measurement: What goes into its metadata.
     """
 
-    def __init__(self, table: LatencyTable, path: Path, protocol: PhoneProtocol) -> None:
-        self.table, self.path, self.protocol = table, path, protocol
+    def __init__(self, table: LatencyTable, path: Path, measurement: PhoneMeasurementSettings) -> None:
+        self.table, self.path, self.measurement = table, path, measurement
         self._log = SampleLog(samples_path(path), table.metadata.identity_digest)
-        self._log.mend()
+        self._log.remove_torn_line()
         self._records = self._log.read()
 
     def levels_ms(self, reference: str) -> list[float]:
-        """What a reference took in each of the stretches there are."""
+        """What a reference took in each of the windows there are."""
         return [pairs_of(record).level_ms for record in self._records if record.reference == reference]
 
     def parts(self, key: str, reference: str | None = None) -> list[Pairs]:
@@ -69,7 +70,7 @@ class PhoneRecorder:
             call_overhead_ms=self.call_overhead_ms(extra=row),
             reference=reference,
             reference_ms=min(self.levels_ms(reference), default=None),
-            protocol=self.protocol.model_dump(),
+            measurement=self.measurement.model_dump(),
             began_at=self.table.metadata.began_at or at,
             ended_at=at,
         )
@@ -90,8 +91,8 @@ class PhoneRecorder:
         parts, best_ms = self.parts(row.key, reference), best_level(self.levels_ms(reference))
         if row.stopped != "precise" or not parts:
             return False
-        counting = [each for each in parts if each.drift(best_ms) <= self.protocol.drift_percent / 100]
-        return sum(len(each.short_ms) for each in counting) < self.protocol.pairs
+        counting = [each for each in parts if each.drift(best_ms) <= self.measurement.drift_percent / 100]
+        return sum(len(each.short_ms) for each in counting) < self.measurement.pairs
 
 
 def pairs_of(record: SampleRecord) -> Pairs:

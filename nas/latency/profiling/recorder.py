@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nas.latency.measuring.protocol import Timing
-from nas.latency.measuring.stretches import Stretch
+from nas.latency.measuring.timing import Timing
+from nas.latency.measuring.windows import Window
 from nas.latency.profiling.loading import Group
 from nas.latency.tables.rows import LatencyRow
 from nas.latency.tables.samples import SampleLog, SampleRecord
@@ -24,16 +24,16 @@ class Recorder:
         self.table, self.log, self.group, self.path, self.advance = table, log, group, path, advance
         self.told: set[str] = set()  # whoever is opened again, after drift, is not announced again
 
-    def record(self, stretch: Stretch, done: Mapping[str, Timing]) -> None:
-        """Take in a stretch, and the blocks that are done by now."""
+    def record(self, window: Window, done: Mapping[str, Timing]) -> None:
+        """Take in a window, and the blocks that are done by now."""
         self.log.append(
             SampleRecord(
                 measured_at=_now(),
                 conditions=self.log.conditions,
-                reference=stretch.reference,
-                reference_ms=stretch.reference_ms,
-                samples_ms=dict(stretch.samples_ms),
-                order=stretch.order,
+                reference=window.reference,
+                reference_ms=window.reference_ms,
+                samples_ms=dict(window.samples_ms),
+                order=window.order,
             )
         )
         self.save(done)

@@ -50,7 +50,7 @@ def merge_files(paths: Iterable[str | Path], out: str | Path, estimates: str | P
 
 
 def _kept(logs: _Logs, merged: LatencyTable) -> Iterator[SampleRecord]:
-    """The stretches of all logs, each with the samples of those blocks whose row was kept from its table."""
+    """The windows of all logs, each with the samples of those blocks whose row was kept from its table."""
     sources = _sources(logs, merged)
     for index, (_, records) in enumerate(logs):
         for record in records:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, PositiveInt
+from pydantic import AliasChoices, AwareDatetime, Field, FiniteFloat, NonNegativeInt, PositiveInt
 
 from nas.errors import ConfigError, TableError
 from nas.files import StrictModel, fingerprint, parse, read_json, write_json
-from nas.latency.measuring.statistics import CHAIN_STATISTIC, STATISTIC
+from nas.latency.measuring.recorded import CHAIN_STATISTIC, STATISTIC
 from nas.runtimes import RuntimeSettings, cpu_model, versions
 
 SCHEMA_VERSION: Literal[3] = 3
@@ -57,7 +57,7 @@ class TableMetadata(StrictModel):
         complete: Whether every block of those spaces is in it.
         processor_share: Lowest share of the processor the measurement had; `None` when nothing was measured.
         affinity: Processors the measuring process was allowed to use; `None` where the system does not say.
-        load_average: Highest load of the machine, over one minute, before a stretch of measuring; likewise.
+        load_average: Highest load of the machine, over one minute, before a window of measuring; likewise.
         memory_budget_bytes: Blocks that need more are not measured; `None` without a budget.
         reference: Key of the block that was measured again and again to watch the machine.
         reference_ms: What it took when the machine was at its best; compare it to see how the machine is now. On a
@@ -65,8 +65,8 @@ class TableMetadata(StrictModel):
         call_overhead_ms: What one call of a whole network takes beside its blocks, where the blocks' latencies leave
             that out; `None` where each of them holds what a call of its own takes.
         estimate: What estimates rest on; `None` where there are none.
-        protocol: How finely it was measured: the fields of `nas.latency.measuring.protocol.Protocol`, or of
-            `nas.latency.measuring.chains.PhoneProtocol`.
+        measurement: The settings it was measured with, see `nas.latency.measuring.settings`; `protocol` in files of
+            earlier versions.
         began_at: When measuring began.
         ended_at: When it ended, or was last interrupted.
         rows: Number of rows; `LatencyTable.save` writes it.
@@ -92,7 +92,10 @@ class TableMetadata(StrictModel):
     reference_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     call_overhead_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     estimate: EstimateBasis | None = None
-    protocol: dict[str, bool | int | FiniteFloat | str | None] = {}
+    measurement: Annotated[
+        dict[str, bool | int | FiniteFloat | str | None],
+        Field(validation_alias=AliasChoices("measurement", "protocol")),
+    ] = {}
     began_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
     rows: NonNegativeInt = 0

@@ -21,14 +21,14 @@ from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, Positive
 
 from nas.errors import TableError
 from nas.files import StrictModel, fingerprint, read_text, write_text
-from nas.latency.measuring.protocol import Stopped
+from nas.latency.measuring.recorded import Stopped
 from nas.validation import decimal_float, decimal_int
 
 Provenance = Literal["measured", "estimated", "published"]
 
 Status = Literal["ok", "out_of_memory", "over_memory_budget", "failed"]
 
-Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
+SingleLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Text without control characters: line ends inside a value do not survive every program that opens a CSV."""
 
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -65,7 +65,7 @@ class LatencyRow(StrictModel):
         median_ms: Median over the samples, when measured.
         p90_ms: 90th percentile over the samples, when measured.
         samples: Number of timed calls; 0 when not measured.
-        stopped: Why measuring ended, see `nas.latency.measuring.protocol.Timing`.
+        stopped: Why measuring ended, see `nas.latency.measuring.recorded`.
         drift_percent: How far the machine had slowed down meanwhile, see there.
         memory_bytes: Peak memory of one call, weights included, where the runtime reports it.
         package_bytes: Size of the converted block on disk; `None` for a runtime that has no files.
@@ -86,8 +86,8 @@ class LatencyRow(StrictModel):
         measured_at: When it was measured.
     """
 
-    key: Line
-    kind: Line
+    key: SingleLine
+    kind: SingleLine
     status: Status = "ok"
     latency_ms: Milliseconds | None = None
     ci_low_ms: Milliseconds | None = None
@@ -108,7 +108,7 @@ class LatencyRow(StrictModel):
     cost_on_cpu: Share | None = None
     psnr_db: FiniteFloat | None = None
     max_abs_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    reason: Line | None = None
+    reason: SingleLine | None = None
     provenance: Provenance
     measured_at: AwareDatetime | None = None
 

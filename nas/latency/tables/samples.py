@@ -1,6 +1,6 @@
 """The raw samples beside a table: every timed call, so that statistics can be computed again.
 
-One line of JSON per stretch of rounds, written as soon as it is measured. A killed process leaves at most one
+One line of JSON per window of rounds, written as soon as it is measured. A killed process leaves at most one
 torn line, at the end; it is dropped, and what came before counts when measuring goes on.
 """
 
@@ -17,14 +17,14 @@ from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt, model_va
 
 from nas.errors import TableError
 from nas.files import StrictModel, read_text, storage_errors, write_text
-from nas.latency.measuring.stretches import Stretch
+from nas.latency.measuring.windows import Window
 
 _Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Samples = Annotated[tuple[_Milliseconds, ...], Field(min_length=1)]
 
 
 class SampleRecord(StrictModel):
-    """One stretch of rounds, as it stands in the file.
+    """One window of rounds, as it stands in the file.
 
     Args:
         measured_at: When it ended.
@@ -32,7 +32,7 @@ class SampleRecord(StrictModel):
         reference: Key of the reference block.
         reference_ms: Its calls.
         samples_ms: The calls of each block, by key.
-        order: See `Stretch`.
+        order: See `Window`.
         copies: On a phone, how many copies of a block there were in its calls, which came in turn: in the first, in the
             second, and so on from the start. Empty where calls are of blocks alone.
     """
@@ -54,12 +54,12 @@ class SampleRecord(StrictModel):
         return self
 
     @property
-    def stretch(self) -> Stretch:
-        """The stretch."""
-        return Stretch(self.reference, self.reference_ms, self.samples_ms, self.order)
+    def window(self) -> Window:
+        """The window."""
+        return Window(self.reference, self.reference_ms, self.samples_ms, self.order)
 
     def only(self, keys: Collection[str]) -> SampleRecord:
-        """The same stretch without the calls of other blocks."""
+        """The same window without the calls of other blocks."""
         kept = [key for key in self.samples_ms if key in keys]
         turns = {0: 0} | {1 + place: 1 + kept.index(key) for place, key in enumerate(self.samples_ms) if key in keys}
         update = {
@@ -82,7 +82,7 @@ class SampleLog:
         self.path, self.conditions = Path(path), conditions
 
     def append(self, record: SampleRecord) -> None:
-        """Add a stretch at the end; on disk when this returns."""
+        """Add a window at the end; on disk when this returns."""
         with storage_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
@@ -91,7 +91,7 @@ class SampleLog:
                 os.fsync(file.fileno())
 
     def read(self) -> list[SampleRecord]:
-        """All stretches, in the order they were measured; none where there is no file.
+        """All windows, in the order they were measured; none where there is no file.
 
         Raises:
             TableError: A line is damaged, or belongs to a table of other conditions; names the line.
@@ -100,7 +100,7 @@ class SampleLog:
             return []
         return [self._parse(number, line) for number, line in self._lines()]
 
-    def mend(self) -> None:
+    def remove_torn_line(self) -> None:
         """Remove the torn line that a killed process may have left at the end."""
         if self.path.is_file() and (text := read_text(self.path, error=TableError)) and not text.endswith("\n"):
             write_text(self.path, text[: text.rfind("\n") + 1])
@@ -126,7 +126,7 @@ class SampleLog:
             record = SampleRecord.model_validate_json(line)
         except pydantic.ValidationError as error:
             hint = "remove the line; what it held will be measured again where it is needed"
-            raise TableError("not a stretch of samples", where=where, hint=hint) from error
+            raise TableError("not a window of samples", where=where, hint=hint) from error
         if record.conditions != self.conditions:
             hint = "these samples are another table's: restore the file, or remove it"
             raise TableError("measured under other conditions than the table beside it", where=where, hint=hint)

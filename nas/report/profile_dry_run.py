@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from nas.formatting import Cell, bytes_text, float_text
-from nas.latency import ProfilePlan
+from nas.latency.profiling.dry_run import ProfileDryRun
 
 
-def plan_cells(plan: ProfilePlan) -> list[dict[str, Cell]]:
+def dry_run_cells(plan: ProfileDryRun) -> list[dict[str, Cell]]:
     """The blocks that are left, those that take longest first."""
     blocks = sorted(plan.blocks, key=lambda each: -each.call_ms)
     return [
@@ -24,7 +24,7 @@ def plan_cells(plan: ProfilePlan) -> list[dict[str, Cell]]:
     ]
 
 
-def plan_lines(plan: ProfilePlan) -> list[str]:
+def dry_run_lines(plan: ProfileDryRun) -> list[str]:
     """What it comes to, one line per fact."""
     least_s, most_s = plan.measuring_s
     return [
@@ -32,11 +32,11 @@ def plan_lines(plan: ProfilePlan) -> list[str]:
         f"one call of the reference block, measured: {float_text(plan.reference_ms)} ms",
         f"converting, estimated: {_minutes(plan.converting_s)} for one process",
         f"measuring, estimated: {_minutes(least_s)} to {_minutes(most_s)}, "
-        f"{plan.protocol.rounds} rounds or {plan.protocol.max_seconds:g} s of each block",
+        f"{plan.measurement.rounds} rounds or {plan.measurement.max_seconds:g} s of each block",
     ]
 
 
-def plan_data(plan: ProfilePlan) -> dict[str, Any]:
+def dry_run_data(plan: ProfileDryRun) -> dict[str, Any]:
     """The same as plain data; times are estimates but for that of the reference block."""
     least_s, most_s = plan.measuring_s
     return {
@@ -45,7 +45,7 @@ def plan_data(plan: ProfilePlan) -> dict[str, Any]:
         "reference_ms": plan.reference_ms,
         "estimated_converting_s": plan.converting_s,
         "estimated_measuring_s": {"least": least_s, "most": most_s},
-        "protocol": plan.protocol.model_dump(),
+        "measurement": plan.measurement.model_dump(),
         "blocks": [
             {
                 "key": each.block.key,

@@ -20,7 +20,7 @@ _Values = NDArray[np.float64]
 _Estimate = Callable[[_Values, _Values], tuple[float, float]]
 
 
-class Line(NamedTuple):
+class LinearFit(NamedTuple):
     """A line, and the scatter about it.
 
     Args:
@@ -39,7 +39,7 @@ _WIDEST = math.log(1e6)
 """Half width, on logarithms, of an interval that says nothing: a million times as fast or as slow."""
 
 
-def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | _Values) -> Line:
+def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | _Values) -> LinearFit:
     """Fit whole networks to the sums of their blocks.
 
     There are two candidates: a factor, which is the geometric mean of measured over sum; and a factor with an offset,
@@ -74,7 +74,7 @@ def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | 
     if not half_width < _WIDEST:
         hint = "measure the blocks and the networks again, under the same conditions"
         raise ConfigError("what the networks took has nothing to do with the sums of their blocks", hint=hint)
-    return Line(scale, offset_ms, 100 * math.expm1(half_width))
+    return LinearFit(scale, offset_ms, 100 * math.expm1(half_width))
 
 
 def require_enough(networks: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nas.latency.measuring.protocol import MAX_SAMPLES, Protocol
+from nas.latency.measuring.settings import MAX_SAMPLES, MeasurementSettings
 from nas.latency.profiling.conversions import Conversions
 from nas.latency.profiling.job import JobState, job_states, require_available
 from nas.latency.profiling.loading import load_call, reference_block
@@ -24,7 +24,7 @@ _LEAST_MACS = 1e6
 
 
 @dataclass(frozen=True)
-class PlannedBlock:
+class PendingBlock:
     """A block that a profile has to measure.
 
     Args:
@@ -44,7 +44,7 @@ class PlannedBlock:
 
 
 @dataclass(frozen=True)
-class ProfilePlan:
+class ProfileDryRun:
     """What a profile will do.
 
     Args:
@@ -52,14 +52,14 @@ class ProfilePlan:
         done: Number of blocks that need no more.
         reference_ms: One call of the reference block on this machine, measured now.
         conversion_s: Its conversion, measured now, or zero where it lay converted.
-        protocol: How finely is measured.
+        measurement: How finely is measured.
     """
 
-    blocks: tuple[PlannedBlock, ...]
+    blocks: tuple[PendingBlock, ...]
     done: int
     reference_ms: float
     conversion_s: float
-    protocol: Protocol
+    measurement: MeasurementSettings
 
     @property
     def converting_s(self) -> float:
@@ -74,23 +74,23 @@ class ProfilePlan:
         """
         if not self.blocks:
             return 0.0, 0.0
-        least = self.protocol.rounds * sum(each.call_ms + self.reference_ms for each in self.blocks) / 1e3
+        least = self.measurement.rounds * sum(each.call_ms + self.reference_ms for each in self.blocks) / 1e3
         most = sum(self._longest_s(each.call_ms / 1e3) for each in self.blocks)
-        return max(least, self.protocol.min_seconds), max(most, least, self.protocol.min_seconds)
+        return max(least, self.measurement.min_seconds), max(most, least, self.measurement.min_seconds)
 
     def _longest_s(self, call_s: float) -> float:
-        calls = max(self.protocol.rounds, min(MAX_SAMPLES, self.protocol.max_seconds / call_s))
+        calls = max(self.measurement.rounds, min(MAX_SAMPLES, self.measurement.max_seconds / call_s))
         return calls * (call_s + self.reference_ms / 1e3)
 
 
-def plan_profile(
+def dry_run_profile(
     space: SearchSpace,
     runtime: Runtime,
     table_path: str | Path,
     *,
     device: str | None = None,
-    protocol: Protocol | None = None,
-) -> ProfilePlan:
+    measurement: MeasurementSettings | None = None,
+) -> ProfileDryRun:
     """See what `profile` would do with the same arguments; converts one block and calls it, measures nothing else.
 
     Raises:
@@ -104,18 +104,18 @@ def plan_profile(
     reference = reference_block(space)
     reference_ms, conversion_s = _speed(reference, Conversions(Path(table_path).with_suffix(".job"), runtime))
     per_mac_ms = reference_ms / max(block_cost(reference).macs, _LEAST_MACS)
-    return ProfilePlan(
+    return ProfileDryRun(
         tuple(_planned(block, state, per_mac_ms) for block, state in left.items()),
         len(states) - len(left),
         reference_ms,
         conversion_s,
-        protocol or Protocol(),
+        measurement or MeasurementSettings(),
     )
 
 
-def _planned(block: Block, state: JobState, per_mac_ms: float) -> PlannedBlock:
+def _planned(block: Block, state: JobState, per_mac_ms: float) -> PendingBlock:
     cost = block_cost(block)
-    return PlannedBlock(block, state, cost.macs, 4 * cost.parameters, max(cost.macs, _LEAST_MACS) * per_mac_ms)
+    return PendingBlock(block, state, cost.macs, 4 * cost.parameters, max(cost.macs, _LEAST_MACS) * per_mac_ms)
 
 
 def _speed(block: Block, conversions: Conversions) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from nas.latency.tables.metadata import TableMetadata, metadata_path
 from nas.latency.tables.table import LatencyTable
 
 
-def table_to_go_on_with(path: Path, wanted: TableMetadata) -> LatencyTable:
+def table_to_resume(path: Path, wanted: TableMetadata) -> LatencyTable:
     """The table on disk if its conditions are the wanted ones, else, where there is no file, a new one.
 
     Raises:

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.latency.measuring.detrending import detrended
 from nas.latency.measuring.statistics import summarise
-from nas.latency.measuring.stretches import Stretch, evened
-from tests.latency.strategies import stretches as any_stretches
+from nas.latency.measuring.windows import Window
+from tests.latency.strategies import windows as any_stretches
 
 LATENCIES_MS = (1.0, 0.02, 0.3, 4.0, 1.1)  # of the reference and of four blocks
 BLOCKS = tuple(f"block {turn}" for turn in range(1, 5))
 
 
-def simulated(pace: Callable[[float], float], noise: float, seconds: float = 20.0) -> list[Stretch]:
+def simulated(pace: Callable[[float], float], noise: float, seconds: float = 20.0) -> list[Window]:
     """Stretches of a machine that takes `1 + pace(s)` times as long after `s` seconds, disturbed call by call."""
     rng, now, made = random.Random(0), 0.0, []
     while now < seconds:
@@ -32,12 +33,12 @@ def simulated(pace: Callable[[float], float], noise: float, seconds: float = 20.
                 order.append(turn)
                 now += samples[turn][-1] / 1e3
         reference_ms, *others_ms = map(tuple, samples)
-        made.append(Stretch("reference", reference_ms, dict(zip(BLOCKS, others_ms, strict=True)), tuple(order)))
+        made.append(Window("reference", reference_ms, dict(zip(BLOCKS, others_ms, strict=True)), tuple(order)))
     return made
 
 
-def found_ms(stretches: list[Stretch], quantile: float) -> np.ndarray:
-    parts = evened(stretches)
+def found_ms(windows: list[Window], quantile: float) -> np.ndarray:
+    parts = detrended(windows)
     all_ms = [each.reference_ms for each in parts], *([each.samples_ms[name] for each in parts] for name in BLOCKS)
     return np.array([np.quantile(np.concatenate(samples_ms), quantile) for samples_ms in all_ms])
 
@@ -70,18 +71,18 @@ def test_blocks_compare_better_than_by_their_own_quantiles() -> None:
     assert spread(found_ms(made, 0.25)) < 0.3 * spread(own_ms)
 
 
-def test_nothing_is_known_better_for_being_evened_on_a_steady_machine() -> None:
+def test_nothing_is_known_better_for_being_detrended_on_a_steady_machine() -> None:
     made = simulated(lambda s: 0.0, noise=0.03, seconds=3)
     for name in BLOCKS:
         own = summarise(np.concatenate([each.samples_ms[name] for each in made]))
-        found = summarise(np.concatenate([each.samples_ms[name] for each in evened(made)]))
+        found = summarise(np.concatenate([each.samples_ms[name] for each in detrended(made)]))
         assert found.interval_percent > 0.7 * own.interval_percent
         assert found.latency_ms == pytest.approx(own.latency_ms, rel=0.01)
 
 
 @given(any_stretches())
-def test_evening_keeps_every_sample_in_its_place(made: list[Stretch]) -> None:
-    for before, after in zip(made, evened(made), strict=True):
+def test_evening_keeps_every_sample_in_its_place(made: list[Window]) -> None:
+    for before, after in zip(made, detrended(made), strict=True):
         assert len(after.reference_ms) == len(before.reference_ms)
         assert {name: len(values) for name, values in after.samples_ms.items()} == {
             name: len(values) for name, values in before.samples_ms.items()
@@ -90,9 +91,9 @@ def test_evening_keeps_every_sample_in_its_place(made: list[Stretch]) -> None:
 
 
 @given(any_stretches(), st.floats(0.01, 100))
-def test_the_unit_of_time_does_not_matter(made: list[Stretch], factor: float) -> None:
+def test_the_unit_of_time_does_not_matter(made: list[Window], factor: float) -> None:
     scaled = [
-        Stretch(
+        Window(
             each.reference,
             tuple(factor * value for value in each.reference_ms),
             {name: tuple(factor * value for value in values) for name, values in each.samples_ms.items()},
@@ -100,11 +101,11 @@ def test_the_unit_of_time_does_not_matter(made: list[Stretch], factor: float) ->
         )
         for each in made
     ]
-    for one, other in zip(evened(made), evened(scaled), strict=True):
+    for one, other in zip(detrended(made), detrended(scaled), strict=True):
         assert other.reference_ms == pytest.approx(factor * one.reference_ms)
         for name, values in one.samples_ms.items():
             assert other.samples_ms[name] == pytest.approx(factor * values)
 
 
-def test_nothing_measured_is_nothing_evened() -> None:
-    assert evened([]) == []
+def test_nothing_measured_is_nothing_detrended() -> None:
+    assert detrended([]) == []

@@ -13,17 +13,17 @@ parts are estimated in turn. What is reported is samples less the pace of their 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import percentile_filter
 
+from nas.latency.measuring.windows import Window
+
 _Values = NDArray[np.float64]
 
-REFERENCE_QUANTILE = 0.25
 PACE_CALLS = 15
 PACE_PERCENT = 20
 PACE_ROUNDS = 2
@@ -37,43 +37,8 @@ STEADY = 2.0
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Samples of a few rounds in a row.
-
-    Args:
-        reference: Name of the reference.
-        reference_ms: Its calls.
-        samples_ms: The calls of each name.
-        order: Whose turn it was, call by call: 0 for the reference, 1 for the first of `samples_ms`, and so on.
-    """
-
-    reference: str
-    reference_ms: tuple[float, ...]
-    samples_ms: Mapping[str, tuple[float, ...]]
-    order: tuple[int, ...]
-
-    @cached_property
-    def level_ms(self) -> float:
-        """How long the reference took: the lower quartile, high enough that a lucky moment does not hide drift."""
-        return float(np.quantile(self.reference_ms, REFERENCE_QUANTILE))
-
-    @cached_property
-    def seconds(self) -> float:
-        """How long it lasted: its calls filled it."""
-        return float(self.sequence_ms.sum()) / 1e3
-
-    @cached_property
-    def sequence_ms(self) -> _Values:
-        """All calls in their order."""
-        sequence_ms, order = np.empty(len(self.order)), np.asarray(self.order)
-        for turn, samples_ms in enumerate((self.reference_ms, *self.samples_ms.values())):
-            sequence_ms[order == turn] = samples_ms
-        return sequence_ms
-
-
-@dataclass(frozen=True)
-class Evened:
-    """Samples of a stretch, at the pace of the quiet machine.
+class DetrendedSamples:
+    """Samples of a window, at the pace of the quiet machine.
 
     Args:
         reference_ms: Calls of the reference.
@@ -84,38 +49,30 @@ class Evened:
     samples_ms: Mapping[str, _Values]
 
 
-def evened(stretches: Sequence[Stretch]) -> list[Evened]:
-    """What the calls of each stretch would have taken at one pace; see the module.
+def detrended(windows: Sequence[Window]) -> list[DetrendedSamples]:
+    """What the calls of each window would have taken at one pace; see the module.
 
     Args:
-        stretches: In the order they were measured. Calls are compared across all of them.
+        windows: In the order they were measured. Calls are compared across all of them.
     """
-    if not stretches:
+    if not windows:
         return []
-    calls = _numbered(stretches)
-    samples_ms = np.concatenate([each.sequence_ms for each in stretches])
+    calls = _numbered(windows)
+    samples_ms = np.concatenate([each.sequence_ms for each in windows])
     pace = _pace(np.log(samples_ms), calls)
     values = samples_ms * np.exp(np.quantile(pace, QUIET_QUANTILE) - pace)
-    ends = np.cumsum([len(each.order) for each in stretches])
-    return [_split(each, part) for each, part in zip(stretches, np.split(values, ends[:-1]), strict=True)]
+    ends = np.cumsum([len(each.order) for each in windows])
+    return [_split(each, part) for each, part in zip(windows, np.split(values, ends[:-1]), strict=True)]
 
 
-def best_levels(stretches: Iterable[Stretch]) -> dict[str, float]:
-    """The lowest level of each reference, in milliseconds."""
-    best_ms: dict[str, float] = {}
-    for each in stretches:
-        best_ms[each.reference] = min(best_ms.get(each.reference, each.level_ms), each.level_ms)
-    return best_ms
-
-
-def _numbered(stretches: Sequence[Stretch]) -> NDArray[np.intp]:
+def _numbered(windows: Sequence[Window]) -> NDArray[np.intp]:
     """A number for each call, the same wherever the same thing is called.
 
     What is measured and is the reference as well counts as two: each was loaded for itself.
     """
     numbers: dict[tuple[bool, str], int] = {}
     found = []
-    for each in stretches:
+    for each in windows:
         called = [(True, each.reference), *((False, name) for name in each.samples_ms)]
         own = np.array([numbers.setdefault(name, len(numbers)) for name in called])
         found.append(own[np.asarray(each.order)])
@@ -147,7 +104,7 @@ def _quantiles(values: _Values, calls: NDArray[np.intp], quantile: float) -> _Va
     return np.array([np.quantile(part, quantile) for part in parts])
 
 
-def _split(stretch: Stretch, values: _Values) -> Evened:
-    order = np.asarray(stretch.order)
-    reference_ms, *samples_ms = (values[order == turn] for turn in range(1 + len(stretch.samples_ms)))
-    return Evened(reference_ms, dict(zip(stretch.samples_ms, samples_ms, strict=True)))
+def _split(window: Window, values: _Values) -> DetrendedSamples:
+    order = np.asarray(window.order)
+    reference_ms, *samples_ms = (values[order == turn] for turn in range(1 + len(window.samples_ms)))
+    return DetrendedSamples(reference_ms, dict(zip(window.samples_ms, samples_ms, strict=True)))
