@@ -50,7 +50,7 @@ from benchmarks.ranking_runs import (
     spread,
 )
 from nas.data import CaptionedClips, Clip, ClipShape
-from nas.data.clips import ClipDataset, checked_index
+from nas.data.clips.dataset import ClipDataset, checked_index
 from nas.files import fingerprint, write_json
 from nas.models import SuperNet, VideoModel, make_codec, make_text_encoder
 from nas.quality import HeldOutFlowLoss

@@ -15,7 +15,7 @@ from nas.files import fingerprint, read_json, write_json
 from nas.models import VideoModel
 from nas.models.weights import weights_digest
 from nas.quality import FrechetVideoDistance, ReadAccuracy, ShapeClassifier, TemporalFlicker
-from nas.quality.scoring import Score, score_samples
+from nas.quality.clips.scoring import Score, score_clips
 from nas.space import SearchSpace
 from nas.training import LoopConfig, TrainingConfig, distill, train_model
 from nas.training.distillation import AdversarialConfig, DistillationConfig
@@ -131,7 +131,7 @@ class SeedRun:
         if file.is_file() and (saved := read_json(file))["identity"] == identity:
             return dict(saved["row"])
         metrics = [FrechetVideoDistance(reader.extract), ReadAccuracy(reader), TemporalFlicker()]
-        scores = score_samples(
+        scores = score_clips(
             model,
             metrics,
             prompts(self.prompts, seed=self.seed),

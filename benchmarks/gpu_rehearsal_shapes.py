@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nas.data import Clip, ClipDataset, ClipShape, MovingShapes, prompts
-from nas.data.clips import checked_index
+from nas.data.clips.dataset import checked_index
 from nas.models import VideoModel
 from nas.models.costs import network_cost
 from nas.models.video_model import batches
 from nas.quality import FrechetVideoDistance, ReadAccuracy, ShapeClassifier, TemporalFlicker
-from nas.quality.scoring import score_samples
+from nas.quality.clips.scoring import score_clips
 from nas.report.comparison import plot_contact_sheet, sample_all, student_and_teacher
 from nas.space import SearchSpace
 from nas.training import LoopConfig, TrainingConfig, distill, train_classifier, train_model
@@ -254,7 +254,7 @@ def _scored(model: VideoModel, reader: ShapeClassifier, count: int, steps: int, 
     metrics |= {f"{name}_accuracy": ReadAccuracy(reader, name) for name in ("colour", "shape", "direction")}
     metrics["flicker"] = TemporalFlicker()
     asked = prompts(count, seed=1)
-    scores = score_samples(model, list(metrics.values()), asked, seed=1, steps=steps, guidance_scale=guidance)
+    scores = score_clips(model, list(metrics.values()), asked, seed=1, steps=steps, guidance_scale=guidance)
     return {
         name: {"value": score.generated.value, "low": score.generated.low, "high": score.generated.high,
                "real": score.real.value}

@@ -18,7 +18,7 @@ from nas.data import CaptionedClips, ClipDataset
 from nas.errors import DataError
 from nas.models import VideoModel
 from nas.quality import FrechetVideoDistance, TemporalFlicker, estimate
-from nas.quality.scoring import generated_clips
+from nas.quality.clips.scoring import generated_clips
 
 GRID = (2, 4)
 """Means of channels alone take clips for each other that differ in where things are."""

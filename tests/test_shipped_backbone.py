@@ -14,7 +14,7 @@ from nas.files import load_yaml
 from nas.models import VideoModel, unloaded_codec
 from nas.pipeline import load_run
 from nas.pipeline.config import open_clips as open_run_clips
-from nas.quality.scoring import generated_clips
+from nas.quality.clips.scoring import generated_clips
 from nas.space import SearchSpace
 from nas.training import TrainingConfig
 

@@ -112,8 +112,8 @@ def _sampled_quality(options: QualityOptions, classifier: Path, space: SearchSpa
     from nas.data import prompts
     from nas.errors import ConfigError
     from nas.models.weights import weights_digest
-    from nas.quality import FrechetVideoDistance, ReadAccuracy, SampleMetric, ShapeClassifier
-    from nas.training import sampled_quality
+    from nas.quality import ClipMetric, FrechetVideoDistance, ReadAccuracy, ShapeClassifier
+    from nas.training import clip_quality
 
     others: dict[str, object] = {
         "--quality": options.function, "--direction": options.direction, "--batches": options.batches,
@@ -124,7 +124,7 @@ def _sampled_quality(options: QualityOptions, classifier: Path, space: SearchSpa
         if value is not None:
             raise _meaningless(name, "another metric", "--classifier")
     reader = ShapeClassifier.load(classifier)
-    metrics: dict[str, SampleMetric] = {
+    metrics: dict[str, ClipMetric] = {
         "distance": FrechetVideoDistance(reader.extract), "accuracy": ReadAccuracy(reader),
     }  # fmt: skip
     chosen = options.sample_metric or "distance"
@@ -135,7 +135,7 @@ def _sampled_quality(options: QualityOptions, classifier: Path, space: SearchSpa
     if options.supernet is None or (options.finetune_steps is not None and options.data is None):
         missing = "--supernet" if options.supernet is None else "--data, to train each architecture with"
         raise ConfigError(f"--classifier needs {missing}", where="options", hint="name what `nas train` was given")
-    return sampled_quality(
+    return clip_quality(
         space, options.supernet, metrics[chosen], prompts(SAMPLED_CLIPS, seed=options.seed),
         clips=None if options.data is None else open_clips(options.data, space).train,
         finetune_steps=options.finetune_steps, seed=options.seed, depends_on=weights_digest(reader),

@@ -104,8 +104,8 @@ def encode(
     index = encode_clips(request, workers=workers)
     row = {
         "made": str(out / "data.yaml"),
-        "clips": sum(len(part.clips) for part in index.plan.parts),
-        "captions": len(index.plan.distinct_captions) - 1,
+        "clips": sum(len(part.clips) for part in index.manifest.parts),
+        "captions": len(index.manifest.distinct_captions) - 1,
         "shards": len(index.digests),
         "dtype": dtype,
     }

@@ -11,7 +11,7 @@ from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
 from nas.cli._paths import READS
 
 if TYPE_CHECKING:
-    from nas.quality import SampleMetric
+    from nas.quality import ClipMetric
 
 
 def score(
@@ -37,12 +37,10 @@ def score(
     """Print Frechet distance, prompt accuracy and flicker of MODEL's clips, beside those of real clips."""
     from nas.data import prompts
     from nas.models import VideoModel
-    from nas.quality.scoring import score_samples
+    from nas.quality.clips.scoring import score_clips
 
     metrics, asked = _metrics(classifier, features), prompts(count, seed=seed)
-    scores = score_samples(
-        VideoModel.load(model), metrics, asked, seed=seed, steps=steps, guidance_scale=guidance_scale
-    )
+    scores = score_clips(VideoModel.load(model), metrics, asked, seed=seed, steps=steps, guidance_scale=guidance_scale)
     if as_json:
         emit_json([{"metric": each.metric.name, "direction": each.metric.direction,
                     "generated": vars(each.generated), "real": vars(each.real)} for each in scores])  # fmt: skip
@@ -60,9 +58,9 @@ def score(
     emit_table(f"{model}, {count} prompts", rows)
 
 
-def _metrics(classifier: Path, features: str | None) -> list[SampleMetric]:
+def _metrics(classifier: Path, features: str | None) -> list[ClipMetric]:
     from nas.quality import FrechetVideoDistance, ReadAccuracy, ShapeClassifier, TemporalFlicker, load_function
-    from nas.quality.classifier import ATTRIBUTES
+    from nas.quality.clips.classifier import ATTRIBUTES
 
     reader = ShapeClassifier.load(classifier)
     extract = reader.extract if features is None else load_function(features, where="--features")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from nas.data.buckets import Bucket, BucketedClips, check_buckets
-from nas.data.captioned import CaptionedClips, GridSize
-from nas.data.clips import ClipDataset, ClipShape, source_file
+from nas.data.clips.buckets import Bucket, BucketedClips, check_buckets
+from nas.data.clips.captioned import GridSize
+from nas.data.clips.dataset import ClipDataset, ClipShape
+from nas.data.clips.splitting import VALIDATION_FRACTION, DataSplit, split
 from nas.data.latents.stored import StoredLatents
 from nas.data.moving_shapes.dataset import MovingShapes
 from nas.data.tars.dataset import open_tars
@@ -21,25 +21,14 @@ from nas.data.videos.folder import VideoDataset
 from nas.errors import DataError
 from nas.files import StrictModel, UserPath
 
-VALIDATION_FRACTION = 0.1
-"""Share of the files that is held out where nothing else is said."""
-
-HeldOutShare = Annotated[float, pydantic.Field(gt=0, lt=1)]
+ValidationFraction = Annotated[float, pydantic.Field(gt=0, lt=1)]
 """A share of the files to hold out."""
 
 Buckets = Annotated[tuple[Bucket, ...], pydantic.Field(min_length=1)]
 
 
 @dataclass(frozen=True)
-class DataSplit:
-    """Clips to train on, and clips held out."""
-
-    train: CaptionedClips
-    validation: CaptionedClips
-
-
-@dataclass(frozen=True)
-class Opening:
+class ClipsOpener:
     """How clips are opened, whatever they are.
 
     Args:
@@ -60,7 +49,7 @@ class Opening:
         """A path of the configuration."""
         return self.base / given
 
-    def kept_in(self, given: str | None) -> Path | None:
+    def cache_folder(self, given: str | None) -> Path | None:
         """Where decoded clips are kept, if the configuration says so."""
         return self.cache if given is None else self.path(given)
 
@@ -80,7 +69,7 @@ class ClipsConfig(StrictModel, ABC):
     """One kind of clips that a configuration can name."""
 
     @abstractmethod
-    def open(self, how: Opening) -> DataSplit:
+    def open(self, opener: ClipsOpener) -> DataSplit:
         """Open and split them.
 
         Raises:
@@ -104,13 +93,15 @@ class VideoFolderConfig(ClipsConfig):
     cache: UserPath | None = None
     buckets: Buckets | None = None
 
-    def open(self, how: Opening) -> DataSplit:
+    def open(self, opener: ClipsOpener) -> DataSplit:
         """See `ClipsConfig.open`."""
-        folder, cache = how.path(self.path), how.kept_in(self.cache)
+        folder, cache = opener.path(self.path), opener.cache_folder(self.cache)
         if self.buckets is None:
-            return how.split(VideoDataset.open(folder, how.shape, captions=self.captions, cache=cache), folder)
-        sizes = how.sizes(self.buckets)
-        return how.split(open_bucketed_videos(folder, how.shape, sizes, captions=self.captions, cache=cache), folder)
+            return opener.split(VideoDataset.open(folder, opener.shape, captions=self.captions, cache=cache), folder)
+        sizes = opener.sizes(self.buckets)
+        return opener.split(
+            open_bucketed_videos(folder, opener.shape, sizes, captions=self.captions, cache=cache), folder
+        )
 
 
 class WebDatasetConfig(ClipsConfig):
@@ -130,12 +121,12 @@ class WebDatasetConfig(ClipsConfig):
     cache: UserPath | None = None
     buckets: Buckets | None = None
 
-    def open(self, how: Opening) -> DataSplit:
+    def open(self, opener: ClipsOpener) -> DataSplit:
         """See `ClipsConfig.open`."""
-        path = how.path(self.path)
-        sizes = how.sizes(self.buckets)
-        clips = open_tars(path, how.shape, sizes, window=self.window, cache=how.kept_in(self.cache))
-        return how.split(clips, path)
+        path = opener.path(self.path)
+        sizes = opener.sizes(self.buckets)
+        clips = open_tars(path, opener.shape, sizes, window=self.window, cache=opener.cache_folder(self.cache))
+        return opener.split(clips, path)
 
 
 class MovingShapesConfig(ClipsConfig):
@@ -150,9 +141,9 @@ class MovingShapesConfig(ClipsConfig):
     clips: int = pydantic.Field(default=4000, ge=2)
     seed: int = 0
 
-    def open(self, how: Opening) -> DataSplit:
+    def open(self, opener: ClipsOpener) -> DataSplit:
         """See `ClipsConfig.open`."""
-        return split(MovingShapes(how.shape, self.clips, self.seed), how.validation_fraction)
+        return split(MovingShapes(opener.shape, self.clips, self.seed), opener.validation_fraction)
 
 
 class LatentsConfig(ClipsConfig):
@@ -165,14 +156,19 @@ class LatentsConfig(ClipsConfig):
     kind: Literal["latents"]
     path: UserPath
 
-    def open(self, how: Opening) -> DataSplit:
+    def open(self, opener: ClipsOpener) -> DataSplit:
         """See `ClipsConfig.open`; a side that was not encoded is empty, and says so when it is used."""
-        folder = how.path(self.path)
+        folder = opener.path(self.path)
         train, validation = StoredLatents.open(folder)
-        again, share = "encode the clips again for it, into another folder", train.plan.validation_fraction
+        again, share = "encode the clips again for it, into another folder", train.manifest.validation_fraction
         for what, held, wanted, hint in (
-            ("clips", train.plan.shape, how.shape, again),
-            ("a validation_fraction", share, how.validation_fraction, f"set validation_fraction: {share}, or {again}"),
+            ("clips", train.manifest.shape, opener.shape, again),
+            (
+                "a validation_fraction",
+                share,
+                opener.validation_fraction,
+                f"set validation_fraction: {share}, or {again}",
+            ),
         ):
             if held != wanted:
                 raise DataError(f"was encoded with {what} of {held}, here it is {wanted}", where=folder, hint=hint)
@@ -194,7 +190,7 @@ class DataFile(StrictModel):
     """
 
     data: DataConfig
-    validation_fraction: HeldOutShare = VALIDATION_FRACTION
+    validation_fraction: ValidationFraction = VALIDATION_FRACTION
 
 
 def open_data(
@@ -220,43 +216,5 @@ def open_data(
         ConfigError: A bucket is impossible.
         DataError: The clips cannot be opened, or are too few to split.
     """
-    how = Opening(shape, Path(base), None, validation_fraction, multiple)
-    return config.open(how if cache is None else replace(how, cache=Path(cache)))
-
-
-def split(dataset: ClipDataset | BucketedClips, validation_fraction: float = VALIDATION_FRACTION) -> DataSplit:
-    """Hold out a share of the files of a set, of each size of clips alike.
-
-    All clips of one file fall on the same side. Files are ranked by a digest of their name, so the split is
-    the same on every machine and does not depend on their order. Neither side is ever empty.
-
-    Args:
-        dataset: The clips.
-        validation_fraction: Share of the files to hold out, between 0 and 1.
-
-    Raises:
-        DataError: The clips, or those of the model's own size, come from fewer than two files, or the fraction is not
-            between 0 and 1.
-    """
-    if not 0 < validation_fraction < 1:
-        raise DataError(f"validation_fraction must be between 0 and 1, got {validation_fraction}")
-    groups = [{source_file(name) for name in names} for names in dataset.names_by_size]
-    if len(groups[0]) < 2:
-        hint = "add videos, or cut the one there is into several files"
-        what = "usable video" if len(groups) == 1 else "usable video of the model's own size"
-        raise DataError(f"{len(groups[0])} {what}, training and validation need 2 or more", hint=hint)
-    held_out = set().union(*(_held_out(files, validation_fraction) for files in groups))
-    sides: tuple[list[int], list[int]] = ([], [])
-    for index, name in enumerate(dataset.names):
-        sides[source_file(name) in held_out].append(index)
-    return DataSplit(dataset.subset(sides[0]), dataset.subset(sides[1]))
-
-
-def _held_out(files: set[str], fraction: float) -> set[str]:
-    """At least one of several files, and not all."""
-    count = min(max(round(fraction * len(files)), 1), len(files) - 1)
-    return set(sorted(files, key=_rank)[:count])
-
-
-def _rank(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()
+    opener = ClipsOpener(shape, Path(base), None, validation_fraction, multiple)
+    return config.open(opener if cache is None else replace(opener, cache=Path(cache)))

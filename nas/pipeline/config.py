@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from nas.data import VALIDATION_FRACTION, DataConfig, DataSplit, HeldOutShare
+from nas.data import VALIDATION_FRACTION, DataConfig, DataSplit, ValidationFraction
 from nas.environment import check_settings
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, MeasurementSettings
@@ -167,7 +167,7 @@ class RunConfig(StrictModel):
     space: UserPath
     out: UserPath
     data: Annotated[DataConfig, Field(discriminator="kind")]
-    validation_fraction: HeldOutShare = VALIDATION_FRACTION
+    validation_fraction: ValidationFraction = VALIDATION_FRACTION
     profile: ProfileStage = ProfileStage()
     fit: FitStage = FitStage()
     backbone: BackboneStage | None = None

@@ -18,7 +18,7 @@ from nas.pipeline.folder import STUDY, RunFolder
 from nas.pipeline.runner import Stage, StageResult
 from nas.pipeline.samples import SHEET, flicker_rows, plot_samples, shown_captions
 from nas.pipeline.summary import run_sections
-from nas.quality.scoring import generated_clips
+from nas.quality.clips.scoring import generated_clips
 from nas.report import plot_front, plot_latency_check, write_summary
 from nas.report.samples import BATCH, write_clips
 from nas.search import StudyRecord, pick, rescore, run_search

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from nas.data.pixels import to_bytes
+from nas.data.clips.pixels import to_bytes
 from nas.errors import ConfigError
 from nas.models import VideoModel
 from nas.progress import progress_bar

@@ -13,7 +13,7 @@ import torch
 
 from nas.data import frame_strip, write_gif, write_mp4
 from nas.models import VideoModel
-from nas.quality.scoring import generated_batches
+from nas.quality.clips.scoring import generated_batches
 
 BATCH = 4
 """Clips that are made together; a large model has no memory for more."""

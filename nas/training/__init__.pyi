@@ -27,6 +27,6 @@ from .recipes.runs import supernet_quality as supernet_quality
 from .recipes.runs import train_model as train_model
 from .recipes.runs import train_supernet as train_supernet
 from .recipes.scoring import FinetunedFlowLoss as FinetunedFlowLoss
+from .recipes.scoring import clip_quality as clip_quality
 from .recipes.scoring import held_out_quality as held_out_quality
-from .recipes.scoring import sampled_quality as sampled_quality
 from .recipes.starting import check_start as check_start

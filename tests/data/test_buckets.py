@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.data import BucketedClips, ClipShape, DataSplit, GridSize, open_data
-from nas.data.buckets import best_size
-from nas.data.clips import source_file
+from nas.data.clips.buckets import best_size
+from nas.data.clips.dataset import source_file
 from nas.errors import ConfigError, DataError
 from tests.data.conftest import encode, numbered
 from tests.data.test_config import config

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nas.data import ClipShape, VideoDataset, VideoFolderConfig, open_data
-from nas.data.cache import ClipCache
+from nas.data.storage.cache import ClipCache
 from nas.data.tars.dataset import open_tars
 from nas.errors import ConfigError, StorageError
 from nas.files import parse

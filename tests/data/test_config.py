@@ -19,7 +19,7 @@ from nas.data import (
     open_data,
     split,
 )
-from nas.data.clips import source_file
+from nas.data.clips.dataset import source_file
 from nas.errors import ConfigError, DataError
 from nas.files import StrictModel, parse
 

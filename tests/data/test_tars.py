@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nas.data import ClipDataset, ClipShape, VideoDataset, WebDatasetConfig, open_data
-from nas.data.clips import source_file
+from nas.data.clips.dataset import source_file
 from nas.data.tars.dataset import open_tars
 from nas.data.tars.members import Member, grouped, read_members
 from nas.data.videos import media

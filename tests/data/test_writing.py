@@ -11,7 +11,7 @@ from PIL import Image
 
 from nas.data import ClipShape, MovingShapes, frame_strip, write_gif, write_mp4, writing
 from nas.errors import DataError
-from nas.quality.moving_shapes import read_clip
+from nas.quality.clips.reader import read_clip
 from tests.data.conftest import decode_clips
 
 SHAPE = ClipShape(8, 32, 32, 8)

@@ -79,7 +79,7 @@ def kinds() -> dict[str, Kind]:
     from nas.models.temporal.convolution import Conv1D
     from nas.models.video_model import Generation
     from nas.pipeline.config import RunConfig
-    from nas.quality.classifier import ClassifierRecord
+    from nas.quality.clips.classifier import ClassifierRecord
     from nas.space.architecture import _ArchitectureFile
     from nas.space.schema import SpaceFile
     from nas.training import DistillationSettings, SuperNetConfig

@@ -24,7 +24,7 @@ from tests.fuzzing.world import make
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["nas.cli", "nas.pipeline", "nas.quality.scoring", "nas.report.comparison", "matplotlib.pyplot", "optuna",
+    ["nas.cli", "nas.pipeline", "nas.quality.clips.scoring", "nas.report.comparison", "matplotlib.pyplot", "optuna",
      "sqlalchemy.dialects.sqlite", "nas.latency.estimating", __name__]
 )  # fmt: skip
 _MEMORY_BYTES = 4 * 2**30

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from nas.data import ClipShape, MovingShapes, ShapeScene, parse_caption, prompts
 from nas.errors import DataError
-from nas.quality.moving_shapes import Reading, prompt_accuracy, read_clip
+from nas.quality.clips.reader import Reading, prompt_accuracy, read_clip
 
 SHAPES = [ClipShape(8, 32, 32, 8), ClipShape(8, 24, 40, 8), ClipShape(12, 48, 48, 8)]
 

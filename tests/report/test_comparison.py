@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data.pixels import to_bytes
+from nas.data.clips.pixels import to_bytes
 from nas.errors import ConfigError
 from nas.models import Generation, VideoModel
 from nas.report import draw_contact_sheet, plot_contact_sheet, sample_all, student_and_teacher

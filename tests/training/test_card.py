@@ -20,7 +20,7 @@ from nas.models import Generation, SuperNet, VideoModel, make_codec, make_text_e
 from nas.models.network import recompute_blocks
 from nas.models.weights import load_safetensors
 from nas.quality import FrechetVideoDistance, ReadAccuracy, ShapeClassifier
-from nas.quality.scoring import score_samples
+from nas.quality.clips.scoring import score_clips
 from nas.report.comparison import sample_all, student_and_teacher
 from nas.space import SearchSpace
 from nas.training import EncodingRequest, EncodingSettings, SuperNetConfig, SuperNetTask
@@ -242,7 +242,7 @@ def test_a_model_is_judged_and_shown_there(model: VideoModel) -> None:
     found = []
     for device in ("cpu", CARD):
         metrics = [FrechetVideoDistance(reader.to(device).extract), ReadAccuracy(reader)]
-        found.append([score.real.value for score in score_samples(model.to(device), metrics, asked, steps=2)])
+        found.append([score.real.value for score in score_clips(model.to(device), metrics, asked, steps=2)])
     assert found[1] == pytest.approx(found[0], rel=5e-2, abs=1e-4)
     sheet = sample_all(student_and_teacher(model, model), asked[:2])
     assert all(clip.device.type == "cpu" for each in sheet for clip in each.clips_TCHW)

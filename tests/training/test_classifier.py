@@ -13,8 +13,8 @@ from nas.data import ClipShape, MovingShapes, prompts
 from nas.errors import CheckpointError, ConfigError, DataError
 from nas.models import Generation, VideoModel
 from nas.quality import FrechetVideoDistance, ReadAccuracy, ShapeClassifier, TemporalFlicker
-from nas.quality.classifier import ATTRIBUTES, ClassifierRecord, labels
-from nas.quality.scoring import real_clips, score_samples
+from nas.quality.clips.classifier import ATTRIBUTES, ClassifierRecord, labels
+from nas.quality.clips.scoring import real_clips, score_clips
 from nas.space import SearchSpace
 from nas.training import train_classifier
 from tests.processes import finish, start, start_nas
@@ -92,11 +92,11 @@ def test_real_clips_are_drawn_anew_for_the_same_prompts() -> None:
 def test_an_untrained_model_is_far_from_real_clips(trained: tuple[ClassifierRecord, Path], model: VideoModel) -> None:
     classifier = ShapeClassifier.load(trained[1])
     metrics = [FrechetVideoDistance(classifier.extract), ReadAccuracy(classifier, "colour"), TemporalFlicker()]
-    distance, colour, flicker = score_samples(model, metrics, prompts(48), seed=3)
+    distance, colour, flicker = score_clips(model, metrics, prompts(48), seed=3)
     assert distance.generated.low > 3 * distance.real.high
     assert colour.generated.high < 0.5 < colour.real.low
     assert flicker.generated.low > 2 * flicker.real.high
-    assert score_samples(model, metrics[:1], prompts(48), seed=3)[0].generated == distance.generated
+    assert score_clips(model, metrics[:1], prompts(48), seed=3)[0].generated == distance.generated
 
 
 MINE = "def means(video):\n    return video.float().mean(dim=(1, 3, 4))\n\ndef wrong(video):\n    return 1.0\n"

@@ -251,7 +251,7 @@ def test_an_index_names_no_file_outside_its_folder(latents: Path) -> None:
     index = read_json(latents / "index.json")
     index["digests"]["../x.safetensors"] = "0"
     write_json(latents / "index.json", index)
-    with pytest.raises(DataError, match="does not list the shards of its plan"):
+    with pytest.raises(DataError, match="does not list the shards of its manifest"):
         _open(latents)
 
 

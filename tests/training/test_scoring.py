@@ -13,15 +13,15 @@ import torch
 from nas.data import DataSplit, MovingShapes, prompts
 from nas.errors import TrainingError
 from nas.models.weights import weights_digest
-from nas.quality import SampleMetric, TemporalFlicker
-from nas.quality.scoring import score_samples
+from nas.quality import ClipMetric, TemporalFlicker
+from nas.quality.clips.scoring import score_clips
 from nas.space import SearchSpace
 from nas.training import (
     FinetunedFlowLoss,
     SuperNetConfig,
+    clip_quality,
     finetune_model,
     inherit_model,
-    sampled_quality,
     supernet_quality,
     train_supernet,
 )
@@ -86,7 +86,7 @@ def test_diverged_training_is_a_failed_evaluation(
         metric.score(space.smallest())
 
 
-class Brightness(SampleMetric):
+class Brightness(ClipMetric):
     """Mean distance of a clip's brightness from that of its real one."""
 
     name, direction = "brightness", "minimize"
@@ -104,9 +104,9 @@ def test_clips_are_judged_as_those_of_the_model_itself(
 ) -> None:
     asked, one = prompts(4), space.architecture(["conv1d", "none"])
     training = {} if finetune_steps is None else {"finetune_steps": finetune_steps, "clips": clips}
-    metric = sampled_quality(space, supernet, Brightness(), asked, seed=2, **training)
+    metric = clip_quality(space, supernet, Brightness(), asked, seed=2, **training)
     model = inherit_model(space, supernet, one)
-    (score,) = score_samples(model, [Brightness()], asked, seed=2)
+    (score,) = score_clips(model, [Brightness()], asked, seed=2)
     if finetune_steps is None:
         assert metric.score(one) == pytest.approx(score.generated.value)
     else:
@@ -119,7 +119,7 @@ def test_scores_of_other_weights_prompts_or_classifiers_are_not_compared(
     space: SearchSpace, clips: MovingShapes, supernet: Path
 ) -> None:
     def digest(count: int = 4, **options: Any) -> str:
-        return sampled_quality(space, supernet, Brightness(), prompts(count), **options).fingerprint
+        return clip_quality(space, supernet, Brightness(), prompts(count), **options).fingerprint
 
     alone = digest(finetune_steps=3, clips=clips)
     assert len({digest(), digest(count=5), digest(seed=1), alone, digest(depends_on="weights")}) == 5
@@ -127,7 +127,7 @@ def test_scores_of_other_weights_prompts_or_classifiers_are_not_compared(
 
 
 def test_clips_that_are_not_finite_are_no_score(space: SearchSpace, supernet: Path) -> None:
-    metric = sampled_quality(space, supernet, TemporalFlicker(), prompts(2))
+    metric = clip_quality(space, supernet, TemporalFlicker(), prompts(2))
     torch.nn.init.constant_(metric.model_of.supernet.get_submodule("conv_out").weight, float("nan"))  # type: ignore[attr-defined]
     with pytest.raises(TrainingError, match="is not finite"):
         metric.score(space.smallest())

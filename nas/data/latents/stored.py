@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from nas.data.captioned import CaptionedClips, LatentClips, LatentCodec
-from nas.data.latents.contents import (
+from nas.data.clips.captioned import CaptionedClips, LatentClips, LatentCodec
+from nas.data.latents.manifest import (
     CONTEXTS,
     LATENTS,
     EncodedCaptions,
@@ -23,7 +23,7 @@ from nas.data.latents.contents import (
     latent_file,
     read_latent_index,
 )
-from nas.data.tensor_shards import TensorShards
+from nas.data.storage.tensor_shards import TensorShards
 from nas.errors import DataError
 from nas.files import fingerprint
 
@@ -113,12 +113,12 @@ class StoredLatents(CaptionedClips):
     def __init__(
         self, folder: Path, index: LatentIndex, side: Side, shards: TensorShards, contexts: StoredContexts | None
     ) -> None:
-        numbered = [(number, part) for number, part in enumerate(index.plan.parts) if part.side == side]
+        numbered = [(number, part) for number, part in enumerate(index.manifest.parts) if part.side == side]
         self.sources = tuple(StoredLatentClips(part, number, shards) for number, part in numbered)
         names = [name for source in self.sources for name in source.names]
         captions = [caption for source in self.sources for caption in source.captions]
-        super().__init__(names, captions, fingerprint(["latents", index.plan.fingerprint, side]), contexts)
-        self.folder, self.plan, self.side = folder, index.plan, side
+        super().__init__(names, captions, fingerprint(["latents", index.manifest.fingerprint, side]), contexts)
+        self.folder, self.manifest, self.side = folder, index.manifest, side
 
     @classmethod
     def open(cls, folder: str | Path) -> tuple[StoredLatents, StoredLatents]:
@@ -131,8 +131,8 @@ class StoredLatents(CaptionedClips):
         index = read_latent_index(folder)
         shards = TensorShards(folder, index.digests, damaged_latents)
         shards.require_all()
-        encoded = index.plan.captions
-        contexts = None if encoded is None else StoredContexts(encoded, index.plan.distinct_captions, shards)
+        encoded = index.manifest.captions
+        contexts = None if encoded is None else StoredContexts(encoded, index.manifest.distinct_captions, shards)
         return cls(folder, index, "train", shards, contexts), cls(folder, index, "validation", shards, contexts)
 
     def latents(self, codec: LatentCodec) -> tuple[LatentClips, ...]:
@@ -140,9 +140,9 @@ class StoredLatents(CaptionedClips):
         if not self.sources:
             hint = "encode them into another folder, with --split all"
             raise DataError(f"holds no clips for {_PURPOSE[self.side]}", where=self.folder, hint=hint)
-        if codec.identity != self.plan.codec:
+        if codec.identity != self.manifest.codec:
             raise DataError(
-                f"the clips were encoded with another codec: {self.plan.codec}, not {codec.identity}",
+                f"the clips were encoded with another codec: {self.manifest.codec}, not {codec.identity}",
                 where=self.folder,
                 hint="encode them again for this search space, into another folder",
             )

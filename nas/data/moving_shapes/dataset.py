@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nas.data.clips import Clip, ClipDataset, ClipShape, checked_index
+from nas.data.clips.dataset import Clip, ClipDataset, ClipShape, checked_index
 from nas.data.moving_shapes.scene import COLOURS, DIRECTIONS, SHAPES, SPEEDS, ShapeScene
 from nas.errors import DataError
 from nas.files import derive_seed, fingerprint

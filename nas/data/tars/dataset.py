@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from nas.data.buckets import BucketedClips, best_size
-from nas.data.cache import ClipCache
-from nas.data.captioned import GridSize
-from nas.data.clips import Clip, ClipDataset, ClipShape, checked_index
-from nas.data.sampling import ReadingOrder
+from nas.data.clips.buckets import BucketedClips, best_size
+from nas.data.clips.captioned import GridSize
+from nas.data.clips.dataset import Clip, ClipDataset, ClipShape, checked_index
+from nas.data.clips.sampling import ReadingOrder
+from nas.data.storage.cache import ClipCache
 from nas.data.tars.index import TarIndex, TarSample, index_tars, media_of, stamp
 from nas.data.tars.paths import find_tars
 from nas.data.videos.captions import shortened

@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from nas.data.cache import ClipCache
-from nas.data.captioned import GridSize
+from nas.data.clips.captioned import GridSize
+from nas.data.storage.cache import ClipCache
 from nas.data.tars.members import Group, Member, grouped, read_caption, read_members
 from nas.data.videos.captions import IMAGE_SUFFIXES
 from nas.data.videos.decoding import measure

@@ -20,7 +20,7 @@ _MOST = 10**6
 
 
 @dataclass(frozen=True)
-class FoundTars:
+class TarPaths:
     """The tars that a path names.
 
     Args:
@@ -34,7 +34,7 @@ class FoundTars:
     left_out: dict[str, str]
 
 
-def find_tars(path: Path) -> FoundTars:
+def find_tars(path: Path) -> TarPaths:
     """The tars in a folder, a single tar, or those that a pattern names.
 
     Besides `*`, `?` and `[...]` a pattern may have ranges such as `{000..009}` and choices such as `{a,b}`, any number
@@ -62,7 +62,7 @@ def find_tars(path: Path) -> FoundTars:
     if not tars:
         reasons = shortened([f"{name} ({reason})" for name, reason in left_out.items()])
         raise DataError(f"no tar matches {pattern}{f': {reasons}' if reasons else ''}", where=root)
-    return FoundTars(root, tars, left_out)
+    return TarPaths(root, tars, left_out)
 
 
 def _divided(path: Path) -> tuple[Path, str]:

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.data.buckets import BucketedClips, best_size
-from nas.data.cache import ClipCache
-from nas.data.captioned import GridSize
-from nas.data.clips import ClipShape
+from nas.data.clips.buckets import BucketedClips, best_size
+from nas.data.clips.captioned import GridSize
+from nas.data.clips.dataset import ClipShape
+from nas.data.storage.cache import ClipCache
 from nas.data.videos.captions import CaptionedFile, read_captions, shortened
 from nas.data.videos.decoding import measure
 from nas.data.videos.folder import VideoDataset

@@ -13,8 +13,8 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from nas.data.clips import ClipShape
-from nas.data.tensor_shards import TensorShards
+from nas.data.clips.dataset import ClipShape
+from nas.data.storage.tensor_shards import TensorShards
 from nas.errors import ConfigError, DataError
 from nas.files import StrictModel, parse, read_json, write_json
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from nas.data.captioned import GridSize
-from nas.data.clips import ClipShape
+from nas.data.clips.captioned import GridSize
+from nas.data.clips.dataset import ClipShape
 from nas.data.videos.film import Film, open_film
 from nas.data.videos.media import Media
 from nas.data.videos.pictures import Pixels, frame_pixels, read_image, turning

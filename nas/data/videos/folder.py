@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.data.cache import ClipCache
-from nas.data.clips import Clip, ClipDataset, ClipShape, checked_index
+from nas.data.clips.dataset import Clip, ClipDataset, ClipShape, checked_index
+from nas.data.storage.cache import ClipCache
 from nas.data.videos.captions import CaptionedFile, read_captions, shortened
 from nas.data.videos.decoded_shards import ShardIndex, ShardReader, ShardWriter, read_index
 from nas.data.videos.decoding import iter_clips

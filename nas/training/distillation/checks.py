@@ -16,7 +16,7 @@ from nas.models.flow import TIMESTEP_SCALE
 from nas.models.network import DownPath
 from nas.models.video_model import batches
 from nas.quality import frechet_distance
-from nas.quality.samples import Floats
+from nas.quality.clips.metric import Floats
 from nas.training.distillation.config import DistillationConfig
 
 PROMPTS, CLIPS_PER_PROMPT = 16, 2

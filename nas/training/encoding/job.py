@@ -21,14 +21,14 @@ import safetensors.torch
 import torch
 
 from nas.data import DataSplit, LatentClips
-from nas.data.latents.contents import (
+from nas.data.latents.manifest import (
     CONTEXTS,
     INDEX,
     LATENTS,
-    PLAN,
+    MANIFEST,
     LatentIndex,
-    LatentPlan,
-    PlannedShard,
+    LatentManifest,
+    LatentShard,
     ShardRecord,
     damaged_latents,
     read_latent_index,
@@ -37,7 +37,7 @@ from nas.errors import ConfigError, DataError
 from nas.files import atomic_write, lock, parse, read_json, write_json, write_yaml
 from nas.models import Codec, TextEncoder, make_text_encoder, unloaded_codec
 from nas.space import SearchSpace
-from nas.training.encoding.plan import sources_of
+from nas.training.encoding.manifest import sources_of
 
 _BATCH = 8  # Clips or captions that are encoded at the same time.
 
@@ -48,35 +48,35 @@ class EncodingJob:
     Args:
         space: Names codec and text encoder.
         data: The clips.
-        plan: What the folder is to hold, as `make_plan` has worked it out from both.
+        manifest: What the folder is to hold, as `make_manifest` has worked it out from both.
         folder: The folder.
         device: Where clips and captions are encoded.
     """
 
     def __init__(
-        self, space: SearchSpace, data: DataSplit, plan: LatentPlan, folder: Path, device: torch.device
+        self, space: SearchSpace, data: DataSplit, manifest: LatentManifest, folder: Path, device: torch.device
     ) -> None:
-        self.space, self.data, self.plan, self.folder, self.device = space, data, plan, folder, device
-        self.shards = tuple(plan.shards())
+        self.space, self.data, self.manifest, self.folder, self.device = space, data, manifest, folder, device
+        self.shards = tuple(manifest.shards())
 
     def begin(self) -> None:
-        """Write the plan, or go on with the one that is there.
+        """Write the manifest, or resume with the one in the folder.
 
         Raises:
             DataError: The folder holds something else.
             StorageError: It cannot be written.
         """
-        path = self.folder / PLAN
+        path = self.folder / MANIFEST
         there = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
         foreign = [each.name for each in there if not each.name.startswith(".")]
         if foreign and not path.is_file():
             hint = "give a new or an empty folder"
             raise DataError(f"holds something else already: {foreign[0]}", where=self.folder, hint=hint)
-        with self._locked(PLAN, wait=True):
+        with self._locked(MANIFEST, wait=True):
             if path.is_file():
                 self._compare(path)
             else:
-                write_json(path, self.plan.model_dump(mode="json"))
+                write_json(path, self.manifest.model_dump(mode="json"))
 
     def work(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Encode what nobody else is encoding, and then what others have not finished.
@@ -99,7 +99,7 @@ class EncodingJob:
         names = {path.name for path in self.folder.iterdir()}  # one look, however many shards there are
         return sum(shard.record in names and shard.file in names for shard in self.shards)
 
-    def is_done(self, shard: PlannedShard) -> bool:
+    def is_done(self, shard: LatentShard) -> bool:
         """Whether a shard is finished."""
         return (self.folder / shard.record).is_file() and (self.folder / shard.file).is_file()
 
@@ -112,27 +112,27 @@ class EncodingJob:
         with self._locked(INDEX, wait=True):
             if not (self.folder / INDEX).is_file():
                 digests = {shard.file: self._record(shard).sha256 for shard in self.shards}
-                index = LatentIndex(plan=self.plan, digests=digests)
+                index = LatentIndex(plan=self.manifest, digests=digests)
                 write_yaml(self.folder / "data.yaml", self._data_file())
-                write_json(self.folder / INDEX, index.model_dump(mode="json"))
+                write_json(self.folder / INDEX, index.model_dump(mode="json", by_alias=True))
         return read_latent_index(self.folder)
 
     def _data_file(self) -> dict[str, Any]:
         """What `--data` needs to know of the folder; a training that reads it holds out what was held out."""
-        return {"data": {"kind": "latents", "path": "."}, "validation_fraction": self.plan.validation_fraction}
+        return {"data": {"kind": "latents", "path": "."}, "validation_fraction": self.manifest.validation_fraction}
 
     def _compare(self, path: Path) -> None:
         try:
-            there = parse(read_json(path), LatentPlan, where=path)
+            there = parse(read_json(path), LatentManifest, where=path)
         except ConfigError as problem:
-            raise damaged_latents(self.folder, f"{PLAN}: {problem.what}") from problem
-        other = [name for name in LatentPlan.model_fields if getattr(there, name) != getattr(self.plan, name)]
+            raise damaged_latents(self.folder, f"{MANIFEST}: {problem.what}") from problem
+        other = [name for name in LatentManifest.model_fields if getattr(there, name) != getattr(self.manifest, name)]
         if other:
             hint = "encode into another folder, or delete this one"
-            what = f"holds clips encoded otherwise: {', '.join(other)} of {PLAN} are not those asked for"
+            what = f"holds clips encoded otherwise: {', '.join(other)} of {MANIFEST} are not those asked for"
             raise DataError(what, where=self.folder, hint=hint)
 
-    def _claim(self, shard: PlannedShard, *, wait: bool) -> None:
+    def _claim(self, shard: LatentShard, *, wait: bool) -> None:
         with self._locked(shard.file, wait=wait) as held:
             if held and not self.is_done(shard):
                 self._write(shard)
@@ -146,7 +146,7 @@ class EncodingJob:
             if held:
                 path.unlink(missing_ok=True)
 
-    def _write(self, shard: PlannedShard) -> None:
+    def _write(self, shard: LatentShard) -> None:
         name = CONTEXTS if shard.part is None else LATENTS
         rows = [self._stored(values, shard) for values in self._encoded(shard)]
         data = safetensors.torch.save({name: torch.cat(rows)})
@@ -161,40 +161,40 @@ class EncodingJob:
             if not self.is_done(shard):
                 raise
             return
-        record = ShardRecord(plan=self.plan.fingerprint, sha256=hashlib.sha256(data).hexdigest())
-        write_json(self.folder / shard.record, record.model_dump())
+        record = ShardRecord(plan=self.manifest.fingerprint, sha256=hashlib.sha256(data).hexdigest())
+        write_json(self.folder / shard.record, record.model_dump(by_alias=True))
 
     @torch.no_grad()
-    def _encoded(self, shard: PlannedShard) -> Iterator[torch.Tensor]:
+    def _encoded(self, shard: LatentShard) -> Iterator[torch.Tensor]:
         for start in range(shard.rows.start, shard.rows.stop, _BATCH):
             rows = range(start, min(start + _BATCH, shard.rows.stop))
             if shard.part is None:
-                yield self.text_encoder.encode(self.plan.distinct_captions[rows.start : rows.stop])
+                yield self.text_encoder.encode(self.manifest.distinct_captions[rows.start : rows.stop])
             else:
                 yield self.sources[shard.part].videos(rows)
 
-    def _stored(self, values: torch.Tensor, shard: PlannedShard) -> torch.Tensor:
-        stored = values.to(self.plan.torch_dtype).cpu()
+    def _stored(self, values: torch.Tensor, shard: LatentShard) -> torch.Tensor:
+        stored = values.to(self.manifest.torch_dtype).cpu()
         if not torch.isfinite(stored).all():
             hint = "store them as bfloat16 or float32, if the encoder itself gives finite numbers"
-            raise DataError(f"numbers do not fit {self.plan.dtype}", where=self.folder / shard.file, hint=hint)
+            raise DataError(f"numbers do not fit {self.manifest.dtype}", where=self.folder / shard.file, hint=hint)
         return stored
 
-    def _record(self, shard: PlannedShard) -> ShardRecord:
+    def _record(self, shard: LatentShard) -> ShardRecord:
         path = self.folder / shard.record
         try:
             record = parse(read_json(path), ShardRecord, where=path)
         except ConfigError as problem:
             raise damaged_latents(self.folder, f"{shard.record}: {problem.what}") from problem
-        if record.plan != self.plan.fingerprint:
-            raise damaged_latents(self.folder, f"{shard.file} belongs to another plan")
+        if record.manifest != self.manifest.fingerprint:
+            raise damaged_latents(self.folder, f"{shard.file} belongs to another manifest")
         return record
 
     @cached_property
     def sources(self) -> Sequence[LatentClips]:
         """The clips of each part, encoded when they are read."""
         codec = _OnDevice(unloaded_codec(self.space).to(self.device), self.device)
-        sides = tuple(dict.fromkeys(part.side for part in self.plan.parts))
+        sides = tuple(dict.fromkeys(part.side for part in self.manifest.parts))
         return [source for _, source in sources_of(self.data, sides, codec)]
 
     @cached_property

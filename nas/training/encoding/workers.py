@@ -17,15 +17,15 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from nas.data import VALIDATION_FRACTION, ClipsConfig, HeldOutShare, LatentsConfig
-from nas.data.latents.contents import LatentIndex, Precision, Side
+from nas.data import VALIDATION_FRACTION, ClipsConfig, LatentsConfig, ValidationFraction
+from nas.data.latents.manifest import LatentIndex, Precision, Side
 from nas.errors import ConfigError, NasError
 from nas.files import StrictModel
 from nas.processors import processors
 from nas.progress import Bar, progress_bar
 from nas.space import SearchSpace
 from nas.training.encoding.job import EncodingJob
-from nas.training.encoding.plan import SHARD_BYTES, make_plan
+from nas.training.encoding.manifest import SHARD_BYTES, make_manifest
 from nas.training.engine.processes import only_cpu, processes
 from nas.training.flow.clips import open_clips
 
@@ -45,7 +45,7 @@ class EncodingSettings(StrictModel):
     split: Literal["train", "validation", "all"] = "all"
     dtype: Precision = "float16"
     shard_bytes: Annotated[int, Field(ge=1, le=2**50)] = SHARD_BYTES
-    validation_fraction: HeldOutShare = VALIDATION_FRACTION
+    validation_fraction: ValidationFraction = VALIDATION_FRACTION
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -76,7 +76,7 @@ class EncodingRequest:
         space = SearchSpace.load(self.space)
         fraction = self.settings.validation_fraction
         data = open_clips(self.data, space, base=self.base, validation_fraction=fraction)
-        plan = make_plan(
+        manifest = make_manifest(
             space,
             data,
             sides=self.settings.sides,
@@ -84,7 +84,7 @@ class EncodingRequest:
             shard_bytes=self.settings.shard_bytes,
             validation_fraction=fraction,
         )
-        return EncodingJob(space, data, plan, self.folder, device)
+        return EncodingJob(space, data, manifest, self.folder, device)
 
 
 def encode_clips(request: EncodingRequest, *, workers: int = 1) -> LatentIndex:

@@ -1,6 +1,6 @@
 """Training of the classifier that metrics of moving-shapes clips read with.
 
-Shape suffixes as in `nas.quality.classifier`.
+Shape suffixes as in `nas.quality.clips.classifier`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import torch
 from torch.nn import functional as F
 
 from nas.data import ClipDataset, ClipShape, MovingShapes, batch_indices
-from nas.data.pixels import to_pixels
+from nas.data.clips.pixels import to_pixels
 from nas.files import derive_seed, fingerprint, parse
 from nas.models.video_model import batches
-from nas.quality.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels
+from nas.quality.clips.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels
 from nas.training.engine.prefetch import made_ahead
 from nas.training.engine.processes import from_main, make_accelerator
 from nas.training.engine.run_folder import run_folder

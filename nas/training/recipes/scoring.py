@@ -7,7 +7,7 @@ from pathlib import Path
 from nas.data import CaptionedClips, ClipShape, DataSplit
 from nas.files import fingerprint
 from nas.models import unloaded_codec
-from nas.quality import HeldOutFlowLoss, QualityMetric, SampledQuality, SampleMetric
+from nas.quality import ClipMetric, ClipQuality, HeldOutFlowLoss, QualityMetric
 from nas.space import Architecture, SearchSpace
 from nas.training.recipes.inheriting import FinetunedModels, InheritedModels, Models
 from nas.training.recipes.runs import supernet_quality
@@ -75,17 +75,17 @@ def held_out_quality(
     return FinetunedFlowLoss(space, folder, clips, steps=finetune_steps, seed=seed, batches=batches)
 
 
-def sampled_quality(
+def clip_quality(
     space: SearchSpace,
     folder: str | Path,
-    metric: SampleMetric,
+    metric: ClipMetric,
     prompts: tuple[str, ...],
     *,
     clips: CaptionedClips | None = None,
     finetune_steps: int | None = None,
     seed: int = 0,
     depends_on: str = "",
-) -> SampledQuality:
+) -> ClipQuality:
     """A metric of the clips that architectures make, as they are in the supernet or trained alone for some steps.
 
     Args:
@@ -109,4 +109,4 @@ def sampled_quality(
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
     digest = fingerprint([models.fingerprint, depends_on])
-    return SampledQuality(models, metric, shape, prompts, seed=seed, fingerprint=digest)
+    return ClipQuality(models, metric, shape, prompts, seed=seed, fingerprint=digest)

@@ -19,11 +19,11 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
 
 from nas.data import COLOURS, DIRECTIONS, SHAPES, ClipShape, parse_caption
-from nas.data.pixels import to_pixels
+from nas.data.clips.pixels import to_pixels
 from nas.errors import CheckpointError, ConfigError
 from nas.files import StrictModel, atomic_folder, load_yaml, require_whole, write_yaml
 from nas.models.weights import load_into, load_safetensors, save_safetensors
-from nas.quality.samples import Floats, SampleMetric
+from nas.quality.clips.metric import ClipMetric, Floats
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "colour": tuple(COLOURS),
@@ -148,7 +148,7 @@ def labels(prompts: Sequence[str]) -> torch.Tensor:
     return torch.tensor([[names.index(getattr(scene, name)) for name, names in ATTRIBUTES.items()] for scene in scenes])
 
 
-class ReadAccuracy(SampleMetric):
+class ReadAccuracy(ClipMetric):
     """Share of clips in which a classifier reads what the prompt says.
 
     Args:
@@ -171,5 +171,5 @@ class ReadAccuracy(SampleMetric):
         return np.asarray(right_B, dtype=np.float64)[:, None]
 
     def value(self, generated_BK: Floats, real_BK: Floats) -> float:
-        """See `SampleMetric.value`."""
+        """See `ClipMetric.value`."""
         return float(generated_BK.mean())

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from nas.data import ClipShape, parse_caption
+from nas.data.clips.pixels import to_bytes
 from nas.data.moving_shapes.dataset import render
-from nas.data.pixels import to_bytes
 from nas.files import derive_seed
 from nas.models import VideoModel
 from nas.models.video_model import batches
 from nas.progress import progress_bar
-from nas.quality.samples import Estimate, SampleMetric, estimate
+from nas.quality.clips.metric import ClipMetric, Estimate, estimate
 
 BATCH = 16
 
@@ -33,14 +33,14 @@ class Score:
         real: Of other real clips of the same prompts: what a perfect model would have.
     """
 
-    metric: SampleMetric
+    metric: ClipMetric
     generated: Estimate
     real: Estimate
 
 
-def score_samples(
+def score_clips(
     model: VideoModel,
-    metrics: Sequence[SampleMetric],
+    metrics: Sequence[ClipMetric],
     prompts: Sequence[str],
     *,
     seed: int = 0,

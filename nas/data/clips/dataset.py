@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset
 
-from nas.data.captioned import CaptionedClips, GridSize, LatentClips, LatentCodec
-from nas.data.pixels import to_pixels
-from nas.data.sampling import ReadingOrder
+from nas.data.clips.captioned import CaptionedClips, GridSize, LatentClips, LatentCodec
+from nas.data.clips.pixels import to_pixels
+from nas.data.clips.sampling import ReadingOrder
 from nas.errors import DataError
 from nas.files import fingerprint
 

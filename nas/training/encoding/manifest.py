@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from nas.data import VALIDATION_FRACTION, DataSplit, LatentClips, LatentCodec
-from nas.data.latents.contents import EncodedCaptions, EncodedClip, EncodedPart, LatentPlan, Precision, Side
+from nas.data.latents.manifest import EncodedCaptions, EncodedClip, EncodedPart, LatentManifest, Precision, Side
 from nas.files import fingerprint
 from nas.models import text_identity, unloaded_codec
 from nas.space import SearchSpace
@@ -17,7 +17,7 @@ SHARD_BYTES = 64 * 2**20
 
 
 def sources_of(data: DataSplit, sides: Sequence[Side], codec: LatentCodec) -> tuple[tuple[Side, LatentClips], ...]:
-    """The clips to encode, those of one size and one side together, in the order of the plan's parts.
+    """The clips to encode, those of one size and one side together, in the order of the manifest's parts.
 
     Raises:
         DataError: There are none.
@@ -25,7 +25,7 @@ def sources_of(data: DataSplit, sides: Sequence[Side], codec: LatentCodec) -> tu
     return tuple((side, source) for side in sides for source in getattr(data, side).latents(codec))
 
 
-def make_plan(
+def make_manifest(
     space: SearchSpace,
     data: DataSplit,
     *,
@@ -33,8 +33,8 @@ def make_plan(
     dtype: Precision,
     shard_bytes: int = SHARD_BYTES,
     validation_fraction: float = VALIDATION_FRACTION,
-) -> LatentPlan:
-    """Work the plan out; the same clips, space and settings give the same plan on every machine.
+) -> LatentManifest:
+    """The manifest of a folder; the same clips, space and settings give the same one on every machine.
 
     Args:
         space: Names codec and text encoder.
@@ -51,7 +51,7 @@ def make_plan(
     item_bytes = getattr(torch, dtype).itemsize
     identity, shape = text_identity(space), space.context_shape
     video, codec = space.file.video, unloaded_codec(space)
-    return LatentPlan(
+    return LatentManifest(
         data=fingerprint([data.train.fingerprint, data.validation.fingerprint]),
         validation_fraction=validation_fraction,
         codec=codec.identity,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from nas.data.sampling import ReadingOrder
+from nas.data.clips.sampling import ReadingOrder
 
 
 class LatentCodec(Protocol):

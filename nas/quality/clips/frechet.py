@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.errors import DataError, NasError
-from nas.quality.samples import SampleMetric
+from nas.quality.clips.metric import ClipMetric
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def _moments(feature_BK: Floats) -> tuple[Floats, Floats]:
     return mean_K, factor_RK
 
 
-class FrechetVideoDistance(SampleMetric):
+class FrechetVideoDistance(ClipMetric):
     """Frechet distance over the features of clips (Unterthiner et al. 2018, arXiv 1812.01717).
 
     Distances over different features, or of different numbers of clips, are not comparable.
@@ -87,5 +87,5 @@ class FrechetVideoDistance(SampleMetric):
         return feature_BK
 
     def value(self, generated_BK: Floats, real_BK: Floats) -> float:
-        """See `SampleMetric.value`."""
+        """See `ClipMetric.value`."""
         return frechet_distance(generated_BK, real_BK)

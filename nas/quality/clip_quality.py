@@ -8,12 +8,12 @@ from nas.data import ClipShape
 from nas.files import derive_seed, fingerprint
 from nas.models import VideoModel
 from nas.quality.base import QualityMetric
-from nas.quality.samples import SampleMetric
-from nas.quality.scoring import generated_clips, real_clips
+from nas.quality.clips.metric import ClipMetric
+from nas.quality.clips.scoring import generated_clips, real_clips
 from nas.space import Architecture
 
 
-class SampledQuality(QualityMetric):
+class ClipQuality(QualityMetric):
     """A metric of clips as a metric of architectures.
 
     All architectures make a clip of the same prompts from the same noise, and are compared with the same real clips.
@@ -30,7 +30,7 @@ class SampledQuality(QualityMetric):
     def __init__(
         self,
         model_of: Callable[[Architecture], VideoModel],
-        metric: SampleMetric,
+        metric: ClipMetric,
         shape: ClipShape,
         prompts: Sequence[str],
         *,

@@ -37,7 +37,7 @@ class Estimate:
     clips: int
 
 
-class SampleMetric(ABC):
+class ClipMetric(ABC):
     """Judges a set of generated clips.
 
     The contract: `describe` looks at each clip alone and gives the same numbers for the same clip, whatever is beside
@@ -63,7 +63,7 @@ class SampleMetric(ABC):
 
 
 def estimate(
-    metric: SampleMetric,
+    metric: ClipMetric,
     generated_BTCHW: torch.Tensor,
     real_BTCHW: torch.Tensor,
     prompts: Sequence[str],
@@ -105,7 +105,7 @@ def estimate(
     return Estimate(value, float(low), float(high), len(prompts))
 
 
-class TemporalFlicker(SampleMetric):
+class TemporalFlicker(ClipMetric):
     """Mean absolute difference of consecutive frames, from 0 to 1.
 
     That of VBench (Huang et al. 2023, arXiv 2311.17982), as a difference instead of its complement. Motion counts as
@@ -123,5 +123,5 @@ class TemporalFlicker(SampleMetric):
         return np.asarray(steps.cpu().numpy(), dtype=np.float64)[:, None]
 
     def value(self, generated_BK: Floats, real_BK: Floats) -> float:
-        """See `SampleMetric.value`."""
+        """See `ClipMetric.value`."""
         return float(generated_BK.mean())

@@ -4,7 +4,7 @@ plan.json                        which clips, encoded how, in which shards
 latents-00-00000.safetensors     `latents_NTCHW`: N clips of one size, T frames of C channels, height H, width W
 contexts-00000.safetensors       `contexts_NLD`: N captions, L tokens of width D; where the text encoder is frozen
 *.json beside each shard         its digest; a shard without it is not finished
-index.json                       the plan and the digests of all shards
+index.json                       the manifest and the digests of all shards
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from nas.data.captioned import GridSize
-from nas.data.clips import ClipShape
-from nas.data.sampling import ReadingOrder
+from nas.data.clips.captioned import GridSize
+from nas.data.clips.dataset import ClipShape
+from nas.data.clips.sampling import ReadingOrder
 from nas.errors import ConfigError, DataError
 from nas.files import StrictModel, fingerprint, parse, read_json
 
-PLAN, INDEX = "plan.json", "index.json"
+MANIFEST, INDEX = "plan.json", "index.json"
 LATENTS, CONTEXTS = "latents_NTCHW", "contexts_NLD"
 
 Side = Literal["train", "validation"]
@@ -91,7 +91,7 @@ class EncodedCaptions(StrictModel):
 
 
 @dataclass(frozen=True)
-class PlannedShard:
+class LatentShard:
     """Some rows of a part, or of the captions where `part` is `None`."""
 
     file: str
@@ -104,7 +104,7 @@ class PlannedShard:
         return f"{Path(self.file).stem}.json"
 
 
-class LatentPlan(StrictModel):
+class LatentManifest(StrictModel):
     """What a folder is to hold.
 
     Args:
@@ -153,25 +153,25 @@ class LatentPlan(StrictModel):
         """The empty caption, and every other one once."""
         return tuple(dict.fromkeys(["", *(clip.caption for part in self.parts for clip in part.clips)]))
 
-    def shards(self) -> Iterator[PlannedShard]:
+    def shards(self) -> Iterator[LatentShard]:
         """All shards, those of the captions first."""
         if self.captions is not None:
             for number, rows in enumerate(_chunks(len(self.distinct_captions), self.captions.rows)):
-                yield PlannedShard(f"contexts-{number:05d}.safetensors", None, rows)
+                yield LatentShard(f"contexts-{number:05d}.safetensors", None, rows)
         for part, content in enumerate(self.parts):
             for number, rows in enumerate(_chunks(len(content.clips), content.rows)):
-                yield PlannedShard(latent_file(part, number), part, rows)
+                yield LatentShard(latent_file(part, number), part, rows)
 
 
 class LatentIndex(StrictModel):
     """What a finished folder holds.
 
     Args:
-        plan: What it was to hold.
+        manifest: What it was to hold; `plan` in the file.
         digests: SHA-256 of each shard.
     """
 
-    plan: LatentPlan
+    manifest: LatentManifest = Field(alias="plan")
     digests: dict[str, str]
 
 
@@ -179,11 +179,11 @@ class ShardRecord(StrictModel):
     """What stands beside a finished shard.
 
     Args:
-        plan: Fingerprint of the plan that it belongs to.
+        manifest: Fingerprint of the manifest that it belongs to; `plan` in the file.
         sha256: Its digest.
     """
 
-    plan: str
+    manifest: str = Field(alias="plan")
     sha256: str
 
 
@@ -196,11 +196,11 @@ def read_latent_index(folder: Path) -> LatentIndex:
     """Read and check the index of a folder of encoded clips.
 
     Raises:
-        DataError: There is none, it is not finished or malformed, or it does not fit its plan.
+        DataError: There is none, it is not finished or malformed, or it does not fit its manifest.
     """
     path = folder / INDEX
     if not path.is_file():
-        if (folder / PLAN).is_file():
+        if (folder / MANIFEST).is_file():
             hint = "run the same `nas data encode` again, it goes on"
             raise DataError("the clips are not encoded to the end", where=folder, hint=hint)
         hint = "make them with `nas data encode`"
@@ -213,9 +213,9 @@ def read_latent_index(folder: Path) -> LatentIndex:
         index = parse(value, LatentIndex, where=path)
     except ConfigError as problem:
         raise damaged_latents(folder, f"{INDEX}: {problem.what}") from problem
-    if {shard.file for shard in index.plan.shards()} != set(index.digests):
-        raise damaged_latents(folder, f"{INDEX} does not list the shards of its plan")
-    if any(sum(part.source_shards) != len(part.clips) for part in index.plan.parts):
+    if {shard.file for shard in index.manifest.shards()} != set(index.digests):
+        raise damaged_latents(folder, f"{INDEX} does not list the shards of its manifest")
+    if any(sum(part.source_shards) != len(part.clips) for part in index.manifest.parts):
         raise damaged_latents(folder, f"{INDEX}: source_shards do not add up to the clips")
     return index
 

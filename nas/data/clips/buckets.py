@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from pydantic import PositiveInt
 
-from nas.data.captioned import CaptionedClips, GridSize, LatentClips, LatentCodec
-from nas.data.clips import ClipDataset, ClipShape
+from nas.data.clips.captioned import CaptionedClips, GridSize, LatentClips, LatentCodec
+from nas.data.clips.dataset import ClipDataset, ClipShape
 from nas.errors import ConfigError, DataError
 from nas.files import StrictModel, fingerprint
 

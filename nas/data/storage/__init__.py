@@ -1,0 +1,1 @@
+"""Where decoded clips, indices and rows of tensors are stored."""
