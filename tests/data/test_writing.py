@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data import ClipShape, MovingShapes, frame_strip, write_gif, write_mp4, writing
+from nas.data import ClipShape, MovingShapes, frame_strip, write_gif, write_mp4
+from nas.data.videos import writing
 from nas.errors import DataError
 from nas.quality.clips.reader import read_clip
 from tests.data.conftest import decode_clips
