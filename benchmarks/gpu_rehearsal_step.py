@@ -26,7 +26,7 @@ from nas.training.engine.processes import make_accelerator
 from nas.training.engine.trainer import Trainer
 from nas.training.flow.batches import Batch
 from nas.training.flow.paths import PathStrategy, UniformPaths
-from nas.training.flow.rng import ClipSeeds
+from nas.training.flow.rng import RNGKeys
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Stepper:
             accelerator=make_accelerator(config),
             label="",
         )
-        self.wrapped, self.optimizers = self.trainer.sharing.prepare(self.trainer.optimizers)
+        self.wrapped, self.optimizers = self.trainer.parallelism.prepare(self.trainer.optimizers)
         self.batch = self._batch(Row(1))
         self.number = 0
 
@@ -133,8 +133,8 @@ class Stepper:
             torch.randint(1, 60, (row.clips, tokens)),
             torch.randn(row.frames, 1, *shape[1:]),
             torch.randint(1, 60, (row.frames, tokens)),
-            ClipSeeds.of_share(0, row.clips, 0, 0, 1),
-            ClipSeeds.of_share(1, row.frames, 0, 0, 1),
+            RNGKeys.of_process(0, row.clips, 0, 0, 1),
+            RNGKeys.of_process(1, row.frames, 0, 0, 1),
         )
 
 

@@ -11,8 +11,8 @@ from .clips.dataset import ClipShape as ClipShape
 from .clips.dataset import ClipSubset as ClipSubset
 from .clips.pixels import to_bytes as to_bytes
 from .clips.pixels import to_pixels as to_pixels
+from .clips.sampling import BucketSchedule as BucketSchedule
 from .clips.sampling import ReadingOrder as ReadingOrder
-from .clips.sampling import Turns as Turns
 from .clips.sampling import batch_indices as batch_indices
 from .clips.splitting import VALIDATION_FRACTION as VALIDATION_FRACTION
 from .clips.splitting import DataSplit as DataSplit

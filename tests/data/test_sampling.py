@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data import ReadingOrder, Turns, batch_indices
+from nas.data import BucketSchedule, ReadingOrder, batch_indices
 
 
 @given(
@@ -81,10 +81,10 @@ def test_one_shard_is_shuffled_as_it_was_before_there_were_several() -> None:
     sizes=st.lists(st.integers(1, 9), min_size=4, max_size=4),
     seed=st.integers(0, 99),
 )
-def test_each_set_has_as_many_turns_as_its_share_of_clips(lengths: list[int], sizes: list[int], seed: int) -> None:
-    turns = Turns(tuple(lengths), tuple(sizes[: len(lengths)]))
-    whole = sum(turns.batches)
-    drawn = [turns.at(seed, step) for step in range(3 * whole)]
-    for number, batches in enumerate(turns.batches):
-        assert [turn for chosen, turn in drawn if chosen == number] == list(range(3 * batches))
-        assert abs(batches * turns.batch_sizes[number] - lengths[number]) <= turns.batch_sizes[number]
+def test_each_set_is_read_as_often_as_its_share_of_clips(lengths: list[int], sizes: list[int], seed: int) -> None:
+    schedule = BucketSchedule(tuple(lengths), tuple(sizes[: len(lengths)]))
+    whole = sum(schedule.batches)
+    drawn = [schedule.at(seed, step) for step in range(3 * whole)]
+    for number, batches in enumerate(schedule.batches):
+        assert [reading for chosen, reading in drawn if chosen == number] == list(range(3 * batches))
+        assert abs(batches * schedule.batch_sizes[number] - lengths[number]) <= schedule.batch_sizes[number]

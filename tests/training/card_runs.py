@@ -17,19 +17,19 @@ import torch
 from accelerate import Accelerator
 
 from nas.training.engine import trainer as loop
-from nas.training.engine.parallelism import Shards
+from nas.training.engine.parallelism import FullySharded
 from tests.training.runs_at_scale import train
 
 
-def _alone_in_shards(task: Any, config: Any, accelerator: Accelerator) -> Shards[Any]:
-    return Shards(task, accelerator)
+def _alone_in_shards(task: Any, config: Any, accelerator: Accelerator) -> FullySharded[Any]:
+    return FullySharded(task, accelerator)
 
 
 def main() -> None:
     folder, jobs, *shards = sys.argv[1:]
     loop.LOG_EVERY = 1
     if shards:
-        loop.share = _alone_in_shards
+        loop.make_parallelism = _alone_in_shards
     for kind, name, settings in json.loads(jobs):
         train(kind, Path(folder) / name, settings)
     if shards:

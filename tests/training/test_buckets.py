@@ -72,8 +72,8 @@ def test_all_processes_read_one_size_in_a_step_and_share_its_clips(root: Path) -
         shapes[tuple(whole.video_BTCHW.shape)] += 1
         joined = torch.stack([half.video_BTCHW for half in halves], dim=1).flatten(0, 1)
         assert torch.equal(joined, whole.video_BTCHW)
-        noise, theirs = whole.video_seeds.draws("noise").normal(), [
-            half.video_seeds.draws("noise").normal() for half in halves
+        noise, theirs = whole.video_keys.rng("noise").normal(), [
+            half.video_keys.rng("noise").normal() for half in halves
         ]  # fmt: skip
         assert torch.equal(torch.stack(theirs, dim=1).flatten(), noise)
         drawn += noise.tolist()

@@ -24,11 +24,11 @@ from nas.quality.clips.scoring import score_clips
 from nas.report.comparison import sample_all, student_and_teacher
 from nas.space import SearchSpace
 from nas.training import EncodingRequest, EncodingSettings, SuperNetConfig, SuperNetTask
-from nas.training.engine.parallelism import Replicas
+from nas.training.engine.parallelism import DataParallel
 from nas.training.engine.processes import make_accelerator
 from nas.training.engine.task import MODEL
 from nas.training.flow.batches import BatchSource
-from nas.training.flow.rng import Draws
+from nas.training.flow.rng import BatchRNG
 from tests.frozen import frozen_space
 from tests.training.runs_at_scale import Job, curve
 
@@ -187,10 +187,10 @@ def test_gradients_of_blocks_computed_again_are_the_same(
 
 def test_averages_stand_on_the_card_and_weights_come_back(space: SearchSpace, config: SuperNetConfig) -> None:
     task = SuperNetTask(SuperNet(space), make_text_encoder(space), config)
-    sharing = Replicas(task, make_accelerator(config))
-    (turn,) = task.turns()
-    assert turn.name == MODEL
-    ema = EMAModel(sharing.held(turn), decay=0.5, foreach=True)
+    parallelism = DataParallel(task, make_accelerator(config))
+    (phase,) = task.phases()
+    assert phase.name == MODEL
+    ema = EMAModel(parallelism.local_parameters(phase), decay=0.5, foreach=True)
     parameters = list(task.trained_parameters())
     first = [each.detach().clone() for each in parameters]
     with torch.no_grad():
@@ -200,7 +200,7 @@ def test_averages_stand_on_the_card_and_weights_come_back(space: SearchSpace, co
         ema.step(parameters)
     last = [each.detach().clone() for each in parameters]
     assert all(each.is_cuda for each in (*parameters, *ema.shadow_params))
-    with sharing.averaged(ema):
+    with parallelism.averaged_weights(ema):
         moved = [float((mean - before).detach().mean()) for mean, before in zip(parameters, first, strict=True)]
     assert moved == pytest.approx([moved[0]] * len(moved), abs=1e-3)
     assert moved[0] > 0.1
@@ -250,4 +250,4 @@ def test_a_model_is_judged_and_shown_there(model: VideoModel) -> None:
 
 def test_noise_is_that_of_the_processor() -> None:
     clips = torch.zeros(3, 4, 64, 96)
-    assert torch.equal(Draws([1, 2, 3]).normal_like(clips.to(CARD)).cpu(), Draws([1, 2, 3]).normal_like(clips))
+    assert torch.equal(BatchRNG([1, 2, 3]).normal_like(clips.to(CARD)).cpu(), BatchRNG([1, 2, 3]).normal_like(clips))

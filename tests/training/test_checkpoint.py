@@ -18,8 +18,8 @@ from torch import nn
 
 from nas.errors import CheckpointError, TrainingError
 from nas.files import file_digest
-from nas.training.engine.checkpoint import Progress, Remembered, TrainingState, restore_checkpoint, save_checkpoint
-from nas.training.engine.task import MODEL, Losses, TrainingTask, Turn
+from nas.training.engine.checkpoint import Progress, RunHistory, TrainingState, restore_checkpoint, save_checkpoint
+from nas.training.engine.task import MODEL, Losses, OptimizerPhase, TrainingTask
 
 FINGERPRINT = "0123456789abcdef"
 KEYS = ("step", "elapsed_s", "fingerprint", "ema_step", "sha256", "observed", "losses")
@@ -32,13 +32,13 @@ class Line(TrainingTask[Any]):
         super().__init__()
         self.line, self.unused = nn.Linear(2, 3), nn.Parameter(torch.ones(2))
 
-    def forward(self, batch: Any, step: int, turn: str = MODEL) -> Losses:
+    def forward(self, batch: Any, step: int, phase: str = MODEL) -> Losses:
         return {"loss": self.line(torch.ones(2)).square().sum()}
 
     def state(self) -> TrainingState:
-        turns = (Turn(MODEL, tuple(self.parameters())),)
+        phases = (OptimizerPhase(MODEL, tuple(self.parameters())),)
         optimizer = torch.optim.AdamW(self.parameters(), lr=0.1)
-        return TrainingState(self, turns, {MODEL: optimizer}, EMAModel(self.parameters(), decay=0.5))
+        return TrainingState(self, phases, {MODEL: optimizer}, EMAModel(self.parameters(), decay=0.5))
 
 
 def _step(state: TrainingState) -> None:
@@ -54,16 +54,16 @@ def _write(root: Path, steps: int = 3) -> TrainingState:
     state = Line().state()
     for step in range(1, steps + 1):
         _step(state)
-        save_checkpoint(root, state, Progress(step, step / 2), FINGERPRINT, Remembered({"a": step}, (0.5, step)))
+        save_checkpoint(root, state, Progress(step, step / 2), FINGERPRINT, RunHistory({"a": step}, (0.5, step)))
     return state
 
 
 def _restored(root: Path) -> tuple[int, TrainingState]:
     state = Line().state()
-    progress, remembered = restore_checkpoint(root, state, FINGERPRINT)
+    progress, history = restore_checkpoint(root, state, FINGERPRINT)
     if progress.step:
-        assert remembered.observed == {"a": progress.step}
-        assert list(remembered.losses) == [0.5, progress.step]
+        assert history.callback_state == {"a": progress.step}
+        assert list(history.losses) == [0.5, progress.step]
     return progress.step, state
 
 
@@ -246,11 +246,11 @@ def test_what_is_not_finite_is_not_saved_and_the_checkpoints_before_it_stay(tmp_
         if part == "weights":
             state.task.line.bias.fill_(torch.inf)  # type: ignore[union-attr]
         elif part == "optimizer":
-            state.optimizers[MODEL].state[state.turns[0].parameters[1]]["exp_avg_sq"].fill_(torch.inf)
+            state.optimizers[MODEL].state[state.phases[0].parameters[1]]["exp_avg_sq"].fill_(torch.inf)
         else:
             state.ema.shadow_params[1].fill_(torch.nan)
     with pytest.raises(
         TrainingError, match=r"after step 4, .* is not finite; training diverged; lower the learning rate"
     ):
-        save_checkpoint(tmp_path, state, Progress(4, 1.0), FINGERPRINT, Remembered({}))
+        save_checkpoint(tmp_path, state, Progress(4, 1.0), FINGERPRINT, RunHistory({}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]

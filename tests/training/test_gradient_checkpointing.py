@@ -39,8 +39,8 @@ def _student(model: VideoModel) -> JointTask:
     return AdversarialTask(copy.deepcopy(model), config, AdversarialConfig())
 
 
-def _kept_bytes(task: TrainingTask[Batch], batch: Batch, turn: str) -> tuple[float, int]:
-    """The loss of a turn, with its gradients left in the task, and how much autograd kept beside the weights."""
+def _kept_bytes(task: TrainingTask[Batch], batch: Batch, phase: str) -> tuple[float, int]:
+    """The loss of a phase, with its gradients left in the task, and how much autograd kept beside the weights."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in task.parameters()}
     kept: dict[int, int] = {}
 
@@ -52,7 +52,7 @@ def _kept_bytes(task: TrainingTask[Batch], batch: Batch, turn: str) -> tuple[flo
 
     task.zero_grad()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = task(batch, 0, turn)["loss"]
+        loss = task(batch, 0, phase)["loss"]
     loss.backward()
     return float(loss.detach()), sum(kept.values())
 
@@ -64,13 +64,13 @@ def test_losses_and_gradients_are_equal_and_less_is_kept(
 ) -> None:
     task = make(model).train()
     batch = BatchSource(clips.latents(make_codec(model.space)), task.text_encoder, 2, 2, 0.0, seed=1)(0)
-    for turn in (turn.name for turn in task.turns()):
+    for phase in (phase.name for phase in task.phases()):
         results = []
         for again in (False, True):
             if again:
                 recompute_blocks(task)
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-                loss, kept = _kept_bytes(task, batch, turn)
+                loss, kept = _kept_bytes(task, batch, phase)
             gradients = {name: p.grad.clone() for name, p in task.named_parameters() if p.grad is not None}
             results.append((loss, kept, gradients))
         (loss, kept, gradients), (same_loss, less, same_gradients) = results
@@ -78,7 +78,7 @@ def test_losses_and_gradients_are_equal_and_less_is_kept(
         assert same_gradients.keys() == gradients.keys()
         for name, gradient in gradients.items():
             torch.testing.assert_close(same_gradients[name], gradient)
-        if turn == MODEL:
+        if phase == MODEL:
             assert less < 0.6 * kept
         task = make(model).train()
 

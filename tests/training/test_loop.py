@@ -298,7 +298,7 @@ def test_clips_that_are_not_finite_are_no_divergence(space: SearchSpace, clips: 
 def test_a_step_that_does_not_fit_says_what_to_set(
     space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, monkeypatch, error: Exception
 ) -> None:
-    def fail(self, latent_BTCHW, tokens_BL, draws, step, turn):  # type: ignore[no-untyped-def]
+    def fail(self, latent_BTCHW, tokens_BL, rng, step, phase):  # type: ignore[no-untyped-def]
         raise error
 
     monkeypatch.setattr(SuperNetTask, "losses", fail)

@@ -76,7 +76,7 @@ def test_a_sandwich_teaches_the_others_what_the_largest_predicts(space: SearchSp
     task, batch = _task(space, strategy="sandwich", random_paths=1), _batch(space, clips)
     loss = task(batch, 4)["loss"]
 
-    noisy = add_noise(batch.video_BTCHW, batch.video_seeds.draws(MODEL))
+    noisy = add_noise(batch.video_BTCHW, batch.video_keys.rng(MODEL))
     context_BLD = task.text_encoder(batch.video_tokens_BL)
     largest, *others = task.strategy.paths(4)
     teacher, *pupils = (
@@ -94,7 +94,7 @@ def test_the_largest_learns_from_the_data_alone(space: SearchSpace, clips: Movin
     assert alone
     task(batch, 0)["loss"].backward()
 
-    noisy = add_noise(batch.video_BTCHW, batch.video_seeds.draws(MODEL))
+    noisy = add_noise(batch.video_BTCHW, batch.video_keys.rng(MODEL))
     network = task.unet.extract(task.strategy.paths(0)[0])
     loss = flow_loss(network(noisy.sample_BTCHW, noisy.timestep_B, task.text_encoder(batch.video_tokens_BL)), noisy)
     (loss / 3).backward()

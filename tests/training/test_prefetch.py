@@ -10,7 +10,7 @@ import torch
 from nas.data import MovingShapes
 from nas.models import make_codec, make_text_encoder
 from nas.space import SearchSpace
-from nas.training.engine.prefetch import AHEAD, made_ahead
+from nas.training.engine.prefetch import AHEAD, prefetched
 from nas.training.flow.batches import BatchSource
 
 CARD = torch.device("cuda")  # named, not used
@@ -18,7 +18,7 @@ CARD = torch.device("cuda")  # named, not used
 
 def test_they_are_the_same_in_any_order_of_asking(space: SearchSpace, clips: MovingShapes) -> None:
     source = BatchSource(clips.latents(make_codec(space)), make_text_encoder(space), 2, 2, 0.5, seed=1)
-    with made_ahead(source, CARD) as batches:
+    with prefetched(source, CARD) as batches:
         for number in (5, 5, 6, 7, 9, 2):
             made, expected = batches(number), source(number)
             assert torch.equal(made.video_BTCHW, expected.video_BTCHW)
@@ -36,7 +36,7 @@ def test_the_next_are_made_by_another_thread_before_they_are_asked_for() -> None
             enough.set()
         return torch.tensor(number)
 
-    with made_ahead(make, CARD) as batches:
+    with prefetched(make, CARD) as batches:
         assert int(batches(0)) == 0
         assert enough.wait(10)
     assert [number for number, _ in made] == list(range(AHEAD + 1))
@@ -49,7 +49,7 @@ def test_what_a_batch_raises_comes_when_it_is_asked_for() -> None:
             raise ValueError("no such clip")
         return torch.tensor(number)
 
-    with made_ahead(make, CARD) as batches:
+    with prefetched(make, CARD) as batches:
         batches(0)
         with pytest.raises(ValueError, match="no such clip"):
             batches(1)
@@ -57,6 +57,6 @@ def test_what_a_batch_raises_comes_when_it_is_asked_for() -> None:
 
 def test_a_processor_makes_them_itself_when_they_are_asked_for() -> None:
     asked: list[int] = []
-    with made_ahead(lambda number: asked.append(number) or torch.tensor(number), torch.device("cpu")) as batches:
+    with prefetched(lambda number: asked.append(number) or torch.tensor(number), torch.device("cpu")) as batches:
         batches(3)
     assert asked == [3]

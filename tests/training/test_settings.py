@@ -20,7 +20,7 @@ from nas.training.engine.processes import make_accelerator
 from nas.training.engine.task import MODEL, Losses, Movable, TrainingTask
 from nas.training.engine.trainer import Trainer
 from nas.training.flow.objective import add_noise
-from nas.training.flow.rng import ClipSeeds
+from nas.training.flow.rng import RNGKeys
 
 EXTREME = st.one_of(
     st.sampled_from([0, -1, 1, 10**6, 10**12, 10**13, 10**400, 2**63, -(2**63)]),
@@ -43,7 +43,7 @@ class Point(TrainingTask[Nothing]):
         super().__init__()
         self.point = nn.Parameter(torch.ones(2))
 
-    def forward(self, batch: Nothing, step: int, turn: str = MODEL) -> Losses:
+    def forward(self, batch: Nothing, step: int, phase: str = MODEL) -> Losses:
         return {"loss": (self.point - 0.5).square().sum()}
 
 
@@ -88,8 +88,8 @@ def test_whatever_noise_levels_are_set_to_they_are_levels_or_refused(
     if config is None:
         return
     mean, std, shift = (getattr(config, name) for name in TIMESTEPS)
-    draws = ClipSeeds(0, tuple(range(50))).draws("noise")
-    noisy = add_noise(torch.ones(50, 1, 1, 1, 1), draws, mean=mean, std=std, shift=shift)
+    rng = RNGKeys(0, tuple(range(50))).rng("noise")
+    noisy = add_noise(torch.ones(50, 1, 1, 1, 1), rng, mean=mean, std=std, shift=shift)
     assert ((noisy.timestep_B >= 0) & (noisy.timestep_B <= 1000.5)).all()
     assert torch.isfinite(noisy.sample_BTCHW).all()
 

@@ -88,10 +88,10 @@ class ReadingOrder:
 
 
 @dataclass(frozen=True)
-class Turns:
-    """Which of several sets each step reads, and for the how-manieth time: each as often as its share of clips.
+class BucketSchedule:
+    """Which of several sets (buckets of one size) each step reads: each as often as its share of the clips.
 
-    The steps go in rounds. A round reads every set about once, and shuffles whose turn it is.
+    Steps are grouped in rounds. A round reads every set about once, in a shuffled order.
 
     Args:
         lengths: How many clips each set has.
@@ -110,9 +110,9 @@ class Turns:
     def at(self, seed: int, step: int) -> tuple[int, int]:
         """The set that a step reads, and how many steps have read it before."""
         number, place = divmod(step, sum(self.batches))
-        turns = _round(self.batches, seed, number)
-        chosen = int(turns[place])
-        return chosen, number * self.batches[chosen] + int((turns[:place] == chosen).sum())
+        order = _round(self.batches, seed, number)
+        chosen = int(order[place])
+        return chosen, number * self.batches[chosen] + int((order[:place] == chosen).sum())
 
 
 def batch_indices(length: int, batch_size: int, seed: int, step: int) -> list[int]:
@@ -135,5 +135,5 @@ def _epoch(order: ReadingOrder, seed: int, number: int) -> Numbers:
 
 @functools.lru_cache(maxsize=4)
 def _round(batches: tuple[int, ...], seed: int, number: int) -> Numbers:
-    turns = np.repeat(np.arange(len(batches)), batches)
-    return np.random.default_rng(derive_seed(seed, "round", number)).permutation(turns)
+    order = np.repeat(np.arange(len(batches)), batches)
+    return np.random.default_rng(derive_seed(seed, "round", number)).permutation(order)

@@ -1,4 +1,4 @@
-"""Distillation to a few steps without guidance: targets, the discriminator's turn, and watching over both."""
+"""Distillation to a few steps without guidance: targets, the discriminator's phase, and watching over both."""
 
 import lazy_loader
 

@@ -19,9 +19,9 @@ from nas.models.discriminator import Discriminator
 from nas.models.flow import TIMESTEP_SCALE, mix, renoise
 from nas.training.distillation.config import AdversarialConfig, DistillationConfig
 from nas.training.distillation.task import DistillationTask
-from nas.training.engine.task import MODEL, Losses, Turn
+from nas.training.engine.task import MODEL, Losses, OptimizerPhase
 from nas.training.flow.objective import logit_normal
-from nas.training.flow.rng import Draws
+from nas.training.flow.rng import BatchRNG
 
 DISCRIMINATOR = "discriminator"
 
@@ -46,36 +46,38 @@ class AdversarialTask(DistillationTask):
         self.adversarial = adversarial
         self.discriminator = Discriminator(teacher.unet.plan, adversarial.sees)
 
-    def turns(self) -> tuple[Turn, ...]:
-        """See `TrainingTask.turns`; the discriminator's gradients are not averaged over steps, as is usual."""
+    def phases(self) -> tuple[OptimizerPhase, ...]:
+        """See `TrainingTask.phases`; the discriminator's gradients are not averaged over steps, as is usual."""
         parameters = tuple(self.discriminator.parameters())
-        first = Turn(DISCRIMINATOR, parameters, self.adversarial.learning_rate, adam_beta1=0.0)
-        return first, *super().turns()
+        first = OptimizerPhase(DISCRIMINATOR, parameters, self.adversarial.learning_rate, adam_beta1=0.0)
+        return first, *super().phases()
 
-    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
+    def losses(
+        self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
+    ) -> Losses:
         """See `JointTask.losses`."""
-        if turn == MODEL:
-            return self._student(latent_BTCHW, tokens_BL, draws)
-        return self._discriminator(latent_BTCHW, tokens_BL, draws)
+        if phase == MODEL:
+            return self._student(latent_BTCHW, tokens_BL, rng)
+        return self._discriminator(latent_BTCHW, tokens_BL, rng)
 
-    def _student(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws) -> Losses:
-        jump = self.jump(latent_BTCHW, tokens_BL, draws)
+    def _student(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG) -> Losses:
+        jump = self.jump(latent_BTCHW, tokens_BL, rng)
         target = self.target.loss(jump)
         level_B = self.target.level(jump)
-        judged_B = self._judged_at(level_B, draws)
-        made = self._seen(jump.reached(level_B), level_B, judged_B, jump.context_BLD, draws)
+        judged_B = self._judged_at(level_B, rng)
+        made = self._seen(jump.reached(level_B), level_B, judged_B, jump.context_BLD, rng)
         adversarial = -_mean(self.discriminator(made, jump.context_BLD))
         loss = self.adversarial.target_weight * target + self.adversarial.weight * adversarial
         return {"loss": loss, "target_loss": target.detach(), "adversarial_loss": adversarial.detach()}
 
-    def _discriminator(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws) -> Losses:
+    def _discriminator(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG) -> Losses:
         with torch.no_grad():
-            jump = self.jump(latent_BTCHW, tokens_BL, draws)
+            jump = self.jump(latent_BTCHW, tokens_BL, rng)
             level_B = self.target.level(jump)
-            judged_B = self._judged_at(level_B, draws)
-            made = self._seen(jump.reached(level_B), level_B, judged_B, jump.context_BLD, draws)
-            arriving = mix(latent_BTCHW, draws.normal_like(latent_BTCHW), level_B).sample_BTCHW
-            real = self._seen(arriving, level_B, judged_B, jump.context_BLD, draws)
+            judged_B = self._judged_at(level_B, rng)
+            made = self._seen(jump.reached(level_B), level_B, judged_B, jump.context_BLD, rng)
+            arriving = mix(latent_BTCHW, rng.normal_like(latent_BTCHW), level_B).sample_BTCHW
+            real = self._seen(arriving, level_B, judged_B, jump.context_BLD, rng)
         real = tuple(feature.requires_grad_() for feature in real)
         of_real = self.discriminator(real, jump.context_BLD)
         of_made = self.discriminator(made, jump.context_BLD)
@@ -87,12 +89,12 @@ class AdversarialTask(DistillationTask):
             "told_generated": _mean([(logits < 0).float() for logits in of_made]),
         }
 
-    def _judged_at(self, level_B: torch.Tensor, draws: Draws) -> torch.Tensor:
+    def _judged_at(self, level_B: torch.Tensor, rng: BatchRNG) -> torch.Tensor:
         """Noise levels at which samples of given levels are judged."""
         noise = self.adversarial.renoise
         if noise is None:
             return level_B
-        drawn_B = logit_normal(draws, noise.mean, noise.std).to(level_B)
+        drawn_B = logit_normal(rng, noise.mean, noise.std).to(level_B)
         return level_B + (1 - level_B) * drawn_B
 
     def _seen(
@@ -101,10 +103,10 @@ class AdversarialTask(DistillationTask):
         level_B: torch.Tensor,
         judged_B: torch.Tensor,
         context_BLD: torch.Tensor,
-        draws: Draws,
+        rng: BatchRNG,
     ) -> tuple[torch.Tensor, ...]:
         """Features of samples at a level, after they were noised to the one they are judged at."""
-        noisy_BTCHW = renoise(sample_BTCHW, draws.normal_like(sample_BTCHW), level_B, judged_B)
+        noisy_BTCHW = renoise(sample_BTCHW, rng.normal_like(sample_BTCHW), level_B, judged_B)
         return self.discriminator.path(self.teacher, noisy_BTCHW, judged_B * TIMESTEP_SCALE, context_BLD)
 
 

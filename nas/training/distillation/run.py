@@ -76,7 +76,7 @@ def _distill(
     watch = StudentWatch(student, lambda: StudentCheck(teacher, clips, distillation, training.seed), root)
     start = fingerprint(_decisive(teacher, distillation))
     try:
-        result = run_task(task, teacher.space, clips, training, root, "distilling", start=start, observer=watch)
+        result = run_task(task, teacher.space, clips, training, root, "distilling", start=start, callback=watch)
     except TrainingError as error:
         raise TrainingError(f"{error.what}; {watch.kept()}", where=root, hint=error.hint) from error
     assert watch.memory.best is not None, "a run that ends well has had its first check"

@@ -11,7 +11,7 @@ from nas.files import StrictModel, parse, write_json
 from nas.models import VideoModel
 from nas.training.distillation.adversarial import DISCRIMINATOR
 from nas.training.distillation.checks import Check, StudentCheck
-from nas.training.engine.callbacks import Observer
+from nas.training.engine.callbacks import Callback
 from nas.training.engine.processes import from_main
 from nas.training.engine.run_folder import CHECKPOINTS
 from nas.training.recipes.runs import save_model
@@ -66,7 +66,7 @@ def fault(check: Check) -> str | None:
     return None
 
 
-class StudentWatch(Observer):
+class StudentWatch(Callback):
     """Keeps the best student of a run, and ends a run that fails.
 
     What is kept is decided before a checkpoint and written after it, and written again where a run goes on from that
@@ -78,16 +78,16 @@ class StudentWatch(Observer):
         folder: Of the run; the best student stands in `model`, and what was seen in `checks.json`.
     """
 
-    sees_weights = True
+    needs_weights = True
 
     def __init__(self, student: VideoModel, make_check: Callable[[], StudentCheck], folder: Path) -> None:
         self.student, self.make_check, self.folder = student, make_check, folder
         self.memory = Memory()
         self._check: StudentCheck | None = None
 
-    def begin(self, step: int, remembered: Mapping[str, Any]) -> None:
-        """See `Observer.begin`; at first the student is the teacher, and that is kept until there is a better one."""
-        self.memory = parse(dict(remembered), Memory, where=self.folder / CHECKPOINTS)
+    def begin(self, step: int, saved: Mapping[str, Any]) -> None:
+        """See `Callback.begin`; at first the student is the teacher, and that is kept until there is a better one."""
+        self.memory = parse(dict(saved), Memory, where=self.folder / CHECKPOINTS)
         best = self.memory.best
         if best is None or not from_main((self.folder / "model").is_dir):
             self.memory = self.memory.model_copy(update={"best": None})
@@ -95,7 +95,7 @@ class StudentWatch(Observer):
         self.after_checkpoint(step)
 
     def after_step(self, step: int, values: Mapping[str, float]) -> None:
-        """See `Observer.after_step`.
+        """See `Callback.after_step`.
 
         Raises:
             TrainingError: The discriminator has won.
@@ -112,7 +112,7 @@ class StudentWatch(Observer):
             )
 
     def before_checkpoint(self, step: int) -> None:
-        """See `Observer.before_checkpoint`.
+        """See `Callback.before_checkpoint`.
 
         Raises:
             TrainingError: The student makes the same clip whatever the noise, or clips that are not finite.
@@ -124,12 +124,12 @@ class StudentWatch(Observer):
             raise TrainingError(what, hint="lower learning_rate or adversarial.weight")
 
     def after_checkpoint(self, step: int) -> None:
-        """See `Observer.after_checkpoint`."""
+        """See `Callback.after_checkpoint`."""
         if self.memory.best is not None and self.memory.best.step == step:
             save_model(self.student, self.folder / "model")
 
-    def remembers(self) -> Mapping[str, Any]:
-        """See `Observer.remembers`."""
+    def state_to_save(self) -> Mapping[str, Any]:
+        """See `Callback.state_to_save`."""
         return self.memory.model_dump()
 
     def kept(self) -> str:

@@ -21,9 +21,9 @@ from torch.overrides import TorchFunctionMode
 
 from nas.models.network import Mounted, recompute_blocks
 from nas.space import SearchSpace
-from nas.training.engine.task import Turn
+from nas.training.engine.task import OptimizerPhase
 from nas.training.flow.batches import Batch
-from nas.training.flow.rng import ClipSeeds
+from nas.training.flow.rng import RNGKeys
 from nas.training.flow.tasks import JointTask
 
 IN_FP32 = frozenset(
@@ -93,7 +93,7 @@ class _Kept:
 
 
 def count_activations(task: JointTask, space: SearchSpace, clips: int, frames: int, precision: str) -> Activations:
-    """Count what a micro-batch of one process keeps, in the turn that keeps the most.
+    """Count what a micro-batch of one process keeps, in the phase that keeps the most.
 
     Args:
         task: On the meta device; it is used up.
@@ -105,10 +105,10 @@ def count_activations(task: JointTask, space: SearchSpace, clips: int, frames: i
     with FakeTensorMode(allow_non_fake_inputs=True):
         task.to_empty(device="cpu").train()
         batch = _empty_batch(space, clips, frames)
-        plain = [_kept_by_block(task, batch, turn, precision) for turn in task.turns()]
+        plain = [_kept_by_block(task, batch, phase, precision) for phase in task.phases()]
         block = max(kept.largest_block_bytes for kept in plain)
         recompute_blocks(task)
-        again = [_kept(_Kept(task), task, batch, turn, precision) for turn in task.turns()]
+        again = [_kept(_Kept(task), task, batch, phase, precision) for phase in task.phases()]
     return Activations(
         plain_bytes=max(kept.bytes for kept in plain),
         recomputed_bytes=max(kept.bytes for kept in again) + block,
@@ -116,21 +116,21 @@ def count_activations(task: JointTask, space: SearchSpace, clips: int, frames: i
     )
 
 
-def _kept_by_block(task: JointTask, batch: Batch, turn: Turn, precision: str) -> _Kept:
+def _kept_by_block(task: JointTask, batch: Batch, phase: OptimizerPhase, precision: str) -> _Kept:
     kept = _Kept(task)
     for network in task.modules():
         if isinstance(network, Mounted):
             network.call = kept.call_block
-    return _kept(kept, task, batch, turn, precision)
+    return _kept(kept, task, batch, phase, precision)
 
 
-def _kept(kept: _Kept, task: JointTask, batch: Batch, turn: Turn, precision: str) -> _Kept:
+def _kept(kept: _Kept, task: JointTask, batch: Batch, phase: OptimizerPhase, precision: str) -> _Kept:
     with (
         torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
         _CardTypes() if precision == "bf16" else contextlib.nullcontext(),
     ):
-        task(batch, 0, turn.name)
+        task(batch, 0, phase.name)
     return kept
 
 
@@ -141,6 +141,6 @@ def _empty_batch(space: SearchSpace, clips: int, frames: int) -> Batch:
         torch.zeros(clips, tokens, dtype=torch.int64),
         torch.empty(frames, 1, *shape[1:]),
         torch.zeros(frames, tokens, dtype=torch.int64),
-        ClipSeeds.of_share(0, clips, 0, 0, 1),
-        ClipSeeds.of_share(0, frames, 0, 0, 1),
+        RNGKeys.of_process(0, clips, 0, 0, 1),
+        RNGKeys.of_process(0, frames, 0, 0, 1),
     )

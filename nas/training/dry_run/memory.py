@@ -25,7 +25,7 @@ class MemoryEstimate(StrictModel):
     Weights, gradients, optimiser state and averages are counted. The others are estimates: activations as in
     `nas.training.dry_run.activations`, for the architecture with the most parameters where a step trains one of many,
     and what DDP and FSDP need to exchange weights and gradients from how they work. The allocator's own losses,
-    workspace of kernels, the codec, and clips that an observer makes come on top.
+    workspace of kernels, the codec, and clips that a callback makes come on top.
 
     A step has two peaks. The backward pass begins with all activations, and without the gradients that the step before
     has left, which are gone by then. The optimiser works with all gradients, and no activations are left.
@@ -75,16 +75,16 @@ def estimate_memory(
         clips: Clips of a micro-batch of one process.
         frames: Single frames of it.
     """
-    by_turn = {turn.name: list(turn.parameters) for turn in task.turns()}
+    by_phase = {phase.name: list(phase.parameters) for phase in task.phases()}
     sharded = config.parallel == "fsdp" and processes > 1
     share = processes if sharded else 1
-    model = set(by_turn[MODEL])
+    model = set(by_phase[MODEL])
     parts = [part for part in task.children() if not model.isdisjoint(part.parameters())]
     shared_out = {each for part in parts for each in part.parameters()}
-    turns = [size_bytes(each, share if turn == MODEL else 1) for turn, each in by_turn.items()]
-    gradients = sum(turns)
+    phases = [size_bytes(each, share if phase == MODEL else 1) for phase, each in by_phase.items()]
+    gradients = sum(phases)
     weights = size_bytes(shared_out, share) + size_bytes(each for each in task.parameters() if each not in shared_out)
-    averages, exchange = size_bytes(model, share), _exchange(parts, by_turn, sharded) if processes > 1 else 0
+    averages, exchange = size_bytes(model, share), _exchange(parts, by_phase, sharded) if processes > 1 else 0
     counted = count_activations(task, space, clips, frames, config.mixed_precision)
     kept = [counted.plain_bytes, counted.recomputed_bytes]
     if config.gradient_checkpointing:
@@ -98,14 +98,14 @@ def estimate_memory(
         activations=kept[0],
         activations_otherwise=kept[1],
         flowing=counted.largest_bytes,
-        updating=max(*turns, averages),
+        updating=max(*phases, averages),
         accumulated=gradients if config.gradient_accumulation > 1 else 0,
     )
 
 
-def _exchange(parts: list[nn.Module], by_turn: Mapping[str, list[nn.Parameter]], sharded: bool) -> int:
+def _exchange(parts: list[nn.Module], by_phase: Mapping[str, list[nn.Parameter]], sharded: bool) -> int:
     if not sharded:
-        return sum(size_bytes(each) for each in by_turn.values())
+        return sum(size_bytes(each) for each in by_phase.values())
     networks = [each for part in parts for each in part.modules() if isinstance(each, Mounted)]
     blocks = sorted(size_bytes(block.parameters()) for network in networks for block in network.blocks())
     return sum(blocks[-2:]) + blocks[-1]

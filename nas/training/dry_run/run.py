@@ -139,7 +139,7 @@ def _dry_run(make: Callable[[], JointTask], space: SearchSpace, config: LoopConf
     clips = share_of(config.batch_size, processes, "batch_size")
     frames = share_of(config.image_batch_size, processes, "image_batch_size")
     task = make()
-    trained = {id(each) for turn in task.turns() for each in turn.parameters}
+    trained = {id(each) for phase in task.phases() for each in phase.parameters}
     everything = list(task.parameters())
     learning = [each for each in everything if id(each) in trained]
     batch, image_batch = (size * config.gradient_accumulation for size in (config.batch_size, config.image_batch_size))

@@ -39,7 +39,7 @@ from nas.training.engine.checkpoint_files import (
 from nas.training.engine.parallelism import Optimizers, as_shard, local_rows
 from nas.training.engine.processes import from_all, from_main, processes
 from nas.training.engine.sharded_tensors import SavedTensors, write_shard
-from nas.training.engine.task import MODEL, Turn
+from nas.training.engine.task import MODEL, OptimizerPhase
 
 logger = logging.getLogger(__name__)
 
@@ -58,15 +58,15 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class RunHistory:
     """What a run knows of its past, beside what it trains.
 
     Args:
-        observed: What its observer remembers; plain data.
+        callback_state: What its callback saves; plain data.
         losses: Of the last logged steps.
     """
 
-    observed: Mapping[str, Any]
+    callback_state: Mapping[str, Any]
     losses: Sequence[float] = ()
 
 
@@ -76,13 +76,13 @@ class TrainingState:
 
     Args:
         task: What is trained.
-        turns: The turns of its steps; their parameters are those of the task.
-        optimizers: The optimiser of each turn, over what this process holds of the turn's parameters.
-        ema: Averages of what this process holds of the parameters of the model's turn.
+        phases: The phases of its steps; their parameters are those of the task.
+        optimizers: The optimiser of each phase, over what this process holds of the phase's parameters.
+        ema: Averages of what this process holds of the parameters of the model's phase.
     """
 
     task: nn.Module
-    turns: Sequence[Turn]
+    phases: Sequence[OptimizerPhase]
     optimizers: Optimizers
     ema: EMAModel
 
@@ -93,9 +93,9 @@ class TrainingState:
             TASK: self.task.state_dict(),
             EMA: {str(index): as_shard(mean, owner) for index, (owner, mean) in enumerate(means)},
             OPTIMIZERS: {
-                f"{turn.name}.{index}.{name}": as_shard(torch.as_tensor(value), turn.parameters[index])
-                for turn in self.turns
-                for index, slots in self.optimizers[turn.name].state_dict()["state"].items()
+                f"{phase.name}.{index}.{name}": as_shard(torch.as_tensor(value), phase.parameters[index])
+                for phase in self.phases
+                for index, slots in self.optimizers[phase.name].state_dict()["state"].items()
                 for name, value in slots.items()
             },
         }
@@ -113,8 +113,8 @@ class TrainingState:
         states = self._optimizer_states(saved[OPTIMIZERS])
         _require_finite(TASK, weights, where)
         _require_finite(EMA, dict(zip(map(str, range(len(means))), means, strict=True)), where)
-        for turn, state in states.items():
-            tensors = {f"{turn}.{index}.{slot}": each for index in state for slot, each in state[index].items()}
+        for phase, state in states.items():
+            tensors = {f"{phase}.{index}.{slot}": each for index in state for slot, each in state[index].items()}
             _require_finite(OPTIMIZERS, tensors, where)
         load_into(self.task, weights, where=where)
         self.ema.shadow_params = [mean.to(owner.device) for mean, owner in zip(means, owners, strict=True)]
@@ -123,19 +123,19 @@ class TrainingState:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def owners(self, name: str) -> tuple[nn.Parameter, ...]:
-        """The parameters of a turn."""
-        (found,) = (turn.parameters for turn in self.turns if turn.name == name)
+        """The parameters of a phase."""
+        (found,) = (phase.parameters for phase in self.phases if phase.name == name)
         return found
 
     def _optimizer_states(self, saved: SavedTensors) -> dict[str, dict[int, dict[str, torch.Tensor]]]:
-        """What each turn's optimiser keeps, by turn, number of the parameter, and slot; none of what never learned."""
-        found: dict[str, dict[int, dict[str, torch.Tensor]]] = {turn.name: {} for turn in self.turns}
-        owners = {f"{turn.name}.{index}": each for turn in self.turns for index, each in enumerate(turn.parameters)}
+        """State of each phase's optimiser, by phase, parameter number and slot; empty for what never learned."""
+        found: dict[str, dict[int, dict[str, torch.Tensor]]] = {phase.name: {} for phase in self.phases}
+        owners = {f"{phase.name}.{index}": each for phase in self.phases for index, each in enumerate(phase.parameters)}
         for key in sorted({name.rpartition(".")[0] for name in saved.names()}):
             if key not in owners:
                 raise CheckpointError(f"has an unknown tensor {key}", where=saved.where)
-            turn, _, index = key.rpartition(".")
-            found[turn][int(index)] = {
+            phase, _, index = key.rpartition(".")
+            found[phase][int(index)] = {
                 slot: _fitting(saved, f"{key}.{slot}", owners[key], scalar=slot == "step") for slot in _SLOTS
             }
         return found
@@ -156,7 +156,7 @@ def _require_finite(part: str, tensors: Mapping[str, torch.Tensor], where: Path)
 
 
 def save_checkpoint(
-    root: Path, training: TrainingState, progress: Progress, fingerprint: str, remembered: Remembered
+    root: Path, training: TrainingState, progress: Progress, fingerprint: str, history: RunHistory
 ) -> None:
     """Write a checkpoint below `root`, all processes together; of the others, only the one before it stays.
 
@@ -165,7 +165,7 @@ def save_checkpoint(
         training: What is saved.
         progress: How far it has come.
         fingerprint: Digest of everything that decides the result.
-        remembered: What the run knows of its past.
+        history: What the run knows of its past.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written, in all processes.
@@ -184,8 +184,8 @@ def save_checkpoint(
                 fingerprint=fingerprint,
                 ema_step=training.ema.optimization_step,
                 sha256={name: digest for each in digests for name, digest in each.items()},
-                observed=remembered.observed,
-                losses=list(remembered.losses),
+                observed=history.callback_state,
+                losses=list(history.losses),
             )
             write_json(folder / STATE, state.model_dump())
             made.close()
@@ -218,7 +218,7 @@ def _prune(root: Path, newest: int) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def restore_checkpoint(root: Path, training: TrainingState, fingerprint: str) -> tuple[Progress, Remembered]:
+def restore_checkpoint(root: Path, training: TrainingState, fingerprint: str) -> tuple[Progress, RunHistory]:
     """Load the newest whole checkpoint below `root` into its owners; start at step 0 where there is none.
 
     Returns:
@@ -249,7 +249,7 @@ def restore_checkpoint(root: Path, training: TrainingState, fingerprint: str) ->
             where=damage.where,
             hint=f"delete {root} to begin anew",
         ) from damage
-    return Progress(0, 0.0), Remembered({})
+    return Progress(0, 0.0), RunHistory({})
 
 
 def _checked(folder: Path) -> CheckpointState:
@@ -260,10 +260,10 @@ def _checked(folder: Path) -> CheckpointState:
     return state
 
 
-def _restore(folder: Path, state: CheckpointState, training: TrainingState) -> tuple[Progress, Remembered]:
+def _restore(folder: Path, state: CheckpointState, training: TrainingState) -> tuple[Progress, RunHistory]:
     def load() -> None:
         training.load({part: SavedTensors(folder, part, list(state.sha256)) for part in PARTS}, folder)
 
     from_all(load)
     training.ema.optimization_step = state.ema_step
-    return Progress(state.step, state.elapsed_s), Remembered(state.observed, state.losses)
+    return Progress(state.step, state.elapsed_s), RunHistory(state.observed, state.losses)

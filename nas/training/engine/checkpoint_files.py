@@ -30,7 +30,7 @@ class CheckpointState(StrictModel):
         fingerprint: Digest of everything that decides the result.
         ema_step: Steps that the averaged weights have seen.
         sha256: Digests of all files of tensors, by name.
-        observed: What the run's observer remembers; plain data.
+        observed: What the run's callback remembers; plain data.
         losses: Of the last logged steps.
     """
 

@@ -19,17 +19,17 @@ from torch.distributed.tensor import DTensor
 
 from nas.models.network import Mounted
 from nas.training.engine.settings import LoopConfig
-from nas.training.engine.task import MODEL, BatchT, TrainingTask, Turn
+from nas.training.engine.task import MODEL, BatchT, OptimizerPhase, TrainingTask
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
-"""The optimisers of a run, by the name of their turn."""
+"""The optimisers of a run, by the name of their phase."""
 
 
-class Sharing(ABC, Generic[BatchT]):
+class Parallelism(ABC, Generic[BatchT]):
     """Stands between the task that a caller has made, and what the loop trains.
 
     Args:
-        task: The task; whole wherever a caller or an observer sees it.
+        task: The task; whole wherever a caller or a callback sees it.
         accelerator: Processes and devices.
     """
 
@@ -44,18 +44,18 @@ class Sharing(ABC, Generic[BatchT]):
         """What to call for a step in place of the trained task, and the optimisers to step with."""
 
     @abstractmethod
-    def held(self, turn: Turn) -> list[nn.Parameter]:
-        """What this process holds of each parameter of a turn: what its optimiser steps, and averages are kept of."""
+    def local_parameters(self, phase: OptimizerPhase) -> list[nn.Parameter]:
+        """What this process holds of each parameter of a phase: what its optimiser steps, and averages are kept of."""
 
     @abstractmethod
-    def settle(self, turn: Turn, max_norm: float) -> None:
+    def reduce_and_clip(self, phase: OptimizerPhase, max_norm: float) -> None:
         """After the backward passes of a step, give what is held its gradient.
 
         That is the mean over all processes, scaled down to a norm of the whole gradient.
         """
 
     @abstractmethod
-    def averaged(self, ema: EMAModel) -> contextlib.AbstractContextManager[None]:
+    def averaged_weights(self, ema: EMAModel) -> contextlib.AbstractContextManager[None]:
         """The task with its averaged weights, whole and for a while."""
 
     @abstractmethod
@@ -63,12 +63,12 @@ class Sharing(ABC, Generic[BatchT]):
         """Leave the averaged weights in the task, whole and in all processes."""
 
 
-class Replicas(Sharing[BatchT]):
+class DataParallel(Parallelism[BatchT]):
     """Every process holds all weights, and gradients are averaged: DDP, or one process alone.
 
     Args:
-        task: As of `Sharing`.
-        accelerator: As of `Sharing`.
+        task: As of `Parallelism`.
+        accelerator: As of `Parallelism`.
     """
 
     def __init__(self, task: TrainingTask[BatchT], accelerator: Accelerator) -> None:
@@ -76,21 +76,21 @@ class Replicas(Sharing[BatchT]):
         self.trained = task.to(accelerator.device)
 
     def prepare(self, optimizers: Optimizers) -> tuple[nn.Module, Optimizers]:
-        """See `Sharing.prepare`."""
+        """See `Parallelism.prepare`."""
         wrapped, *prepared = self.accelerator.prepare(self.task, *optimizers.values())
         return wrapped, dict(zip(optimizers, prepared, strict=True))
 
-    def held(self, turn: Turn) -> list[nn.Parameter]:
-        """See `Sharing.held`: all of it."""
-        return list(turn.parameters)
+    def local_parameters(self, phase: OptimizerPhase) -> list[nn.Parameter]:
+        """See `Parallelism.local_parameters`: all of it."""
+        return list(phase.parameters)
 
-    def settle(self, turn: Turn, max_norm: float) -> None:
-        """See `Sharing.settle`; DDP has averaged."""
-        self.accelerator.clip_grad_norm_(turn.parameters, max_norm)
+    def reduce_and_clip(self, phase: OptimizerPhase, max_norm: float) -> None:
+        """See `Parallelism.reduce_and_clip`; DDP has averaged."""
+        self.accelerator.clip_grad_norm_(phase.parameters, max_norm)
 
     @contextlib.contextmanager
-    def averaged(self, ema: EMAModel) -> Iterator[None]:
-        """See `Sharing.averaged`."""
+    def averaged_weights(self, ema: EMAModel) -> Iterator[None]:
+        """See `Parallelism.averaged_weights`."""
         parameters = list(self.task.trained_parameters())
         ema.store(parameters)
         ema.copy_to(parameters)
@@ -101,21 +101,21 @@ class Replicas(Sharing[BatchT]):
             ema.restore(parameters)
 
     def finish(self, ema: EMAModel) -> None:
-        """See `Sharing.finish`."""
+        """See `Parallelism.finish`."""
         ema.copy_to(list(self.task.trained_parameters()))
 
 
-class Shards(Sharing[BatchT]):
+class FullySharded(Parallelism[BatchT]):
     """Every process holds some rows of each weight, its gradient, its average and its optimiser's state: FSDP2.
 
     The unit that is gathered to run, and let go after it, is the block of a plan. What is trained is a copy of the
-    task; the task itself waits on the CPU for averaged weights. Parts of a task in which the model's own turn trains
+    task; the task itself waits on the CPU for averaged weights. Parts of a task in which the model's own phase trains
     nothing - a frozen teacher or text encoder, a discriminator - are whole in every process, and the copy has the
     same ones. That lets the main process look at clips alone, and the discriminator have second derivatives.
 
     Args:
-        task: As of `Sharing`.
-        accelerator: As of `Sharing`; of more than one process.
+        task: As of `Parallelism`.
+        accelerator: As of `Parallelism`; of more than one process.
     """
 
     def __init__(self, task: TrainingTask[BatchT], accelerator: Accelerator) -> None:
@@ -139,43 +139,43 @@ class Shards(Sharing[BatchT]):
         fully_shard(self.trained, mesh=mesh, ignored_params=whole)
 
     def prepare(self, optimizers: Optimizers) -> tuple[nn.Module, Optimizers]:
-        """See `Sharing.prepare`."""
+        """See `Parallelism.prepare`."""
         # Accelerate's evaluation mode is autocast without DDP around it.
         wrapped: nn.Module = self.accelerator.prepare_model(self.trained, device_placement=False, evaluation_mode=True)
-        return wrapped, {turn: self.accelerator.prepare_optimizer(each) for turn, each in optimizers.items()}
+        return wrapped, {phase: self.accelerator.prepare_optimizer(each) for phase, each in optimizers.items()}
 
-    def held(self, turn: Turn) -> list[nn.Parameter]:
-        """See `Sharing.held`: rows of it, as plain tensors.
+    def local_parameters(self, phase: OptimizerPhase) -> list[nn.Parameter]:
+        """See `Parallelism.local_parameters`: rows of it, as plain tensors.
 
         Optimisers and averages go by element, and every operation on a distributed tensor has its price in Python.
         """
-        if turn.name not in self._held:
-            self._held[turn.name] = [nn.Parameter(local_rows(each).clone()) for each in turn.parameters]
-            self._point(turn)
-        return self._held[turn.name]
+        if phase.name not in self._held:
+            self._held[phase.name] = [nn.Parameter(local_rows(each).clone()) for each in phase.parameters]
+            self._point(phase)
+        return self._held[phase.name]
 
-    def _point(self, turn: Turn) -> None:
+    def _point(self, phase: OptimizerPhase) -> None:
         """Let what is held be the rows of the parameters themselves, which FSDP may have moved."""
-        for held, parameter in zip(self._held[turn.name], turn.parameters, strict=True):
+        for held, parameter in zip(self._held[phase.name], phase.parameters, strict=True):
             held.data = local_rows(parameter)
             held.grad = None if parameter.grad is None else local_rows(parameter.grad)
 
-    def settle(self, turn: Turn, max_norm: float) -> None:
-        """See `Sharing.settle`; FSDP has averaged, for the weights that are shared out."""
-        self._point(turn)
-        gradients = [each.grad for each in self._held[turn.name] if each.grad is not None]
-        if turn.name == MODEL:
+    def reduce_and_clip(self, phase: OptimizerPhase, max_norm: float) -> None:
+        """See `Parallelism.reduce_and_clip`; FSDP has averaged, for the weights that are shared out."""
+        self._point(phase)
+        gradients = [each.grad for each in self._held[phase.name] if each.grad is not None]
+        if phase.name == MODEL:
             square = torch.nn.utils.get_total_norm(gradients).square().to(self.accelerator.device)
             torch.distributed.all_reduce(square)
         else:
             for gradient in gradients:
                 torch.distributed.all_reduce(gradient.div_(self.accelerator.num_processes))
             square = torch.nn.utils.get_total_norm(gradients).square()
-        torch.nn.utils.clip_grads_with_norm_(self._held[turn.name], max_norm, square.sqrt())
+        torch.nn.utils.clip_grads_with_norm_(self._held[phase.name], max_norm, square.sqrt())
 
     @contextlib.contextmanager
-    def averaged(self, ema: EMAModel) -> Iterator[None]:
-        """See `Sharing.averaged`; on the training device in the main process only."""
+    def averaged_weights(self, ema: EMAModel) -> Iterator[None]:
+        """See `Parallelism.averaged_weights`; on the training device in the main process only."""
         self._gather(ema)
         device = self.accelerator.device if self.accelerator.is_main_process else torch.device("cpu")
         for part in self._sharded:
@@ -188,7 +188,7 @@ class Shards(Sharing[BatchT]):
                 part.to("cpu")
 
     def finish(self, ema: EMAModel) -> None:
-        """See `Sharing.finish`."""
+        """See `Parallelism.finish`."""
         self._gather(ema)
         self.task.to(self.accelerator.device)
 
@@ -197,7 +197,7 @@ class Shards(Sharing[BatchT]):
         owners = self.trained.trained_parameters()
         for parameter, owner, rows in zip(self.task.trained_parameters(), owners, ema.shadow_params, strict=True):
             mean = as_shard(rows, owner)
-            assert isinstance(mean, DTensor), "what the model's turn trains is shared out"
+            assert isinstance(mean, DTensor), "what the model's phase trains is shared out"
             parameter.data.copy_(mean.full_tensor())
 
 
@@ -217,8 +217,8 @@ def as_shard(rows: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
     )
 
 
-def share(task: TrainingTask[BatchT], config: LoopConfig, accelerator: Accelerator) -> Sharing[BatchT]:
+def make_parallelism(task: TrainingTask[BatchT], config: LoopConfig, accelerator: Accelerator) -> Parallelism[BatchT]:
     """The way that a configuration names; one process has nobody to share with."""
     if config.parallel == "fsdp" and accelerator.num_processes > 1:
-        return Shards(task, accelerator)
-    return Replicas(task, accelerator)
+        return FullySharded(task, accelerator)
+    return DataParallel(task, accelerator)

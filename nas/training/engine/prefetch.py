@@ -32,13 +32,13 @@ class Prefetched(Generic[BatchT]):
     def __call__(self, number: int) -> BatchT:
         """The batch of a micro-step; raises what its making raised."""
         wanted = range(number, number + AHEAD + 1)
-        # A turn of a step may ask again for what the turn before it had.
+        # A phase of a step may ask again for what the phase before it had.
         self._made = {each: self._made.get(each) or self._thread.submit(self._make, each) for each in wanted}
         return self._made[number].result()
 
 
 @contextlib.contextmanager
-def made_ahead(make: Callable[[int], BatchT], device: torch.device) -> Iterator[Callable[[int], BatchT]]:
+def prefetched(make: Callable[[int], BatchT], device: torch.device) -> Iterator[Callable[[int], BatchT]]:
     """Batches made ahead of a graphics card; on a CPU, which has the network to compute, when they are asked for.
 
     Args:

@@ -17,11 +17,11 @@ Losses = dict[str, torch.Tensor]
 
 
 MODEL = "model"
-"""The turn in which the model itself learns."""
+"""The phase in which the model itself learns."""
 
 
 @dataclass(frozen=True)
-class Turn:
+class OptimizerPhase:
     """A part of each step in which some parameters learn while all others stand still.
 
     Args:
@@ -51,21 +51,21 @@ BatchT = TypeVar("BatchT", bound=Movable)
 class TrainingTask(nn.Module, ABC, Generic[BatchT]):
     """One thing that can be trained.
 
-    The contract: `forward(batch, step, turn)` returns scalars, of which `loss` is minimised, each a mean over the
-    clips of the batch. What is random about a clip comes from the `ClipSeeds` that the batch carries, drawn for the
-    turn, and everything else from the step's number: so N processes train as one does, all of them the same
+    The contract: `forward(batch, step, phase)` returns scalars, of which `loss` is minimised, each a mean over the
+    clips of the batch. What is random about a clip comes from the `RNGKeys` that the batch carries, drawn for the
+    phase, and everything else from the step's number: so N processes train as one does, all of them the same
     architecture in a step. Dropout of the backbone is the one exception; its generator is torch's global one, which
-    the loop seeds for each process and turn.
+    the loop seeds for each process and phase.
     """
 
     @abstractmethod
-    def forward(self, batch: BatchT, step: int, turn: str = MODEL) -> Losses:
-        """Losses of one turn of a step on one batch."""
+    def forward(self, batch: BatchT, step: int, phase: str = MODEL) -> Losses:
+        """Losses of one phase of a step on one batch."""
 
     def trained_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of the model, whose average is kept."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
-    def turns(self) -> tuple[Turn, ...]:
-        """The turns of a step, in their order; the model's own is always among them."""
-        return (Turn(MODEL, tuple(self.trained_parameters())),)
+    def phases(self) -> tuple[OptimizerPhase, ...]:
+        """The phases of a step, in their order; the model's own is always among them."""
+        return (OptimizerPhase(MODEL, tuple(self.trained_parameters())),)

@@ -19,15 +19,15 @@ from nas.errors import CheckpointError, DataError, TrainingError
 from nas.files import derive_seed
 from nas.models.weights import not_finite
 from nas.progress import Advance, progress_bar
-from nas.training.engine.callbacks import Observer
-from nas.training.engine.checkpoint import Progress, Remembered, TrainingState, restore_checkpoint, save_checkpoint
+from nas.training.engine.callbacks import Callback
+from nas.training.engine.checkpoint import Progress, RunHistory, TrainingState, restore_checkpoint, save_checkpoint
 from nas.training.engine.memory_errors import memory_errors
 from nas.training.engine.metrics import MetricsLog
-from nas.training.engine.parallelism import Optimizers, share
+from nas.training.engine.parallelism import Optimizers, make_parallelism
 from nas.training.engine.processes import from_all
 from nas.training.engine.run_folder import CHECKPOINTS
 from nas.training.engine.settings import LoopConfig
-from nas.training.engine.task import MODEL, BatchT, Losses, TrainingTask, Turn
+from nas.training.engine.task import MODEL, BatchT, Losses, OptimizerPhase, TrainingTask
 
 LOG_EVERY = 10
 _FINAL = 20
@@ -60,7 +60,7 @@ class Trainer(Generic[BatchT]):
         fingerprint: Digest of everything that decides the result; a checkpoint with another one is refused.
         accelerator: Processes and devices.
         label: Shown beside the progress bar.
-        observer: Looks on, and may end the run.
+        callback: Looks on, and may end the run.
     """
 
     def __init__(
@@ -73,31 +73,33 @@ class Trainer(Generic[BatchT]):
         fingerprint: str,
         accelerator: Accelerator,
         label: str,
-        observer: Observer | None = None,
+        callback: Callback | None = None,
     ) -> None:
         self.task, self.batches, self.config = task, batches, config
         self.folder, self.fingerprint, self.label = folder, fingerprint, label
-        self.accelerator, self.observer = accelerator, observer or Observer()
+        self.accelerator, self.callback = accelerator, callback or Callback()
         if not list(task.trained_parameters()):
             raise TrainingError("nothing is left to train", hint="train the backbone, too (freeze_backbone: false)")
         if names := not_finite(task.state_dict()):
             hint = "it is so in the weights that the run starts from; start from others"
             raise CheckpointError(f"weight {names[0]} is not finite before the first step", where=folder, hint=hint)
-        self.sharing = share(task, config, accelerator)
-        self.trained = self.sharing.trained
-        self.turns = self.trained.turns()
-        self.held = {turn.name: self.sharing.held(turn) for turn in self.turns}
+        self.parallelism = make_parallelism(task, config, accelerator)
+        self.trained = self.parallelism.trained
+        self.phases = self.trained.phases()
+        self.local_parameters = {phase.name: self.parallelism.local_parameters(phase) for phase in self.phases}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            turn.name: torch.optim.AdamW(
-                self.held[turn.name],
+            phase.name: torch.optim.AdamW(
+                self.local_parameters[phase.name],
                 lr=config.learning_rate,
-                betas=(turn.adam_beta1, config.adam_beta2),
+                betas=(phase.adam_beta1, config.adam_beta2),
                 weight_decay=config.weight_decay,
             )
-            for turn in self.turns
+            for phase in self.phases
         }
-        self.ema = EMAModel(self.held[MODEL], decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
-        self.state = TrainingState(self.trained, self.turns, self.optimizers, self.ema)
+        self.ema = EMAModel(
+            self.local_parameters[MODEL], decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True
+        )
+        self.state = TrainingState(self.trained, self.phases, self.optimizers, self.ema)
         self.recent: deque[float] = deque(maxlen=50)
         self.logged: deque[float] = deque(maxlen=_FINAL)
 
@@ -108,13 +110,13 @@ class Trainer(Generic[BatchT]):
             CheckpointError: The folder holds a checkpoint of something else.
             DataError: Clips hold numbers that are not finite.
             OutOfMemoryError: A step does not fit.
-            TrainingError: The loss is no longer finite, or the observer ends the run.
+            TrainingError: The loss is no longer finite, or the callback ends the run.
         """
-        progress, remembered = restore_checkpoint(self.folder / CHECKPOINTS, self.state, self.fingerprint)
-        self.logged.extend(remembered.losses)
+        progress, history = restore_checkpoint(self.folder / CHECKPOINTS, self.state, self.fingerprint)
+        self.logged.extend(history.losses)
         with self._averaged():
-            self.observer.begin(progress.step, remembered.observed)
-        wrapped, optimizers = self.sharing.prepare(self.optimizers)
+            self.callback.begin(progress.step, history.callback_state)
+        wrapped, optimizers = self.parallelism.prepare(self.optimizers)
         log = MetricsLog(self.folder, progress.step) if self.accelerator.is_main_process else None
         with progress_bar(self.label, self.config.steps, progress.step) as advance:
             while not self._finished(progress):
@@ -125,55 +127,55 @@ class Trainer(Generic[BatchT]):
                 self._report(log, advance, progress, values, rate)
                 if progress.step % self.config.checkpoint_every == 0 or self._finished(progress):
                     self._save(progress)
-        self.sharing.finish(self.ema)
+        self.parallelism.finish(self.ema)
         final_loss = sum(self.logged) / len(self.logged) if self.logged else math.nan
         return TrainingResult(progress.step, progress.elapsed_s, final_loss)
 
     def _step(self, wrapped: torch.nn.Module, optimizers: Optimizers, progress: Progress) -> Losses:
-        """One step: each turn after the other."""
+        """One step: each phase after the other."""
         self.trained.train()
         losses: Losses = {}
-        for turn in self.turns:
-            found = self._turn(wrapped, optimizers[turn.name], turn, progress)
-            prefix = "" if turn.name == MODEL else f"{turn.name}_"
+        for phase in self.phases:
+            found = self._phase(wrapped, optimizers[phase.name], phase, progress)
+            prefix = "" if phase.name == MODEL else f"{phase.name}_"
             losses |= {f"{prefix}{name}": value for name, value in found.items()}
-        self.ema.step(self.held[MODEL])
+        self.ema.step(self.local_parameters[MODEL])
         return losses
 
-    def _turn(
-        self, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer, turn: Turn, progress: Progress
+    def _phase(
+        self, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer, phase: OptimizerPhase, progress: Progress
     ) -> Losses:
-        """One step of a turn's optimiser, over `gradient_accumulation` micro-batches."""
+        """One step of a phase's optimiser, over `gradient_accumulation` micro-batches."""
         for group in optimizer.param_groups:
-            group["lr"] = (turn.learning_rate or self.config.learning_rate) * self._rate(progress)
-        self.trained.zero_grad()  # what flowed to the parameters of another turn is not this one's
+            group["lr"] = (phase.learning_rate or self.config.learning_rate) * self._rate(progress)
+        self.trained.zero_grad()  # what flowed to the parameters of another phase is not this one's
         losses: Losses = {}
         for micro in range(self.config.gradient_accumulation):
             number = progress.step * self.config.gradient_accumulation + micro
             with self.accelerator.accumulate(wrapped):
-                torch.manual_seed(self._seed(turn, number))
+                torch.manual_seed(self._seed(phase, number))
                 batch = self.batches(number).to(self.accelerator.device)
-                found = wrapped(batch, progress.step, turn.name)
-                self._check(found["loss"], batch, turn, progress)
+                found = wrapped(batch, progress.step, phase.name)
+                self._check(found["loss"], batch, phase, progress)
                 self.accelerator.backward(found["loss"])
                 for name, value in found.items():
                     losses[name] = losses.get(name, 0) + value.detach() / self.config.gradient_accumulation
                 if self.accelerator.sync_gradients:
-                    self.sharing.settle(turn, self.config.max_grad_norm)
+                    self.parallelism.reduce_and_clip(phase, self.config.max_grad_norm)
                 optimizer.step()
         return losses
 
-    def _seed(self, turn: Turn, number: int) -> int:
+    def _seed(self, phase: OptimizerPhase, number: int) -> int:
         """For what is random in the network itself, which is dropout; no two processes leave the same out."""
-        named = () if turn.name == MODEL else (turn.name,)
+        named = () if phase.name == MODEL else (phase.name,)
         return derive_seed(self.config.seed, "step", number, self.accelerator.process_index, *named)
 
-    def _check(self, loss: torch.Tensor, batch: BatchT, turn: Turn, progress: Progress) -> None:
+    def _check(self, loss: torch.Tensor, batch: BatchT, phase: OptimizerPhase, progress: Progress) -> None:
         mean = self.accelerator.reduce(loss.detach(), "mean")  # all processes stop, or none
         if torch.isfinite(mean):
             return
         from_all(lambda: self._check_batch(batch, progress))
-        whose = "" if turn.name == MODEL else f" of the {turn.name}"
+        whose = "" if phase.name == MODEL else f" of the {phase.name}"
         raise TrainingError(
             f"loss{whose} is {mean.item()} at step {progress.step + 1}; training diverged",
             where=self.folder,
@@ -227,15 +229,15 @@ class Trainer(Generic[BatchT]):
             rates = {"learning_rate": self.config.learning_rate * rate, "elapsed_s": progress.elapsed_s}
             if log is not None:
                 log.write(progress.step, values | rates)
-        self.observer.after_step(progress.step, values)
+        self.callback.after_step(progress.step, values)
 
     def _save(self, progress: Progress) -> None:
         with self._averaged():
-            self.observer.before_checkpoint(progress.step)
-        remembered = Remembered(self.observer.remembers(), tuple(self.logged))
-        save_checkpoint(self.folder / CHECKPOINTS, self.state, progress, self.fingerprint, remembered)
+            self.callback.before_checkpoint(progress.step)
+        history = RunHistory(self.callback.state_to_save(), tuple(self.logged))
+        save_checkpoint(self.folder / CHECKPOINTS, self.state, progress, self.fingerprint, history)
         with self._averaged():
-            self.observer.after_checkpoint(progress.step)
+            self.callback.after_checkpoint(progress.step)
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
-        return self.sharing.averaged(self.ema) if self.observer.sees_weights else contextlib.nullcontext()
+        return self.parallelism.averaged_weights(self.ema) if self.callback.needs_weights else contextlib.nullcontext()

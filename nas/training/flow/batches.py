@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from nas.data import LatentClips, Turns
+from nas.data import BucketSchedule, LatentClips
 from nas.files import derive_seed
 from nas.models import TextEncoder
-from nas.training.flow.rng import ClipSeeds, Draws
+from nas.training.flow.rng import BatchRNG, RNGKeys
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,22 @@ class Batch:
             (B, L, D) where a frozen encoder has read them beforehand.
         image_BTCHW: Latents of single frames (T = 1) of other clips; may be empty.
         image_tokens_BL: Their captions.
-        video_seeds: Where what is random about the clips comes from.
-        image_seeds: The same for the frames.
+        video_keys: Where what is random about the clips comes from.
+        image_keys: The same for the frames.
     """
 
     video_BTCHW: torch.Tensor
     video_tokens_BL: torch.Tensor
     image_BTCHW: torch.Tensor
     image_tokens_BL: torch.Tensor
-    video_seeds: ClipSeeds
-    image_seeds: ClipSeeds
+    video_keys: RNGKeys
+    image_keys: RNGKeys
 
-    def parts(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor, ClipSeeds]]:
-        """Name, latents, tokens and seeds of clips and of frames, where there are any."""
-        yield "video", self.video_BTCHW, self.video_tokens_BL, self.video_seeds
+    def parts(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor, RNGKeys]]:
+        """Name, latents, tokens and keys of clips and of frames, where there are any."""
+        yield "video", self.video_BTCHW, self.video_tokens_BL, self.video_keys
         if len(self.image_BTCHW):
-            yield "image", self.image_BTCHW, self.image_tokens_BL, self.image_seeds
+            yield "image", self.image_BTCHW, self.image_tokens_BL, self.image_keys
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
@@ -82,40 +82,40 @@ class BatchSource:
 
     def __call__(self, step: int) -> Batch:
         """The batch of a micro-step."""
-        clips, indices, seeds = self._drawn("video", self.batch_size, step)
-        framed, frame_indices, frame_seeds = self._drawn("image", self.image_batch_size, step)
-        chosen_B = frame_seeds.draws("frame").below(framed.size.frames)
+        clips, indices, keys = self._drawn("video", self.batch_size, step)
+        framed, frame_indices, frame_keys = self._drawn("image", self.image_batch_size, step)
+        chosen_B = frame_keys.rng("frame").below(framed.size.frames)
         return Batch(
             clips.videos(indices),
-            self._tokens([clips.captions[index] for index in indices], seeds.draws("caption")),
+            self._tokens([clips.captions[index] for index in indices], keys.rng("caption")),
             framed.images(frame_indices, chosen_B) if frame_indices else torch.zeros(0, 1, 3, 1, 1),
-            self._tokens([framed.captions[index] for index in frame_indices], frame_seeds.draws("caption")),
-            seeds,
-            frame_seeds,
+            self._tokens([framed.captions[index] for index in frame_indices], frame_keys.rng("caption")),
+            keys,
+            frame_keys,
         )
 
-    def _drawn(self, purpose: str, size: int, step: int) -> tuple[LatentClips, list[int], ClipSeeds]:
+    def _drawn(self, purpose: str, size: int, step: int) -> tuple[LatentClips, list[int], RNGKeys]:
         """The set that a step reads, the clips of it that this process reads, and where their numbers come from."""
         if size == 0:
-            return self.sources[0], [], ClipSeeds(0, ())
-        turns = self._turns(purpose, size * self.world_size)
-        number, turn = turns.at(derive_seed(self.seed, purpose, "turns"), step)
+            return self.sources[0], [], RNGKeys(0, ())
+        schedule = self._schedule(purpose, size * self.world_size)
+        number, reading = schedule.at(derive_seed(self.seed, purpose, "turns"), step)
         # The first set draws as it would alone, so that a run of one size is what it was before there were several.
         which = [number] if number else []
-        source, count = self.sources[number], turns.batch_sizes[number]
-        seeds = ClipSeeds.of_share(
-            derive_seed(self.seed, purpose, "random", *which), count // self.world_size, turn, self.rank,
+        source, count = self.sources[number], schedule.batch_sizes[number]
+        keys = RNGKeys.of_process(
+            derive_seed(self.seed, purpose, "random", *which), count // self.world_size, reading, self.rank,
             self.world_size,
         )  # fmt: skip
-        indices = source.order.batch(count, derive_seed(self.seed, purpose, *which), turn)
-        return source, indices[self.rank :: self.world_size], seeds
+        indices = source.order.batch(count, derive_seed(self.seed, purpose, *which), reading)
+        return source, indices[self.rank :: self.world_size], keys
 
-    def _turns(self, purpose: str, size: int) -> Turns:
+    def _schedule(self, purpose: str, size: int) -> BucketSchedule:
         sizes = [source.size.image if purpose == "image" else source.size for source in self.sources]
         batch_sizes = tuple(size * each.times_in(sizes[0]) for each in sizes)
-        return Turns(tuple(map(len, self.sources)), batch_sizes)
+        return BucketSchedule(tuple(map(len, self.sources)), batch_sizes)
 
-    def _tokens(self, captions: Sequence[str], draws: Draws) -> torch.Tensor:
-        dropped = draws.uniform() < self.caption_dropout
+    def _tokens(self, captions: Sequence[str], rng: BatchRNG) -> torch.Tensor:
+        dropped = rng.uniform() < self.caption_dropout
         kept = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
         return self.text_encoder.tokenize(kept)

@@ -10,25 +10,25 @@ from __future__ import annotations
 import torch
 
 from nas.models.flow import NoisyBatch, mix, shifted
-from nas.training.flow.rng import Draws
+from nas.training.flow.rng import BatchRNG
 
 
 def add_noise(
-    latent_BTCHW: torch.Tensor, draws: Draws, *, mean: float = 0.0, std: float = 1.0, shift: float = 1.0
+    latent_BTCHW: torch.Tensor, rng: BatchRNG, *, mean: float = 0.0, std: float = 1.0, shift: float = 1.0
 ) -> NoisyBatch:
     """Draw logit-normal noise levels and noise, and mix them in.
 
     Args:
         latent_BTCHW: Clean latents.
-        draws: Random numbers of these clips.
+        rng: Random numbers of these clips.
         mean: Mean of the logit.
         std: Standard deviation of the logit.
         shift: Timestep shift (Esser et al., eq. 23): above 1, more weight on noisy levels.
     """
-    level_B = shifted(logit_normal(draws, mean, std), shift).to(latent_BTCHW)
-    return mix(latent_BTCHW, draws.normal_like(latent_BTCHW), level_B)
+    level_B = shifted(logit_normal(rng, mean, std), shift).to(latent_BTCHW)
+    return mix(latent_BTCHW, rng.normal_like(latent_BTCHW), level_B)
 
 
-def logit_normal(draws: Draws, mean: float, std: float) -> torch.Tensor:
+def logit_normal(rng: BatchRNG, mean: float, std: float) -> torch.Tensor:
     """Noise levels (B,) whose logits are normal."""
-    return torch.sigmoid(mean + std * draws.normal())
+    return torch.sigmoid(mean + std * rng.normal())

@@ -22,10 +22,10 @@ from nas.processors import processors
 WORTH_A_THREAD = 2**14
 """Numbers of a clip from which on the clips of a batch are drawn at the same time, each by a thread."""
 
-_THREADS = ThreadPoolExecutor(max_workers=min(processors(), 16), thread_name_prefix="draws")
+_THREADS = ThreadPoolExecutor(max_workers=min(processors(), 16), thread_name_prefix="rng")
 
 
-class Draws:
+class BatchRNG:
     """Draws numbers for some clips, one method call after the other.
 
     Args:
@@ -68,7 +68,7 @@ def _normal(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class ClipSeeds:
+class RNGKeys:
     """Where the random numbers of some clips come from.
 
     Args:
@@ -80,7 +80,7 @@ class ClipSeeds:
     numbers: tuple[int, ...]
 
     @classmethod
-    def of_share(cls, seed: int, size: int, step: int, rank: int, world_size: int) -> ClipSeeds:
+    def of_process(cls, seed: int, size: int, step: int, rank: int, world_size: int) -> RNGKeys:
         """The clips of one process in one micro-step: every `world_size`-th of the global batch, from `rank` on.
 
         Args:
@@ -93,6 +93,6 @@ class ClipSeeds:
         start = step * size * world_size
         return cls(seed, tuple(range(start + rank, start + size * world_size, world_size)))
 
-    def draws(self, purpose: str) -> Draws:
+    def rng(self, purpose: str) -> BatchRNG:
         """Numbers for one purpose, from their beginning; others have nothing to do with them."""
-        return Draws([derive_seed(self.seed, purpose, number) for number in self.numbers])
+        return BatchRNG([derive_seed(self.seed, purpose, number) for number in self.numbers])

@@ -22,7 +22,7 @@ from nas.training.flow.batches import Batch
 from nas.training.flow.config import SuperNetConfig, TrainingConfig
 from nas.training.flow.objective import add_noise
 from nas.training.flow.paths import path_strategy
-from nas.training.flow.rng import Draws
+from nas.training.flow.rng import BatchRNG
 
 
 class JointTask(TrainingTask[Batch]):
@@ -39,16 +39,18 @@ class JointTask(TrainingTask[Batch]):
         self.text_encoder = text_encoder
 
     @abstractmethod
-    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
+    def losses(
+        self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
+    ) -> Losses:
         """Means over some clips, each a scalar; `loss` is among them."""
 
-    def forward(self, batch: Batch, step: int, turn: str = MODEL) -> Losses:
+    def forward(self, batch: Batch, step: int, phase: str = MODEL) -> Losses:
         """See `TrainingTask.forward`; adds `video_loss` and `image_loss` where the batch holds such."""
         count = len(batch.video_BTCHW) + len(batch.image_BTCHW)
         means: Losses = {}
         parts: Losses = {}
-        for name, latent_BTCHW, tokens_BL, seeds in batch.parts():
-            losses = self.losses(latent_BTCHW, tokens_BL, seeds.draws(turn), step, turn)
+        for name, latent_BTCHW, tokens_BL, keys in batch.parts():
+            losses = self.losses(latent_BTCHW, tokens_BL, keys.rng(phase), step, phase)
             parts[f"{name}_loss"] = losses["loss"].detach()
             for each, value in losses.items():
                 means[each] = means.get(each, 0) + value * len(latent_BTCHW) / count
@@ -70,14 +72,16 @@ class FlowTask(JointTask):
         if config.freeze_backbone:
             freeze_backbone(unet, unet.plan if isinstance(unet, VideoUNet) else unet.plan(unet.space.smallest()))
 
-    def noisy(self, latent_BTCHW: torch.Tensor, draws: Draws) -> NoisyBatch:
+    def noisy(self, latent_BTCHW: torch.Tensor, rng: BatchRNG) -> NoisyBatch:
         """Clips at random noise levels."""
         mean, std, shift = self.config.timestep_mean, self.config.timestep_std, self.config.timestep_shift
-        return add_noise(latent_BTCHW, draws, mean=mean, std=std, shift=shift)
+        return add_noise(latent_BTCHW, rng, mean=mean, std=std, shift=shift)
 
-    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
+    def losses(
+        self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
+    ) -> Losses:
         """See `JointTask.losses`."""
-        noisy = self.noisy(latent_BTCHW, draws)
+        noisy = self.noisy(latent_BTCHW, rng)
         context_BLD = self.text_encoder(tokens_BL)
         return {"loss": flow_loss(self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD), noisy)}
 
@@ -101,10 +105,12 @@ class SuperNetTask(FlowTask):
         super().__init__(unet, text_encoder, config)
         self.strategy = path_strategy(unet.distinct_space, config)
 
-    def losses(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, draws: Draws, step: int, turn: str) -> Losses:
+    def losses(
+        self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
+    ) -> Losses:
         """Mean over the architectures of a step; see `JointTask.losses`."""
         first, *others = self.strategy.paths(step)
-        noisy, context_BLD = self.noisy(latent_BTCHW, draws), self.text_encoder(tokens_BL)
+        noisy, context_BLD = self.noisy(latent_BTCHW, rng), self.text_encoder(tokens_BL)
         inputs = (noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
         velocity_BTCHW = self.unet(*inputs, first, self.skipped(first, step))
         losses = [flow_loss(velocity_BTCHW, noisy)]

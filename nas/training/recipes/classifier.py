@@ -16,13 +16,13 @@ from nas.data.clips.pixels import to_pixels
 from nas.files import derive_seed, fingerprint, parse
 from nas.models.video_model import batches
 from nas.quality.clips.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels
-from nas.training.engine.prefetch import made_ahead
+from nas.training.engine.prefetch import prefetched
 from nas.training.engine.processes import from_main, make_accelerator
 from nas.training.engine.run_folder import run_folder
 from nas.training.engine.settings import LoopConfig
 from nas.training.engine.task import MODEL, Losses, TrainingTask
 from nas.training.engine.trainer import Trainer
-from nas.training.flow.rng import ClipSeeds
+from nas.training.flow.rng import RNGKeys
 
 TRAINING_CLIPS, HELD_OUT_CLIPS = 20_000, 600
 
@@ -34,16 +34,16 @@ class LabelledBatch:
     Args:
         video_BTCHW: Pixels in [-1, 1].
         label_BA: Places in `ATTRIBUTES`.
-        seeds: Where the noise on the pixels comes from.
+        keys: Where the noise on the pixels comes from.
     """
 
     video_BTCHW: torch.Tensor
     label_BA: torch.Tensor
-    seeds: ClipSeeds
+    keys: RNGKeys
 
     def to(self, device: torch.device) -> LabelledBatch:
         """The batch on another device."""
-        return LabelledBatch(self.video_BTCHW.to(device), self.label_BA.to(device), self.seeds)
+        return LabelledBatch(self.video_BTCHW.to(device), self.label_BA.to(device), self.keys)
 
 
 class ClassifierTask(TrainingTask[LabelledBatch]):
@@ -57,9 +57,9 @@ class ClassifierTask(TrainingTask[LabelledBatch]):
         super().__init__()
         self.classifier = classifier
 
-    def forward(self, batch: LabelledBatch, step: int, turn: str = MODEL) -> Losses:
+    def forward(self, batch: LabelledBatch, step: int, phase: str = MODEL) -> Losses:
         """See `TrainingTask.forward`; noise on the pixels keeps it from reading clips by their last bits."""
-        noisy_BTCHW = batch.video_BTCHW + 0.1 * batch.seeds.draws(turn).normal_like(batch.video_BTCHW)
+        noisy_BTCHW = batch.video_BTCHW + 0.1 * batch.keys.rng(phase).normal_like(batch.video_BTCHW)
         logits = self.classifier(noisy_BTCHW)
         losses = {
             f"{name}_loss": F.cross_entropy(logits[name].float(), batch.label_BA[:, place])
@@ -100,11 +100,11 @@ def _train(shape: ClipShape, root: Path, steps: int, batch_size: int, seed: int)
 
     def draw(step: int) -> LabelledBatch:
         video, captions = clips.batch(batch_indices(len(clips), batch_size, derive_seed(seed, "data"), step))
-        seeds = ClipSeeds.of_share(derive_seed(seed, "noise"), batch_size, step, 0, 1)
-        return LabelledBatch(to_pixels(video), labels(captions), seeds)
+        keys = RNGKeys.of_process(derive_seed(seed, "noise"), batch_size, step, 0, 1)
+        return LabelledBatch(to_pixels(video), labels(captions), keys)
 
     accelerator = make_accelerator(config)
-    with made_ahead(draw, accelerator.device) as drawn:
+    with prefetched(draw, accelerator.device) as drawn:
         Trainer(
             ClassifierTask(classifier),
             drawn,

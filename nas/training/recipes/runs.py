@@ -24,8 +24,8 @@ from nas.models.video_model import portable_space
 from nas.models.weights import load_into, load_safetensors, save_safetensors, weights_digest
 from nas.quality import HeldOutFlowLoss
 from nas.space import Architecture, SearchSpace
-from nas.training.engine.callbacks import Observer
-from nas.training.engine.prefetch import made_ahead
+from nas.training.engine.callbacks import Callback
+from nas.training.engine.prefetch import prefetched
 from nas.training.engine.processes import from_main, make_accelerator
 from nas.training.engine.run_folder import run_folder
 from nas.training.engine.settings import LoopConfig
@@ -153,7 +153,7 @@ def run_task(
     *,
     start: str,
     caption_dropout: float = 0.0,
-    observer: Observer | None = None,
+    callback: Callback | None = None,
 ) -> TrainingResult:
     """Run the training loop on a task.
 
@@ -166,7 +166,7 @@ def run_task(
         label: Shown beside the progress bar.
         start: What the weights start from; part of the fingerprint.
         caption_dropout: Share of captions replaced by the empty one.
-        observer: Looks on, and may end the run.
+        callback: Looks on, and may end the run.
 
     Raises:
         ConfigError: A batch size is not divisible by the number of processes.
@@ -186,9 +186,9 @@ def run_task(
         count,
     )
     digest = fingerprint([space.fingerprint, clips.fingerprint, config.decisive(), start])
-    with made_ahead(source, accelerator.device) as batches:
+    with prefetched(source, accelerator.device) as batches:
         trainer = Trainer(
-            task, batches, config, folder, fingerprint=digest, accelerator=accelerator, label=label, observer=observer
+            task, batches, config, folder, fingerprint=digest, accelerator=accelerator, label=label, callback=callback
         )
         result = trainer.run()
     task.eval()

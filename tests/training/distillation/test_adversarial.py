@@ -1,4 +1,4 @@
-"""The discriminator's turn: its losses against closed forms, and who learns when."""
+"""The discriminator's phase: its losses against closed forms, and who learns when."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nas.training.distillation.adversarial import DISCRIMINATOR, gradient_penalt
 from nas.training.engine.task import MODEL
 from nas.training.engine.trainer import Trainer
 from nas.training.flow.batches import Batch
-from nas.training.flow.rng import ClipSeeds
+from nas.training.flow.rng import RNGKeys
 
 TO = DistillationConfig(steps=2, target="data", adversarial=AdversarialConfig())
 LOOP = LoopConfig(steps=4, batch_size=2, image_batch_size=2, warmup_steps=1, checkpoint_every=2)
@@ -69,7 +69,7 @@ def test_a_student_learns_to_look_real_to_a_discriminator_that_stands_still(teac
     def judged() -> float:
         """Mean logit of the clips that the student makes of given noise."""
         with torch.no_grad():
-            jump = task.jump(batch.video_BTCHW, batch.video_tokens_BL, batch.video_seeds.draws(MODEL))
+            jump = task.jump(batch.video_BTCHW, batch.video_tokens_BL, batch.video_keys.rng(MODEL))
             clips = jump.noisy.sample_BTCHW - jump.velocity_BTCHW
             features = task.discriminator.path(teacher.unet, clips, torch.zeros(len(clips)), jump.context_BLD)
             return float(torch.stack([each.mean() for each in task.discriminator(features, jump.context_BLD)]).mean())
@@ -93,8 +93,8 @@ def test_a_student_learns_to_look_real_to_a_discriminator_that_stands_still(teac
 def test_each_turn_teaches_its_own(teacher: VideoModel, batch: Batch, target: str) -> None:
     adversarial = AdversarialConfig(weight=0.5, target_weight=0.25)
     task = _task(teacher, DistillationConfig(target=target, adversarial=adversarial))  # type: ignore[arg-type]
-    assert [turn.name for turn in task.turns()] == [DISCRIMINATOR, MODEL]
-    mine = {turn.name: {id(parameter) for parameter in turn.parameters} for turn in task.turns()}
+    assert [phase.name for phase in task.phases()] == [DISCRIMINATOR, MODEL]
+    mine = {phase.name: {id(parameter) for parameter in phase.parameters} for phase in task.phases()}
     assert not mine[DISCRIMINATOR] & mine[MODEL]
     task(batch, 0, DISCRIMINATOR)["loss"].backward()
     assert all(parameter.grad is None for parameter in task.unet.parameters())
@@ -112,8 +112,8 @@ def test_a_discriminator_learns_to_tell_what_a_student_makes(teacher: VideoModel
     task = _task(teacher, DistillationConfig(steps=1, target="data", adversarial=adversarial))
     optimizer = torch.optim.AdamW(task.discriminator.parameters(), lr=1e-2)
     for step in range(80):
-        seeds = ClipSeeds(step, batch.video_seeds.numbers)
-        losses = task(dataclasses.replace(batch, video_seeds=seeds), step, DISCRIMINATOR)
+        seeds = RNGKeys(step, batch.video_keys.numbers)
+        losses = task(dataclasses.replace(batch, video_keys=seeds), step, DISCRIMINATOR)
         optimizer.zero_grad()
         losses["loss"].backward()
         optimizer.step()
@@ -177,15 +177,15 @@ def test_a_run_that_was_broken_off_goes_on_bit_for_bit(
 ) -> None:
     loop = LOOP.model_copy(update=settings)
     distill(teacher, clips, loop, TO, tmp_path / "whole")
-    original = Trainer._turn
+    original = Trainer._phase
 
-    def stopping(self, wrapped, optimizer, turn, progress):  # type: ignore[no-untyped-def]
-        if progress.step == 3 and turn.name == MODEL:  # after the discriminator's turn
+    def stopping(self, wrapped, optimizer, phase, progress):  # type: ignore[no-untyped-def]
+        if progress.step == 3 and phase.name == MODEL:  # after the discriminator's phase
             raise KeyboardInterrupt
-        return original(self, wrapped, optimizer, turn, progress)
+        return original(self, wrapped, optimizer, phase, progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_turn", stopping)
+        patch.setattr(Trainer, "_phase", stopping)
         with pytest.raises(KeyboardInterrupt):
             distill(teacher, clips, loop, TO, tmp_path / "halves")
     distill(teacher, clips, loop, TO, tmp_path / "halves")
@@ -201,14 +201,14 @@ def test_the_turns_have_learning_rates_of_their_own(
     teacher: VideoModel, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: dict[str, set[float]] = {}
-    original = Trainer._turn
+    original = Trainer._phase
 
-    def noting(self, wrapped, optimizer, turn, progress):  # type: ignore[no-untyped-def]
-        losses = original(self, wrapped, optimizer, turn, progress)
-        rates.setdefault(turn.name, set()).add(max(group["lr"] for group in optimizer.param_groups))
+    def noting(self, wrapped, optimizer, phase, progress):  # type: ignore[no-untyped-def]
+        losses = original(self, wrapped, optimizer, phase, progress)
+        rates.setdefault(phase.name, set()).add(max(group["lr"] for group in optimizer.param_groups))
         return losses
 
-    monkeypatch.setattr(Trainer, "_turn", noting)
+    monkeypatch.setattr(Trainer, "_phase", noting)
     to = DistillationConfig(adversarial=AdversarialConfig(learning_rate=5e-3))
     distill(teacher, clips, LOOP.model_copy(update={"learning_rate": 1e-4}), to, tmp_path)
     assert max(rates[DISCRIMINATOR]) == pytest.approx(5e-3)

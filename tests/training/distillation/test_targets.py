@@ -22,8 +22,8 @@ def _videos(batch: Batch) -> Batch:
 
 def _drawn(batch: Batch, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Segments and noise of the clips."""
-    draws = batch.video_seeds.draws(MODEL)
-    return draws.below(steps), draws.normal_like(batch.video_BTCHW)
+    rng = batch.video_keys.rng(MODEL)
+    return rng.below(steps), rng.normal_like(batch.video_BTCHW)
 
 
 def _velocity(teacher: VideoModel, sample: torch.Tensor, level: float, text: torch.Tensor) -> torch.Tensor:

@@ -187,8 +187,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(
 ) -> None:
     original = DistillationTask.losses
 
-    def diverging(self, latent, tokens, draws, step, turn):  # type: ignore[no-untyped-def]
-        losses = original(self, latent, tokens, draws, step, turn)
+    def diverging(self, latent, tokens, rng, step, phase):  # type: ignore[no-untyped-def]
+        losses = original(self, latent, tokens, rng, step, phase)
         return losses | {"loss": losses["loss"] * (float("nan") if step == 3 else 1)}
 
     monkeypatch.setattr(DistillationTask, "losses", diverging)
