@@ -43,7 +43,7 @@ from nas.latency.profiling.conversions import Conversions
 from nas.latency.profiling.phone_bench import BlockChain
 from nas.report.latency_rows import interval_percent
 from nas.runtimes import Runtime, get_runtime
-from nas.runtimes.phone import Patience
+from nas.runtimes.phone import WaitSettings
 from nas.space import SearchSpace
 from tests.latency.conftest import TINY
 from tests.phone import latency
@@ -54,7 +54,7 @@ from tests.phone.service import ModelService
 from tests.phone.simulated_phone import SimulatedPhone
 
 UNIT = "all"
-PATIENCE = Patience(poll_s=0.02, send_s=1, answer_s=0.8, load_s=2, lost_s=20, look_s=0.05, attempts=5)
+WAIT_SETTINGS = WaitSettings(poll_s=0.02, send_s=1, answer_s=0.8, load_s=2, lost_s=20, look_s=0.05, attempts=5)
 MOST_CALLS = 50_000
 """Single calls are given up after so many; what is printed then is too few."""
 BACKBONE = TINY["backbone"] | {
@@ -158,7 +158,9 @@ def job(folder: Path, chains: Path, runtime: Runtime, measurement: PhoneMeasurem
     """One whole job, with the conversions that there are."""
     path = folder / "phone.csv"
     shutil.copytree(chains, path.with_suffix(".job"))
-    return profile_phone(SPACE, "Test iPhone", path, runtime=runtime, measurement=measurement, patience=PATIENCE)
+    return profile_phone(
+        SPACE, "Test iPhone", path, runtime=runtime, measurement=measurement, wait_settings=WAIT_SETTINGS
+    )
 
 
 def trips_per_row(calls: list[dict[str, Any]]) -> Iterator[int]:

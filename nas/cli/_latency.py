@@ -65,7 +65,7 @@ CoolDownOption = Annotated[
     float,
     typer.Option(help="First pause, in seconds, when the phone has become slower; it doubles.", rich_help_panel=_PHONE),
 ]
-PatienceOption = Annotated[
+WaitOption = Annotated[
     float,
     typer.Option("--wait-seconds", help="How long to wait for a phone that is gone or locked.", rich_help_panel=_PHONE),
 ]

@@ -61,8 +61,10 @@ def profile_on_phone(
     """See `nas.latency.profile_phone`; raises `ConfigError` for impossible options."""
     from nas.files import parse
     from nas.latency import PhoneMeasurementSettings, profile_phone
-    from nas.runtimes.phone import Patience
+    from nas.runtimes.phone import WaitSettings
 
     how = parse(measurement, PhoneMeasurementSettings, where="options")
-    patience = parse({"lost_s": wait_s}, Patience, where="options")
-    return profile_phone(space, device, table, runtime=runtime, signing=signing, measurement=how, patience=patience)
+    wait_settings = parse({"lost_s": wait_s}, WaitSettings, where="options")
+    return profile_phone(
+        space, device, table, runtime=runtime, signing=signing, measurement=how, wait_settings=wait_settings
+    )

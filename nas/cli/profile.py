@@ -18,7 +18,6 @@ from nas.cli._latency import (
     IntervalOption,
     MaxPairsOption,
     PairsOption,
-    PatienceOption,
     ProfiledDeviceOption,
     ProvisioningOption,
     RoundsOption,
@@ -29,6 +28,7 @@ from nas.cli._latency import (
     TargetOption,
     TeamOption,
     ThreadsOption,
+    WaitOption,
     measurement_settings,
 )
 from nas.cli._phone import LOCAL_ONLY, PHONE_ONLY, profile_on_phone, refuse_options, signing
@@ -64,7 +64,7 @@ def profile(
     max_pairs: MaxPairsOption = defaults.MAX_PAIRS,
     max_copies: CopiesOption = defaults.MAX_COPIES,
     cool_down_s: CoolDownOption = defaults.COOL_DOWN_S,
-    wait_s: PatienceOption = 900.0,
+    wait_s: WaitOption = 900.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is left to measure and how long that takes, and end.")
     ] = False,

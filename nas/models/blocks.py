@@ -23,7 +23,7 @@ from nas.models.spatial import (
 )
 from nas.models.temporal.base import LayerStack
 from nas.models.text import ClipContext, LearnedTextEncoder
-from nas.space import Block, layer_class
+from nas.space import Block, Plan, layer_class
 
 _BUILDERS: dict[str, Callable[[Block], nn.Module]] = {
     "conv": Conv.from_block,
@@ -60,12 +60,12 @@ def build_module(block: Block) -> nn.Module:
     return layers[0] if len(layers) == 1 else LayerStack(layers)
 
 
-def example_inputs(block: Block, *, seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """Random inputs of the shapes and types a block expects, at batch 1, the same for the same seed."""
+def example_inputs(of: Block | Plan, *, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """Random inputs of the shapes and types a block or a network expects, at batch 1, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(
         torch.randint(0, 16, spec.shape, generator=generator)
         if spec.dtype == "int64"
         else torch.randn(spec.shape, generator=generator)
-        for spec in block.inputs
+        for spec in of.inputs
     )

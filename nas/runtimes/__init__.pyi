@@ -21,7 +21,6 @@ from .networks import Convertible as Convertible
 from .networks import block_convertible as block_convertible
 from .networks import chain_convertible as chain_convertible
 from .networks import plan_convertible as plan_convertible
-from .networks import plan_inputs as plan_inputs
 from .parity import Parity as Parity
 from .parity import compare as compare
 from .registry import get_runtime as get_runtime

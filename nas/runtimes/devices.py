@@ -9,7 +9,7 @@ from typing import Literal
 from nas.errors import RuntimeUnavailableError
 from nas.runtimes.core_ml import CoreMLRuntime, coremltools_missing
 from nas.runtimes.environment import cpu_model
-from nas.runtimes.phone.devicectl import Phone, list_phones
+from nas.runtimes.phone.devicectl import ConnectedPhone, list_phones
 
 Kind = Literal["processor", "mac", "iphone"]
 
@@ -32,7 +32,7 @@ class Device:
     runtimes: tuple[str, ...]
     reason: str | None
     hint: str | None
-    phone: Phone | None = None
+    phone: ConnectedPhone | None = None
 
     @property
     def ready(self) -> bool:
@@ -67,7 +67,7 @@ def _phones() -> tuple[Device, ...]:
     return (Device("iphone", None, ("coreml",), reason, hint),)
 
 
-def _of_phone(phone: Phone) -> Device:
+def _of_phone(phone: ConnectedPhone) -> Device:
     obstacle, command = phone.obstacle(), f'nas profile SPACE --runtime coreml --device "{phone.name}" --table FILE'
     if obstacle is None:
         return Device("iphone", phone.name, ("coreml",), None, command, phone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,49 +23,32 @@ class Convertible:
 
 def block_convertible(block: Block, *, seed: int = 0) -> Convertible:
     """A block with random weights and inputs."""
-    names = tuple(spec.name for spec in block.inputs)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = build_module(block)
-        disturb(module)
-    return Convertible(module, example_inputs(block, seed=seed), names)
+    return _convertible(lambda: build_module(block), block, seed)
 
 
 def chain_convertible(block: Block, copies: int, *, seed: int = 0) -> Convertible:
-    """So many copies of a block in a row with random weights, all different; one copy is `block_convertible`."""
-    names = tuple(spec.name for spec in block.inputs)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = Chain(block, copies)
-        disturb(module)
-    return Convertible(module, example_inputs(block, seed=seed), names)
+    """Several copies of a block in a row with random weights, all different."""
+    return _convertible(lambda: Chain(block, copies), block, seed)
 
 
 def plan_convertible(plan: Plan, *, seed: int = 0) -> Convertible:
     """The module of a plan, a whole network or a fragment, with random weights and inputs."""
     if len(plan.nodes) == 1:
         return block_convertible(plan.nodes[0].block, seed=seed)
+    return _convertible(lambda: PlanModule(plan), plan, seed)
+
+
+def _convertible(build: Callable[[], nn.Module], of: Block | Plan, seed: int) -> Convertible:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = PlanModule(plan)
-        disturb(module)
-    return Convertible(module, plan_inputs(plan, seed=seed), tuple(spec.name for spec in plan.inputs))
-
-
-def plan_inputs(plan: Plan, *, seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """Random inputs of the shapes and types a network expects, at batch 1, the same for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return tuple(
-        torch.randint(0, 16, spec.shape, generator=generator)
-        if spec.dtype == "int64"
-        else torch.randn(spec.shape, generator=generator)
-        for spec in plan.inputs
-    )
+        module = build()
+        _perturb(module)
+    return Convertible(module, example_inputs(of, seed=seed), tuple(spec.name for spec in of.inputs))
 
 
 @torch.no_grad()
-def disturb(module: nn.Module) -> None:
-    """Add small noise to all weights: no runtime may profit from zeros, or from copies, that training removes."""
+def _perturb(module: nn.Module) -> None:
+    """Add small noise to all weights: no runtime may profit from zeros, or from equal copies, that training removes."""
     for parameter in module.parameters():
         if parameter.is_floating_point():
             parameter.add_(torch.randn_like(parameter) * 0.01)

@@ -37,7 +37,7 @@ from nas.latency.profiling.loading import reference_block
 from nas.latency.profiling.phone_bench import BlockChain
 from nas.latency.tables.samples import SampleLog, samples_path
 from nas.runtimes import get_runtime
-from nas.runtimes.phone import Patience, PhoneGoneError
+from nas.runtimes.phone import PhoneGoneError, WaitSettings
 from nas.space import SearchSpace
 from tests.latency.conftest import SMALL
 from tests.phone.simulated_phone import SimulatedPhone
@@ -46,7 +46,7 @@ UNIT = "cpu_and_ne"
 COPIES = 4
 QUICK = PhoneMeasurementSettings(max_copies=COPIES, cool_down_s=0.2)
 FAULTS = int(os.environ.get("NAS_TEST_FAULTS", "16"))  # injected into one job
-HASTE = Patience(poll_s=0.02, send_s=1, answer_s=0.8, load_s=2, lost_s=20, look_s=0.05)
+HASTE = WaitSettings(poll_s=0.02, send_s=1, answer_s=0.8, load_s=2, lost_s=20, look_s=0.05)
 SHORT_KINDS = ("time_embedding", "norm_act", "decode_space_to_depth")
 
 
@@ -151,10 +151,12 @@ def phone(tmp_path: Path) -> Iterator[SimulatedPhone]:
 
 @pytest.fixture
 def go_on(space_of_phone: SearchSpace) -> Callable[..., LatencyTable]:
-    def run(path: Path, measurement: PhoneMeasurementSettings = QUICK, patience: Patience = HASTE) -> LatencyTable:
+    def run(
+        path: Path, measurement: PhoneMeasurementSettings = QUICK, wait_settings: WaitSettings = HASTE
+    ) -> LatencyTable:
         runtime = get_runtime("coreml", compute_unit=UNIT)
         return profile_phone(
-            space_of_phone, "Test iPhone", path, runtime=runtime, measurement=measurement, patience=patience
+            space_of_phone, "Test iPhone", path, runtime=runtime, measurement=measurement, wait_settings=wait_settings
         )
 
     return run
@@ -546,4 +548,4 @@ def test_options_have_the_defaults_of_the_library() -> None:
     options = inspect.signature(profile_verb).parameters
     for name in ("pairs", "max_pairs", "max_copies", "cool_down_s", "interval_percent", "drift_percent"):
         assert options[name].default == getattr(PhoneMeasurementSettings(), name)
-    assert options["wait_s"].default == Patience().lost_s
+    assert options["wait_s"].default == WaitSettings().lost_s

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,32 +12,15 @@ import pytest
 from nas.runtimes import block_convertible, compare, get_runtime, runtime_names, to_arrays
 from nas.space import SearchSpace
 from nas.testing import RuntimeConformance
+from tests.extensions import install
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_runtime"
-SPACES = Path(__file__).parents[2] / "search_spaces"
-
-
-def install(site: Path) -> None:
-    """What installing the example's package puts on the path: its module, and its entry point as metadata."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    shutil.copy(EXAMPLE / "reference_runtime.py", site)
-    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    (group,) = project["entry-points"]
-    ((name, target),) = project["entry-points"][group].items()
-    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
+ROOT = Path(__file__).parents[2]
+SPACES = ROOT / "search_spaces"
 
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    site = tmp_path_factory.mktemp("site")
-    install(site)
-    monkeypatch.syspath_prepend(site)
-    # Put in first, so that monkeypatch takes out what the test imports.
-    monkeypatch.setitem(sys.modules, "reference_runtime", None)
-    del sys.modules["reference_runtime"]
-    return site
+    return install("custom_runtime", tmp_path_factory.mktemp("site"), monkeypatch)
 
 
 class TestReferenceRuntime(RuntimeConformance):
@@ -55,7 +36,7 @@ def test_it_comes_from_the_one_file(installed: Path) -> None:
 
 def test_a_new_process_finds_it(installed: Path) -> None:
     code = "from nas.runtimes import get_runtime; print(get_runtime('reference').settings.runtime)"
-    environment = os.environ | {"PYTHONPATH": f"{installed}:{EXAMPLE.parents[1]}"}
+    environment = os.environ | {"PYTHONPATH": f"{installed}:{ROOT}"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("reference\n", 0), done.stderr
 

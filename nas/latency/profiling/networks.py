@@ -16,8 +16,9 @@ from nas.latency.measuring.timing import Timing
 from nas.latency.measuring.windows import Window
 from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.job import require_available
+from nas.models import example_inputs
 from nas.progress import Advance, progress_bar
-from nas.runtimes import Runtime, memory_guard, plan_convertible, plan_inputs, to_arrays
+from nas.runtimes import Runtime, memory_guard, plan_convertible, to_arrays
 from nas.space import Plan
 
 
@@ -89,7 +90,7 @@ def convert_plans(plans: Iterable[Plan], runtime: Runtime, folder: str | Path, *
 def _load(plan: Plan, conversions: Conversions) -> Call:
     executable = conversions.load(_name(plan), partial(plan_convertible, plan))
     with memory_guard():
-        return executable.bind(to_arrays(plan_inputs(plan)))
+        return executable.bind(to_arrays(example_inputs(plan)))
 
 
 def _progress(advance: Advance) -> Callable[[Window, Mapping[str, Timing]], None]:

@@ -14,13 +14,13 @@ from nas.latency.tables.rows import Status
 from nas.models import example_inputs
 from nas.runtimes import Array, Convertible, chain_convertible, to_arrays
 from nas.runtimes.phone import (
+    ComputePlacement,
     ModelFailedError,
     NoAnswerError,
     PhoneGoneError,
     PhoneLostError,
     PhoneModel,
     PhoneSession,
-    Placement,
     Prediction,
     Recovery,
 )
@@ -86,7 +86,7 @@ class Bench:
     """Calls chains on a phone, and brings phone, app and models back where they are lost.
 
     A fault counts against the chain it happened to, unless the phone was away or locked. A chain with
-    `Patience.attempts` faults in one request has failed.
+    `WaitSettings.attempts` faults in one request has failed.
 
     Args:
         session: The session; its app is launched when it is first needed.
@@ -119,7 +119,7 @@ class Bench:
         """What one call of a chain takes; raises as `load`."""
         return self._ask(chain, lambda loaded: self._session.predict(loaded.model, loaded.inputs).duration_ms)
 
-    def placement(self, chain: BlockChain) -> Placement:
+    def placement(self, chain: BlockChain) -> ComputePlacement:
         """Where the operations of a chain run; raises as `load`."""
         return self._ask(chain, lambda loaded: self._session.placement(loaded.model))
 
@@ -141,7 +141,7 @@ class Bench:
             except (PhoneLostError, ModelFailedError, OutOfMemoryError) as error:
                 faults += self._recover(error, again=faults > 0)
                 logger.info("%s: %s", chain.name, error)
-                if faults >= self._session.patience.attempts:
+                if faults >= self._session.wait_settings.attempts:
                     raise self._failure(chain, error) from error
             else:
                 self._recovery.answered()

@@ -25,7 +25,7 @@ from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.table import LatencyTable
 from nas.progress import progress_bar
 from nas.runtimes import Runtime, get_runtime, versions
-from nas.runtimes.phone import Patience, Phone, PhoneGoneError, PhoneSession, Signing, find_phone
+from nas.runtimes.phone import ConnectedPhone, PhoneGoneError, PhoneSession, Signing, WaitSettings, find_phone
 from nas.space import Block, SearchSpace
 
 logger = logging.getLogger("nas")
@@ -42,7 +42,7 @@ def profile_phone(
     runtime: Runtime | None = None,
     signing: Signing | None = None,
     measurement: PhoneMeasurementSettings | None = None,
-    patience: Patience | None = None,
+    wait_settings: WaitSettings | None = None,
 ) -> LatencyTable:
     """Measure every block of a space on a connected iPhone that the table at `table_path` does not hold yet.
 
@@ -56,7 +56,7 @@ def profile_phone(
         runtime: The Core ML runtime, whose settings say what is converted to and where it runs.
         signing: How the app on the phone is signed.
         measurement: How finely to measure.
-        patience: How long to wait for the phone.
+        wait_settings: How long to wait for the phone.
 
     Returns:
         The complete table.
@@ -76,7 +76,7 @@ def profile_phone(
     with lock(job.folder / "measuring.lock", wait=True):
         recorder = PhoneRecorder(job.begin(), job.path, job.measurement)
         if job.missing(recorder.table):
-            with PhoneSession(job.phone, signing, patience) as session:
+            with PhoneSession(job.phone, signing, wait_settings) as session:
                 job.measure(session, recorder)
         job.conversions.remove()
     return recorder.table
@@ -86,7 +86,12 @@ class _PhoneJob:
     """The profiling of a space on one phone into one table."""
 
     def __init__(
-        self, space: SearchSpace, runtime: Runtime, phone: Phone, path: Path, measurement: PhoneMeasurementSettings
+        self,
+        space: SearchSpace,
+        runtime: Runtime,
+        phone: ConnectedPhone,
+        path: Path,
+        measurement: PhoneMeasurementSettings,
     ) -> None:
         self.space, self.runtime, self.phone, self.path, self.measurement = space, runtime, phone, path, measurement
         self.blocks = space_blocks(space)

@@ -33,7 +33,7 @@ from nas.errors import OutOfMemoryError, RuntimeUnavailableError
 from nas.runtimes.base import Array
 from nas.runtimes.phone.devicectl import last_line
 from nas.runtimes.phone.errors import ModelFailedError, NoAnswerError, PhoneLostError
-from nas.runtimes.phone.patience import Patience
+from nas.runtimes.phone.wait_settings import WaitSettings
 
 DeviceCtlError: type[Exception] = remote_device._DeviceCtlError
 BuildError: type[Exception] = remote_device._AppBuilder.Error
@@ -48,15 +48,15 @@ _FIRST_POLL = 16
 
 
 class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
-    """Asks the app, and waits for its answer as long as `Patience` allows, but no longer than the app lives."""
+    """Asks the app, and waits for its answer as long as `WaitSettings` allows, but no longer than the app lives."""
 
-    def __init__(self, socket: Any, patience: Patience) -> None:
+    def __init__(self, socket: Any, wait_settings: WaitSettings) -> None:
         super().__init__(socket=socket)
-        self._patience = patience
+        self._wait = wait_settings
 
     async def call_method(self, name: str, params: Any, resource: Path | None = None) -> tuple[Any, Path | None]:
         request = remote_device._JSONRPCRequest(id=str(uuid.uuid4()), method=name, params=params)
-        limit_s = self._patience.load_s if name == _LOAD else self._patience.answer_s
+        limit_s = self._wait.load_s if name == _LOAD else self._wait.answer_s
         try:
             await self._send(request, resource)
             response = await self._receive(request.id, name, limit_s)
@@ -71,7 +71,7 @@ class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
         """Nothing: the client's way to unload what is dropped never runs, and complains. See `PhoneSession.unload`."""
 
     async def _send(self, request: Any, resource: Path | None) -> None:
-        deadline = time.monotonic() + self._patience.send_s
+        deadline = time.monotonic() + self._wait.send_s
         while True:
             try:
                 await asyncio.to_thread(self.socket.send, request, resource)
@@ -80,10 +80,10 @@ class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
                 self._require_app()
                 if time.monotonic() > deadline:
                     raise PhoneLostError(f"cannot reach the phone: {said(error)}") from error
-            await asyncio.sleep(self._patience.poll_s)
+            await asyncio.sleep(self._wait.poll_s)
 
     async def _receive(self, identifier: str, name: str, limit_s: float) -> Any:
-        deadline, illegible, pause_s = time.monotonic() + limit_s, 0, self._patience.poll_s / _FIRST_POLL
+        deadline, illegible, pause_s = time.monotonic() + limit_s, 0, self._wait.poll_s / _FIRST_POLL
         while True:
             try:
                 return await asyncio.to_thread(self.socket.receive, identifier)
@@ -96,7 +96,7 @@ class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
             if illegible >= _ILLEGIBLE_READS or time.monotonic() > deadline:
                 raise NoAnswerError(f"no answer to {name} within {limit_s:g} s: {problem}")
             await asyncio.sleep(pause_s)  # most answers come at once, loads of large models take minutes
-            pause_s = min(2 * pause_s, self._patience.poll_s)
+            pause_s = min(2 * pause_s, self._wait.poll_s)
 
     def _require_app(self) -> None:
         session = self.socket.device.session
@@ -113,7 +113,7 @@ def _refusal(message: object) -> RuntimeUnavailableError | OutOfMemoryError:
     return ModelFailedError(text)
 
 
-async def load(device: Any, compiled: Path, unit: str, patience: Patience) -> Any:
+async def load(device: Any, compiled: Path, unit: str, wait_settings: WaitSettings) -> Any:
     """Load a compiled model on a prepared device; what is returned knows `predict`, `unload` and the rest.
 
     Raises:
@@ -123,7 +123,7 @@ async def load(device: Any, compiled: Path, unit: str, patience: Patience) -> An
     """
     socket = remote_device._DeviceCtlSocket(device=device, source=_APP_FOLDER)
     units = coremltools.ComputeUnit[unit.upper()]
-    model = remote_device._RemoteMLModelService(_Service(socket, patience), compiled, units)
+    model = remote_device._RemoteMLModelService(_Service(socket, wait_settings), compiled, units)
     await model.load()
     return model
 

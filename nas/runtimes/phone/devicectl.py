@@ -19,7 +19,7 @@ _TOOLS_HINT = "install Xcode, open it once, and run: sudo xcode-select -s /Appli
 
 
 @dataclass(frozen=True)
-class Phone:
+class ConnectedPhone:
     """An iPhone, as devicectl describes it.
 
     Args:
@@ -69,7 +69,7 @@ def unavailable_reason() -> str | None:
     return "devicectl is missing: it comes with Xcode 15 and later"
 
 
-def list_phones() -> tuple[Phone, ...]:
+def list_phones() -> tuple[ConnectedPhone, ...]:
     """The iPhones that are paired with this machine, connected or not.
 
     Raises:
@@ -86,7 +86,7 @@ def list_phones() -> tuple[Phone, ...]:
     return tuple(_phone(each, states.get(_identifier(each))) for each in found)
 
 
-def find_phone(name: str) -> Phone:
+def find_phone(name: str) -> ConnectedPhone:
     """The phone of a name, identifier or UDID. It may be locked.
 
     Raises:
@@ -108,10 +108,10 @@ def _iphones() -> list[Mapping[str, Any]]:
     return [each for each in devices if each.get("hardwareProperties", {}).get("deviceType") == "iPhone"]
 
 
-def _phone(device: Mapping[str, Any], locked: bool | None) -> Phone:
+def _phone(device: Mapping[str, Any], locked: bool | None) -> ConnectedPhone:
     about, hardware = device.get("deviceProperties", {}), device["hardwareProperties"]
     mode = about.get("developerModeStatus")
-    return Phone(
+    return ConnectedPhone(
         name=about.get("name", ""),
         model=hardware.get("productType", "iPhone"),
         os_version=about.get("osVersionNumber", ""),

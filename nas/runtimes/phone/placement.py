@@ -9,7 +9,7 @@ _ENGINES = {"NeuralEngineDevice": "neural_engine", "GPUDevice": "gpu", "CPUDevic
 
 
 @dataclass(frozen=True)
-class Placement:
+class ComputePlacement:
     """Shares of a model, each from 0 to 1, that run on each engine; three of one kind make 1.
 
     Args:
@@ -21,7 +21,7 @@ class Placement:
     cost: dict[str, float] | None
 
     @classmethod
-    def of_plan(cls, plan: Any) -> Placement:
+    def of_plan(cls, plan: Any) -> ComputePlacement:
         """The shares in a plan of coremltools' client."""
         places = [_ENGINES[type(info.device_usage.preferred).__name__] for info in plan.infos.values()]
         costs = [float(info.estimated_cost or 0) for info in plan.infos.values()]

@@ -18,7 +18,7 @@ class PhoneGoneError(RuntimeUnavailableError):
 
 
 class Recovery:
-    """Brings a session back to life, within `Patience.lost_s` of the last answer that the phone gave.
+    """Brings a session back to life, within `WaitSettings.lost_s` of the last answer that the phone gave.
 
     Args:
         session: The session.
@@ -52,7 +52,7 @@ class Recovery:
 
     def _obstacle(self) -> str | None:
         """What is in the way; launches the app where nothing else is."""
-        patience = self._session.patience
+        wait_settings = self._session.wait_settings
         try:
             phone = next((each for each in list_phones() if each.udid == self._session.phone.udid), None)
         except RuntimeUnavailableError as error:
@@ -66,15 +66,15 @@ class Recovery:
             self._session.launch()
         except PhoneLostError as error:
             return f"is lost: {error.what}"
-        time.sleep(patience.poll_s)  # an app that cannot start ends at once
+        time.sleep(wait_settings.poll_s)  # an app that cannot start ends at once
         return None
 
     def _wait(self, obstacle: str) -> None:
-        patience, name = self._session.patience, self._session.phone.name
+        wait_settings, name = self._session.wait_settings, self._session.phone.name
         assert self._lost_since is not None
-        if time.monotonic() - self._lost_since > patience.lost_s:
-            raise PhoneGoneError(f"iPhone {name!r} {obstacle} (waited {patience.lost_s:g} s)")
+        if time.monotonic() - self._lost_since > wait_settings.lost_s:
+            raise PhoneGoneError(f"iPhone {name!r} {obstacle} (waited {wait_settings.lost_s:g} s)")
         if obstacle != self._told:
-            logger.warning("iPhone %r %s; waiting up to %g s", name, obstacle, patience.lost_s)
+            logger.warning("iPhone %r %s; waiting up to %g s", name, obstacle, wait_settings.lost_s)
             self._told = obstacle
-        time.sleep(patience.look_s)
+        time.sleep(wait_settings.look_s)

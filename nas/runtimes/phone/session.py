@@ -14,10 +14,10 @@ from typing import Any, Self, TypeVar
 from nas.errors import RuntimeUnavailableError
 from nas.runtimes.base import Array
 from nas.runtimes.conversion import quiet
-from nas.runtimes.phone.devicectl import Phone, last_line
+from nas.runtimes.phone.devicectl import ConnectedPhone, last_line
 from nas.runtimes.phone.errors import ModelFailedError, PhoneLostError
-from nas.runtimes.phone.patience import Patience
-from nas.runtimes.phone.placement import Placement
+from nas.runtimes.phone.placement import ComputePlacement
+from nas.runtimes.phone.wait_settings import WaitSettings
 
 _NS_PER_MS = 1e6
 _T = TypeVar("_T")
@@ -80,11 +80,13 @@ class PhoneSession:
     Args:
         phone: The phone; see `find_phone`.
         signing: How the app is signed.
-        patience: How long to wait.
+        wait_settings: How long to wait.
     """
 
-    def __init__(self, phone: Phone, signing: Signing | None = None, patience: Patience | None = None) -> None:
-        self.phone, self.signing, self.patience = phone, signing or Signing(), patience or Patience()
+    def __init__(
+        self, phone: ConnectedPhone, signing: Signing | None = None, wait_settings: WaitSettings | None = None
+    ) -> None:
+        self.phone, self.signing, self.wait_settings = phone, signing or Signing(), wait_settings or WaitSettings()
         self.round_trips = 0
         self.launches = 0
         self._folder = Path()
@@ -157,7 +159,7 @@ class PhoneSession:
 
         self._require_app()
         compiled = self._compile(package)
-        service = self._ask(load(self._device, compiled, compute_unit, self.patience))
+        service = self._ask(load(self._device, compiled, compute_unit, self.wait_settings))
         return PhoneModel(service, arguments(package), compiled)
 
     def predict(self, model: PhoneModel, inputs: Sequence[Array]) -> Prediction:
@@ -174,10 +176,10 @@ class PhoneSession:
             raise ModelFailedError("the phone did not say how long the call took")
         return Prediction(duration_ns / _NS_PER_MS, outputs["output"])
 
-    def placement(self, model: PhoneModel) -> Placement:
+    def placement(self, model: PhoneModel) -> ComputePlacement:
         """Where a model's operations run, by the phone's own plan; raises as `predict`."""
         self._require_app()
-        return Placement.of_plan(self._ask(model.service.retrieve_compute_plan()))
+        return ComputePlacement.of_plan(self._ask(model.service.retrieve_compute_plan()))
 
     def unload(self, model: PhoneModel) -> None:
         """Give the memory of a model back, here and there; raises as `predict`."""

@@ -7,7 +7,7 @@ from pydantic import PositiveFloat, PositiveInt
 from nas.files import StrictModel
 
 
-class Patience(StrictModel):
+class WaitSettings(StrictModel):
     """How long to wait for a phone, in seconds.
 
     Args:
