@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+from pydantic import Field
 
 from nas.errors import RuntimeUnavailableError
+from nas.files import StrictModel
 from nas.runtimes.environment import cpu_model
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 Array = NDArray[Any]
+
+Threads = Annotated[int, Field(ge=1, le=1024)]
+"""Number of processor threads, as a field of a runtime's `Config`."""
 
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """What, beside the device, decides how fast a runtime is; it goes into a latency table's metadata.
+    """What decides how fast a runtime is on a given device; it is written to a latency table's metadata.
 
     Args:
         runtime: Name of the runtime.
         precision: Type the arithmetic is done in, `fp32` or `fp16`.
-        compute_unit: Where it runs: `cpu`, `gpu`, `neural_engine`, or `all` where the system chooses.
-        threads: Processor threads; `None` where the runtime decides.
-        opset: Set of operations converted to: an ONNX opset, a Core ML deployment target; `None` without one.
+        compute_unit: Where it runs: `cpu`, `gpu`, or one of Core ML's sets of units.
+        threads: Processor threads; `None` if the runtime decides.
+        opset: Version of the operations that modules are converted to, e.g. an ONNX opset; `None` without one.
     """
 
     runtime: str
@@ -58,33 +66,32 @@ class Executable(ABC):
     def bind(self, inputs: Sequence[Array]) -> Callable[[], object]:
         """A function that calls the module on these inputs, for timing.
 
-        Whatever prepares inputs happens here, outside the returned function; its result has no meaning. Where
-        memory runs out, the function raises what the runtime raises: call it within `nas.runtimes.memory_guard`.
+        Inputs are prepared here, outside the returned function. Its result has no meaning. If memory runs out, it
+        raises what the library below raises: call it within `nas.runtimes.memory_guard`.
         """
         return lambda: self.run(inputs)
 
     def peak_memory_bytes(self, inputs: Sequence[Array]) -> int | None:
         """Memory that the module takes at the peak of one call, as the runtime itself reports it.
 
-        The sum of the weights as they are stored, the inputs, and the most memory in use at one time for what the
-        call makes: values between operations, the output, and scratch memory that operations take from the
-        runtime. It tells how modules compare and whether one can run at all. It is not the memory of the process:
-        the runtime's own code, weights that it rearranges while loading, what it keeps in reserve for the next
-        call, and what libraries below it take by themselves come on top.
+        It is the sum of the weights as stored, the inputs, and the peak of the memory that the call allocates:
+        values between operations, the output, and scratch memory. Use it to compare modules, and to see whether one
+        can run at all. It is not the memory of the process, which also holds the runtime's code, weights rearranged
+        while loading, reserves for the next call, and allocations of libraries that the runtime does not count.
 
-        Calls and their timing are afterwards what they were before. While the figure is made, a runtime may hold
-        the module twice, and read its file once more: ask while the file given to `Runtime.load`, or the folder
-        given to `Runtime.prepare`, is there.
+        Later calls, and their timing, do not change. While it measures, a runtime may hold the module twice and
+        read its file once more. So the file given to `Runtime.load`, or the folder given to `Runtime.prepare`, must
+        still exist.
 
         Args:
             inputs: As for `run`.
 
         Returns:
-            Bytes, more than zero, and the same for the same inputs; `None` where the runtime reports nothing.
+            Bytes, more than zero, and the same for the same inputs; `None` if the runtime reports nothing.
 
         Raises:
-            CheckpointError: The file is needed and no longer there.
-            OutOfMemoryError: There is too little memory to find out.
+            CheckpointError: The file is needed and no longer exists.
+            OutOfMemoryError: There is too little memory to measure it.
         """
         return None
 
@@ -96,21 +103,44 @@ class Runtime(ABC):
 
     - a module takes positional tensors of fixed shapes and returns one tensor; the executable computes what the
       module computes in evaluation mode, to the precision of the runtime;
-    - the module comes back as it was: in its training mode, with its weights;
-    - `convert` works wherever the converter can be installed; `unavailable_reason` says why `load` and
-      `prepare` cannot work here, and they raise `RuntimeUnavailableError` with that reason and nothing else;
-    - a file is written whole or not at all, and holds the weights, so that it can be moved to another machine;
-    - where memory runs out, that is an `OutOfMemoryError` and no refusal of the module or the file;
+    - the module is returned unchanged: in its training mode, with its weights;
+    - `convert` works on every platform that the converter can be installed on; `unavailable_reason` says why `load`
+      and `prepare` cannot work here, and then they raise `RuntimeUnavailableError` with that reason and nothing else;
+    - a file is written completely or not at all, and holds the weights, so that it can be moved to another machine;
+    - if memory runs out, the error is an `OutOfMemoryError`, not a refusal of the module or the file;
       `nas.runtimes.memory_errors` recognizes what Python, torch and ONNX Runtime raise then;
-    - equal `settings` on the same device mean latencies that may be compared.
+    - equal `settings` on the same device mean latencies that may be compared, and `options` turns settings back into
+      the options that made them.
 
-    To add a runtime: subclass, and name it in the entry-point group `nas.runtimes` of your own package. Options
-    are keyword arguments of the constructor.
+    To add a runtime: subclass, declare its options in a nested `Config` whose fields all have defaults, and name the
+    class in the entry-point group `nas.runtimes` of your own package. A runtime is built from its config alone, so a
+    subclass needs no constructor. Its options are then those of `nas profile --runtime-option key=value`, of
+    `profile: options:` in a run's file, and of `get_runtime`.
+
+    Args:
+        config: The options; all defaults if left out.
     """
 
     name: ClassVar[str]
     suffix: ClassVar[str | None]
-    """Suffix of the files `convert` writes; `None` for a runtime that has no files."""
+    """Suffix of the files `convert` writes; `None` for a runtime without files."""
+
+    Config: ClassVar[type[StrictModel]] = StrictModel
+    """The options of the runtime; a runtime without options leaves it out."""
+
+    config: StrictModel
+
+    def __init__(self, config: StrictModel | None = None) -> None:
+        self.config = config if config is not None else self.Config()
+
+    @classmethod
+    def options(cls, settings: RuntimeSettings) -> dict[str, Any]:
+        """The options that build a runtime of these settings: those that are named as a field of the settings.
+
+        Override it if an option is recorded under another name.
+        """
+        recorded = dataclasses.asdict(settings)
+        return {name: recorded[name] for name in cls.Config.model_fields if name in recorded}
 
     @property
     @abstractmethod
@@ -124,7 +154,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def unavailable_reason(self) -> str | None:
-        """Why nothing can be executed, hence measured, on this machine; `None` where it can."""
+        """Why nothing can be executed, hence measured, on this machine; `None` if it can."""
 
     @abstractmethod
     def convert(
@@ -157,7 +187,12 @@ class Runtime(ABC):
     def prepare(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], folder: Path
     ) -> Executable:
-        """Make a module executable, by way of a file in `folder` where the runtime needs one; raises as both."""
+        """Make a module executable, through a file in `folder` if the runtime has files.
+
+        Raises:
+            RuntimeUnavailableError: Nothing can be executed here, or the converter refuses the module.
+            OutOfMemoryError: There is too little memory.
+        """
         reason = self.unavailable_reason()
         if reason is not None:
             raise RuntimeUnavailableError(reason)

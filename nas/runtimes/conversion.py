@@ -1,4 +1,4 @@
-"""What all conversions share: evaluation mode, silence, and errors and files as the rest of nas has them."""
+"""What all conversions share: evaluation mode, silence, and the errors and atomic files of nas."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
-from torch.export import ExportedProgram
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import RuntimeUnavailableError, StorageError
 from nas.files import TEMPORARY_PREFIX, storage_errors, temporary_folder
 from nas.runtimes.memory import memory_errors
 
-_TRIED_BYTES = 2**20
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.export import ExportedProgram
 
-Decompositions = Mapping[Any, Callable[..., torch.Tensor]]
+_TRIED_BYTES = 2**20
 
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[nn.Module]:
     """Put a module in evaluation mode, without gradients, and give each part its own mode back."""
+    import torch
+
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -59,7 +60,7 @@ def conversion_errors(target: str, module: nn.Module) -> Iterator[None]:
     try:
         with memory_errors(f"convert {type(module).__name__} to {target}"):
             yield
-    # Converters raise whatever their parts raise; a disk problem is told apart by `staged`.
+    # Converters raise whatever their parts raise; `staged` recognizes a problem of the disk.
     except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError, KeyError) as error:
         _check_temporary_folder()
         text = str(error).strip().partition("\n")[0]
@@ -69,9 +70,9 @@ def conversion_errors(target: str, module: nn.Module) -> Iterator[None]:
 
 
 def _check_temporary_folder() -> None:
-    """Raise `StorageError` where the system's folder for temporary files is full or cannot be written.
+    """Raise `StorageError` if the system's folder for temporary files is full or cannot be written.
 
-    Converters write there, and say of a full disk that an unknown error has occurred.
+    Converters write there, and report a full disk as an unknown error.
     """
     folder = Path(tempfile.gettempdir())
     with storage_errors(folder), tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX) as file:
@@ -79,22 +80,29 @@ def _check_temporary_folder() -> None:
 
 
 def exported(
-    module: nn.Module, inputs: Sequence[torch.Tensor], target: str, rewritten: Decompositions | None = None
+    module: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    target: str,
+    decompositions: Mapping[Any, Callable[..., torch.Tensor]] | None = None,
 ) -> ExportedProgram:
     """The graph of one call of a module in evaluation mode, in the operations that converters know.
 
     Args:
         module: Any module that `torch.export` takes.
         inputs: Example arguments; they fix shapes and types.
-        target: What it is wanted for, for messages.
-        rewritten: Operators to take apart, each with what computes the same.
+        target: The format it is converted to, for messages.
+        decompositions: Operators to replace, each with a function that computes the same.
 
     Raises:
         RuntimeUnavailableError: It cannot be exported.
         OutOfMemoryError: There is too little memory for it.
     """
+    import torch
+
     with evaluating(module), quiet("torch.export"), conversion_errors(target, module):
-        program: ExportedProgram = torch.export.export(module, tuple(inputs)).run_decompositions(dict(rewritten or {}))
+        program: ExportedProgram = torch.export.export(module, tuple(inputs)).run_decompositions(
+            dict(decompositions or {})
+        )
     return program
 
 

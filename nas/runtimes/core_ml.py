@@ -1,4 +1,7 @@
-"""Core ML: converts anywhere coremltools installs, executes on macOS."""
+"""Core ML: converts on any platform that coremltools installs on, executes on macOS.
+
+torch and coremltools are imported when they are used: reading the options of the runtime needs neither.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,24 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import torch
-from torch import nn
 
-from nas.errors import CheckpointError, ConfigError, RuntimeUnavailableError
+from nas.errors import CheckpointError, RuntimeUnavailableError
+from nas.files import StrictModel
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
 from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
-from nas.runtimes.decompositions import FOR_CORE_ML
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 ComputeUnit = Literal["all", "cpu_and_ne", "cpu_and_gpu", "cpu_only"]
-Precision = Literal["fp16", "fp32"]
 
 COMPUTE_UNITS: tuple[ComputeUnit, ...] = get_args(ComputeUnit)
 """Where a model may run; the names are those of coremltools' `ComputeUnit`."""
 
-_TARGETS = ("iOS17", "iOS18")
 _LOGGERS = ("coremltools", "torch.export")
 
 
@@ -35,46 +38,48 @@ class CoreMLExecutable(Executable):  # pragma: no cover - macOS only
         self._names = [item.name for item in model.get_spec().description.input]
 
     def run(self, inputs: Sequence[Array]) -> Array:
-        """See `Executable.run`."""
+        """Call the model once; int64 inputs become int32."""
         narrow = [array.astype(np.int32) if array.dtype == np.int64 else array for array in inputs]
         output: Array = self._model.predict(dict(zip(self._names, narrow, strict=True)))["output"]
         return output
 
 
 class CoreMLRuntime(Runtime):
-    """Core ML programs (`.mlpackage`).
-
-    Args:
-        deployment_target: Oldest system that can run the model. From `iOS18` on, attention stays one operation;
-            for `iOS17` it becomes matrix products and a softmax. Both are worth profiling.
-        compute_unit: Where the model may run.
-        precision: Type of weights and arithmetic. In `fp16`, what leads from a timestep to its sinusoids stays
-            in fp32, because fp16 has steps of 0.5 between 512 and 1024.
-
-    Raises:
-        ConfigError: An option has an unknown value.
-    """
+    """Core ML programs (`.mlpackage`)."""
 
     name = "coreml"
     suffix = ".mlpackage"
 
-    def __init__(
-        self, deployment_target: str = "iOS18", compute_unit: ComputeUnit = "all", precision: Precision = "fp16"
-    ) -> None:
-        _one_of("deployment_target", deployment_target, _TARGETS)
-        _one_of("compute_unit", compute_unit, COMPUTE_UNITS)
-        _one_of("precision", precision, ("fp16", "fp32"))
-        self.deployment_target = deployment_target
-        self.compute_unit = compute_unit
-        self.precision = precision
+    class Config(StrictModel):
+        """Options of Core ML.
+
+        Args:
+            deployment_target: Oldest system that can run the model. From `iOS18` on, attention stays one operation;
+                for `iOS17` it becomes matrix products and a softmax. Both are worth profiling.
+            compute_unit: Where the model may run.
+            precision: Type of weights and arithmetic. In `fp16`, the operations from a timestep to its sinusoids
+                stay in fp32, because fp16 has steps of 0.5 between 512 and 1024.
+        """
+
+        deployment_target: Literal["iOS17", "iOS18"] = "iOS18"
+        compute_unit: ComputeUnit = "all"
+        precision: Literal["fp16", "fp32"] = "fp16"
+
+    config: Config
+
+    @classmethod
+    def options(cls, settings: RuntimeSettings) -> dict[str, Any]:
+        """The options of recorded settings, in which the deployment target is the opset."""
+        return super().options(settings) | {"deployment_target": settings.opset}
 
     @property
     def settings(self) -> RuntimeSettings:
-        """See `Runtime.settings`."""
-        return RuntimeSettings(self.name, self.precision, self.compute_unit, None, self.deployment_target)
+        """Precision, compute unit and deployment target decide the latencies."""
+        config = self.config
+        return RuntimeSettings(self.name, config.precision, config.compute_unit, None, config.deployment_target)
 
     def unavailable_reason(self) -> str | None:
-        """See `Runtime.unavailable_reason`."""
+        """A missing coremltools, or a system other than macOS."""
         missing = coremltools_missing()
         if missing is not None:
             return missing
@@ -85,7 +90,9 @@ class CoreMLRuntime(Runtime):
     def convert(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
     ) -> None:
-        """See `Runtime.convert`; int64 inputs become int32, and float inputs are fp16 where the model is."""
+        """Write a model package; int64 inputs become int32, and float inputs become fp16 if the model is fp16."""
+        from nas.runtimes.decompositions import FOR_CORE_ML
+
         program = exported(module, inputs, "Core ML", FOR_CORE_ML)
         with quiet(*_LOGGERS), conversion_errors("Core ML", module):
             tools = import_coremltools()
@@ -93,7 +100,7 @@ class CoreMLRuntime(Runtime):
                 program,
                 inputs=[self._input_type(*pair) for pair in zip(input_names, inputs, strict=True)],
                 outputs=[tools.TensorType(name="output")],
-                minimum_deployment_target=getattr(tools.target, self.deployment_target),
+                minimum_deployment_target=getattr(tools.target, self.config.deployment_target),
                 compute_precision=self._compute_precision(),
                 skip_model_load=True,
             )
@@ -101,7 +108,7 @@ class CoreMLRuntime(Runtime):
             model.save(str(temporary))
 
     def load(self, path: Path) -> Executable:
-        """See `Runtime.load`."""
+        """Load a model package; only macOS can."""
         reason = self.unavailable_reason()
         if reason is not None:
             raise RuntimeUnavailableError(reason)
@@ -111,7 +118,7 @@ class CoreMLRuntime(Runtime):
         if not path.is_dir():
             raise CheckpointError("no such model package", where=path)
         tools = import_coremltools()
-        units = getattr(tools.ComputeUnit, self.compute_unit.upper())
+        units = getattr(tools.ComputeUnit, self.config.compute_unit.upper())
         try:
             return CoreMLExecutable(tools.models.MLModel(str(path), compute_units=units))
         except RuntimeError as error:
@@ -119,13 +126,13 @@ class CoreMLRuntime(Runtime):
 
     def _input_type(self, name: str, tensor: torch.Tensor) -> Any:
         # A number per clip, such as the timestep, costs nothing in fp32 and does not fit into fp16.
-        narrow = self.precision == "fp16" and tensor.dim() > 1
+        narrow = self.config.precision == "fp16" and tensor.dim() > 1
         dtype = (np.float16 if narrow else np.float32) if tensor.is_floating_point() else np.int32
         return import_coremltools().TensorType(name=name, shape=tuple(tensor.shape), dtype=dtype)
 
     def _compute_precision(self) -> Any:
         tools = import_coremltools()
-        if self.precision == "fp32":
+        if self.config.precision == "fp32":
             return tools.precision.FLOAT32
         return tools.transform.FP16ComputePrecision(op_selector=lambda operation: not _feeds_sinusoid(operation))
 
@@ -141,14 +148,14 @@ def _feeds_sinusoid(operation: Any) -> bool:
 
 
 def coremltools_missing() -> str | None:
-    """Why there is no coremltools here; `None` where there is."""
+    """Why coremltools is not available; `None` if it is installed."""
     if importlib.util.find_spec("coremltools") is None:
         return "coremltools is not installed (it has no wheels for this platform or Python version)"
     return None
 
 
 def import_coremltools() -> Any:
-    """Import coremltools without the remarks it makes about other libraries' versions.
+    """Import coremltools without its warnings about other libraries' versions.
 
     Raises:
         RuntimeUnavailableError: It is not installed.
@@ -160,8 +167,3 @@ def import_coremltools() -> Any:
             hint = "install it with: pip install coremltools (no wheels for ARM Linux)"
             raise RuntimeUnavailableError("Core ML conversion needs coremltools", hint=hint) from error
     return coremltools
-
-
-def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(f"{option} {value!r} is unknown (known: {', '.join(known)})", where="runtime coreml")

@@ -1,28 +1,29 @@
-"""The runtimes there are, by name."""
+"""The registry of runtimes, and runtimes by name and options."""
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import inspect
-from importlib.metadata import entry_points
-from typing import Any, cast
+from typing import Any
 
 from nas.errors import ConfigError
+from nas.files import parse
+from nas.registry import Registry
 from nas.runtimes.base import Runtime, RuntimeSettings
 
-BUILTIN: dict[str, str] = {
-    "onnxruntime": "nas.runtimes.onnx_runtime:OnnxRuntime",
-    "torch": "nas.runtimes.torch_runtime:TorchRuntime",
-    "coreml": "nas.runtimes.core_ml:CoreMLRuntime",
-}
-
-ENTRY_POINT_GROUP = "nas.runtimes"
+RUNTIMES: Registry[Runtime] = Registry(
+    kind="runtime",
+    group="nas.runtimes",
+    base="nas.runtimes.base:Runtime",
+    builtin={
+        "onnxruntime": "nas.runtimes.onnx_runtime:OnnxRuntime",
+        "torch": "nas.runtimes.torch_runtime:TorchRuntime",
+        "coreml": "nas.runtimes.core_ml:CoreMLRuntime",
+    },
+)
 
 
 def runtime_names() -> tuple[str, ...]:
     """Names of all registered runtimes."""
-    return tuple(BUILTIN) + tuple(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
+    return RUNTIMES.names()
 
 
 def get_runtime(name: str, **options: Any) -> Runtime:
@@ -30,32 +31,28 @@ def get_runtime(name: str, **options: Any) -> Runtime:
 
     Args:
         name: A name of `runtime_names`.
-        options: Keyword arguments of its class; those that are `None` are left at their defaults.
+        options: Fields of its `Config`; those that are `None` are left at their defaults.
 
     Raises:
-        ConfigError: The name or an option is unknown; the message lists the known ones.
+        ConfigError: The name or an option is unknown, and the message lists the known ones; or a value is impossible.
     """
-    runtime = _runtime_class(name)
+    runtime = RUNTIMES.get(name)
+    _check_constructor(name, runtime)
     given = {option: value for option, value in options.items() if value is not None}
-    known = inspect.signature(runtime).parameters
+    known = runtime.Config.model_fields
     for option in given:
         if option not in known:
             raise ConfigError(f"runtime {name} has no option {option!r} (known: {', '.join(known) or 'none'})")
-    return runtime(**given)
+    return runtime(parse(given, runtime.Config, where=f"runtime {name}"))
 
 
 def runtime_options(settings: RuntimeSettings) -> dict[str, Any]:
     """The options that `get_runtime` needs for a runtime of these settings."""
-    known = inspect.signature(_runtime_class(settings.runtime)).parameters
-    values = dataclasses.asdict(settings) | {"deployment_target": settings.opset}
-    return {option: value for option, value in values.items() if option in known}
+    return RUNTIMES.get(settings.runtime).options(settings)
 
 
-def _runtime_class(name: str) -> type[Runtime]:
-    if name in BUILTIN:
-        module, _, attribute = BUILTIN[name].partition(":")
-        return cast(type[Runtime], getattr(importlib.import_module(module), attribute))
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name == name:
-            return cast(type[Runtime], point.load())
-    raise ConfigError(f"unknown runtime {name!r} (known: {', '.join(runtime_names())})")
+def _check_constructor(name: str, runtime: type[Runtime]) -> None:
+    """Refuse a runtime that takes its options as arguments of its constructor, as it did before `Config`."""
+    if runtime.__init__ is not Runtime.__init__ and "Config" not in vars(runtime):
+        hint = "declare its options in a nested Config, see nas.runtimes.Runtime, or use the package's next release"
+        raise ConfigError(f"runtime {name} has a constructor of its own and no Config", hint=hint)

@@ -1,134 +1,77 @@
-"""PyTorch itself, in memory: no file, no conversion."""
+"""PyTorch itself, in memory: no file, no conversion.
+
+torch is imported when it is used: reading the options of the runtime does not need it.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
-import torch
-from torch import nn
+from pydantic import model_validator
 
-from nas.errors import ConfigError, RuntimeUnavailableError
-from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
+from nas.errors import RuntimeUnavailableError
+from nas.files import StrictModel
+from nas.runtimes.base import Executable, Runtime, RuntimeSettings, Threads
 from nas.runtimes.memory import memory_errors
-from nas.runtimes.torch_memory import peak_value_bytes, weight_bytes
 
-ComputeUnit = Literal["cpu", "gpu"]
-
-CPU, CARD = torch.device("cpu"), torch.device("cuda")
-
-
-class TorchExecutable(Executable):
-    """A copy of a module in evaluation mode, on the processor."""
-
-    def __init__(self, module: nn.Module, threads: int) -> None:
-        self._module = _copied(module, CPU)
-        self._threads = threads
-
-    def run(self, inputs: Sequence[Array]) -> Array:
-        """See `Executable.run`."""
-        with memory_errors("run the module"), _threads(self._threads), torch.inference_mode():
-            output: torch.Tensor = self._module(*map(torch.from_numpy, inputs))
-        return output.numpy()
-
-    def bind(self, inputs: Sequence[Array]) -> Callable[[], object]:
-        """See `Executable.bind`."""
-        tensors = [torch.from_numpy(array) for array in inputs]
-
-        def call() -> object:
-            with _threads(self._threads), torch.inference_mode():
-                return self._module(*tensors)
-
-        return call
-
-    def peak_memory_bytes(self, inputs: Sequence[Array]) -> int:
-        """See `Executable.peak_memory_bytes`: from torch's profiler, of a second call."""
-        call = self.bind(inputs)
-        with memory_errors("profile the module"):
-            call()  # what only a first call allocates, and keeps, is no part of the figure
-            values = peak_value_bytes(call)
-        return weight_bytes(self._module) + sum(array.nbytes for array in inputs) + values
-
-
-class CardExecutable(Executable):
-    """A copy of a module in evaluation mode, on a graphics card."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = _copied(module, CARD)
-
-    def run(self, inputs: Sequence[Array]) -> Array:
-        """See `Executable.run`."""
-        with memory_errors("run the module"), _full_precision(), torch.inference_mode():
-            output: torch.Tensor = self._module(*_on_card(inputs))
-            return output.cpu().numpy()
-
-    def bind(self, inputs: Sequence[Array]) -> Callable[[], object]:
-        """See `Executable.bind`: the inputs are on the card, and a call ends when the card has."""
-        tensors = _on_card(inputs)
-
-        def call() -> object:
-            with _full_precision(), torch.inference_mode():
-                made = self._module(*tensors)
-            torch.cuda.synchronize()
-            return made
-
-        return call
-
-    def peak_memory_bytes(self, inputs: Sequence[Array]) -> int:
-        """See `Executable.peak_memory_bytes`: from torch's allocator, of a second call."""
-        with memory_errors("run the module"):
-            call = self.bind(inputs)
-            call()
-            before = torch.cuda.memory_allocated()
-            torch.cuda.reset_peak_memory_stats()
-            call()
-        values = torch.cuda.max_memory_allocated() - before
-        return weight_bytes(self._module) + sum(array.nbytes for array in inputs) + values
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 class TorchRuntime(Runtime):
-    """PyTorch in eager mode, on the processor or on a graphics card of CUDA.
-
-    Args:
-        threads: Processor threads; without meaning on a graphics card, which one thread feeds.
-        compute_unit: `cpu` or `gpu`.
-
-    Raises:
-        ConfigError: The compute unit is unknown, or threads are asked of a graphics card.
-    """
+    """PyTorch in eager mode, on the processor or on a CUDA GPU."""
 
     name = "torch"
     suffix = None
 
-    def __init__(self, threads: int | None = None, compute_unit: ComputeUnit = "cpu") -> None:
-        if compute_unit not in get_args(ComputeUnit):
-            known = ", ".join(get_args(ComputeUnit))
-            raise ConfigError(f"compute_unit {compute_unit!r} is unknown (known: {known})", where="runtime torch")
-        if compute_unit == "gpu" and threads is not None:
-            hint = "leave threads out, or measure on the processor"
-            raise ConfigError("threads mean nothing to a graphics card", where="runtime torch", hint=hint)
-        self.compute_unit = compute_unit
-        self.threads = threads if compute_unit == "gpu" else threads or 1
+    class Config(StrictModel):
+        """Options of PyTorch.
+
+        Args:
+            threads: Processor threads, 1 if left out; not for a GPU, which is fed by one thread.
+            compute_unit: `cpu` or `gpu`.
+        """
+
+        threads: Threads | None = None
+        compute_unit: Literal["cpu", "gpu"] = "cpu"
+
+        @model_validator(mode="after")
+        def _no_threads_on_gpu(self) -> Self:
+            if self.compute_unit == "gpu" and self.threads is not None:
+                raise ValueError("threads have no meaning on a GPU: leave them out, or measure on the processor")
+            return self
+
+    config: Config
 
     @property
     def settings(self) -> RuntimeSettings:
-        """See `Runtime.settings`."""
-        return RuntimeSettings(self.name, "fp32", self.compute_unit, self.threads, None)
+        """Threads and compute unit decide the latencies."""
+        threads = None if self._on_gpu else self.config.threads or 1
+        return RuntimeSettings(self.name, "fp32", self.config.compute_unit, threads, None)
 
     @property
     def device(self) -> str:
-        """See `Runtime.device`."""
-        card = self.compute_unit == "gpu" and self.unavailable_reason() is None
-        return torch.cuda.get_device_name() if card else super().device
+        """Name of the GPU, if there is one and it is asked for, else of the processor."""
+        if not self._on_gpu or self.unavailable_reason() is not None:
+            return super().device
+        import torch
+
+        return torch.cuda.get_device_name()
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.config.compute_unit == "gpu"
 
     def unavailable_reason(self) -> str | None:
-        """See `Runtime.unavailable_reason`: PyTorch runs wherever nas does, on a card where it sees one."""
-        if self.compute_unit == "gpu" and not torch.cuda.is_available():
-            return "PyTorch sees no graphics card of CUDA"
-        return None
+        """PyTorch always runs on the processor; a GPU must be visible to it."""
+        if not self._on_gpu:
+            return None
+        import torch
+
+        return None if torch.cuda.is_available() else "PyTorch sees no CUDA GPU"
 
     def convert(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
@@ -144,40 +87,17 @@ class TorchRuntime(Runtime):
     def prepare(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], folder: Path
     ) -> Executable:
-        """See `Runtime.prepare`; nothing is written."""
+        """Copy the module; nothing is written."""
         reason = self.unavailable_reason()
         if reason is not None:
             raise RuntimeUnavailableError(reason)
+        from nas.runtimes.torch_executable import CudaExecutable, TorchExecutable
+
         with memory_errors(f"copy {type(module).__name__}"):
-            return CardExecutable(module) if self.threads is None else TorchExecutable(module, self.threads)
-
-
-def _copied(module: nn.Module, device: torch.device) -> nn.Module:
-    return copy.deepcopy(module).to(device).eval().requires_grad_(False)
-
-
-def _on_card(inputs: Sequence[Array]) -> list[torch.Tensor]:
-    return [torch.from_numpy(array).to(CARD) for array in inputs]
-
-
-def _full_precision() -> contextlib.AbstractContextManager[None]:
-    """Convolutions in fp32, as the settings say: cuDNN would round what they multiply to ten bits."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+            threads = self.settings.threads
+            return CudaExecutable(module) if threads is None else TorchExecutable(module, threads)
 
 
 def _no_files() -> RuntimeUnavailableError:
     hint = "convert for onnxruntime or coreml; weights are saved as safetensors"
     return RuntimeUnavailableError("the torch runtime works in memory and has no files", hint=hint)
-
-
-@contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if before == number:
-        yield
-        return
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

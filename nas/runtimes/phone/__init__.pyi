@@ -1,0 +1,14 @@
+from .devicectl import ConnectedPhone as ConnectedPhone
+from .devicectl import find_phone as find_phone
+from .devicectl import list_phones as list_phones
+from .errors import ModelFailedError as ModelFailedError
+from .errors import NoAnswerError as NoAnswerError
+from .errors import PhoneLostError as PhoneLostError
+from .placement import ComputePlacement as ComputePlacement
+from .recovery import PhoneGoneError as PhoneGoneError
+from .recovery import Recovery as Recovery
+from .session import PhoneModel as PhoneModel
+from .session import PhoneSession as PhoneSession
+from .session import Prediction as Prediction
+from .session import Signing as Signing
+from .wait_settings import WaitSettings as WaitSettings
