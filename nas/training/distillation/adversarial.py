@@ -61,32 +61,32 @@ class AdversarialTask(DistillationTask):
         return self._discriminator(latent_BTCHW, tokens_BL, rng)
 
     def _student(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG) -> Losses:
-        jump = self.jump(latent_BTCHW, tokens_BL, rng)
-        target = self.target.loss(jump)
-        level_B = self.target.level(jump)
+        step = self.student_step(latent_BTCHW, tokens_BL, rng)
+        target = self.target.loss(step)
+        level_B = self.target.level(step)
         judged_B = self._judged_at(level_B, rng)
-        made = self._seen(jump.reached(level_B), level_B, judged_B, jump.context_BLD, rng)
-        adversarial = -_mean(self.discriminator(made, jump.context_BLD))
+        made = self._seen(step.sample_at(level_B), level_B, judged_B, step.context_BLD, rng)
+        adversarial = -_mean(self.discriminator(made, step.context_BLD))
         loss = self.adversarial.target_weight * target + self.adversarial.weight * adversarial
         return {"loss": loss, "target_loss": target.detach(), "adversarial_loss": adversarial.detach()}
 
     def _discriminator(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG) -> Losses:
         with torch.no_grad():
-            jump = self.jump(latent_BTCHW, tokens_BL, rng)
-            level_B = self.target.level(jump)
+            step = self.student_step(latent_BTCHW, tokens_BL, rng)
+            level_B = self.target.level(step)
             judged_B = self._judged_at(level_B, rng)
-            made = self._seen(jump.reached(level_B), level_B, judged_B, jump.context_BLD, rng)
+            made = self._seen(step.sample_at(level_B), level_B, judged_B, step.context_BLD, rng)
             arriving = mix(latent_BTCHW, rng.normal_like(latent_BTCHW), level_B).sample_BTCHW
-            real = self._seen(arriving, level_B, judged_B, jump.context_BLD, rng)
+            real = self._seen(arriving, level_B, judged_B, step.context_BLD, rng)
         real = tuple(feature.requires_grad_() for feature in real)
-        of_real = self.discriminator(real, jump.context_BLD)
-        of_made = self.discriminator(made, jump.context_BLD)
+        of_real = self.discriminator(real, step.context_BLD)
+        of_made = self.discriminator(made, step.context_BLD)
         r1 = gradient_penalty(real, of_real) if self.adversarial.r1_weight else torch.zeros_like(judged_B[0])
         return {
             "loss": hinge_loss(of_real, of_made) + self.adversarial.r1_weight * r1,
             "r1": r1.detach(),
-            "told_real": _mean([(logits > 0).float() for logits in of_real]),
-            "told_generated": _mean([(logits < 0).float() for logits in of_made]),
+            "accuracy_on_real": _mean([(logits > 0).float() for logits in of_real]),
+            "accuracy_on_generated": _mean([(logits < 0).float() for logits in of_made]),
         }
 
     def _judged_at(self, level_B: torch.Tensor, rng: BatchRNG) -> torch.Tensor:

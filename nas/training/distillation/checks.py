@@ -5,8 +5,11 @@ Shape suffixes: B clips, K numbers per clip.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
+from pydantic import AliasChoices, Field
 
 from nas.data import CaptionedClips, LatentClips
 from nas.errors import TrainingError
@@ -29,12 +32,12 @@ class Check(StrictModel):
     Args:
         step: Steps of its training.
         distance: Frechet distance over the features of the teacher's down path; `None` where clips are not finite.
-        variety: How far clips of one caption, from different noise, are apart; 1 is the teacher in as few steps.
+        diversity: How far clips of one caption, from different noise, are apart; 1 is the teacher in as few steps.
     """
 
     step: int
     distance: float | None
-    variety: float | None
+    diversity: Annotated[float | None, Field(validation_alias=AliasChoices("diversity", "variety"))]
 
 
 class StudentCheck:
@@ -85,12 +88,12 @@ class StudentCheck:
 
     def _compared(self, made_BK: Floats, step: int) -> Check:
         if not np.isfinite(made_BK).all():
-            return Check(step=step, distance=None, variety=None)
-        variety = self._apart_of(made_BK) / self._apart if self._apart else 1.0
+            return Check(step=step, distance=None, diversity=None)
+        diversity = self._apart_of(made_BK) / self._apart if self._apart else 1.0
         distance = frechet_distance(made_BK, self.wanted_BK)
-        if not (np.isfinite(distance) and np.isfinite(variety)):
-            return Check(step=step, distance=None, variety=None)
-        return Check(step=step, distance=distance, variety=variety)
+        if not (np.isfinite(distance) and np.isfinite(diversity)):
+            return Check(step=step, distance=None, diversity=None)
+        return Check(step=step, distance=distance, diversity=diversity)
 
     def _real(self, latents: LatentClips, chosen: list[int]) -> torch.Tensor:
         device = next(self.teacher.unet.parameters()).device

@@ -14,10 +14,10 @@ from nas.files import derive_seed, fingerprint
 from nas.models import Generation, VideoModel
 from nas.models.weights import weights_digest
 from nas.training.distillation.adversarial import AdversarialTask
+from nas.training.distillation.best_student import BestStudentCallback
 from nas.training.distillation.checks import StudentCheck
 from nas.training.distillation.config import DistillationConfig
 from nas.training.distillation.task import DistillationTask
-from nas.training.distillation.watch import StudentWatch
 from nas.training.engine.run_folder import run_folder
 from nas.training.engine.settings import LoopConfig
 from nas.training.engine.trainer import TrainingResult
@@ -73,14 +73,14 @@ def _distill(
     task = make_task(teacher, training, distillation)
     generation = Generation(steps=distillation.steps, guidance_scale=1.0, shift=teacher.generation.shift)
     student = VideoModel(teacher.space, teacher.architecture, task.unet, task.text_encoder, generation)  # type: ignore[arg-type]
-    watch = StudentWatch(student, lambda: StudentCheck(teacher, clips, distillation, training.seed), root)
+    callback = BestStudentCallback(student, lambda: StudentCheck(teacher, clips, distillation, training.seed), root)
     start = fingerprint(_decisive(teacher, distillation))
     try:
-        result = run_task(task, teacher.space, clips, training, root, "distilling", start=start, callback=watch)
+        result = run_task(task, teacher.space, clips, training, root, "distilling", start=start, callback=callback)
     except TrainingError as error:
-        raise TrainingError(f"{error.what}; {watch.kept()}", where=root, hint=error.hint) from error
-    assert watch.memory.best is not None, "a run that ends well has had its first check"
-    return DistillationResult(result.steps, result.elapsed_s, result.final_loss, watch.memory.best.step)
+        raise TrainingError(f"{error.what}; {callback.kept()}", where=root, hint=error.hint) from error
+    assert callback.state.best is not None, "a run that ends well has had its first check"
+    return DistillationResult(result.steps, result.elapsed_s, result.final_loss, callback.state.best.step)
 
 
 def _decisive(teacher: VideoModel, distillation: DistillationConfig) -> list[object]:

@@ -18,7 +18,7 @@ from nas.models.video_model import guided_velocity
 
 
 @dataclass(frozen=True)
-class Jump:
+class StudentStep:
     """One step of the student, for a batch of clips.
 
     Args:
@@ -35,33 +35,33 @@ class Jump:
     context_BLD: torch.Tensor
     velocity_BTCHW: torch.Tensor
 
-    def reached(self, level_B: torch.Tensor) -> torch.Tensor:
+    def sample_at(self, level_B: torch.Tensor) -> torch.Tensor:
         """Where the prediction leads, in a straight line, at a noise level; level 0 is the clip it foretells."""
         return self.noisy.sample_BTCHW + _wide(level_B - self.start_B) * self.velocity_BTCHW
 
 
 class Target(ABC):
-    """What is learnt from a jump."""
+    """What is learnt from a step."""
 
     @abstractmethod
-    def loss(self, jump: Jump) -> torch.Tensor:
+    def loss(self, step: StudentStep) -> torch.Tensor:
         """How far the student is from the target; a scalar."""
 
     @abstractmethod
-    def level(self, jump: Jump) -> torch.Tensor:
+    def level(self, step: StudentStep) -> torch.Tensor:
         """Noise level (B,) of what the student is to arrive at: there, and only there, it can look real."""
 
 
 class DataTarget(Target):
     """The clips themselves: flow matching on the noise levels of the student's steps alone."""
 
-    def loss(self, jump: Jump) -> torch.Tensor:
+    def loss(self, step: StudentStep) -> torch.Tensor:
         """See `Target.loss`."""
-        return flow_loss(jump.velocity_BTCHW, jump.noisy)
+        return flow_loss(step.velocity_BTCHW, step.noisy)
 
-    def level(self, jump: Jump) -> torch.Tensor:
+    def level(self, step: StudentStep) -> torch.Tensor:
         """See `Target.level`: the clip."""
-        return torch.zeros_like(jump.end_B)
+        return torch.zeros_like(step.end_B)
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,16 @@ class GuidedTeacher:
     substeps: int
 
     @torch.no_grad()
-    def arrives(self, jump: Jump) -> torch.Tensor:
-        """Where it arrives at the end of a jump from where that begins."""
-        sample_BTCHW = jump.noisy.sample_BTCHW
+    def arrives(self, step: StudentStep) -> torch.Tensor:
+        """Where it arrives at the end of a step from where that begins."""
+        sample_BTCHW = step.noisy.sample_BTCHW
         guided = self.guidance_scale != 1
-        empty_BLD = self.empty_1LD().expand_as(jump.context_BLD) if guided else None
-        stride_B = (jump.end_B - jump.start_B) / self.substeps
+        empty_BLD = self.empty_1LD().expand_as(step.context_BLD) if guided else None
+        stride_B = (step.end_B - step.start_B) / self.substeps
         for index in range(self.substeps):
-            timestep_B = (jump.start_B + index * stride_B) * TIMESTEP_SCALE
+            timestep_B = (step.start_B + index * stride_B) * TIMESTEP_SCALE
             velocity = guided_velocity(
-                self.unet, sample_BTCHW, timestep_B, jump.context_BLD, empty_BLD, self.guidance_scale
+                self.unet, sample_BTCHW, timestep_B, step.context_BLD, empty_BLD, self.guidance_scale
             )
             sample_BTCHW = sample_BTCHW + _wide(stride_B) * velocity
         return sample_BTCHW
@@ -109,15 +109,15 @@ class TrajectoryTarget(Target):
 
     teacher: GuidedTeacher
 
-    def loss(self, jump: Jump) -> torch.Tensor:
+    def loss(self, step: StudentStep) -> torch.Tensor:
         """Mean squared error between the student's velocity and the mean velocity of the teacher's path."""
-        moved_BTCHW = jump.noisy.sample_BTCHW - self.teacher.arrives(jump)
-        mean_BTCHW = moved_BTCHW / _wide(jump.start_B - jump.end_B)
-        return F.mse_loss(jump.velocity_BTCHW.float(), mean_BTCHW.float())
+        moved_BTCHW = step.noisy.sample_BTCHW - self.teacher.arrives(step)
+        mean_BTCHW = moved_BTCHW / _wide(step.start_B - step.end_B)
+        return F.mse_loss(step.velocity_BTCHW.float(), mean_BTCHW.float())
 
-    def level(self, jump: Jump) -> torch.Tensor:
+    def level(self, step: StudentStep) -> torch.Tensor:
         """See `Target.level`: the end of the step."""
-        return jump.end_B
+        return step.end_B
 
 
 @dataclass(frozen=True)
@@ -135,18 +135,18 @@ class ConsistencyTarget(Target):
     teacher: GuidedTeacher
     student: nn.Module
 
-    def loss(self, jump: Jump) -> torch.Tensor:
+    def loss(self, step: StudentStep) -> torch.Tensor:
         """Pseudo-Huber distance of the two foretold clips."""
         with torch.no_grad():
-            arrived_BTCHW = self.teacher.arrives(jump)
-            velocity_BTCHW = self.student(arrived_BTCHW, jump.end_B * TIMESTEP_SCALE, jump.context_BLD)
+            arrived_BTCHW = self.teacher.arrives(step)
+            velocity_BTCHW = self.student(arrived_BTCHW, step.end_B * TIMESTEP_SCALE, step.context_BLD)
             # Where the step ends at the clip, the level is 0 and the velocity has no weight.
-            foretold_BTCHW = arrived_BTCHW - _wide(jump.end_B) * velocity_BTCHW
-        return pseudo_huber(jump.reached(self.level(jump)), foretold_BTCHW)
+            foretold_BTCHW = arrived_BTCHW - _wide(step.end_B) * velocity_BTCHW
+        return pseudo_huber(step.sample_at(self.level(step)), foretold_BTCHW)
 
-    def level(self, jump: Jump) -> torch.Tensor:
+    def level(self, step: StudentStep) -> torch.Tensor:
         """See `Target.level`: the clip."""
-        return torch.zeros_like(jump.end_B)
+        return torch.zeros_like(step.end_B)
 
 
 def pseudo_huber(one_BTCHW: torch.Tensor, other_BTCHW: torch.Tensor, scale: float = 0.03) -> torch.Tensor:

@@ -19,7 +19,7 @@ from nas.training.distillation.targets import (
     ConsistencyTarget,
     DataTarget,
     GuidedTeacher,
-    Jump,
+    StudentStep,
     Target,
     TrajectoryTarget,
 )
@@ -65,17 +65,17 @@ class DistillationTask(JointTask):
         self.teacher.eval()
         return self
 
-    def jump(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG) -> Jump:
+    def student_step(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG) -> StudentStep:
         """One step of the student from real clips, at random ones of its noise levels."""
         segment_B = rng.below(self.config.steps).to(latent_BTCHW.device)
         start_B, end_B = self.levels[segment_B], self.levels[segment_B + 1]
         noisy = mix(latent_BTCHW, rng.normal_like(latent_BTCHW), start_B)
         context_BLD = self.text_encoder(tokens_BL)
         velocity_BTCHW = self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
-        return Jump(noisy, start_B, end_B, context_BLD, velocity_BTCHW)
+        return StudentStep(noisy, start_B, end_B, context_BLD, velocity_BTCHW)
 
     def losses(
         self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
     ) -> Losses:
         """See `JointTask.losses`."""
-        return {"loss": self.target.loss(self.jump(latent_BTCHW, tokens_BL, rng))}
+        return {"loss": self.target.loss(self.student_step(latent_BTCHW, tokens_BL, rng))}

@@ -69,10 +69,10 @@ def test_a_student_learns_to_look_real_to_a_discriminator_that_stands_still(teac
     def judged() -> float:
         """Mean logit of the clips that the student makes of given noise."""
         with torch.no_grad():
-            jump = task.jump(batch.video_BTCHW, batch.video_tokens_BL, batch.video_keys.rng(MODEL))
-            clips = jump.noisy.sample_BTCHW - jump.velocity_BTCHW
-            features = task.discriminator.path(teacher.unet, clips, torch.zeros(len(clips)), jump.context_BLD)
-            return float(torch.stack([each.mean() for each in task.discriminator(features, jump.context_BLD)]).mean())
+            step = task.student_step(batch.video_BTCHW, batch.video_tokens_BL, batch.video_keys.rng(MODEL))
+            clips = step.noisy.sample_BTCHW - step.velocity_BTCHW
+            features = task.discriminator.path(teacher.unet, clips, torch.zeros(len(clips)), step.context_BLD)
+            return float(torch.stack([each.mean() for each in task.discriminator(features, step.context_BLD)]).mean())
 
     videos = dataclasses.replace(batch, image_BTCHW=batch.image_BTCHW[:0], image_tokens_BL=batch.image_tokens_BL[:0])
     before = judged()
@@ -117,8 +117,8 @@ def test_a_discriminator_learns_to_tell_what_a_student_makes(teacher: VideoModel
         optimizer.zero_grad()
         losses["loss"].backward()
         optimizer.step()
-    assert losses["told_real"] > 0.8
-    assert losses["told_generated"] > 0.8
+    assert losses["accuracy_on_real"] > 0.8
+    assert losses["accuracy_on_generated"] > 0.8
 
 
 class Seen:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field
 
 from nas.errors import TrainingError
 from nas.files import StrictModel, parse, write_json
@@ -19,26 +21,26 @@ from nas.training.recipes.runs import save_model
 WIN_SHARE, WIN_STEPS = 0.995, 200
 """A discriminator has won when it was right about this share of what it saw, over this many steps."""
 
-LEAST_VARIETY = 0.2
+MIN_DIVERSITY = 0.2
 """Clips of one caption that are closer than this, as a share of the teacher's, are all the same."""
 
-_TOLD = (f"{DISCRIMINATOR}_told_real", f"{DISCRIMINATOR}_told_generated")
+_ACCURACIES = (f"{DISCRIMINATOR}_accuracy_on_real", f"{DISCRIMINATOR}_accuracy_on_generated")
 
 
-class Memory(StrictModel):
+class BestStudentState(StrictModel):
     """What the watch knows of a run so far; a part of every checkpoint.
 
     Args:
         best: The check of the student that is kept.
         checks: All checks, in order.
-        told: Share of clips that the discriminator was right about, in each of the last steps.
+        accuracies: Share of clips that the discriminator was right about, in each of the last steps.
     """
 
     best: Check | None = None
     checks: tuple[Check, ...] = ()
-    told: tuple[float, ...] = ()
+    accuracies: Annotated[tuple[float, ...], Field(validation_alias=AliasChoices("accuracies", "told"))] = ()
 
-    def with_check(self, check: Check) -> Memory:
+    def with_check(self, check: Check) -> BestStudentState:
         """With one more check, the best where it is sound and ranks before any other so far."""
         first = self.best is None or _rank(check) < _rank(self.best)
         best = check if first and fault(check) is None else self.best
@@ -56,17 +58,17 @@ def _rank(check: Check) -> tuple[bool, float]:
 
 def fault(check: Check) -> str | None:
     """What makes a student useless, if anything does."""
-    if check.distance is None or check.variety is None:
+    if check.distance is None or check.diversity is None:
         return f"the student's clips are not finite at step {check.step}"
-    if check.variety < LEAST_VARIETY:
+    if check.diversity < MIN_DIVERSITY:
         return (
-            f"mode collapse: at step {check.step} clips of one caption differ by {check.variety:.0%} of what the "
+            f"mode collapse: at step {check.step} clips of one caption differ by {check.diversity:.0%} of what the "
             "teacher's differ by"
         )
     return None
 
 
-class StudentWatch(Callback):
+class BestStudentCallback(Callback):
     """Keeps the best student of a run, and ends a run that fails.
 
     What is kept is decided before a checkpoint and written after it, and written again where a run goes on from that
@@ -82,15 +84,15 @@ class StudentWatch(Callback):
 
     def __init__(self, student: VideoModel, make_check: Callable[[], StudentCheck], folder: Path) -> None:
         self.student, self.make_check, self.folder = student, make_check, folder
-        self.memory = Memory()
+        self.state = BestStudentState()
         self._check: StudentCheck | None = None
 
     def begin(self, step: int, saved: Mapping[str, Any]) -> None:
         """See `Callback.begin`; at first the student is the teacher, and that is kept until there is a better one."""
-        self.memory = parse(dict(saved), Memory, where=self.folder / CHECKPOINTS)
-        best = self.memory.best
+        self.state = parse(dict(saved), BestStudentState, where=self.folder / CHECKPOINTS)
+        best = self.state.best
         if best is None or not from_main((self.folder / "model").is_dir):
-            self.memory = self.memory.model_copy(update={"best": None})
+            self.state = self.state.model_copy(update={"best": None})
             self.before_checkpoint(step)
         self.after_checkpoint(step)
 
@@ -100,11 +102,11 @@ class StudentWatch(Callback):
         Raises:
             TrainingError: The discriminator has won.
         """
-        if _TOLD[0] not in values:
+        if _ACCURACIES[0] not in values:
             return
-        told = (*self.memory.told, min(values[name] for name in _TOLD))[-WIN_STEPS:]
-        self.memory = self.memory.model_copy(update={"told": told})
-        if len(told) == WIN_STEPS and sum(told) / WIN_STEPS > WIN_SHARE:
+        accuracies = (*self.state.accuracies, min(values[name] for name in _ACCURACIES))[-WIN_STEPS:]
+        self.state = self.state.model_copy(update={"accuracies": accuracies})
+        if len(accuracies) == WIN_STEPS and sum(accuracies) / WIN_STEPS > WIN_SHARE:
             raise TrainingError(
                 f"the discriminator has won: over the last {WIN_STEPS} steps to step {step} it knew more than "
                 f"{WIN_SHARE:.1%} of real and of generated clips as such, and the student learns nothing from it",
@@ -118,25 +120,25 @@ class StudentWatch(Callback):
             TrainingError: The student makes the same clip whatever the noise, or clips that are not finite.
         """
         check = from_main(lambda: self._look(step))
-        self.memory = self.memory.with_check(check)
-        from_main(lambda: write_json(self.folder / "checks.json", self.memory.model_dump(exclude={"told"})))
+        self.state = self.state.with_check(check)
+        from_main(lambda: write_json(self.folder / "checks.json", self.state.model_dump(exclude={"accuracies"})))
         if (what := fault(check)) is not None:
             raise TrainingError(what, hint="lower learning_rate or adversarial.weight")
 
     def after_checkpoint(self, step: int) -> None:
         """See `Callback.after_checkpoint`."""
-        if self.memory.best is not None and self.memory.best.step == step:
+        if self.state.best is not None and self.state.best.step == step:
             save_model(self.student, self.folder / "model")
 
     def state_to_save(self) -> Mapping[str, Any]:
         """See `Callback.state_to_save`."""
-        return self.memory.model_dump()
+        return self.state.model_dump()
 
     def kept(self) -> str:
         """What is left of the run, for a reader."""
-        if self.memory.best is None:
+        if self.state.best is None:
             return "no student is kept"
-        return f"the best student so far, of step {self.memory.best.step}, is kept in {self.folder / 'model'}"
+        return f"the best student so far, of step {self.state.best.step}, is kept in {self.folder / 'model'}"
 
     def _look(self, step: int) -> Check:
         self._check = self._check or self.make_check()

@@ -15,10 +15,10 @@ from nas.files import read_json
 from nas.models import VideoModel
 from nas.models.weights import weights_digest
 from nas.training import LoopConfig
-from nas.training.distillation import AdversarialConfig, DistillationConfig, DistillationTask, distill, watch
+from nas.training.distillation import AdversarialConfig, DistillationConfig, DistillationTask, best_student, distill
+from nas.training.distillation.best_student import BestStudentState
 from nas.training.distillation.checks import Check, StudentCheck
-from nas.training.distillation.watch import Memory
-from nas.training.engine import trainer as loop
+from nas.training.engine import trainer
 
 LOOP = LoopConfig(steps=6, batch_size=2, image_batch_size=0, warmup_steps=1, checkpoint_every=2)
 
@@ -46,7 +46,7 @@ def _stop(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, count: int) ->
     monkeypatch.setattr(owner, name, stopping)
 
 
-@pytest.mark.parametrize(("module", "name"), [(loop, "save_checkpoint"), (watch, "save_model")])
+@pytest.mark.parametrize(("module", "name"), [(trainer, "save_checkpoint"), (best_student, "save_model")])
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_kept_is_the_same_wherever_a_run_is_broken_off(
     teacher: VideoModel, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -54,7 +54,7 @@ def test_what_is_kept_is_the_same_wherever_a_run_is_broken_off(
 ) -> None:  # fmt: skip
     # Each student is better than the one before it.
     monkeypatch.setattr(
-        StudentCheck, "__call__", lambda _, __, step: Check(step=step, distance=1e-3 / step, variety=1.0)
+        StudentCheck, "__call__", lambda _, __, step: Check(step=step, distance=1e-3 / step, diversity=1.0)
     )
     whole = distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path / "whole")
     assert whole.kept_step == 6
@@ -73,7 +73,7 @@ def test_another_run_in_the_folder_leaves_nothing_behind(
 ) -> None:
     """One was killed before its first checkpoint, when it had kept a student already."""
     with monkeypatch.context() as patch:
-        _stop(patch, loop, "save_checkpoint", 1)
+        _stop(patch, trainer, "save_checkpoint", 1)
         with pytest.raises(KeyboardInterrupt):
             distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
     assert (tmp_path / "model").is_dir()
@@ -90,22 +90,22 @@ def test_a_model_that_is_gone_is_made_again(teacher: VideoModel, clips: MovingSh
 
 
 def test_only_a_nearer_student_takes_the_place_of_the_best() -> None:
-    memory = Memory()
-    for step, distance, variety in ((2, 5.0, 1.0), (4, 3.0, 1.0), (6, 1.0, 0.1), (8, None, None), (10, 4.0, 1.0)):
-        memory = memory.with_check(Check(step=step, distance=distance, variety=variety))
-    assert [each.step for each in memory.checks] == [2, 4, 6, 8, 10]
-    assert memory.best is not None
-    assert memory.best.step == 4
+    state = BestStudentState()
+    for step, distance, diversity in ((2, 5.0, 1.0), (4, 3.0, 1.0), (6, 1.0, 0.1), (8, None, None), (10, 4.0, 1.0)):
+        state = state.with_check(Check(step=step, distance=distance, diversity=diversity))
+    assert [each.step for each in state.checks] == [2, 4, 6, 8, 10]
+    assert state.best is not None
+    assert state.best.step == 4
 
 
 def test_any_sound_student_takes_the_place_of_the_teacher() -> None:
-    memory = Memory().with_check(Check(step=0, distance=1.0, variety=1.0))
-    memory = memory.with_check(Check(step=2, distance=0.5, variety=0.1))
-    assert memory.best is not None
-    assert memory.best.step == 0, "a collapsed one does not"
-    memory = memory.with_check(Check(step=4, distance=3.0, variety=1.3))
-    assert memory.best is not None
-    assert memory.best.step == 4
+    state = BestStudentState().with_check(Check(step=0, distance=1.0, diversity=1.0))
+    state = state.with_check(Check(step=2, distance=0.5, diversity=0.1))
+    assert state.best is not None
+    assert state.best.step == 0, "a collapsed one does not"
+    state = state.with_check(Check(step=4, distance=3.0, diversity=1.3))
+    assert state.best is not None
+    assert state.best.step == 4
 
 
 def test_settings_that_say_what_they_would_be_anyway_are_the_same_run(
@@ -133,8 +133,8 @@ def test_a_student_is_compared_with_what_it_learns_from(teacher: VideoModel, cli
 def test_the_teacher_has_all_of_its_own_variety(teacher: VideoModel, clips: MovingShapes) -> None:
     check = StudentCheck(teacher, clips, DistillationConfig(steps=2), seed=0)
     looked, start = check(teacher, 0), check.at_start()
-    assert looked.variety == pytest.approx(1)
-    assert start.variety == 1
+    assert looked.diversity == pytest.approx(1)
+    assert start.diversity == 1
     assert start.distance == pytest.approx(looked.distance)
 
 
@@ -158,7 +158,7 @@ def test_a_collapse_ends_the_run_and_keeps_the_student_before_it(
     monkeypatch.setattr(StudentCheck, "_clips", collapsing)
     with pytest.raises(TrainingError, match=r"mode collapse: at step 4 .* of step [02], is kept in .*model"):
         distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
-    assert read_json(tmp_path / "checks.json")["checks"][-1]["variety"] < 0.2
+    assert read_json(tmp_path / "checks.json")["checks"][-1]["diversity"] < 0.2
     VideoModel.load(tmp_path / "model")
 
 
@@ -166,8 +166,8 @@ def test_a_discriminator_that_wins_ends_the_run(
     teacher: VideoModel, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A student that hardly learns, against a discriminator that learns fast."""
-    monkeypatch.setattr(watch, "WIN_STEPS", 5)
-    monkeypatch.setattr(watch, "WIN_SHARE", 0.9)
+    monkeypatch.setattr(best_student, "WIN_STEPS", 5)
+    monkeypatch.setattr(best_student, "WIN_SHARE", 0.9)
     adversarial = AdversarialConfig(learning_rate=2e-2, r1_weight=0, target_weight=0, renoise=None)
     to = DistillationConfig(steps=1, target="data", adversarial=adversarial)
     fast = LoopConfig(
@@ -203,3 +203,11 @@ def test_a_run_that_fails_at_once_leaves_what_it_began_with(
     with pytest.raises(TrainingError, match="of step 0, is kept"):
         distill(teacher, clips, fast, DistillationConfig(steps=2), tmp_path)
     assert weights_digest(VideoModel.load(tmp_path / "model").unet) == weights_digest(teacher.unet)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read() -> None:
+    check = {"step": 2, "distance": 1.0, "variety": 0.5}
+    state = BestStudentState.model_validate({"best": check, "checks": [check], "told": [0.5, 0.75]})
+    assert state.accuracies == (0.5, 0.75)
+    assert state.best == Check(step=2, distance=1.0, diversity=0.5)
+    assert BestStudentState.model_validate(state.model_dump()) == state
