@@ -1,4 +1,4 @@
-"""`nas distill`: from an architecture to a few-step model without guidance."""
+"""`nas distill`: from a trained model to a few-step model without guidance."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
 from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
+from nas.cli._options import key_values
 from nas.cli._paths import READS, WritesRun
 
 if TYPE_CHECKING:
@@ -27,37 +28,58 @@ def distill(
     model: Annotated[
         Path | None, typer.Option(parser=READS, help="Teacher: a model made by `nas train --architecture`.")
     ] = None,
-    supernet: Annotated[Path | None, typer.Option(parser=READS, help="Or: a supernet made by `nas train` ...")] = None,
+    supernet: Annotated[
+        Path | None,
+        typer.Option(
+            parser=READS, help="Supernet made by `nas train`, from which --architecture inherits the teacher's weights."
+        ),
+    ] = None,
     architecture: Annotated[
-        Path | None, typer.Option(parser=READS, help="... with this architecture (YAML, `nas pick`).")
+        Path | None,
+        typer.Option(parser=READS, help="Architecture of the teacher (YAML, made by `nas pick`), for --supernet."),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Settings (YAML, keys training and distillation); the options below win."),
+        typer.Option(parser=READS, help="Settings (YAML, keys training and distillation); options win over them."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="What the student learns from: data, trajectory or consistency.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What the student learns: data, trajectory (the default), consistency, or a target that an installed "
+            "package registers.",
+        ),
     ] = None,
-    adversarial: Annotated[bool, typer.Option("--adversarial", help="Train it against a discriminator, too.")] = False,
+    target_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Option of the target; give it once per option."),
+    ] = None,
+    adversarial: Annotated[
+        bool, typer.Option("--adversarial", help="Train the student against a discriminator, too.")
+    ] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps of the student; 4 when left out.")] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option(min=1, help="Teacher guidance, baked into the student; 3 when left out.")
+        float | None,
+        typer.Option(min=1, help="Guidance of the teacher, which is baked into the student; 3 when left out."),
     ] = None,
     teacher_substeps: Annotated[
-        int | None, typer.Option(min=1, help="Teacher steps per student step; 4 when left out.")
+        int | None, typer.Option(min=1, help="Steps of the teacher per step of the student; 4 when left out.")
     ] = None,
     train_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Clips, and single frames, per step.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Clips per step, and as many single frames beside them.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     dry_run: DryRunOption = False,
     processes: ProcessesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Teach a copy of a model to reach in a few steps where the guided model arrives in many.
+    """Distil a model to a student that makes clips in a few steps without guidance.
 
-    The student whose clips come closest to those it learns from is kept, also where the run fails: when a loss is no
-    longer finite, the discriminator has won, or the student makes one clip whatever the noise.
+    The run keeps the student whose clips are closest to those it learns from. It keeps that student also if the
+    training fails: when a loss is no longer finite, when the discriminator has won, or when the student makes the same
+    clip from any noise.
     """
     from nas.space import SearchSpace
     from nas.training import distill as run_distillation
@@ -73,6 +95,7 @@ def distill(
     }
     to: dict[str, Any] = {
         "target": target,
+        "target_options": key_values(target_option or (), "--target-option") or None,
         "steps": steps,
         "guidance_scale": guidance_scale,
         "teacher_substeps": teacher_substeps,
@@ -102,14 +125,19 @@ def distill(
 
 
 def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any]) -> DistillationSettings:
-    """The settings of a file, with what the options say in the place of what it says."""
+    """The settings of a file, overridden by the options that were given."""
     from nas.environment import check_settings
     from nas.files import load_yaml, parse
     from nas.training import DistillationSettings
 
     base = load_yaml(config, DistillationSettings).model_dump() if config else {"training": {}, "distillation": {}}
-    if base["distillation"].get("adversarial") is not None:
+    distillation = base["distillation"]
+    if distillation.get("adversarial") is not None:
         to = to | {"adversarial": None}  # the file says more than the option
+    if to["target"] not in {None, distillation.get("target")}:
+        distillation.pop("target_options", None)  # those of another target
+    if to["target_options"] is not None:
+        to = to | {"target_options": distillation.get("target_options", {}) | to["target_options"]}
     for part, options in (("training", training), ("distillation", to)):
         base[part] |= {name: value for name, value in options.items() if value is not None}
     settings = parse(base, DistillationSettings, where="options")
@@ -123,7 +151,7 @@ _TEACHER = "give --model, or --supernet together with --architecture"
 
 
 def _architecture(model: Path | None, supernet: Path | None, architecture: Path | None) -> Path:
-    """The file of the teacher's architecture, all of it that a dry run needs."""
+    """The file with the teacher's architecture, which is all that a dry run needs of the teacher."""
     from nas.errors import ConfigError
 
     if model is not None and supernet is None and architecture is None:

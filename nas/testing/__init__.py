@@ -6,5 +6,6 @@ layer, and pytest does the rest.
 
 from nas.testing.layers import TemporalLayerConformance
 from nas.testing.runtimes import RuntimeConformance
+from nas.testing.targets import DistillationTargetConformance
 
-__all__ = ["RuntimeConformance", "TemporalLayerConformance"]
+__all__ = ["DistillationTargetConformance", "RuntimeConformance", "TemporalLayerConformance"]

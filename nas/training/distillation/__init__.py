@@ -1,4 +1,4 @@
-"""Distillation to a few steps without guidance: targets, the discriminator's phase, and watching over both."""
+"""Distillation to a few denoising steps without guidance: targets, the discriminator, and keeping the best student."""
 
 import lazy_loader
 

@@ -6,4 +6,8 @@ from .config import DistillationSettings as DistillationSettings
 from .config import NoiseLevels as NoiseLevels
 from .run import DistillationResult as DistillationResult
 from .run import distill as distill
+from .student_step import GuidedTeacher as GuidedTeacher
+from .student_step import StudentStep as StudentStep
+from .target import TARGETS as TARGETS
+from .target import DistillationTarget as DistillationTarget
 from .task import DistillationTask as DistillationTask

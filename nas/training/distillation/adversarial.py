@@ -4,7 +4,7 @@ After SF-V (Zhang et al. 2024, arXiv 2406.04324) and SnapGen-V (arXiv 2412.10494
 frozen teacher's down path, real and generated clips are noised again before it, and it learns by the hinge loss with a
 penalty on its gradient.
 
-Shape suffixes as in `nas.training.distillation.targets`; N = T*H*W places of a level.
+Shape suffixes as in `nas.training.distillation.student_step`; N = T*H*W places of a level.
 """
 
 from __future__ import annotations

@@ -64,17 +64,15 @@ class StudentCheck:
         latents = clips.latents(unloaded_codec(teacher.space))[0]
         chosen = np.random.default_rng(derive_seed(seed, "check")).permutation(len(latents))[:PROMPTS].tolist()
         self.prompts = [latents.captions[index] for index in chosen for _ in range(CLIPS_PER_PROMPT)]
-        if config.target == "data":
-            wanted_BTCHW = self._real(latents, chosen).repeat_interleave(CLIPS_PER_PROMPT, dim=0)
+        if config.target_class.uses_teacher:
+            source, hint = "the guided teacher's clips", "lower guidance_scale, or train the teacher longer"
+            reference_BTCHW = self._clips(teacher, config.steps * config.substeps, config.guidance)
         else:
-            wanted_BTCHW = self._clips(teacher, config.steps * config.substeps, config.guidance)
-        self.wanted_BK = self._features(wanted_BTCHW)
-        if not np.isfinite(self.wanted_BK).all():
-            what = "the clips to learn from" if config.target == "data" else "the guided teacher's clips"
-            hint = (
-                "look for them in the data" if config.target == "data" else "lower guidance_scale, or train it longer"
-            )
-            raise TrainingError(f"{what} hold numbers that are not finite", hint=hint)
+            source, hint = "the clips to learn from", "look for them in the data"
+            reference_BTCHW = self._real(latents, chosen).repeat_interleave(CLIPS_PER_PROMPT, dim=0)
+        self.reference_BK = self._features(reference_BTCHW)
+        if not np.isfinite(self.reference_BK).all():
+            raise TrainingError(f"{source} hold numbers that are not finite", hint=hint)
         self.teacher_BK = self._features(self._clips(teacher, config.steps))
         self._apart = self._apart_of(self.teacher_BK)
 
@@ -90,7 +88,7 @@ class StudentCheck:
         if not np.isfinite(made_BK).all():
             return Check(step=step, distance=None, diversity=None)
         diversity = self._apart_of(made_BK) / self._apart if self._apart else 1.0
-        distance = frechet_distance(made_BK, self.wanted_BK)
+        distance = frechet_distance(made_BK, self.reference_BK)
         if not (np.isfinite(distance) and np.isfinite(diversity)):
             return Check(step=step, distance=None, diversity=None)
         return Check(step=step, distance=distance, diversity=diversity)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from nas.files import StrictModel
+from nas.errors import ConfigError, NasError
+from nas.files import StrictModel, parse
 from nas.models.discriminator import Sees
+from nas.training.distillation.target import TARGETS, DistillationTarget
 from nas.training.engine.settings import Count, LoopConfig, Rate
 from nas.training.flow.config import LogitDeviation, LogitMean
 
-TargetName = Literal["data", "trajectory", "consistency"]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -32,11 +42,11 @@ class AdversarialConfig(StrictModel):
 
     Args:
         weight: Weight of the adversarial loss of the student.
-        target_weight: Weight of the target beside it.
-        learning_rate: Peak learning rate of the discriminator, some ten times that of the student.
+        target_weight: Weight of the target's loss beside it.
+        learning_rate: Peak learning rate of the discriminator, about ten times that of the student.
         r1_weight: Weight of the penalty on the discriminator's gradient at real clips; 0 for none.
-        sees: Whether heads look at `frames`, along `time`, or at `both`.
-        renoise: Noise that real and generated clips get before they are judged; none when set to null.
+        sees: Whether the heads look at `frames`, along `time`, or at `both`.
+        renoise: Noise that is added to real and generated clips before they are judged; none when set to null.
     """
 
     weight: Annotated[float, Field(gt=0, le=1e6)] = 0.2
@@ -52,17 +62,20 @@ class DistillationConfig(StrictModel):
 
     Args:
         steps: Denoising steps of the student.
-        target: What the student learns at the noise level of each of its steps. `data`: the clips themselves, which is
-            fine-tuning on these levels. `trajectory`: to arrive, at the end of the step, where the guided teacher
-            arrives in several. `consistency`: to foretell the clip that it foretells from there, too.
-        teacher_substeps: Euler steps of the teacher per step of the student, 4 when left out; `data` has none.
-        guidance_scale: Guidance of the teacher, which the student learns to do without, 3 when left out; `data` has
-            no teacher.
+        target: What the student learns in each of its steps, a registered name. `data`: the real clips, which is
+            fine-tuning at the noise levels of its steps. `trajectory`: to take one step to the point that the guided
+            teacher reaches in several. `consistency`: to predict the same clip as from that point.
+        target_options: Options of the target that differ from its defaults.
+        teacher_substeps: Euler steps of the teacher per step of the student, 4 when left out. Only for targets that
+            learn from the teacher.
+        guidance_scale: Guidance of the teacher, which the student learns to do without, 3 when left out. Only for
+            targets that learn from the teacher.
         adversarial: A discriminator beside the target; none when left out.
     """
 
     steps: Steps = 4
-    target: TargetName = "trajectory"
+    target: str = "trajectory"
+    target_options: dict[str, Any] = {}
     teacher_substeps: Steps | None = None
     guidance_scale: Annotated[float, Field(ge=1, le=1e3)] | None = None
     adversarial: AdversarialConfig | None = None
@@ -77,12 +90,54 @@ class DistillationConfig(StrictModel):
         """Guidance of the teacher."""
         return self.guidance_scale or 3.0
 
+    @property
+    def target_class(self) -> type[DistillationTarget]:
+        """The class of the target."""
+        return TARGETS.get(self.target)
+
+    @field_validator("target")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        with _as_complaint():
+            TARGETS.get(name)
+        return name
+
+    @field_validator("target_options")
+    @classmethod
+    def _belong_to_the_target(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "target" not in info.data:  # it is unknown, which is reported already
+            return options
+        target = info.data["target"]
+        with _as_complaint():
+            config = TARGETS.get(target).Config
+            if options and not config.model_fields:
+                raise ConfigError(f"target {target} has no options, got {', '.join(options)}")
+            parsed = parse(options, config, where=None)
+        return parsed.model_dump(mode="json", exclude_defaults=True)
+
     @model_validator(mode="after")
-    def _data_have_no_teacher(self) -> Self:
+    def _teacher_is_used(self) -> Self:
         for name in ("teacher_substeps", "guidance_scale"):
-            if self.target == "data" and getattr(self, name) is not None:
-                raise ValueError(f"{name} belongs to a teacher's path, and means nothing to target data")
+            if getattr(self, name) is not None and not self.target_class.uses_teacher:
+                raise ValueError(f"{name} belongs to a teacher's path, and means nothing to target {self.target}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_options(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves empty `target_options` out, as versions before they existed did: digests of old runs stay valid."""
+        values: dict[str, Any] = serialize(self)
+        if not self.target_options:
+            values.pop("target_options", None)
+        return values
+
+
+@contextlib.contextmanager
+def _as_complaint() -> Iterator[None]:
+    """Turns an error of a target into one of the value that is validated."""
+    try:
+        yield
+    except NasError as error:
+        raise ValueError(str(error)) from error
 
 
 class DistillationLoop(LoopConfig):

@@ -1,6 +1,6 @@
 """Distillation as a training task.
 
-Shape suffixes as in `nas.training.distillation.targets`.
+Shape suffixes as in `nas.training.distillation.student_step`.
 """
 
 from __future__ import annotations
@@ -15,27 +15,21 @@ from nas.models import VideoModel
 from nas.models.flow import mix
 from nas.models.video_model import flow_schedule
 from nas.training.distillation.config import DistillationConfig
-from nas.training.distillation.targets import (
-    ConsistencyTarget,
-    DataTarget,
-    GuidedTeacher,
-    StudentStep,
-    Target,
-    TrajectoryTarget,
-)
+from nas.training.distillation.student_step import GuidedTeacher, StudentStep
+from nas.training.distillation.target import DistillationTarget
 from nas.training.engine.task import Losses
 from nas.training.flow.rng import BatchRNG
 from nas.training.flow.tasks import JointTask
 
 
 class DistillationTask(JointTask):
-    """Teaches a copy of a model to go in a few steps.
+    """Trains a copy of a model to denoise in a few steps.
 
-    Each clip of a batch is taken to the noise level at which one of the student's steps begins.
+    Each clip of a batch is noised to the level at which one of the student's steps starts.
 
     Args:
         teacher: The model to learn from; frozen, as is the text encoder.
-        config: What to distil to.
+        config: Target, number of steps and guidance.
     """
 
     def __init__(self, teacher: VideoModel, config: DistillationConfig) -> None:
@@ -48,25 +42,24 @@ class DistillationTask(JointTask):
         self.levels: torch.Tensor
         self.target = self._target()
 
-    def _target(self) -> Target:
+    def _target(self) -> DistillationTarget:
         config = self.config
-        if config.target == "data":
-            return DataTarget()
         teacher = GuidedTeacher(self.teacher, lambda: self.text_encoder.encode([""]), config.guidance, config.substeps)
-        return TrajectoryTarget(teacher) if config.target == "trajectory" else ConsistencyTarget(teacher, self.unet)
+        kind = config.target_class
+        return kind(kind.Config(**config.target_options), teacher, self.unet)
 
     def trained_parameters(self) -> Iterator[nn.Parameter]:
-        """See `TrainingTask.trained_parameters`: those of the student."""
+        """The parameters of the student."""
         return self.unet.parameters()
 
     def train(self, mode: bool = True) -> DistillationTask:
-        """Switch the student's mode; the teacher always evaluates."""
+        """Set the student's mode; the teacher stays in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     def student_step(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG) -> StudentStep:
-        """One step of the student from real clips, at random ones of its noise levels."""
+        """One step of the student from real clips, which starts at a random one of its noise levels per clip."""
         segment_B = rng.below(self.config.steps).to(latent_BTCHW.device)
         start_B, end_B = self.levels[segment_B], self.levels[segment_B + 1]
         noisy = mix(latent_BTCHW, rng.normal_like(latent_BTCHW), start_B)
@@ -77,5 +70,5 @@ class DistillationTask(JointTask):
     def losses(
         self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
     ) -> Losses:
-        """See `JointTask.losses`."""
+        """The loss of the target."""
         return {"loss": self.target.loss(self.student_step(latent_BTCHW, tokens_BL, rng))}

@@ -1,0 +1,18 @@
+"""The targets of this project keep the contract of targets."""
+
+from __future__ import annotations
+
+from nas.testing import DistillationTargetConformance
+
+
+class TestData(DistillationTargetConformance):
+    target = "data"
+
+
+class TestTrajectory(DistillationTargetConformance):
+    target = "trajectory"
+
+
+class TestConsistency(DistillationTargetConformance):
+    target = "consistency"
+    options = {"huber_scale": 0.5}
