@@ -1,7 +1,7 @@
 """Does every block of the shipped search spaces convert to Core ML, and into which operations?
 
 Converts each distinct block, with random weights: the text encoder, everything spatial, the decoder, and all temporal
-candidates in every form that their layer has, whether a space lists it or not. Then reads the packages: the highest
+candidates in every implementation of their layer, listed in the space or not. Then reads the packages: the highest
 rank of any tensor, of which Core ML takes five, the operations by kind, what of them computes in fp32, and the size.
 Needs no Apple machine. The exit code is 1 when a conversion failed or a rank is above five.
 
@@ -27,7 +27,7 @@ import typer
 from nas.errors import NasError
 from nas.progress import progress_bar
 from nas.runtimes import OPERATION_GROUPS, block_convertible, get_runtime, read_program
-from nas.space import Block, SearchSpace, block_forms
+from nas.space import Block, SearchSpace, block_implementations
 
 SHIPPED = Path(__file__).resolve().parents[1] / "search_spaces"
 MAX_RANK = 5
@@ -65,17 +65,17 @@ class Result:
         return self.highest_rank is not None and self.highest_rank <= MAX_RANK
 
 
-def space_blocks_in_all_forms(space: SearchSpace) -> list[Block]:
-    """The distinct blocks of a space, with the forms that its temporal layers have beside those it lists."""
+def blocks_in_all_implementations(space: SearchSpace) -> list[Block]:
+    """The distinct blocks of a space, its temporal layers in all their implementations."""
     blocks = [block for one in space.covering() for block in space.lower_pipeline(one).blocks]
-    return list(dict.fromkeys(form for block in blocks for form in block_forms(block)))
+    return list(dict.fromkeys(written for block in blocks for written in block_implementations(block)))
 
 
 def tasks(spaces: Sequence[SearchSpace], targets: Sequence[str]) -> list[Task]:
     """Every block for every target; what several spaces have is converted once."""
     found: dict[Block, list[str]] = {}
     for space in spaces:
-        for block in space_blocks_in_all_forms(space):
+        for block in blocks_in_all_implementations(space):
             found.setdefault(block, []).append(space.name)
     return [Task(block, target, tuple(names)) for block, names in found.items() for target in targets]
 

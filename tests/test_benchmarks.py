@@ -52,7 +52,7 @@ def test_latency_accuracy_compares_every_method_on_the_same_networks(tmp_path: P
 
 
 @pytest.mark.slow
-def test_coreml_conversion_reads_every_block_in_every_form(tmp_path: Path) -> None:
+def test_coreml_conversion_reads_every_block_in_every_implementation(tmp_path: Path) -> None:
     slots = [{"stage": "down.0", "candidates": ["none", "conv1d", "self_attention_1d"]}]
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(SMALL | {"slots": slots}), encoding="utf-8")
     command = [

@@ -151,7 +151,7 @@ def predict(
     from nas.report.latency_rows import basis_text
 
     usable, measured, removed = open_usable(space, table, quiet=as_json)
-    # What is given may hold a form that is not the fastest here: its latency is known all the same.
+    # What is given may hold an implementation that is not the fastest here: its latency is known all the same.
     predictor = LatencyPredictor.open(usable.whole if architecture else usable, table, steps)
     given = (
         {"given": predictor.space.load_architecture(architecture)} if architecture else _references(usable, predictor)

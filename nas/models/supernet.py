@@ -21,7 +21,7 @@ class SuperNet(Mounted):
 
     Modules stand at the names their nodes have in any plan, so running an architecture is executing its plan,
     and extracting one is building its plan's network and copying the weights of the same names. Candidates of a
-    slot that compute the same share one module, in the form of the first of them.
+    slot that compute the same share one module; it is implemented as the first of them says.
 
     Args:
         space: The search space. Its `backbone.pretrained` is loaded where given.
@@ -39,7 +39,7 @@ class SuperNet(Mounted):
         self.space = space
         self._temporal = tuple(name for name, node in nodes.items() if node.slot is not None)
         self.distinct_space = space.distinct()
-        """The space with one form of each layer, which are all the functions that the supernet has."""
+        """The space with one implementation of each layer: every function that the supernet has."""
         self._plan = lru_cache(maxsize=4096)(space.lower)
         if space.file.backbone.pretrained is not None:
             load_pretrained(self, space, space.resolve_path(space.file.backbone.pretrained))
@@ -71,8 +71,8 @@ class SuperNet(Mounted):
     def extract(self, architecture: Architecture) -> VideoUNet:
         """A stand-alone copy of one architecture with the supernet's weights.
 
-        Its output is bit-identical, or equal to float rounding where the architecture names another form of a layer
-        than the supernet runs it in.
+        Its output is bit-identical. It is equal to float rounding where the architecture names another implementation
+        of a layer than the one that the supernet runs.
         """
         network = VideoUNet(self.plan(architecture)).to(next(self.parameters()).device)
         weights = self.state_dict()

@@ -1,12 +1,12 @@
 from .architecture import Architecture as Architecture
 from .budgets import Budgets as Budgets
-from .forms import block_forms as block_forms
-from .forms import forms_of as forms_of
-from .forms import same_function as same_function
 from .fragments import cells as cells
 from .fragments import chain as chain
 from .fragments import down_path as down_path
 from .fragments import fragment as fragment
+from .implementations import block_implementations as block_implementations
+from .implementations import implementations_of as implementations_of
+from .implementations import same_function as same_function
 from .json_schema import json_schema as json_schema
 from .layers import NONE as NONE
 from .layers import LayerConfig as LayerConfig

@@ -44,12 +44,12 @@ class LayerConfig(StrictModel):
         depth: How many of these layers stand one after another in the place.
 
     Attributes:
-        form_fields: Names of the fields that change how the layer is written for a device, and neither what it
-            computes nor its weights; each a `Literal`. See `nas.space.forms`.
+        implementation_fields: Names of the fields that choose an implementation for a device, and change neither what
+            the layer computes nor its weights. Each is a `Literal`. See `nas.space.implementations`.
     """
 
     depth: Annotated[int, Field(ge=1, le=8)] = 1
-    form_fields: ClassVar[tuple[str, ...]] = ()
+    implementation_fields: ClassVar[tuple[str, ...]] = ()
 
 
 class TemporalLayerClass(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from nas.errors import ConfigError
 from nas.files import parse
-from nas.space.forms import settings_of
+from nas.space.implementations import settings_of
 from nas.space.layers import NONE, layer_class, layer_kinds
 from nas.space.lowering import stage_positions
 from nas.space.plan import Scalar
@@ -39,7 +39,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A named temporal layer with its hyper-parameters, as `nas.space.forms.settings_of` gives them."""
+    """A named temporal layer with its hyper-parameters, as `nas.space.implementations.settings_of` gives them."""
 
     name: str
     kind: str

@@ -13,7 +13,7 @@ from nas.files import fingerprint, load_yaml, parse
 from nas.space.architecture import Architecture
 from nas.space.budgets import Budgets
 from nas.space.choices import ArchitectureSet
-from nas.space.forms import module_names
+from nas.space.implementations import module_names
 from nas.space.layers import NONE, layer_class
 from nas.space.layouts import autoencoder_layout, clip_layout
 from nas.space.lowering import Placement, lower_unet

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nas.models.temporal import TemporalLayer
-from nas.space import LayerConfig, forms_of, layer_class
+from nas.space import LayerConfig, implementations_of, layer_class
 
 MAX_RANK = 5
 """Core ML refuses tensors of more dimensions."""
@@ -154,11 +154,11 @@ class TemporalLayerConformance:
         inputs = self.inputs()
         assert torch.equal(_call(copy, *inputs), _call(module, *inputs))
 
-    def test_every_form_computes_the_same(self) -> None:
-        """Fields that `Config.form_fields` names change neither the weights nor what is computed."""
+    def test_every_implementation_computes_the_same(self) -> None:
+        """Fields that `Config.implementation_fields` names change neither the weights nor what is computed."""
         reference = self.build(perturbed=True)
         kind = type(reference)
-        for config in forms_of(kind.Config(**self.config)):
+        for config in implementations_of(kind.Config(**self.config)):
             module = kind(config, self.shape, self.context_shape[1] if kind.uses_context else None).eval()
             module.load_state_dict(reference.state_dict())
             for frames in (1, self.shape[1]):

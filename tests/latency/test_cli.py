@@ -363,7 +363,7 @@ def test_layers_that_could_not_run_are_left_out_and_named(nas: Nas, here: Path) 
     assert [each["candidate"] for each in report.json["removed"]] == ["conv3d"]
 
 
-def test_only_the_fastest_form_of_a_layer_is_fitted_and_checked(nas: Nas, tmp_path: Path) -> None:
+def test_only_the_fastest_implementation_of_a_layer_is_fitted_and_checked(nas: Nas, tmp_path: Path) -> None:
     layers = {"as_conv3d": {"kind": "conv1d", "form": "conv3d"}}
     slots = [{"stage": stage, "candidates": ["none", "conv1d", "as_conv3d"]} for stage in ("down.0", "mid", "up.1")]
     file, table = tmp_path / "formed.yaml", tmp_path / "here.csv"

@@ -160,7 +160,7 @@ def test_a_search_says_what_it_leaves_out_and_keeps_to_the_rest(
     assert "another set of candidates" in err
 
 
-FORMED = TINY | {
+VARIED = TINY | {
     "layers": {
         "as_conv3d": {"kind": "conv1d", "form": "conv3d"},
         "wide": {"kind": "conv1d", "kernel_size": 5},
@@ -175,8 +175,8 @@ FORMED = TINY | {
 
 
 @pytest.fixture
-def formed() -> SearchSpace:
-    return SearchSpace.from_dict(FORMED, where="formed.yaml")
+def varied() -> SearchSpace:
+    return SearchSpace.from_dict(VARIED, where="varied.yaml")
 
 
 def timed(space: SearchSpace, **latencies_ms: float) -> LatencyTable:
@@ -195,9 +195,9 @@ def left(space: SearchSpace, table: LatencyTable) -> list[tuple[str, ...]]:
     return [slot.candidates for slot in usable_space(space, table)[0].slots]
 
 
-def test_of_the_forms_of_a_layer_the_fastest_stays(formed: SearchSpace) -> None:
-    table = timed(formed, conv1d=1.24, as_conv3d=0.812, wide=0.5, self_attention_1d=3, split=2, matmul=2.5)
-    usable, removed = usable_space(formed, table)
+def test_of_the_implementations_of_a_layer_the_fastest_stays(varied: SearchSpace) -> None:
+    table = timed(varied, conv1d=1.24, as_conv3d=0.812, wide=0.5, self_attention_1d=3, split=2, matmul=2.5)
+    usable, removed = usable_space(varied, table)
     assert [slot.candidates for slot in usable.slots] == [("none", "wide", "as_conv3d"), ("split",)]
     assert [str(each) for each in removed] == [
         "down.0/0 does without conv1d: as_conv3d computes the same in 0.812 ms, this takes 1.24 ms",
@@ -205,7 +205,7 @@ def test_of_the_forms_of_a_layer_the_fastest_stays(formed: SearchSpace) -> None:
         "mid/0 does without matmul: split computes the same in 2 ms, this takes 2.5 ms",
     ]
     assert [each.instead for each in removed] == ["as_conv3d", "split", "split"]
-    assert usable.fingerprint == formed.fingerprint
+    assert usable.fingerprint == varied.fingerprint
     assert usable_space(usable, table)[1] == ()
 
 
@@ -213,7 +213,7 @@ def test_of_the_forms_of_a_layer_the_fastest_stays(formed: SearchSpace) -> None:
 @settings(max_examples=40)
 def test_no_latency_is_lost_and_no_function(times: list[float]) -> None:
     """Every architecture has one of the same function left, which is as fast or faster."""
-    space = SearchSpace.from_dict(FORMED)
+    space = SearchSpace.from_dict(VARIED)
     names = ("conv1d", "wide", "as_conv3d", "self_attention_1d", "split", "matmul")
     table = timed(space, **dict(zip(names, times, strict=True)))
     usable, removed = usable_space(space, table)
@@ -238,31 +238,33 @@ def _same(space: SearchSpace, one: Architecture, other: Architecture) -> bool:
     )
 
 
-def test_equally_fast_forms_leave_the_first(formed: SearchSpace) -> None:
-    assert left(formed, timed(formed)) == [("none", "conv1d", "wide"), ("self_attention_1d",)]
+def test_equally_fast_implementations_leave_the_first(varied: SearchSpace) -> None:
+    assert left(varied, timed(varied)) == [("none", "conv1d", "wide"), ("self_attention_1d",)]
 
 
-def test_a_form_of_unknown_latency_stays_beside_the_fastest_known_one(formed: SearchSpace) -> None:
-    table = timed(formed, conv1d=9, as_conv3d=0, self_attention_1d=0, split=2, matmul=1)
-    assert left(formed, table) == [("none", "conv1d", "wide", "as_conv3d"), ("self_attention_1d", "matmul")]
+def test_an_implementation_of_unknown_latency_stays_beside_the_fastest_known_one(varied: SearchSpace) -> None:
+    table = timed(varied, conv1d=9, as_conv3d=0, self_attention_1d=0, split=2, matmul=1)
+    assert left(varied, table) == [("none", "conv1d", "wide", "as_conv3d"), ("self_attention_1d", "matmul")]
 
 
-def test_a_form_that_cannot_run_competes_with_none(formed: SearchSpace) -> None:
-    keys = {name: block.key for (_, name), block in formed.placed_blocks().items()}
-    table = blocked(timed(formed, split=0.5, as_conv3d=2), [keys["split"], keys["conv1d"]])
-    usable, removed = usable_space(formed, table)
+def test_an_implementation_that_cannot_run_competes_with_none(varied: SearchSpace) -> None:
+    keys = {name: block.key for (_, name), block in varied.placed_blocks().items()}
+    table = blocked(timed(varied, split=0.5, as_conv3d=2), [keys["split"], keys["conv1d"]])
+    usable, removed = usable_space(varied, table)
     assert [slot.candidates for slot in usable.slots] == [("none", "wide", "as_conv3d"), ("self_attention_1d",)]
     assert {each.candidate: each.instead for each in removed} == {
         "conv1d": None, "split": None, "matmul": "self_attention_1d",
     }  # fmt: skip
 
 
-def test_a_given_architecture_is_predicted_in_its_own_form(formed: SearchSpace, tmp_path: Path, nas: Nas) -> None:
-    space_file, table = tmp_path / "formed.yaml", timed(formed, conv1d=1.25, as_conv3d=5.25, split=2)
-    space_file.write_text(yaml.safe_dump(FORMED), encoding="utf-8")
+def test_a_given_architecture_is_predicted_in_its_own_implementation(
+    varied: SearchSpace, tmp_path: Path, nas: Nas
+) -> None:
+    space_file, table = tmp_path / "varied.yaml", timed(varied, conv1d=1.25, as_conv3d=5.25, split=2)
+    space_file.write_text(yaml.safe_dump(VARIED), encoding="utf-8")
     table.save(tmp_path / "phone.csv")
-    formed.architecture(["as_conv3d", "split"]).save(tmp_path / "slow.yaml")
-    formed.architecture(["conv1d", "self_attention_1d"]).save(tmp_path / "fast.yaml")
+    varied.architecture(["as_conv3d", "split"]).save(tmp_path / "slow.yaml")
+    varied.architecture(["conv1d", "self_attention_1d"]).save(tmp_path / "fast.yaml")
     command = ("latency", "predict", space_file, "--table", tmp_path / "phone.csv", "--steps", 1, "--json")
     found = {}
     for name in ("slow", "fast"):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nas.models.temporal import LayerConfig, TemporalLayer, attention, zero_init
-from nas.space import forms_of, layer_class, layer_kinds
+from nas.space import implementations_of, layer_class, layer_kinds
 from nas.testing import TemporalLayerConformance
 
 
@@ -110,18 +110,22 @@ class TestCrossAttention3DByHead(TemporalLayerConformance):
     links_frames = False
 
 
-def test_every_registered_layer_is_checked_above_in_every_form() -> None:
+def test_every_registered_layer_is_checked_above_in_every_implementation() -> None:
     classes = [value for value in globals().values() if isinstance(value, type)]
     conformances = [cls for cls in classes if issubclass(cls, TemporalLayerConformance) and hasattr(cls, "layer")]
-    checked = {(cls.layer, tuple(_form(layer_class(cls.layer).Config(**cls.config)))) for cls in conformances
+    checked = {(cls.layer, tuple(_implementation(layer_class(cls.layer).Config(**cls.config)))) for cls in conformances
                if isinstance(cls.layer, str)}  # fmt: skip
-    every = {(kind, tuple(_form(config))) for kind in layer_kinds() for config in forms_of(layer_class(kind).Config())}
+    every = {
+        (kind, tuple(_implementation(config)))
+        for kind in layer_kinds()
+        for config in implementations_of(layer_class(kind).Config())
+    }
     assert checked == every
     assert len(every) == 2 + 2 + 1 + 4 * 3
 
 
-def _form(config: LayerConfig) -> list[str]:
-    return [getattr(config, name) for name in config.form_fields]
+def _implementation(config: LayerConfig) -> list[str]:
+    return [getattr(config, name) for name in config.implementation_fields]
 
 
 class _Mixer(TemporalLayer):
@@ -203,10 +207,10 @@ class _Alone(_Mixer):
 
 class _FormedConfig(LayerConfig):
     form: Literal["plain", "scaled"] = "plain"
-    form_fields = ("form",)
+    implementation_fields = ("form",)
 
 
-class _FormsDiffer(_Mixer):
+class _ImplementationsDiffer(_Mixer):
     Config = _FormedConfig
 
     def __init__(self, config: _FormedConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
@@ -228,7 +232,7 @@ class _FormsDiffer(_Mixer):
         (_Remembers, "test_is_deterministic_and_keeps_no_state"),
         (_SixDimensions, "test_no_tensor_has_more_than_five_dimensions"),
         (_HidesWeights, "test_weights_have_names"),
-        (_FormsDiffer, "test_every_form_computes_the_same"),
+        (_ImplementationsDiffer, "test_every_implementation_computes_the_same"),
     ],
 )
 def test_conformance_notices(broken: type[TemporalLayer], test: str) -> None:
@@ -309,16 +313,16 @@ def test_3d_attention_at_another_size_is_a_layer_built_for_it(kind: str) -> None
 
 def test_attention_takes_more_sequences_than_a_grid_of_cuda_has_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     query_BNC, key_BMC, value_BMC = (torch.randn(10, size, 8) for size in (3, 5, 5))
-    whole = attention._FORMS["native"](query_BNC, key_BMC, value_BMC, 2)
+    whole = attention._ATTENTION["native"](query_BNC, key_BMC, value_BMC, 2)
     monkeypatch.setattr(attention, "MOST_SEQUENCES", 4)
-    torch.testing.assert_close(attention._FORMS["native"](query_BNC, key_BMC, value_BMC, 2), whole)
+    torch.testing.assert_close(attention._ATTENTION["native"](query_BNC, key_BMC, value_BMC, 2), whole)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_attention_along_time_takes_every_place_of_many_clips_on_a_card(precision: torch.dtype) -> None:
     x_BNC = torch.randn(2**16 + 5, 4, 16, device="cuda", dtype=precision, requires_grad=True)
-    made, expected = (attention._FORMS[form](x_BNC, x_BNC, x_BNC, 2) for form in ("native", "matmul"))
+    made, expected = (attention._ATTENTION[form](x_BNC, x_BNC, x_BNC, 2) for form in ("native", "matmul"))
     torch.testing.assert_close(made, expected, rtol=2e-2, atol=2e-2)
     made.float().sum().backward()
     assert x_BNC.grad is not None

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nas.runtimes import block_convertible, compare, get_runtime, to_arrays
-from nas.space import Block, SearchSpace, block_forms, layer_kinds
+from nas.space import Block, SearchSpace, block_implementations, layer_kinds
 
 KINDS = layer_kinds()
 SPACE = {
@@ -45,12 +45,14 @@ def blocks() -> dict[str, Block]:
         for block in space().lower_pipeline(architecture).blocks:
             label = "resnet_skip" if block.kind == "resnet" and len(block.inputs) == 3 else block.kind
             found.setdefault(label, block)
-    return found | {f"{kind}_{form}": block for kind in KINDS for form, block in other_forms(found[kind]).items()}
+    return found | {
+        f"{kind}_{form}": block for kind in KINDS for form, block in other_implementations(found[kind]).items()
+    }
 
 
-def other_forms(block: Block) -> dict[str, Block]:
-    """A block in the forms that are not its layer's default one."""
-    return {each.text("form"): each for each in block_forms(block)[1:]}
+def other_implementations(block: Block) -> dict[str, Block]:
+    """A block in the implementations that are not its layer's default one."""
+    return {each.text("form"): each for each in block_implementations(block)[1:]}
 
 
 SPATIAL = (
@@ -58,17 +60,17 @@ SPATIAL = (
     "text_learned", "decode_space_to_depth",
 )  # fmt: skip
 ATTENTIONS = ("self_attention_1d", "self_attention_3d", "cross_attention_1d", "cross_attention_3d")
-FORMS = (
+IMPLEMENTATIONS = (
     "conv1d_conv3d", "separable_conv1d_conv3d",
     *(f"{kind}_{form}" for kind in ATTENTIONS for form in ("matmul", "split_heads")),
 )  # fmt: skip
 
 
 def test_the_kinds_below_are_all_there_are() -> None:
-    assert blocks().keys() == {*SPATIAL, *KINDS, *FORMS}
+    assert blocks().keys() == {*SPATIAL, *KINDS, *IMPLEMENTATIONS}
 
 
-@pytest.mark.parametrize("label", [*SPATIAL, *KINDS, *FORMS])
+@pytest.mark.parametrize("label", [*SPATIAL, *KINDS, *IMPLEMENTATIONS])
 def test_onnx_equals_torch(label: str, tmp_path: Path) -> None:
     item = block_convertible(blocks()[label])
     executable = get_runtime("onnxruntime").prepare(item.module, item.inputs, item.names, tmp_path)
@@ -81,7 +83,7 @@ def test_onnx_equals_torch(label: str, tmp_path: Path) -> None:
         assert compare(reference, residual).psnr_db < 60, "the layer does nothing, so nothing was compared"
 
 
-@pytest.mark.parametrize("label", [*KINDS, *FORMS, "time_embedding", "text_learned"])
+@pytest.mark.parametrize("label", [*KINDS, *IMPLEMENTATIONS, "time_embedding", "text_learned"])
 def test_core_ml_package_has_the_blocks_interface(label: str, tmp_path: Path) -> None:
     block, path = blocks()[label], tmp_path / "block.mlpackage"
     item = block_convertible(block)
@@ -130,7 +132,7 @@ def test_core_ml_target_decides_whether_attention_stays_one_operation(target: st
 
 
 @pytest.mark.parametrize("target", ["iOS17", "iOS18"])
-def test_core_ml_keeps_the_form_that_was_asked_for(target: str, tmp_path: Path) -> None:
+def test_core_ml_keeps_the_implementation_that_was_asked_for(target: str, tmp_path: Path) -> None:
     found = {}
     for label in ("conv1d", "conv1d_conv3d", "self_attention_3d_matmul", "self_attention_3d_split_heads"):
         item, path = block_convertible(blocks()[label]), tmp_path / f"{label}.mlpackage"

@@ -40,7 +40,7 @@ TINY: dict[str, Any] = {
     ],
 }
 
-FORMS: dict[str, dict[str, Any]] = {
+IMPLEMENTATIONS: dict[str, dict[str, Any]] = {
     "conv1d_as_conv3d": {"kind": "conv1d", "form": "conv3d"},
     "wide_as_conv3d": {"kind": "conv1d", "kernel_size": 5, "form": "conv3d"},
     "self_attention_1d_split": {"kind": "self_attention_1d", "form": "split_heads"},
@@ -69,7 +69,7 @@ def space_values(draw: st.DrawFn) -> dict[str, Any]:
     mid = draw(st.sampled_from(["UNetMidBlock2DCrossAttn", "UNetMidBlock2D", None]))
     stages = {f"down.{level}": layers[level] for level in range(levels)} | ({} if mid is None else {"mid": 1})
     stages |= {f"up.{level}": layers[-1 - level] + 1 for level in range(levels)}
-    names = [NONE, "wide", *FORMS, *layer_kinds()]
+    names = [NONE, "wide", *IMPLEMENTATIONS, *layer_kinds()]
     places = [(stage, position) for stage, count in stages.items() for position in range(count)]
     chosen = draw(st.lists(st.sampled_from(places), unique=True, max_size=5))
     candidates = st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True)
@@ -83,7 +83,7 @@ def space_values(draw: st.DrawFn) -> dict[str, Any]:
         },
         video={"frames": draw(st.integers(1, 4)), "height": 16, "width": 8 * draw(st.integers(1, 3)), "fps": 4},
         slots=[{"stage": stage, "positions": [place], "candidates": draw(candidates)} for stage, place in chosen],
-        layers=TINY["layers"] | FORMS,
+        layers=TINY["layers"] | IMPLEMENTATIONS,
         prediction=draw(st.sampled_from(["velocity", "data"])),
     )
 

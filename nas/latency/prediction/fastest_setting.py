@@ -100,7 +100,7 @@ def fastest_settings(
         steps: Denoising steps of one clip.
 
     Returns:
-        The space without the candidates that cannot run with the settings that run most, or are slower forms with all
+        The space without the candidates that cannot run with the settings that run most, or are slower with all
         of them; the latencies; and those candidates. A table whose settings run nothing is left out with a warning.
 
     Raises:

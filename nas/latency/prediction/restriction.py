@@ -1,7 +1,7 @@
 """What of a search space is worth choosing on a device.
 
 Candidates whose blocks could not be measured there are left out. So are slower ones that compute the same as another:
-no trained weight is needed to know which of two forms of a layer is the better one.
+no trained weight is needed to know which of two implementations of a layer is the better one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Removed:
 
 
 def usable_space(space: SearchSpace, table: LatencyTable) -> tuple[SearchSpace, tuple[Removed, ...]]:
-    """The architectures of a space that can run where a table was measured, each in its fastest form.
+    """The architectures of a space that can run where a table was measured, each in its fastest implementation.
 
     Of several candidates of a slot that compute the same, the fastest stays, the first of equally fast ones. A
     block that is not in the table stays: whether it can run, and how fast, is not known, and `LatencyTable.row` says
@@ -85,7 +85,7 @@ def _removed(space: SearchSpace, table: LatencyTable) -> Iterator[Removed]:
         known = {name: block for name, block in placed.items() if block in table and _obstacle(block, table) is None}
         latencies_ns = {name: table.latency_ns(block) for name, block in known.items()}
         for name, block in placed.items():
-            reason, fastest = _obstacle(block, table), _fastest_form(space, name, latencies_ns)
+            reason, fastest = _obstacle(block, table), _fastest_implementation(space, name, latencies_ns)
             if reason is not None:
                 yield Removed(slot.id, name, block.key, reason)
             elif fastest != name:
@@ -94,7 +94,7 @@ def _removed(space: SearchSpace, table: LatencyTable) -> Iterator[Removed]:
                 yield Removed(slot.id, name, block.key, reason, fastest)
 
 
-def _fastest_form(space: SearchSpace, name: str, latencies_ns: Mapping[str, int]) -> str:
+def _fastest_implementation(space: SearchSpace, name: str, latencies_ns: Mapping[str, int]) -> str:
     """The fastest of the candidates that compute the same as `name`; itself where its latency is not known."""
     if name not in latencies_ns:
         return name

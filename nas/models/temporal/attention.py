@@ -9,8 +9,8 @@ SnapGen-V (arXiv 2412.10494) names these candidates without printing their equat
 
 Positions are fixed sinusoids, so that a layer built for T frames also takes one.
 
-Attention itself comes in three forms, with the same weights and the same result: torch's own operator, which Core ML
-keeps as one operation from iOS 18 on; products of matrices around a softmax; and the same for each head by itself, on
+Attention has three implementations, with the same weights and the same result: torch's own operator, which Core ML
+keeps as one operation from iOS 18 on; matrix products around a softmax; and the same for each head separately, on
 tensors of three dimensions that are cut and joined along channels and never transposed for heads. The last is what
 Apple recommends for the Neural Engine (https://machinelearning.apple.com/research/neural-engine-transformers) and calls
 split einsum in ml-stable-diffusion; there, tokens stand last besides.
@@ -40,12 +40,12 @@ class AttentionConfig(LayerConfig):
 
     Args:
         heads: Attention heads; must divide the channels.
-        form: Whether attention is one operator, products of matrices, or such products for each head by itself.
+        form: How attention is implemented: as one operator, as matrix products, or as matrix products for each head.
     """
 
     heads: Annotated[int, Field(ge=1)] = 4
     form: Literal["native", "matmul", "split_heads"] = "native"
-    form_fields: ClassVar[tuple[str, ...]] = ("form",)
+    implementation_fields: ClassVar[tuple[str, ...]] = ("form",)
 
 
 def _native(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
@@ -71,7 +71,7 @@ def _split_heads(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Te
     return torch.cat([_weighted(*head) for head in zip(*parts, strict=True)], dim=-1)
 
 
-_FORMS: Mapping[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
+_ATTENTION: Mapping[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
     "native": _native,
     "matmul": _matmul,
     "split_heads": _split_heads,
@@ -133,7 +133,7 @@ class _Attention(TemporalLayer):
         until it has learnt where to look; this way a frame's position reaches the network from the first step.
         """
         key_BMC, value_BMC = self.to_kv(source_BMK).chunk(2, dim=-1)
-        mixed_BNC = _FORMS[self.form](self.to_q(query_BNC), key_BMC, value_BMC, self.heads)
+        mixed_BNC = _ATTENTION[self.form](self.to_q(query_BNC), key_BMC, value_BMC, self.heads)
         out_BNC: torch.Tensor = self.to_out(query_BNC + mixed_BNC)
         return out_BNC
 

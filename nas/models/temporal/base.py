@@ -28,7 +28,7 @@ class TemporalLayer(nn.Module, ABC):
     - it is the identity when freshly built: it adds a residual whose last projection starts at zero
       (`zero_init`), so that inserting it does not disturb a pretrained backbone;
     - no tensor inside it has more than five dimensions, because Core ML refuses the sixth;
-    - it computes the same, with the same weights, whatever its configuration's form fields are (`form_fields`);
+    - its implementations (`Config.implementation_fields`) compute the same from the same weights;
     - frames are read only through `forward`: the layer keeps no state between calls.
 
     To add a layer: subclass, give it a `Config`, and add one line to `nas.space.layers.BUILTIN` (or the

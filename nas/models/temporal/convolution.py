@@ -1,8 +1,8 @@
 """Convolutions over time, alone or together with space.
 
-The one-dimensional ones are the arithmetic of `Conv1d` at every pixel. They are written as `Conv2d` with a (k, 1)
-kernel on (B, C, T, H*W), the layout that Core ML turns into a plain convolution, or, in the form `conv3d`, as `Conv3d`
-with a (k, 1, 1) kernel on (B, C, T, H, W), which leaves height and width apart.
+The one-dimensional ones are `Conv1d` at every pixel. The implementation `conv2d` is a `Conv2d` with a (k, 1) kernel on
+(B, C, T, H*W), which Core ML turns into a plain convolution; `conv3d` is a `Conv3d` with a (k, 1, 1) kernel on
+(B, C, T, H, W), which keeps height and width apart.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class TimeConvolutionConfig(ConvolutionConfig):
     """Hyper-parameters of a convolution over time alone.
 
     Args:
-        form: Whether it is written as a 2D convolution over (T, H*W) or as a 3D one over (T, H, W).
+        form: How it is implemented: as a 2D convolution over (T, H*W), or as a 3D one over (T, H, W).
     """
 
     form: Literal["conv2d", "conv3d"] = "conv2d"
-    form_fields: ClassVar[tuple[str, ...]] = ("form",)
+    implementation_fields: ClassVar[tuple[str, ...]] = ("form",)
 
 
 class _TimeConvolution(TemporalLayer):

@@ -43,7 +43,7 @@ class ParetoSampler(BaseSampler):
         features: Numbers that describe an architecture to the surrogate, beside its choices. What makes two
             architectures similar in quality makes good features: depth, counts of a layer. The surrogate learns
             which of them matter; a difference of 1 should mean something in each.
-        key: Equal for architectures that compute the same: they are evaluated once, in their fastest form.
+        key: Equal for architectures that compute the same: they are evaluated once, as the fastest of them.
         anchors: Parameters of architectures to begin with, beside the uniform ones, the fastest and the slowest.
         latency_objective: Index of the known objective among those of a study of two.
         reference: Latency and quality that count as worth nothing. By default the largest latency among the

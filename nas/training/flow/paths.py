@@ -21,7 +21,7 @@ class PathStrategy(ABC):
     run train the same architectures, and a resumed run the ones that an uninterrupted one would have.
 
     Args:
-        space: A space with one form of each layer, so that no layer is drawn more often for having several.
+        space: A space with one implementation of each layer, so that no layer is drawn more often for having several.
         seed: Of the run.
     """
 

@@ -1,4 +1,4 @@
-"""Forms of a layer: the same function under several names, with one module between them."""
+"""Implementations of a layer: the same function under several names, with one module between them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from nas.files import fingerprint
 from nas.models import block_cost
-from nas.space import NONE, LayerConfig, SearchSpace, block_forms, forms_of, same_function
-from nas.space.forms import settings_of
-from tests.space.spaces import FORMS, QUICKSTART, few, spaces, tiny, tiny_space
+from nas.space import NONE, LayerConfig, SearchSpace, block_implementations, implementations_of, same_function
+from nas.space.implementations import settings_of
+from tests.space.spaces import IMPLEMENTATIONS, QUICKSTART, few, spaces, tiny, tiny_space
 
 SLOTS = [
     {"stage": "down.0", "candidates": ["none", "conv1d_as_conv3d", "wide", "conv1d", "wide_as_conv3d"]},
@@ -22,9 +22,9 @@ SLOTS = [
 ]
 
 
-def formed(**parts: Any) -> SearchSpace:
-    """The small space with layers in several forms."""
-    return tiny_space(**{"layers": tiny()["layers"] | FORMS, "slots": SLOTS} | parts)
+def varied(**parts: Any) -> SearchSpace:
+    """The small space with layers in several implementations."""
+    return tiny_space(**{"layers": tiny()["layers"] | IMPLEMENTATIONS, "slots": SLOTS} | parts)
 
 
 def modules(space: SearchSpace) -> dict[tuple[str, str], str]:
@@ -36,8 +36,8 @@ def modules(space: SearchSpace) -> dict[tuple[str, str], str]:
     return found
 
 
-def test_forms_of_a_layer_in_a_slot_have_one_module_named_after_the_first() -> None:
-    assert modules(formed()) == {
+def test_implementations_of_a_layer_in_a_slot_have_one_module_named_after_the_first() -> None:
+    assert modules(varied()) == {
         ("down.0/0", "conv1d_as_conv3d"): "down_blocks.0.temporal.0.conv1d_as_conv3d",
         ("down.0/0", "conv1d"): "down_blocks.0.temporal.0.conv1d_as_conv3d",
         ("down.0/0", "wide"): "down_blocks.0.temporal.0.wide",
@@ -80,8 +80,8 @@ def test_two_names_for_the_very_same_layer_are_one_function() -> None:
     assert space.distinct().count() == 1
 
 
-def test_a_form_is_part_of_a_blocks_key_except_the_default_one() -> None:
-    keys = {name: block.key.partition("[")[0] for (_, name), block in formed().placed_blocks().items()}
+def test_an_implementation_is_part_of_a_blocks_key_except_the_default_one() -> None:
+    keys = {name: block.key.partition("[")[0] for (_, name), block in varied().placed_blocks().items()}
     assert keys == {
         "conv1d": "conv1d(kernel_size=3)",
         "conv1d_as_conv3d": "conv1d(form=conv3d,kernel_size=3)",
@@ -93,7 +93,7 @@ def test_a_form_is_part_of_a_blocks_key_except_the_default_one() -> None:
     }
 
 
-def test_the_default_form_may_be_written_out() -> None:
+def test_the_default_implementation_may_be_written_out() -> None:
     written = tiny_space(layers={"wide": {"kind": "conv1d", "kernel_size": 5, "form": "conv2d"}})
     assert written.fingerprint == tiny_space().fingerprint
     assert written.placed_blocks() == tiny_space().placed_blocks()
@@ -116,57 +116,57 @@ def test_keys_and_fingerprint_of_the_quickstart_stay(tokens: int, of_keys: str, 
     assert space.fingerprint == of_space
 
 
-def test_every_form_of_a_block_costs_the_same() -> None:
-    blocks = formed().placed_blocks()
+def test_every_implementation_of_a_block_costs_the_same() -> None:
+    blocks = varied().placed_blocks()
     default = blocks["down.0/0", "conv1d"]
-    assert block_forms(default) == block_forms(blocks["down.0/0", "conv1d_as_conv3d"])
-    assert block_forms(default) == (default, blocks["down.0/0", "conv1d_as_conv3d"])
-    attention = block_forms(blocks["mid/0", "self_attention_1d"])
+    assert block_implementations(default) == block_implementations(blocks["down.0/0", "conv1d_as_conv3d"])
+    assert block_implementations(default) == (default, blocks["down.0/0", "conv1d_as_conv3d"])
+    attention = block_implementations(blocks["mid/0", "self_attention_1d"])
     assert len({block.key for block in attention}) == 3
-    for forms in (block_forms(default), attention):
-        assert len({block_cost(form) for form in forms}) == 1
+    for implementations in (block_implementations(default), attention):
+        assert len({block_cost(block) for block in implementations}) == 1
 
 
-def test_other_blocks_have_one_form() -> None:
-    for block in formed().lower(formed().smallest()).blocks:
-        assert block.kind == "self_attention_1d" or block_forms(block) == (block,)
+def test_other_blocks_have_one_implementation() -> None:
+    for block in varied().lower(varied().smallest()).blocks:
+        assert block.kind == "self_attention_1d" or block_implementations(block) == (block,)
 
 
 class _TwoFields(LayerConfig):
     width: int = 3
     layout: Literal["rows", "columns"] = "columns"
     fused: Literal[True, False] = True
-    form_fields = ("layout", "fused")
+    implementation_fields = ("layout", "fused")
 
 
 class _Open(LayerConfig):
     layout: str = "rows"
-    form_fields = ("layout",)
+    implementation_fields = ("layout",)
 
 
 class _Absent(LayerConfig):
-    form_fields = ("layout",)
+    implementation_fields = ("layout",)
 
 
 class _Plain(LayerConfig):
     form: Literal["round", "square"] = "round"
 
 
-def test_a_layer_of_ones_own_says_which_fields_are_form() -> None:
-    forms = forms_of(_TwoFields(width=5, layout="rows"))
-    assert forms[0] == _TwoFields(width=5)
-    assert {(one.width, one.layout, one.fused) for one in forms} == {  # type: ignore[attr-defined]
+def test_a_layer_of_ones_own_says_which_fields_choose_an_implementation() -> None:
+    configs = implementations_of(_TwoFields(width=5, layout="rows"))
+    assert configs[0] == _TwoFields(width=5)
+    assert {(config.width, config.layout, config.fused) for config in configs} == {  # type: ignore[attr-defined]
         (5, layout, fused) for layout in ("rows", "columns") for fused in (True, False)
     }
     assert settings_of(_TwoFields(fused=False)) == {"width": 3, "fused": False}
     assert settings_of(_Plain()) == {"form": "round"}
-    assert forms_of(_Plain(form="square")) == (_Plain(form="square"),)
+    assert implementations_of(_Plain(form="square")) == (_Plain(form="square"),)
     for config, field in ((_Open(), r"_Open\.layout"), (_Absent(), r"_Absent\.layout")):
-        with pytest.raises(TypeError, match=f"{field} is a form field, so it must be a field whose type is a Literal"):
-            forms_of(config)
+        with pytest.raises(TypeError, match=f"{field} is an implementation field, so its type must be a Literal"):
+            implementations_of(config)
 
 
-def test_a_form_in_a_file(tmp_path: Path) -> None:
+def test_an_implementation_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
         QUICKSTART.read_text(encoding="utf-8")

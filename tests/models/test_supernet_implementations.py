@@ -1,4 +1,4 @@
-"""Forms of a layer in a supernet: one set of weights, the same output, whatever the form."""
+"""Implementations of a layer in a supernet: one set of weights, the same output, whatever the implementation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
 from nas.training import SuperNetConfig, inherit_model, train_supernet
 from nas.training.flow.tasks import SuperNetTask
-from tests.space.spaces import FORMS, tiny, tiny_space
+from tests.space.spaces import IMPLEMENTATIONS, tiny, tiny_space
 
 SLOTS = [
     {"stage": "down.0", "candidates": ["none", "conv1d", "conv1d_as_conv3d"]},
@@ -30,7 +30,7 @@ LAYERS = {
 
 @pytest.fixture
 def space() -> SearchSpace:
-    return tiny_space(layers=tiny()["layers"] | FORMS | LAYERS, slots=SLOTS)
+    return tiny_space(layers=tiny()["layers"] | IMPLEMENTATIONS | LAYERS, slots=SLOTS)
 
 
 def inputs(space: SearchSpace, frames: int | None = None) -> tuple[torch.Tensor, ...]:
@@ -48,27 +48,27 @@ def randomised(space: SearchSpace) -> SuperNet:
     return supernet
 
 
-def in_forms(space: SearchSpace) -> tuple[Architecture, ...]:
-    """A network with a layer in every slot, in all its forms."""
+def in_every_implementation(space: SearchSpace) -> tuple[Architecture, ...]:
+    """A network with a layer in every slot, in all its implementations."""
     choices = itertools.product(("conv1d", "conv1d_as_conv3d"), ("split", "self_attention_3d", "matmul"),
                                 ("as_conv3d", "separable_conv1d"))  # fmt: skip
     return tuple(space.architecture(one) for one in choices)
 
 
-def test_a_supernet_has_one_module_for_all_forms(space: SearchSpace) -> None:
+def test_a_supernet_has_one_module_for_all_implementations(space: SearchSpace) -> None:
     supernet = SuperNet(space)
-    one_form = SuperNet(space.distinct())
-    assert list(supernet.state_dict()) == list(one_form.state_dict())
-    assert len(supernet.temporal_parameters()) == len(one_form.temporal_parameters())
+    distinct = SuperNet(space.distinct())
+    assert list(supernet.state_dict()) == list(distinct.state_dict())
+    assert len(supernet.temporal_parameters()) == len(distinct.temporal_parameters())
     assert ".temporal.0.conv1d_as_conv3d" not in " ".join(supernet.state_dict())
 
 
 @pytest.mark.parametrize("frames", [1, None])
-def test_extracted_networks_of_every_form_compute_the_same(space: SearchSpace, frames: int | None) -> None:
+def test_extracted_networks_of_every_implementation_compute_the_same(space: SearchSpace, frames: int | None) -> None:
     supernet, given = randomised(space), inputs(space, frames)
     outputs = []
     with torch.no_grad():
-        for architecture in in_forms(space):
+        for architecture in in_every_implementation(space):
             network = supernet.extract(architecture)
             outputs.append(network(*given))
             torch.testing.assert_close(supernet(*given, architecture), outputs[-1], rtol=1e-4, atol=1e-5)
@@ -79,9 +79,9 @@ def test_extracted_networks_of_every_form_compute_the_same(space: SearchSpace, f
     assert not torch.allclose(outputs[0], plain, atol=1e-3)
 
 
-def test_training_one_form_changes_the_others(space: SearchSpace) -> None:
+def test_training_one_implementation_changes_the_others(space: SearchSpace) -> None:
     supernet, given = randomised(space), inputs(space)
-    trained, *others = in_forms(space)
+    trained, *others = in_every_implementation(space)
     with torch.no_grad():
         before = [supernet.extract(other)(*given) for other in others]
     optimizer = torch.optim.SGD(supernet.temporal_parameters(), lr=5)
@@ -95,9 +95,11 @@ def test_training_one_form_changes_the_others(space: SearchSpace) -> None:
             torch.testing.assert_close(new, reference, rtol=1e-4, atol=1e-5)
 
 
-def test_weights_load_into_any_form_and_any_restriction_of_the_space(space: SearchSpace, tmp_path: Path) -> None:
+def test_weights_load_into_any_implementation_and_any_restriction_of_the_space(
+    space: SearchSpace, tmp_path: Path
+) -> None:
     supernet, given = randomised(space), inputs(space)
-    trained, *others = in_forms(space)
+    trained, *others = in_every_implementation(space)
     save_safetensors(tmp_path / "weights.safetensors", supernet.extract(trained).state_dict())
     weights = load_safetensors(tmp_path / "weights.safetensors")
     restricted = space.without({"down.0/0": ["conv1d"], "mid/0": ["split"], "up.1/0": ["as_conv3d"]})
@@ -113,12 +115,12 @@ def test_weights_load_into_any_form_and_any_restriction_of_the_space(space: Sear
         torch.testing.assert_close(smaller(*given, last), supernet(*given, last), rtol=1e-4, atol=1e-5)
 
 
-def test_a_trained_supernet_gives_out_models_in_any_form(space: SearchSpace, tmp_path: Path) -> None:
+def test_a_trained_supernet_gives_out_models_in_any_implementation(space: SearchSpace, tmp_path: Path) -> None:
     video = space.file.video
     shape = ClipShape(video.frames, video.height, video.width, video.fps)
     clips = open_data(MovingShapesConfig(kind="moving_shapes", clips=20), shape, base=".")
     train_supernet(space, clips.train, SuperNetConfig(steps=2, batch_size=2, image_batch_size=1), tmp_path / "run")
-    trained, *others = in_forms(space)
+    trained, *others = in_every_implementation(space)
     reference = inherit_model(space, tmp_path / "run", trained).generate(["a red circle"], seed=0)
     model = inherit_model(space, tmp_path / "run", others[-1])
     torch.testing.assert_close(model.generate(["a red circle"], seed=0), reference, rtol=1e-3, atol=1e-3)
@@ -128,7 +130,7 @@ def test_a_trained_supernet_gives_out_models_in_any_form(space: SearchSpace, tmp
     assert torch.equal(loaded.generate(["a red circle"], seed=0), model.generate(["a red circle"], seed=0))
 
 
-def test_training_draws_every_function_alike_however_many_forms_it_has(space: SearchSpace) -> None:
+def test_training_draws_every_function_alike_however_many_implementations_it_has(space: SearchSpace) -> None:
     task = SuperNetTask(SuperNet(space), make_text_encoder(space), SuperNetConfig(steps=1))
     drawn = [task.strategy.paths(step)[0].choices for step in range(300)]
     assert {choices[0] for choices in drawn} == {"none", "conv1d"}
