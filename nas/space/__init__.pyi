@@ -17,7 +17,7 @@ from .plan import Node as Node
 from .plan import PipelinePlan as PipelinePlan
 from .plan import Plan as Plan
 from .plan import TensorSpec as TensorSpec
-from .resolve import Candidate as Candidate
-from .resolve import Slot as Slot
+from .slots import Candidate as Candidate
+from .slots import Slot as Slot
 from .space import SearchSpace as SearchSpace
 from .space import lower as lower

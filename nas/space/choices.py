@@ -14,7 +14,7 @@ from nas.errors import ArchitectureError, ConfigError
 from nas.space.architecture import Architecture
 from nas.space.encoding import candidate_indices, encode_canonical
 from nas.space.layers import NONE
-from nas.space.resolve import Slot
+from nas.space.slots import Slot
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nas.space.architecture import Architecture
-from nas.space.resolve import Slot
+from nas.space.slots import Slot
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,13 +10,11 @@ from __future__ import annotations
 import itertools
 import typing
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.space.layers import NONE, LayerConfig, layer_class, layer_kinds
 from nas.space.plan import Block, Scalar, make_block
-
-if TYPE_CHECKING:
-    from nas.space.resolve import Candidate, Slot
+from nas.space.slots import Candidate, Slot
 
 
 def settings_of(config: LayerConfig) -> dict[str, Scalar]:

@@ -6,44 +6,14 @@ Each error names the key of the file it is about.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from nas.errors import ConfigError
 from nas.files import parse
 from nas.space.implementations import settings_of
 from nas.space.layers import NONE, layer_class, layer_kinds
 from nas.space.lowering import stage_positions
-from nas.space.plan import Scalar
 from nas.space.schema import LayerEntry, SlotRule, SpaceFile
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place that may hold one temporal layer.
-
-    Args:
-        stage: `down.N`, `mid` or `up.N`.
-        position: Place in the stage, counted from 0.
-        candidates: Names that may be chosen, `none` among them where the place may stay empty.
-    """
-
-    stage: str
-    position: int
-    candidates: tuple[str, ...]
-
-    @property
-    def id(self) -> str:
-        """Identifier within the space, e.g. `down.0/1`."""
-        return f"{self.stage}/{self.position}"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A named temporal layer with its hyper-parameters, as `nas.space.implementations.settings_of` gives them."""
-
-    name: str
-    kind: str
-    config: Mapping[str, Scalar]
+from nas.space.slots import Candidate, Slot
 
 
 def pixel_multiple(file: SpaceFile) -> int:

@@ -18,8 +18,9 @@ from nas.space.layers import NONE, layer_class
 from nas.space.layouts import autoencoder_layout, clip_layout
 from nas.space.lowering import Placement, lower_unet
 from nas.space.plan import Block, Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
-from nas.space.resolve import Slot, check_parts, key_of, pixel_multiple, resolve_candidates, resolve_slots
+from nas.space.resolve import check_parts, key_of, pixel_multiple, resolve_candidates, resolve_slots
 from nas.space.schema import SpaceFile
+from nas.space.slots import Slot
 
 
 class SearchSpace(ArchitectureSet):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nas.search import Space
 from nas.space import Architecture
 from nas.space.choices import ArchitectureSet
-from nas.space.resolve import Slot
+from nas.space.slots import Slot
 
 LAYER_MS = {"none": 0.0, "conv1d": 1.0, "self_attention_1d": 2.5, "conv3d": 6.0}
 LAYER_MS |= {f"layer_{number}": number / 4 for number in range(25)}
