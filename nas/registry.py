@@ -42,14 +42,22 @@ class Registry(Generic[T]):
             ConfigError: Nothing is registered under that name; the message lists what is. Or what another package
                 registers cannot be imported, is no subclass of the base, or takes a name that is taken.
         """
+        self.check(name)
+        if name in self.builtin:
+            return cast(type[T], import_object(self.builtin[name]))
+        return self._load(_entry_points(self.group)[name][0])
+
+    def check(self, name: str) -> None:
+        """Refuse a name that nothing, or more than one class, is registered under; loads no class.
+
+        Raises:
+            ConfigError: As `get`.
+        """
         installed = _entry_points(self.group).get(name, ())
         if len(installed) + (name in self.builtin) > 1:
             raise self._taken(name, installed)
-        if name in self.builtin:
-            return cast(type[T], import_object(self.builtin[name]))
-        if installed:
-            return self._load(installed[0])
-        raise ConfigError(f"unknown {self.kind} {name!r} (known: {', '.join(self.names())})")
+        if not installed and name not in self.builtin:
+            raise ConfigError(f"unknown {self.kind} {name!r} (known: {', '.join(self.names())})")
 
     def _load(self, point: EntryPoint) -> type[T]:
         what = f"{self.kind} {point.name!r} of {_package(point)}"

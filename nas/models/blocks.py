@@ -21,9 +21,9 @@ from nas.models.spatial import (
     TimeEmbedding,
     Upsample,
 )
-from nas.models.temporal.base import LayerStack
+from nas.models.temporal.base import LayerStack, layer_class
 from nas.models.text import ClipContext, LearnedTextEncoder
-from nas.space import Block, Plan, layer_class
+from nas.space import Block, Plan
 
 _BUILDERS: dict[str, Callable[[Block], nn.Module]] = {
     "conv": Conv.from_block,
@@ -54,7 +54,7 @@ def build_module(block: Block) -> nn.Module:
     if block.kind in _BUILDERS:
         return _BUILDERS[block.kind](block)
     layer = layer_class(block.kind)
-    context_width = block.inputs[1].shape[2] if layer.uses_context else None
+    context_width = block.inputs[1].shape[2] if layer.Config.uses_context else None
     config = layer.Config(**block.settings)
     layers = [layer(config, block.inputs[0].shape, context_width) for _ in range(config.depth)]
     return layers[0] if len(layers) == 1 else LayerStack(layers)

@@ -18,8 +18,9 @@ from torch import nn
 
 from nas.models.network import DownPath
 from nas.models.spatial import frames_like
-from nas.models.temporal.attention import AttentionConfig, SelfAttention1D
+from nas.models.temporal.attention import SelfAttention1D
 from nas.space import Plan
+from nas.space.layer_settings import AttentionConfig
 
 Sees = Literal["both", "frames", "time"]
 """What a head looks at: frames and then time, or one of them alone."""

@@ -8,9 +8,9 @@ from .implementations import block_implementations as block_implementations
 from .implementations import implementations_of as implementations_of
 from .implementations import same_function as same_function
 from .json_schema import json_schema as json_schema
+from .layer_settings import LayerConfig as LayerConfig
 from .layers import NONE as NONE
-from .layers import LayerConfig as LayerConfig
-from .layers import layer_class as layer_class
+from .layers import layer_config as layer_config
 from .layers import layer_kinds as layer_kinds
 from .plan import Block as Block
 from .plan import Node as Node

@@ -12,7 +12,8 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nas.space.layers import NONE, LayerConfig, layer_class, layer_kinds
+from nas.space.layer_settings import LayerConfig
+from nas.space.layers import NONE, layer_config, layer_kinds
 from nas.space.plan import Block, Scalar, make_block
 from nas.space.slots import Candidate, Slot
 
@@ -62,13 +63,13 @@ def block_implementations(block: Block) -> tuple[Block, ...]:
     """A temporal layer's block in every implementation, the default one first; any other block alone."""
     if block.kind not in layer_kinds():
         return (block,)
-    configs = implementations_of(layer_class(block.kind).Config(**block.settings))
+    configs = implementations_of(layer_config(block.kind)(**block.settings))
     return tuple(make_block(block.kind, settings_of(config), block.inputs, block.output_shape) for config in configs)
 
 
 def _function(candidate: Candidate) -> dict[str, Scalar]:
     """The hyper-parameters that change what a candidate computes."""
-    implementation_fields = layer_class(candidate.kind).Config.implementation_fields
+    implementation_fields = layer_config(candidate.kind).implementation_fields
     return {name: value for name, value in candidate.config.items() if name not in implementation_fields}
 
 

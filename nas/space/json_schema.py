@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.space.layers import NONE, layer_class, layer_kinds
+from nas.space.layers import NONE, layer_config, layer_kinds
 from nas.space.schema import SpaceFile
 
 
@@ -19,7 +19,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _layer(kind: str) -> dict[str, Any]:
-    schema = layer_class(kind).Config.model_json_schema()
+    schema = layer_config(kind).model_json_schema()
     schema["title"] = kind
     schema["properties"] = {"kind": {"const": kind}, **schema.get("properties", {})}
     schema["required"] = ["kind"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from nas.errors import ConfigError
 from nas.space.backbone import Backbone
-from nas.space.layers import layer_class
+from nas.space.layers import layer_config
 from nas.space.plan import Node, Plan, Scalar, Shape, TensorSpec, make_block
 from nas.space.schema import SpaceFile
 
@@ -229,7 +229,7 @@ class _Wiring:
         if placement is None:
             return
         reads = {"x": self.x}
-        if layer_class(placement.kind).uses_context:
+        if layer_config(placement.kind).uses_context:
             reads[CONTEXT] = CONTEXT
         name = f"{path}.temporal.{position}.{placement.module}"
         shape = self.shapes[self.x]

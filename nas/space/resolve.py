@@ -10,10 +10,25 @@ from collections.abc import Mapping
 from nas.errors import ConfigError
 from nas.files import parse
 from nas.space.implementations import settings_of
-from nas.space.layers import NONE, layer_class, layer_kinds
+from nas.space.layers import NONE, layer_config, layer_kinds
 from nas.space.lowering import stage_positions
 from nas.space.schema import LayerEntry, SlotRule, SpaceFile
 from nas.space.slots import Candidate, Slot
+
+# fmt: off
+NAMES_OF_MODULES = frozenset({
+    "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu", "cuda", "double",
+    "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state", "get_parameter",
+    "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers", "named_children",
+    "named_modules", "named_parameters", "parameters", "register_backward_hook", "register_buffer",
+    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
+    "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
+    "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
+    "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
+    "training", "type", "xpu", "zero_grad",
+})
+# fmt: on
+"""Attributes of every torch module, which no submodule may be called."""
 
 
 def pixel_multiple(file: SpaceFile) -> int:
@@ -61,7 +76,7 @@ def resolve_candidates(file: SpaceFile) -> dict[str, Candidate]:
                 if name not in layer_kinds():
                     known = ", ".join(dict.fromkeys([NONE, *file.layers, *layer_kinds()]))
                     raise ConfigError(f"slots[{index}].candidates[{place}]: unknown layer {name!r} (known: {known})")
-                candidates[name] = Candidate(name, name, settings_of(layer_class(name).Config()))
+                candidates[name] = Candidate(name, name, settings_of(layer_config(name)()))
     return candidates
 
 
@@ -105,13 +120,11 @@ def _positions(index: int, rule: SlotRule, stages: Mapping[str, int]) -> tuple[i
 
 
 def _defined(name: str, entry: LayerEntry) -> Candidate:
-    from torch import nn  # heavy
-
     if name == NONE:
         raise ConfigError("layers.none: `none` means an empty slot and cannot be redefined")
-    if hasattr(nn.Module(), name):
+    if name in NAMES_OF_MODULES:
         raise ConfigError(f"layers.{name}: the name is taken by torch's modules", hint="choose another")
     if entry.kind not in layer_kinds():
         raise ConfigError(f"layers.{name}.kind: unknown layer {entry.kind!r} (known: {', '.join(layer_kinds())})")
-    config = parse(dict(entry.model_extra or {}), layer_class(entry.kind).Config, where=None, within=f"layers.{name}")
+    config = parse(dict(entry.model_extra or {}), layer_config(entry.kind), where=None, within=f"layers.{name}")
     return Candidate(name, entry.kind, settings_of(config))

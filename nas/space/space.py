@@ -14,7 +14,7 @@ from nas.space.architecture import Architecture
 from nas.space.budgets import Budgets
 from nas.space.choices import ArchitectureSet
 from nas.space.implementations import module_names
-from nas.space.layers import NONE, layer_class
+from nas.space.layers import NONE, layer_config
 from nas.space.layouts import autoencoder_layout, clip_layout
 from nas.space.lowering import Placement, lower_unet
 from nas.space.plan import Block, Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
@@ -214,9 +214,9 @@ class SearchSpace(ArchitectureSet):
         """Let every candidate of every slot judge the width it would stand at, read off the plans."""
         self.lower(self.smallest())
         for (slot, name), block in self.placed_blocks().items():
-            layer, channels = layer_class(block.kind), block.inputs[0].shape[2]
+            config, channels = layer_config(block.kind).model_validate(block.settings), block.inputs[0].shape[2]
             try:
-                layer.check(layer.Config(**block.settings), channels)
+                config.check(channels)
             except ValueError as error:
                 key = key_of(self.file, slot, name)
                 raise ConfigError(f"{key}: {name} cannot stand in {slot}: {error}") from error

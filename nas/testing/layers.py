@@ -10,14 +10,14 @@ Shape suffixes as in `nas.models.temporal`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nas.models.temporal import TemporalLayer
-from nas.space import LayerConfig, implementations_of, layer_class
+from nas.models.temporal import LayerConfig, TemporalLayer, layer_class
+from nas.space import implementations_of
 
 MAX_RANK = 5
 """Core ML refuses tensors of more dimensions."""
@@ -43,12 +43,11 @@ class TemporalLayerConformance:
 
     def build(self, *, perturbed: bool = False, seed: int = 0) -> TemporalLayer:
         """The layer, freshly initialised; `perturbed` makes every weight random, so that it does something."""
-        kind = cast(type[TemporalLayer], layer_class(self.layer) if isinstance(self.layer, str) else self.layer)
-        config = kind.Config(**self.config)
-        kind.check(config, self.shape[2])
+        kind, config = self._class(), self._class().Config(**self.config)
+        config.check(self.shape[2])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = kind(config, self.shape, self.context_shape[1] if kind.uses_context else None).eval()
+            module = kind(config, self.shape, self.context_shape[1] if config.uses_context else None).eval()
             if perturbed:
                 for parameter in module.parameters():
                     torch.nn.init.normal_(parameter, std=0.2)
@@ -111,7 +110,7 @@ class TemporalLayerConformance:
         assert linked == self.links_frames, "frames are linked" if linked else "frames are not linked"
 
     def test_reads_the_text_as_stated(self) -> None:
-        """A layer with `uses_context` answers to another text."""
+        """A layer whose `Config` says `uses_context` reacts to another text."""
         if not self._reads_text():
             return
         module = self.build(perturbed=True)
@@ -159,7 +158,7 @@ class TemporalLayerConformance:
         reference = self.build(perturbed=True)
         kind = type(reference)
         for config in implementations_of(kind.Config(**self.config)):
-            module = kind(config, self.shape, self.context_shape[1] if kind.uses_context else None).eval()
+            module = kind(config, self.shape, self.context_shape[1] if config.uses_context else None).eval()
             module.load_state_dict(reference.state_dict())
             for frames in (1, self.shape[1]):
                 inputs = self.inputs(2, frames)
@@ -167,8 +166,11 @@ class TemporalLayerConformance:
                     _call(module, *inputs), _call(reference, *inputs), rtol=1e-4, atol=1e-4, msg=_about(config)
                 )
 
+    def _class(self) -> type[TemporalLayer]:
+        return layer_class(self.layer) if isinstance(self.layer, str) else self.layer
+
     def _reads_text(self) -> bool:
-        return (layer_class(self.layer) if isinstance(self.layer, str) else self.layer).uses_context
+        return self._class().Config.uses_context
 
 
 class _RankWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]

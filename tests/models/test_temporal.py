@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import pytest
 import torch
 from torch import nn
 
-from nas.models.temporal import LayerConfig, TemporalLayer, attention, zero_init
-from nas.space import implementations_of, layer_class, layer_kinds
+from nas.models.temporal import LayerConfig, TemporalLayer, attention, layer_class, zero_init
+from nas.space import implementations_of, layer_config, layer_kinds
+from nas.space.resolve import NAMES_OF_MODULES
 from nas.testing import TemporalLayerConformance
 
 
@@ -122,6 +124,16 @@ def test_every_registered_layer_is_checked_above_in_every_implementation() -> No
     }
     assert checked == every
     assert len(every) == 2 + 2 + 1 + 4 * 3
+
+
+def test_settings_known_without_torch_are_those_of_the_layers() -> None:
+    for kind in layer_kinds():
+        assert layer_class(kind).Config is layer_config(kind), kind
+
+
+def test_names_that_modules_have_are_refused_for_layers() -> None:
+    taken = {name for name in dir(nn.Module()) if re.fullmatch(r"[a-z][a-z0-9_]*", name)}
+    assert taken <= NAMES_OF_MODULES
 
 
 def _implementation(config: LayerConfig) -> list[str]:
@@ -300,7 +312,7 @@ def test_positions_of_3d_attention_follow_the_order_of_pixels() -> None:
 @pytest.mark.parametrize("kind", ["self_attention_3d", "cross_attention_3d"])
 def test_3d_attention_at_another_size_is_a_layer_built_for_it(kind: str) -> None:
     layer = layer_class(kind)
-    width = 16 if layer.uses_context else None
+    width = 16 if layer.Config.uses_context else None
     config = layer.Config()
     torch.manual_seed(0)
     built, other = (layer(config, (1, 4, 16, *size), width) for size in ((4, 4), (2, 6)))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import random
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from diffusers import UNet2DConditionModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nas.space.layers
 from nas.errors import ArchitectureError, ConfigError
 from nas.files import write_yaml
-from nas.space import SearchSpace, json_schema, layer_class, layer_kinds
+from nas.space import SearchSpace, json_schema, layer_kinds
 from tests.space.spaces import QUICKSTART, few, space_values, spaces, tiny, tiny_space
 
 ROOT = QUICKSTART.parents[1]
@@ -168,20 +166,6 @@ def test_a_space_of_one_level_without_slots() -> None:
     space = tiny_space(backbone=backbone, slots=[])
     assert (space.count(), space.covering()) == (1, (space.smallest(),))
     assert [each.choices for each in space.enumerate()] == [()]
-
-
-def test_layers_of_other_packages_appear_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [EntryPoint("theirs", "nas.models.temporal.convolution:Conv3D", "nas.temporal_layers")]
-    monkeypatch.setattr(nas.space.layers, "entry_points", lambda group: points)
-    layer_class.cache_clear()
-    try:
-        assert layer_kinds()[-1] == "theirs"
-        space = tiny_space(slots=[{"stage": "mid", "candidates": ["none", "theirs"]}])
-        keys = {node.name: node.block.key for node in space.lower(space.covering()[1]).nodes}
-        assert keys["mid_block.temporal.0.theirs"].startswith("theirs(kernel_size=3)")
-        assert "theirs" in json.dumps(json_schema())
-    finally:
-        layer_class.cache_clear()
 
 
 def test_json_schema_in_docs_is_up_to_date() -> None:

@@ -20,32 +20,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal
 
 import torch
 from diffusers.models.embeddings import get_1d_sincos_pos_embed_from_grid, get_3d_sincos_pos_embed
-from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from nas.models.temporal.base import LayerConfig, TemporalLayer, fold_frames, frame_norm, zero_init
+from nas.models.temporal.base import TemporalLayer, fold_frames, frame_norm, zero_init
+from nas.space.layer_settings import (
+    Attention3DConfig,
+    AttentionConfig,
+    CrossAttention1DConfig,
+    CrossAttention3DConfig,
+)
 
 MOST_SEQUENCES = 2**16 - 1
 """Sequences that torch's operator takes at once on a graphics card: a grid of CUDA has no more rows. Attention along
 time has one for every place of every clip."""
-
-
-class AttentionConfig(LayerConfig):
-    """Hyper-parameters of temporal attention.
-
-    Args:
-        heads: Attention heads; must divide the channels.
-        form: How attention is implemented: as one operator, as matrix products, or as matrix products for each head.
-    """
-
-    heads: Annotated[int, Field(ge=1)] = 4
-    form: Literal["native", "matmul", "split_heads"] = "native"
-    implementation_fields: ClassVar[tuple[str, ...]] = ("form",)
 
 
 def _native(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
@@ -98,7 +89,6 @@ class _Attention(TemporalLayer):
     """Norm, positions, multi-head attention and a zero-initialised projection, added to the input."""
 
     Config = AttentionConfig
-    position_multiple = 2
 
     def __init__(self, config: AttentionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
         super().__init__(config, shape, context_width)
@@ -111,15 +101,6 @@ class _Attention(TemporalLayer):
         self.to_out = zero_init(nn.Linear(channels, channels))
         self.register_buffer("positions", self._positions(frames, channels, height, width), persistent=False)
         self.positions: torch.Tensor
-
-    @classmethod
-    def check(cls, config: LayerConfig, channels: int) -> None:
-        """See `TemporalLayer.check`."""
-        assert isinstance(config, AttentionConfig)
-        if channels % config.heads:
-            raise ValueError(f"{channels} channels are not divisible by {config.heads} heads")
-        if channels % cls.position_multiple:
-            raise ValueError(f"{channels} channels are not a multiple of {cls.position_multiple}, as positions need")
 
     def _positions(self, frames: int, channels: int, height: int, width: int) -> torch.Tensor:
         """Table of positions (T, C)."""
@@ -141,7 +122,7 @@ class _Attention(TemporalLayer):
 class _Attention3D(_Attention):
     """Attention whose tokens are all pixels of all frames."""
 
-    position_multiple = 16
+    Config = Attention3DConfig
 
     def __init__(self, config: AttentionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
         super().__init__(config, shape, context_width)
@@ -194,7 +175,7 @@ class SelfAttention3D(_Attention3D):
 class CrossAttention1D(_Attention):
     """One token per frame reads the text and moves the whole frame."""
 
-    uses_context = True
+    Config = CrossAttention1DConfig
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
         """See `TemporalLayer.forward`."""
@@ -206,7 +187,7 @@ class CrossAttention1D(_Attention):
 class CrossAttention3D(_Attention3D):
     """Every pixel of every frame reads the text."""
 
-    uses_context = True
+    Config = CrossAttention3DConfig
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
         """See `TemporalLayer.forward`."""

@@ -8,59 +8,69 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
 
-from nas.space.layers import LayerConfig
+from nas.space.layer_settings import LayerConfig
+from nas.space.layers import LAYERS
 
-__all__ = ["LayerConfig", "LayerStack", "TemporalLayer", "fold_frames", "frame_norm", "zero_init"]
+__all__ = ["LayerConfig", "LayerStack", "TemporalLayer", "fold_frames", "frame_norm", "layer_class", "zero_init"]
 
 
 class TemporalLayer(nn.Module, ABC):
-    """A layer that may stand in a slot between spatial blocks and lets frames exchange information.
+    """A layer that fills a slot between spatial blocks and lets frames exchange information.
 
     The contract, which `nas.testing.TemporalLayerConformance` checks:
 
-    - it keeps the shape of the video, and works for any batch, and for one frame as well as for the number it
-      was built for, so that images and videos train together;
-    - it is the identity when freshly built: it adds a residual whose last projection starts at zero
-      (`zero_init`), so that inserting it does not disturb a pretrained backbone;
-    - no tensor inside it has more than five dimensions, because Core ML refuses the sixth;
-    - its implementations (`Config.implementation_fields`) compute the same from the same weights;
-    - frames are read only through `forward`: the layer keeps no state between calls.
+    - It keeps the shape of the video. It works for any batch, and for one frame as well as for the number it was
+      built for, so that images and videos train together.
+    - It is the identity when freshly built: it adds a residual whose last projection starts at zero (`zero_init`),
+      so that inserting it does not disturb a pretrained backbone.
+    - No tensor inside it has more than five dimensions, because Core ML takes no more.
+    - Its implementations (`Config.implementation_fields`) compute the same from the same weights.
+    - It keeps no state between calls, and reads frames only through `forward`.
 
-    To add a layer: subclass, give it a `Config`, and add one line to `nas.space.layers.BUILTIN` (or the
-    entry point `nas.temporal_layers` of your own package).
+    To add a layer, subclass this, give the class a `Config` with its hyper-parameters, and register it: through the
+    entry-point group `nas.temporal_layers` of your own package, or by one line in `nas.space.layers.BUILTIN`. Its
+    options are then keys of a layer under `layers` of a search space.
 
     Args:
-        config: Hyper-parameters.
+        config: Hyper-parameters, a `Config`.
         shape: Shape (B, T, C, H, W) of the video it will see; B is ignored.
         context_width: Width of the text context; `None` for layers that do not read it.
+
+    Attributes:
+        Config: The layer's hyper-parameters, and what a search space must know of it: whether it reads the text, and
+            which numbers of channels it works with.
     """
 
-    Config: ClassVar[type[LayerConfig]]
-    uses_context: ClassVar[bool] = False
+    Config: ClassVar[type[LayerConfig]] = LayerConfig
 
     @abstractmethod
     def __init__(self, config: LayerConfig, shape: tuple[int, ...], context_width: int | None) -> None:
         super().__init__()
-
-    @classmethod
-    def check(cls, config: LayerConfig, channels: int) -> None:
-        """Raise `ValueError` where the hyper-parameters cannot work with this many channels."""
 
     @abstractmethod
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
         """Return the video with the layer applied, in the shape it came in."""
 
 
+def layer_class(kind: str) -> type[TemporalLayer]:
+    """The class of a registered layer.
+
+    Raises:
+        ConfigError: As `nas.registry.Registry.get`.
+    """
+    return cast(type[TemporalLayer], LAYERS.get(kind))
+
+
 class LayerStack(nn.ModuleList):
-    """Temporal layers one after another in one place (`LayerConfig.depth`)."""
+    """Temporal layers one after another in one slot (`LayerConfig.depth`)."""
 
     def forward(self, x_BTCHW: torch.Tensor, *context: torch.Tensor) -> torch.Tensor:
-        """See `TemporalLayer.forward`."""
+        """Apply the layers in turn."""
         for layer in self:
             x_BTCHW = layer(x_BTCHW, *context)
         return x_BTCHW

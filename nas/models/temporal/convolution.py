@@ -8,42 +8,13 @@ The one-dimensional ones are `Conv1d` at every pixel. The implementation `conv2d
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field, field_validator
 from torch import nn
 from torch.nn import functional as F
 
-from nas.models.temporal.base import LayerConfig, TemporalLayer, fold_frames, frame_norm, zero_init
-
-
-class ConvolutionConfig(LayerConfig):
-    """Hyper-parameters of a temporal convolution.
-
-    Args:
-        kernel_size: Frames (and pixels, for `conv3d`) that one output sees; odd.
-    """
-
-    kernel_size: Annotated[int, Field(ge=1, le=31)] = 3
-
-    @field_validator("kernel_size")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError(f"must be odd to keep the number of frames, got {value}")
-        return value
-
-
-class TimeConvolutionConfig(ConvolutionConfig):
-    """Hyper-parameters of a convolution over time alone.
-
-    Args:
-        form: How it is implemented: as a 2D convolution over (T, H*W), or as a 3D one over (T, H, W).
-    """
-
-    form: Literal["conv2d", "conv3d"] = "conv2d"
-    implementation_fields: ClassVar[tuple[str, ...]] = ("form",)
+from nas.models.temporal.base import TemporalLayer, fold_frames, frame_norm, zero_init
+from nas.space.layer_settings import ConvolutionConfig, TimeConvolutionConfig
 
 
 class _TimeConvolution(TemporalLayer):
