@@ -25,7 +25,7 @@ from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
 from benchmarks.nasbench201 import Choices, PathFeatures, TabularProblem
 from nas.search import ParetoSampler
-from nas.search.samplers import POPULATION
+from nas.search.samplers.builtin import POPULATION
 
 MOST_REPEATS = 50
 KNOWN_PATHS = "ParetoSampler, paths"

@@ -187,7 +187,7 @@ class Stages(RunFolder):
             "members": [member.to_dict() for member in record.final.front],
             "metric": record.final.quality,
             "searched": _scoring(record.searched),
-            "rescored": None if record.rescoring is None else _scoring(record.final),
+            "rescored": None if record.final_scores is None else _scoring(record.final),
             "unet_ms": chosen.unet_ms,
             **chosen.to_dict(),
         }

@@ -60,7 +60,7 @@ def draw_front(
     marks = Marks(budget_ms, chosen)
     listing = Listing(record, listed_members(record, chosen), chosen, _width_in(record))
     figure, parts = _layout(record, listing, with_history=history is not None)
-    if record.rescoring is None:
+    if record.final_scores is None:
         draw_search_stage(parts["front"], record, marks, listing.members)
         _title(parts["front"], record)
     else:
@@ -86,12 +86,12 @@ def latency_caption(record: StudyRecord) -> str:
 
 
 def _width_in(record: StudyRecord) -> float:
-    return PANEL_WIDTH_IN + (0 if record.rescoring is None else SECOND_PANEL_IN)
+    return PANEL_WIDTH_IN + (0 if record.final_scores is None else SECOND_PANEL_IN)
 
 
 def _layout(record: StudyRecord, listing: Listing, *, with_history: bool) -> tuple[Figure, dict[Any, Axes]]:
     """An empty figure and its parts: one panel or two, the history, and room for the text."""
-    rows: list[Any] = [["front"] if record.rescoring is None else ["search", "front"]]
+    rows: list[Any] = [["front"] if record.final_scores is None else ["search", "front"]]
     heights = [FRONT_HEIGHT_IN]
     if with_history:
         rows.append(["history"] * len(rows[0]))

@@ -57,11 +57,11 @@ class Listing:
 
     def _remarks(self) -> list[str]:
         """What a reader of the figure could otherwise take for something else."""
-        final, rescoring = self.record.final, self.record.rescoring
+        final, again = self.record.final, self.record.final_scores
         remarks = []
         if len(self.members) < len(final.front):
             remarks.append(f"Listed are {len(self.members)} of the {len(final.front)} on the front.")
-        if rescoring is not None:
+        if again is not None:
             fallen, led = len(self.record.fallen), len(self.record.front)
             remarks.append(f"Of the {led} that led the search, {fallen} fell off when scored again.")
             for count, what in ((final.failed, "failed"), (final.waiting, "wait to be scored again")):
@@ -69,7 +69,7 @@ class Listing:
         return remarks
 
     def _head(self) -> str:
-        searched = "" if self.record.rescoring is None else "in search"
+        searched = "" if self.record.final_scores is None else "in search"
         return self._row("", "latency, ms", "quality", searched, "parameters") + (
             "choices" if self.record.one_call else "layers"
         )
@@ -90,7 +90,7 @@ class Listing:
 
     def _row(self, number: str, latency_ms: str, quality: str, searched: str, parameters: str) -> str:
         """One line up to the layers; the search's score has a column only where there is a second stage."""
-        again = "" if self.record.rescoring is None else f"{searched:>10} "
+        again = "" if self.record.final_scores is None else f"{searched:>10} "
         return f"{number:>2} {latency_ms:>11} {quality:>10} {again}{parameters:>11}   "
 
 

@@ -75,8 +75,8 @@ def listed_members(record: StudyRecord, chosen: Architecture | None) -> list[Fro
     """
     final = record.final
     front = final.front
-    places = [_places(final, NARROW_IN if record.rescoring else AXES_IN)]
-    if record.rescoring:
+    places = [_places(final, NARROW_IN if record.final_scores else AXES_IN)]
+    if record.final_scores:
         places.append(_places(record, NARROW_IN))
     spread = [front[round(index)] for index in np.linspace(0, len(front) - 1, MAX_LISTED)] if front else []
     first = [member for member in final.evaluations if member.architecture == chosen]

@@ -3,6 +3,7 @@ from .choices import ChoiceSlot as ChoiceSlot
 from .choices import ChoiceSpace as ChoiceSpace
 from .config import SamplerName as SamplerName
 from .config import SearchConfig as SearchConfig
+from .config import Timing as Timing
 from .history import HypervolumeHistory as HypervolumeHistory
 from .history import hypervolume_history as hypervolume_history
 from .pareto import hypervolume as hypervolume
@@ -23,13 +24,12 @@ from .record import empty_front as empty_front
 from .record import load_front as load_front
 from .record import load_study as load_study
 from .record import pick as pick
-from .rescored import Rescoring as Rescoring
 from .rescoring import RescoreResult as RescoreResult
 from .rescoring import rescore as rescore
+from .storage.address import study_file as study_file
+from .storage.final_scores import FinalScores as FinalScores
 from .study import SearchResult as SearchResult
 from .study import run_search as run_search
 from .table_latency import KnownLatency as KnownLatency
 from .table_latency import SumLatency as SumLatency
 from .table_latency import TableLatency as TableLatency
-from .workers.address import study_file as study_file
-from .workers.timing import Timing as Timing

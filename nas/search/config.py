@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -38,3 +39,23 @@ class SearchConfig(StrictModel):
     timeout_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     patience: int | None = Field(None, gt=0, le=MOST)
     max_failures: int = Field(5, gt=0, le=MOST)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Waiting times, in seconds; the defaults suit scores that take from seconds to hours.
+
+    Args:
+        heartbeat_s: How often a worker writes that it is alive. A write is one small row, so it costs nothing;
+            more often would only bring noise to the database of a hundred workers.
+        grace_s: Silence after which a worker counts as dead and others take its architecture over. Three
+            heartbeats: one may be lost, a second late, on a machine that is busy with a score.
+        outage_s: How long a worker waits for a database that went away. A restart takes seconds, a failover or a
+            repair by hand minutes.
+        poll_s: How often a worker with nothing to do looks whether the others have finished.
+    """
+
+    heartbeat_s: int = 20
+    grace_s: int = 60
+    outage_s: float = 600
+    poll_s: float = 5

@@ -8,7 +8,7 @@ from nas.errors import ConfigError
 from nas.files import fingerprint
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
-from nas.search.proposals import probes
+from nas.search.probes import probes
 
 
 def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:

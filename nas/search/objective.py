@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nas.errors import BudgetError, ConfigError, NasError, OutOfMemoryError, TrainingError
-from nas.search.proposals import probes
+from nas.search.probes import probes
 from nas.search.protocols import CostModel, LatencyModel, Space
 from nas.search.scores import Score, score
 from nas.space import Architecture, Budgets

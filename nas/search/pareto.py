@@ -6,12 +6,12 @@ Points are rows, objectives are columns, and each objective has a direction, `mi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Direction = Literal["minimize", "maximize"]
+from nas.quality.base import Direction
+
 Floats = NDArray[np.float64]
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from nas.search.objective import Objective
 from nas.search.protocols import Space
 from nas.space import Architecture
-
-if TYPE_CHECKING:
-    from nas.search.objective import Objective
 
 ENUMERATED = 20_000
 """Spaces up to this size are walked to the end before a search says that nothing is left."""
@@ -36,15 +33,6 @@ def anchors(objective: Objective) -> list[Architecture]:
     )
     known = [smallest, objective.latency.fastest(), *objective.least.values()]
     return list(dict.fromkeys([*known, *map(space.architecture, uniform)]))
-
-
-def probes(space: Space, extra: int = 16) -> list[Architecture]:
-    """A fixed sample that together holds every candidate of every slot, such as to recognise a model by."""
-    most = max((len(slot.candidates) for slot in space.slots), default=1)
-    rows = [[slot.candidates[row % len(slot.candidates)] for slot in space.slots] for row in range(most)]
-    rng = random.Random(0)
-    sampled = (space.sample(rng) for _ in range(extra))
-    return list(dict.fromkeys([*(space.architecture(row) for row in rows), *sampled]))
 
 
 def fresh(

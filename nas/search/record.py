@@ -12,12 +12,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import BudgetError
+from nas.quality.base import Direction
 from nas.search.agreement import HalvesAgreement, halves_agreement
-from nas.search.pareto import Direction, knee, pareto_front
-from nas.search.rescored import Rescoring, read_rescoring
-from nas.search.workers.address import shown
-from nas.search.workers.contents import is_foreign, read_architecture, read_identity, read_scored
-from nas.search.workers.storage import readable_study
+from nas.search.pareto import knee, pareto_front
+from nas.search.storage.address import shown
+from nas.search.storage.contents import is_foreign, read_architecture, read_identity, read_scored
+from nas.search.storage.final_scores import FinalScores, read_final_scores
+from nas.search.storage.studies import readable_study
 from nas.space import Architecture
 
 logger = logging.getLogger("nas")
@@ -88,7 +89,7 @@ class StudyRecord:
         latency_budget_ms: The study's latency budget, if it had one.
         evaluations: Every architecture scored, in the order of their trials.
         failed: Number of architectures whose evaluation failed.
-        rescoring: Dearer scores that members of the front were given since, if any.
+        final_scores: Dearer scores that members of the front were given since, if any.
         waiting: Members of the search's front without such a score, in a record made of them; see `final`.
     """
 
@@ -103,13 +104,13 @@ class StudyRecord:
     latency_budget_ms: float | None
     evaluations: tuple[Evaluation, ...]
     failed: int
-    rescoring: Rescoring | None = None
+    final_scores: FinalScores | None = None
     waiting: int = 0
 
     @property
     def searched(self) -> StudyRecord:
         """The study as the search left it, whatever was scored again since."""
-        return replace(self, rescoring=None)
+        return replace(self, final_scores=None)
 
     @property
     def final(self) -> StudyRecord:
@@ -118,14 +119,14 @@ class StudyRecord:
         Where nothing was, it is the study itself. Scores of both kinds are never compared with each other: what was
         not scored again is not in it.
         """
-        if self.rescoring is None:
+        if self.final_scores is None:
             return self
-        again, failed, parts = self.rescoring.scores, self.rescoring.failures, self.rescoring.parts
+        again, failed, parts = self.final_scores.scores, self.final_scores.failures, self.final_scores.parts
         waiting = [one for one in self.front if one.architecture.id not in {**again, **failed}]
         return replace(
             self,
-            quality=self.rescoring.quality,
-            direction=self.rescoring.direction,
+            quality=self.final_scores.quality,
+            direction=self.final_scores.direction,
             evaluations=tuple(
                 replace(
                     one,
@@ -137,7 +138,7 @@ class StudyRecord:
                 if one.architecture.id in again
             ),
             failed=len(failed),
-            rescoring=None,
+            final_scores=None,
             waiting=len(waiting),
         )
 
@@ -154,10 +155,10 @@ class StudyRecord:
     @property
     def fallen(self) -> tuple[FrontMember, ...]:
         """Members of the search's front that are not on the final one, though scored again; search's scores."""
-        if self.rescoring is None:
+        if self.final_scores is None:
             return ()
         stayed = {member.trial for member in self.final.front}
-        again = self.rescoring.scores
+        again = self.final_scores.scores
         return tuple(one for one in self.front if one.architecture.id in again and one.trial not in stayed)
 
     @property
@@ -279,7 +280,7 @@ def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
         latency_budget_ms=identity.budgets.latency_ms,
         evaluations=tuple(_evaluation(trial, place) for trial in scored),
         failed=sum("failure" in trial.user_attrs for trial in first),
-        rescoring=read_rescoring(study.user_attrs, where=place),
+        final_scores=read_final_scores(study.user_attrs, where=place),
     )
 
 

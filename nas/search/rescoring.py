@@ -16,11 +16,11 @@ from nas.search.objective import is_mistake
 from nas.search.pareto import pareto_ranks
 from nas.search.protocols import Space
 from nas.search.record import FrontMember, StudyRecord, empty_front, read_study
-from nas.search.rescored import make_final, metric_key, read_scores, write_failure, write_score
 from nas.search.scores import Score, score
-from nas.search.workers.address import shown
-from nas.search.workers.contents import IDENTITY
-from nas.search.workers.storage import changeable_study
+from nas.search.storage.address import shown
+from nas.search.storage.contents import IDENTITY
+from nas.search.storage.final_scores import make_final, metric_key, read_scores, write_failure, write_score
+from nas.search.storage.studies import changeable_study
 from nas.space import Architecture
 
 if TYPE_CHECKING:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from nas.search.config import SearchConfig
+import optuna
+
+from nas.search.config import SearchConfig, Timing
 from nas.search.identity import identity
 from nas.search.objective import Objective
 from nas.search.protocols import CostModel, LatencyModel, Space
 from nas.search.record import FrontMember, StudyRecord, read_study
-from nas.search.workers.address import shown
-from nas.search.workers.liveness import liveness
-from nas.search.workers.storage import writable_study
-from nas.search.workers.timing import Timing
+from nas.search.storage.address import shown, study_file
+from nas.search.storage.studies import writable_study
+from nas.search.workers.coordination import Alone, Coordination
 from nas.search.workers.worker import Worker
 from nas.space import Budgets
 
@@ -97,8 +98,18 @@ def run_search(
         timing=timing,
     )
     with study as opened:
-        worker = Worker(objective, config, opened, liveness(opened, timing), timing)
+        worker = Worker(objective, config, opened, _coordination(storage, opened, timing), timing)
         reason = worker.run()
         ended = worker.trials
         record = read_study(opened, where=shown(storage))
         return SearchResult(record, reason, ended.scored, ended.repeated, ended.over_budget)
+
+
+def _coordination(storage: str | Path, study: optuna.Study, timing: Timing) -> Coordination:
+    """A SQLite file has one worker; a server has any number."""
+    if study_file(storage) is not None:
+        return Alone()
+    from nas.search.storage.retrying import RetryingStorage
+    from nas.search.workers.heartbeats import Heartbeats
+
+    return Heartbeats(study, cast(RetryingStorage, study._storage), timing)

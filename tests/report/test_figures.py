@@ -29,7 +29,7 @@ from nas.report import (
     plot_latency_check,
     plot_latency_heat_map,
 )
-from nas.search import Evaluation, Rescoring, StudyRecord, hypervolume_history
+from nas.search import Evaluation, FinalScores, StudyRecord, hypervolume_history
 from nas.space import SearchSpace
 from tests.latency.strategies import measured
 from tests.search.problem import FormulaLatency, formula_loss, small_space
@@ -192,7 +192,7 @@ def rescored(study, *, changed, left_out=0):
     chosen = study.front[: len(study.front) - left_out]
     bad = {one.architecture.id for one in chosen[1::3]} if changed else set()
     scores = {one.architecture.id: 100 * one.quality + 5000 * (one.architecture.id in bad) for one in chosen}
-    return replace(study, rescoring=Rescoring("dear loss (64 batches)", "minimize", scores, {}))
+    return replace(study, final_scores=FinalScores("dear loss (64 batches)", "minimize", scores, {}))
 
 
 def test_both_stages_are_drawn_and_members_that_fell_are_marked():

@@ -18,8 +18,8 @@ from sqlalchemy.exc import OperationalError
 from nas.errors import NasError, StorageError
 from nas.search import load_study, rescore, run_search
 from nas.search.config import SearchConfig
-from nas.search.workers.address import address, shown
-from nas.search.workers.patience import PatientStorage
+from nas.search.storage.address import address, shown
+from nas.search.storage.retrying import RetryingStorage
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
 SPACE = small_space()
@@ -212,10 +212,10 @@ def test_a_setting_given_more_than_once_has_all_its_values():
 def test_an_outage_is_told_without_the_secret(tmp_path, caplog):
     where = address("postgresql://user:hunter2@host/base")
     backend = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/s.db")
-    storage = PatientStorage(backend, 0.1, where.reason)
+    storage = RetryingStorage(backend, 0.1, where.reason)
 
     with caplog.at_level(logging.WARNING, "nas"):
-        storage.noticed(OperationalError("SELECT 1", {}, sqlite3.OperationalError("no hunter2 here")))
+        storage.note_outage(OperationalError("SELECT 1", {}, sqlite3.OperationalError("no hunter2 here")))
 
     assert "no *** here" in caplog.text
     assert "hunter2" not in caplog.text

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from nas.search import SearchConfig, Timing
 from nas.search.objective import Objective
+from nas.search.workers.claims import claim
 from nas.search.workers.worker import Worker
 from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss
 
@@ -111,21 +112,24 @@ class Watch:
         self.turns, self.study, self.owners = turns, study, owners
 
     @contextlib.contextmanager
-    def beating(self, trial):
+    def heartbeat(self, trial):
         self.owners[trial.number] = self.turns.here.me
         yield
 
-    def free_the_dead(self):
+    def fail_stale_trials(self):
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if self.owners.get(trial.number) in self.turns.dead:
                 with contextlib.suppress(UpdateFinishedTrialError):
                     self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
-    def pause(self, seconds):
+    def wait(self, seconds):
         self.turns.take()
-        self.free_the_dead()
+        self.fail_stale_trials()
 
-    def impatient(self):
+    def claim(self, trial, places):
+        return claim(self.study, trial, places, self.wait)
+
+    def without_retries(self):
         return contextlib.nullcontext()
 
 

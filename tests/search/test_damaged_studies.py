@@ -16,8 +16,8 @@ from nas.errors import NasError
 from nas.quality import MeanScore
 from nas.search import SearchConfig, load_study, rescore, run_search
 from nas.search.record import read_study
-from nas.search.workers.contents import check_trials
-from nas.search.workers.ledger import read_ledger
+from nas.search.storage.contents import check_trials
+from nas.search.workers.snapshot import read_snapshot
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
 SPACE = small_space()
@@ -185,7 +185,7 @@ def test_no_value_of_an_attribute_ends_in_a_traceback(attributes, key, value):
     try:
         check_trials(study, where="here")
         said = json.dumps([one.to_dict() for one in read_study(study, where="here").final.front], allow_nan=False)
-        read_ledger(study)
+        read_snapshot(study)
     except NasError as error:
         said = str(error)
         assert said.startswith("here: ")

@@ -18,7 +18,7 @@ import pytest
 
 from nas.errors import StorageError
 from nas.search import SearchConfig, load_study, rescore, run_search
-from nas.search.workers.snapshot import snapshot
+from nas.search.storage.sqlite import snapshot
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
 SPACE = small_space()
@@ -217,7 +217,7 @@ def test_a_file_that_always_changes_is_no_endless_loop(tmp_path, monkeypatch):
         return unlinked(path, **kwargs)
 
     monkeypatch.setattr(Path, "stat", moving)
-    monkeypatch.setattr("nas.search.workers.snapshot.ATTEMPTS", 4)
+    monkeypatch.setattr("nas.search.storage.sqlite.ATTEMPTS", 4)
     with pytest.raises(StorageError, match=r"study\.db: changes faster than it can be read"):
         snapshot(tmp_path / "study.db")
 

@@ -127,15 +127,15 @@ def test_what_is_scored_is_skipped_and_what_failed_is_tried_again(storage):
     with pytest.raises(KeyboardInterrupt):
         rescore(storage, "s", Dear(fails))
     broken_off = load_study(storage, "s")
-    assert set(broken_off.rescoring.scores) == {led[0], led[2]}
-    assert broken_off.rescoring.failures == {led[1]: "RuntimeError: out of memory"}
+    assert set(broken_off.final_scores.scores) == {led[0], led[2]}
+    assert broken_off.final_scores.failures == {led[1]: "RuntimeError: out of memory"}
     assert broken_off.final.waiting == len(led) - 3
 
     dear = Dear()
     result = rescore(storage, "s", dear)
     assert dear.calls == [led[1], *led[3:]]
     assert (result.scored, result.known, result.failed) == (len(led) - 2, 2, 0)
-    assert result.record.rescoring.failures == {}
+    assert result.record.final_scores.failures == {}
 
     again = Dear()
     assert rescore(storage, "s", again).scored == 0
@@ -184,7 +184,7 @@ def test_a_search_that_goes_on_leaves_new_members_to_be_scored(tmp_path):
     rescore(tmp_path / "s.db", "s", Dear())
     record = search(24).record
 
-    new = [one for one in ids(record.front) if one not in record.rescoring.scores]
+    new = [one for one in ids(record.front) if one not in record.final_scores.scores]
     assert record.final.waiting == len(new) > 0
     dear = Dear()
     rescore(tmp_path / "s.db", "s", dear)
@@ -199,7 +199,7 @@ def test_failures_are_counted_and_too_many_end_the_run(storage):
     with pytest.raises(NasError, match=r"5 scores in a row failed.*KeyError.*weights"):
         rescore(storage, "s", dear)
     assert len(dear.calls) == 5
-    assert load_study(storage, "s").rescoring is None
+    assert load_study(storage, "s").final_scores is None
 
     def mistake(one):
         raise ConfigError("no such clips", where="data")
@@ -218,7 +218,7 @@ def test_a_score_that_is_not_finite_is_a_failure(storage):
 
     first = ids(result.record.front)[0]
     assert result.failed == 1
-    assert result.record.rescoring.failures == {first: "ArithmeticError: dear loss is nan"}
+    assert result.record.final_scores.failures == {first: "ArithmeticError: dear loss is nan"}
     assert first not in ids(result.record.final.evaluations)
     assert pick(result.record)
 
@@ -260,12 +260,12 @@ def test_a_killed_rescoring_goes_on_without_losing_a_score(storage, tmp_path):
         time.sleep(0.02)
     started.send_signal(signal.SIGKILL)
     started.wait()
-    kept = load_study(storage, "s").rescoring.scores
+    kept = load_study(storage, "s").final_scores.scores
     assert len(kept) >= 2
 
     subprocess.run([sys.executable, "again.py"], cwd=tmp_path, env=environment, check=True, capture_output=True)
     scored = log.read_text().split()
-    assert set(load_study(storage, "s").rescoring.scores) == set(led)
+    assert set(load_study(storage, "s").final_scores.scores) == set(led)
     assert all(scored.count(one) == 1 for one in kept)
 
 

@@ -1,6 +1,6 @@
 """Workers of one study: each proposes and scores; the storage is all they share.
 
-`worker` is the loop, `trials` brings one trial to its end, `ledger` reads what a study holds. `claims` keeps two from
-scoring the same architecture, `liveness` finds out who died, `patience` and `connection` outlive a database that is
-away, and `storage` opens studies.
+`worker` is the loop, `trials` brings one trial to its end, `snapshot` reads the trials of a study. `coordination` is
+what workers tell each other: nothing on a SQLite file, which has one worker. On a server, `claims` keeps two workers
+from scoring the same architecture, and `heartbeats` finds out which workers died.
 """

@@ -32,58 +32,31 @@ architecture may then be scored again, and one of the two results is dropped.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import Enum
 
 import optuna
 from optuna.trial import FrozenTrial, Trial
 
-from nas.search.workers.ledger import CLAIM, CLAIMED, SCORING, broken_off, counts, is_decided, key
+from nas.search.workers.coordination import Decision, Outcome
+from nas.search.workers.snapshot import CLAIM, CLAIMED, SCORING, broken_off, counts, is_decided, key
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 """Between readings: the other needs milliseconds to decide, unless it died."""
 
 
-class Decision(Enum):
-    """What becomes of a claim."""
-
-    SCORE = "score"
-    YIELD = "yield"
-    """Another trial scores, or has scored, this architecture."""
-    NO_PLACE = "no place"
-    """The study has all the architectures it asks for."""
-    WAIT = "wait"
-    """It depends on others that have not decided yet."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a claim was settled.
-
-    Args:
-        decision: What to do.
-        winner: The trial yielded to, where there is one.
-    """
-
-    decision: Decision
-    winner: FrozenTrial | None = None
-
-
-def settle(study: optuna.Study, trial: Trial, places: int, pause: Callable[[float], object] = time.sleep) -> Outcome:
+def claim(study: optuna.Study, trial: Trial, places: int, wait: Callable[[float], object]) -> Outcome:
     """Claim the architecture of a trial, which its attributes name, and find out whether to score it.
 
     Args:
         study: The study.
         trial: A running trial with its architecture among its attributes, and with a heartbeat where others look.
         places: Distinct architectures that the study may score in all.
-        pause: Called with a number of seconds while others decide; a good moment to free the dead.
+        wait: Called with a number of seconds while other workers decide.
     """
     trial.set_user_attr(CLAIM, CLAIMED)
     pause_s = FIRST_PAUSE_S
     while (outcome := decide(trial.number, study.get_trials(deepcopy=False), places)).decision is Decision.WAIT:
-        pause(pause_s)
+        wait(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
     if outcome.decision is Decision.SCORE:
         trial.set_user_attr(CLAIM, SCORING)
@@ -95,13 +68,13 @@ def decide(number: int, trials: Iterable[FrozenTrial], places: int) -> Outcome:
     trials = list(trials)
     mine = key(next(trial for trial in trials if trial.number == number))
     rivals = [trial for trial in trials if counts(trial) and trial.number != number]
-    settled = [trial for trial in rivals if is_decided(trial) or trial.number < number]
+    certain = [trial for trial in rivals if is_decided(trial) or trial.number < number]
     open_ones = [trial for trial in rivals if not is_decided(trial) and trial.number > number]
-    same = [trial for trial in settled if key(trial) == mine]
+    same = [trial for trial in certain if key(trial) == mine]
     if same:
         # The one that scores, where it is known already, is the better reference.
         return Outcome(Decision.YIELD, max(same, key=is_decided))
-    taken = {key(trial) for trial in settled} | _reserved(trials, mine)
+    taken = {key(trial) for trial in certain} | _reserved(trials, mine)
     undecided = {key(trial) for trial in open_ones} - taken
     if len(taken) >= places:
         return Outcome(Decision.NO_PLACE)

@@ -1,181 +1,116 @@
-"""A SQLite file as it is now, in memory: whoever reads a study needs no right to write, and leaves nothing behind.
-
-SQLite by itself makes two files beside a database with a write-ahead log even to read it. It cannot where the folder
-is read-only; and where it can, the files belong to the reader, so that the search of another user fails afterwards.
-So each state of a file is read in the way that writes nothing:
-
-- `-wal` and `-shm` are there: a search is open, or was killed. SQLite reads with both, without writing to them, and
-  takes part in the locks of the search. What was written last is seen.
-- `-wal` alone has content: a copy of a study, or what is left after a crash. Nobody has it open. The two files are
-  copied to a temporary folder, and read there. So is a database with a journal that SQLite would have to roll back.
-- None of them: the file is whole. With a write-ahead log it is read as if nothing could change it, and once more if it
-  did change meanwhile; without one, SQLite's own locks do.
-"""
+"""Reading a study's trials: what is known, what was broken off, what leads."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import sqlite3
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from urllib.parse import quote
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from nas.errors import StorageError
-from nas.files import storage_errors
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
 
-BUSY_S = 60
-"""How long to wait for a process that keeps the file locked."""
+from nas.quality.base import Direction
+from nas.search.pareto import pareto_front
+from nas.search.storage.contents import ARCHITECTURE, read_architecture
+from nas.space import Architecture
 
-ATTEMPTS = 20
-"""A search that begins or ends meanwhile changes how the file is to be read; that is over within milliseconds."""
+Known = Mapping[str, FrozenTrial]
+"""By id of the architecture, the trial that scored it, failed to, or is doing so elsewhere."""
 
-_WRITE_AHEAD = 2
-"""Value of the byte of a database's header that tells how it is read."""
-_VERSION_BYTE = 19
+CLAIM, CLAIMED, SCORING = "claim", "claimed", "scoring"
+"""Trial attribute and its values: a worker wants to score the architecture; it does. See `workers.claims`."""
 
+RELEASED = "released"
+"""Trial attribute: the worker was told to stop and gave the architecture back, which is no sign of trouble with it."""
 
-class _Changed(Exception):
-    """The file is not in the state any more in which it was to be read."""
+WITHDRAWN = "withdrawn"
+"""Trial attribute: the study had all the architectures it asks for, and this one was never scored."""
 
 
-def snapshot(database: Path) -> sqlite3.Connection:
-    """Copy a SQLite file into memory.
+@dataclass(frozen=True)
+class StudySnapshot:
+    """What one reading of a study says.
 
     Args:
-        database: The file.
-
-    Returns:
-        The copy, which may be changed at will and used by any thread.
-
-    Raises:
-        StorageError: It cannot be read, or changes all the time.
-        sqlite3.Error: It is no database, or damaged.
+        known: The architectures that must not be scored again.
+        interrupted: Those whose scoring was broken off and that nobody has taken over, the oldest first.
+        deaths: By id of an architecture, how many workers died with it in hand.
     """
-    try:
-        # SQLite keeps its other files beside what a link points to.
-        database = database.resolve(strict=True)
-        for attempt in range(ATTEMPTS):
-            with contextlib.suppress(_Changed):
-                return _read(database)
-            time.sleep(0.01 * attempt)
-    except OSError as error:
-        raise StorageError(f"cannot be read: {error.strerror}", where=database) from error
-    raise StorageError("changes faster than it can be read", where=database, hint="try again")
+
+    known: Known
+    interrupted: tuple[Architecture, ...]
+    deaths: Mapping[str, int]
 
 
-def _read(database: Path) -> sqlite3.Connection:
-    log, shared, journal = (_size(database, suffix) for suffix in ("-wal", "-shm", "-journal"))
-    if log is not None and shared is not None:
-        return _read_live(database)
-    if log or journal:
-        return _read_aside(database) if log else _read_journalled(database)
-    return _read_whole(database)
+def read_snapshot(study: optuna.Study) -> StudySnapshot:
+    """Read all trials of a study."""
+    trials = study.get_trials(deepcopy=False)
+    known = _known(trials)
+    left = [trial for trial in trials if broken_off(trial)]
+    deaths = Counter(key(trial) for trial in left if RELEASED not in trial.user_attrs)
+    unknown = [trial for trial in left if key(trial) not in known]
+    return StudySnapshot(known, tuple(dict.fromkeys(architectures(unknown))), deaths)
 
 
-def _read_live(database: Path) -> sqlite3.Connection:
-    try:
-        return _in_memory(database, "mode=ro&readonly_shm=1")
-    except sqlite3.OperationalError as error:
-        if _size(database, "-wal") is None or _size(database, "-shm") is None:
-            raise _Changed from error
-        raise
-
-
-def _read_journalled(database: Path) -> sqlite3.Connection:
-    try:
-        return _in_memory(database, "mode=ro")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
-            raise
-    return _read_aside(database)
-
-
-def _read_aside(database: Path) -> sqlite3.Connection:
-    with contextlib.ExitStack() as stack:
-        with storage_errors(Path(tempfile.gettempdir())):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-study-"))
-        copy = Path(folder) / "study.db"
-        with _unchanged(database):
-            _copy(database, copy)
-            for suffix in ("-wal", "-journal"):
-                with contextlib.suppress(FileNotFoundError):
-                    _copy(_beside(database, suffix), _beside(copy, suffix))
-        return _in_memory(copy, "mode=rw")
-
-
-def _copy(source: Path, target: Path) -> None:
-    # A temporary folder that is full is another trouble than a file that cannot be read.
-    with source.open("rb") as read, storage_errors(target), target.open("wb") as write:
-        shutil.copyfileobj(read, write)
-
-
-def _read_whole(database: Path) -> sqlite3.Connection:
-    with _unchanged(database):
-        found = _in_memory(database, "mode=ro&immutable=1")
-    image = found.serialize()
-    if not image or image[_VERSION_BYTE] == _WRITE_AHEAD:
-        return found
-    found.close()
-    return _in_memory(database, "mode=ro")
-
-
-@contextlib.contextmanager
-def _unchanged(database: Path) -> Iterator[None]:
-    """Raise `_Changed`, whatever else went wrong, where somebody wrote while the block ran."""
-    before = _state(database)
-    try:
-        yield
-    finally:
-        if _state(database) != before:
-            raise _Changed
-
-
-def _state(database: Path) -> list[tuple[int, int, int] | None]:
-    found: list[tuple[int, int, int] | None] = []
-    for suffix in ("", "-wal", "-journal"):
-        try:
-            stat = _beside(database, suffix).stat()
-        except FileNotFoundError:
-            found.append(None)
-        else:
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+def _known(trials: Sequence[FrozenTrial]) -> Known:
+    found: dict[str, FrozenTrial] = {}
+    # Of several claims of one architecture, the one that has come to a result says most.
+    for trial in sorted(filter(counts, trials), key=lambda trial: not trial.state.is_finished()):
+        found.setdefault(key(trial), trial)
     return found
 
 
-def _in_memory(database: Path, how: str) -> sqlite3.Connection:
-    memory = sqlite3.connect(":memory:", check_same_thread=False)
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(os.fsencode(database))}?{how}", uri=True)) as source:
-            source.execute("PRAGMA query_only=1").close()
-            source.backup(memory, progress=_patience(), sleep=0.05)
-    except BaseException:
-        memory.close()
-        raise
-    return memory
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a trial takes the place of an evaluation: it has a result, has failed to get one, or claims to."""
+    attrs = trial.user_attrs
+    if ARCHITECTURE not in attrs or "duplicate_of" in attrs or WITHDRAWN in attrs:
+        return False
+    if trial.state == TrialState.RUNNING:
+        return CLAIM in attrs
+    return trial.state == TrialState.COMPLETE or (trial.state == TrialState.FAIL and "failure" in attrs)
 
 
-def _patience() -> Callable[[int, int, int], None]:
-    """Ends a copy that waits for a lock; SQLite would wait for ever."""
-    until = time.monotonic() + BUSY_S
-
-    def check(status: int, _left: int, _total: int) -> None:
-        if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() > until:
-            raise sqlite3.OperationalError("database is locked")
-
-    return check
+def is_decided(trial: FrozenTrial) -> bool:
+    """Whether a trial that counts is certain to: not a claim that may still yield."""
+    return trial.state.is_finished() or trial.user_attrs[CLAIM] == SCORING
 
 
-def _size(database: Path, suffix: str) -> int | None:
-    """Size of a file beside the database; `None` where it is missing."""
-    try:
-        return _beside(database, suffix).stat().st_size
-    except FileNotFoundError:
-        return None
+def broken_off(trial: FrozenTrial) -> bool:
+    """Whether the scoring ended with its process, not with a result."""
+    if trial.state != TrialState.FAIL or ARCHITECTURE not in trial.user_attrs:
+        return False
+    return not trial.user_attrs.keys() & {"failure", "duplicate_of", WITHDRAWN}
 
 
-def _beside(database: Path, suffix: str) -> Path:
-    return database.with_name(database.name + suffix)
+def key(trial: FrozenTrial) -> str:
+    """Id of the architecture of a trial that has one among its attributes."""
+    return str(trial.user_attrs[ARCHITECTURE]["id"])
+
+
+def running(known: Known) -> list[FrozenTrial]:
+    """The trials that are being scored, or may be about to."""
+    return [trial for trial in known.values() if trial.state == TrialState.RUNNING]
+
+
+def leading(known: Known, directions: Sequence[Direction]) -> list[FrozenTrial]:
+    """The feasible trials on the front, in the order of their numbers."""
+    complete = (trial for trial in known.values() if trial.state == TrialState.COMPLETE and _feasible(trial))
+    scored = sorted(complete, key=lambda trial: trial.number)
+    points = np.array([trial.values for trial in scored]).reshape(-1, len(directions))
+    return [trial for trial, leads in zip(scored, pareto_front(points, directions), strict=True) if leads]
+
+
+def architectures(trials: Sequence[FrozenTrial]) -> list[Architecture]:
+    """What the trials scored."""
+    return [read_architecture(trial) for trial in trials]
+
+
+def idle_evaluations(known: Known, front: Sequence[FrozenTrial]) -> int:
+    """How many finished evaluations in a row, up to now, left the front as it was."""
+    last = max((trial.number for trial in front), default=-1)
+    return sum(trial.number > last and trial.state.is_finished() for trial in known.values())
+
+
+def _feasible(trial: FrozenTrial) -> bool:
+    return all(value <= 0 for value in trial.constraints.values())

@@ -14,10 +14,9 @@ from nas.errors import NasError
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective, is_mistake
 from nas.search.scores import Score
-from nas.search.workers.claims import Decision, settle
-from nas.search.workers.contents import PARTS
-from nas.search.workers.ledger import RELEASED, WITHDRAWN, Ledger
-from nas.search.workers.liveness import Liveness
+from nas.search.storage.contents import PARTS
+from nas.search.workers.coordination import Coordination, Decision
+from nas.search.workers.snapshot import RELEASED, WITHDRAWN, StudySnapshot
 from nas.space import Architecture
 
 logger = logging.getLogger("nas")
@@ -36,23 +35,25 @@ class Trials:
         objective: Scores architectures.
         config: How many to score, and how many failures to bear.
         study: The study.
-        alive: What other workers get to see of this one.
+        coordination: With the other workers of the study.
     """
 
-    def __init__(self, objective: Objective, config: SearchConfig, study: optuna.Study, alive: Liveness) -> None:
-        self.objective, self.config, self.study, self.alive = objective, config, study, alive
+    def __init__(
+        self, objective: Objective, config: SearchConfig, study: optuna.Study, coordination: Coordination
+    ) -> None:
+        self.objective, self.config, self.study, self.coordination = objective, config, study, coordination
         self.scored = self.repeated = self.over_budget = 0
         self._failures_in_a_row = 0
         # Scores whose trial somebody else had ended; they are told again under the next one.
         self._untold: dict[str, Score] = {}
 
-    def bring_to_an_end(self, trial: Trial, architecture: Architecture, ledger: Ledger) -> bool:
+    def bring_to_an_end(self, trial: Trial, architecture: Architecture, snapshot: StudySnapshot) -> bool:
         """End a trial, however long that takes.
 
         Args:
             trial: As asked of the study.
             architecture: Its architecture.
-            ledger: What was known when it was asked.
+            snapshot: What was known when it was asked.
 
         Returns:
             Whether it was scored, or failed to be: it counts as an evaluation.
@@ -61,7 +62,7 @@ class Trials:
             NasError: A user's mistake, or too many failures in a row.
         """
         try:
-            return self._end(trial, architecture, ledger)
+            return self._end(trial, architecture, snapshot)
         except optuna.exceptions.UpdateFinishedTrialError:
             self._warn_of_loss(trial)
             return False
@@ -69,23 +70,23 @@ class Trials:
             self._release(trial)
             raise
 
-    def _end(self, trial: Trial, architecture: Architecture, ledger: Ledger) -> bool:
+    def _end(self, trial: Trial, architecture: Architecture, snapshot: StudySnapshot) -> bool:
         self._describe(trial, architecture)
-        if architecture.id in ledger.known:
-            return self._repeat(trial, ledger.known[architecture.id])
+        if architecture.id in snapshot.known:
+            return self._repeat(trial, snapshot.known[architecture.id])
         if not self.objective.feasible(architecture):
             self.over_budget += 1
             self._tell(trial, state=TrialState.PRUNED)
             return False
-        with self.alive.beating(trial):
-            outcome = settle(self.study, trial, self.config.evaluations, self.alive.pause)
+        with self.coordination.heartbeat(trial):
+            outcome = self.coordination.claim(trial, self.config.evaluations)
             if outcome.winner is not None:
                 return self._repeat(trial, outcome.winner)
             if outcome.decision is Decision.NO_PLACE:
                 trial.set_user_attr(WITHDRAWN, True)
                 self._tell(trial, state=TrialState.FAIL)
                 return False
-            return self._score(trial, architecture, ledger.deaths.get(architecture.id, 0))
+            return self._score(trial, architecture, snapshot.deaths.get(architecture.id, 0))
 
     def _describe(self, trial: Trial, architecture: Architecture) -> None:
         """Attach what is known beforehand."""
@@ -158,6 +159,6 @@ class Trials:
 
     def _release(self, trial: Trial) -> None:
         """Give the architecture back at once, where that is possible; otherwise the lack of heartbeats will."""
-        with self.alive.impatient(), contextlib.suppress(SQLAlchemyError, OptunaError):
+        with self.coordination.without_retries(), contextlib.suppress(SQLAlchemyError, OptunaError):
             trial.set_user_attr(RELEASED, True)
             self._tell(trial, state=TrialState.FAIL)

@@ -15,14 +15,21 @@ from optuna.trial import FrozenTrial, Trial
 
 from nas.files import derive_seed
 from nas.progress import Bar, progress_bar
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, Timing
 from nas.search.objective import Objective
 from nas.search.proposals import ENUMERATED, anchors, fresh
-from nas.search.samplers import make_sampler
-from nas.search.workers.ledger import Known, Ledger, architectures, idle_evaluations, leading, read_ledger, running
-from nas.search.workers.liveness import Liveness
-from nas.search.workers.seeding import LateSampler
-from nas.search.workers.timing import Timing
+from nas.search.samplers.builtin import make_sampler
+from nas.search.samplers.lazy import LazySampler
+from nas.search.workers.coordination import Coordination
+from nas.search.workers.snapshot import (
+    Known,
+    StudySnapshot,
+    architectures,
+    idle_evaluations,
+    leading,
+    read_snapshot,
+    running,
+)
 from nas.search.workers.trials import Trials
 from nas.space import Architecture
 
@@ -37,25 +44,31 @@ class Worker:
         objective: Scores architectures.
         config: How long to search, and how.
         study: The study, open for writing.
-        alive: How other workers are told apart from dead ones.
+        coordination: With the other workers of the study.
         timing: How often to look at the others when there is nothing else to do.
     """
 
     def __init__(
-        self, objective: Objective, config: SearchConfig, study: optuna.Study, alive: Liveness, timing: Timing
+        self,
+        objective: Objective,
+        config: SearchConfig,
+        study: optuna.Study,
+        coordination: Coordination,
+        timing: Timing,
     ) -> None:
-        self.objective, self.config, self.study, self.alive, self.timing = objective, config, study, alive, timing
+        self.objective, self.config, self.study, self.timing = objective, config, study, timing
+        self.coordination = coordination
         self.space = objective.space
         self.slots: dict[str, BaseDistribution] = {
             slot.id: CategoricalDistribution(slot.candidates) for slot in self.space.slots
         }
         # Seeded by the number of this run's first trial, so that no two workers, and no two runs, draw alike.
-        self.sampler = LateSampler(
+        self.sampler = LazySampler(
             lambda number: make_sampler(config.sampler, objective, self._seed("sampler", number))
         )
         study.sampler = self.sampler
         self.rng: random.Random | None = None
-        self.trials = Trials(objective, config, study, alive)
+        self.trials = Trials(objective, config, study, coordination)
         self.deadline = time.monotonic() + (config.timeout_s or float("inf"))
         self.queue: deque[Architecture] = deque()
         self.in_order: Iterator[Architecture] = self.space.enumerate()
@@ -63,34 +76,34 @@ class Worker:
 
     def run(self) -> str:
         """Search until there is a reason to stop, and return it."""
-        ledger = self._read()
-        known = ledger.known
+        snapshot = self._read()
+        known = snapshot.known
         if self.config.sampler != "exhaustive":
             self.queue.extend(filter(self._wanted(known), anchors(self.objective)))
         total = max(min(self.config.evaluations, self.space.count()), len(known))
         with progress_bar("searching", total, len(known) - len(running(known))) as bar:
-            while (reason := self._turn(ledger, bar)) is None:
-                ledger = self._read()
-                done = len(ledger.known) - len(running(ledger.known))
-                bar.reach(done, f"{len(self._front(ledger.known))} on the front")
+            while (reason := self._turn(snapshot, bar)) is None:
+                snapshot = self._read()
+                done = len(snapshot.known) - len(running(snapshot.known))
+                bar.reach(done, f"{len(self._front(snapshot.known))} on the front")
         return reason
 
-    def _read(self) -> Ledger:
-        self.alive.free_the_dead()
-        return read_ledger(self.study)
+    def _read(self) -> StudySnapshot:
+        self.coordination.fail_stale_trials()
+        return read_snapshot(self.study)
 
-    def _turn(self, ledger: Ledger, bar: Bar) -> str | None:
+    def _turn(self, snapshot: StudySnapshot, bar: Bar) -> str | None:
         """One trial, or some waiting for those of others; the reason to stop where there is one."""
-        complete, others = self._complete(ledger), running(ledger.known)
-        reason = self._cut_short(ledger.known) if others or complete is None else complete
+        complete, others = self._complete(snapshot), running(snapshot.known)
+        reason = self._cut_short(snapshot.known) if others or complete is None else complete
         if reason is not None:
             return reason
         if complete is None:
-            self._trial(ledger)
+            self._trial(snapshot)
         else:
             # Should one of them die, its architecture is left to score.
             bar.say(f"waiting for {len(others)} that other workers are scoring")
-            self.alive.pause(min(self.timing.poll_s, max(0.0, self.deadline - time.monotonic())))
+            self.coordination.wait(min(self.timing.poll_s, max(0.0, self.deadline - time.monotonic())))
         return None
 
     def _cut_short(self, known: Known) -> str | None:
@@ -103,15 +116,15 @@ class Worker:
                 return f"the last {idle} evaluations left the front as it was"
         return None
 
-    def _complete(self, ledger: Ledger) -> str | None:
+    def _complete(self, snapshot: StudySnapshot) -> str | None:
         """Why nothing is left to propose; otherwise queues an architecture where the sampler may not find one."""
-        known = ledger.known
+        known = snapshot.known
         if len(known) >= self.config.evaluations:
             return f"{len(known)} architectures scored"
         if len(known) >= self.space.count():
             return f"all {self.space.count()} architectures of the space are scored"
         wanted = self._wanted(known)
-        self.queue = deque(filter(wanted, dict.fromkeys([*ledger.interrupted, *self.queue])))
+        self.queue = deque(filter(wanted, dict.fromkeys([*snapshot.interrupted, *self.queue])))
         if self.queue:
             return None
         if self.config.sampler == "exhaustive":
@@ -129,13 +142,13 @@ class Worker:
         self.queue.append(following)
         return None
 
-    def _trial(self, ledger: Ledger) -> None:
+    def _trial(self, snapshot: StudySnapshot) -> None:
         """One trial, from the proposal to the result."""
         if self.queue:
             self.study.enqueue_trial(dict(zip(self.slots, self.queue.popleft().choices, strict=True)))
         trial = self._ask()
         architecture = self.space.architecture([trial.params[name] for name in self.slots])
-        counted = self.trials.bring_to_an_end(trial, architecture, ledger)
+        counted = self.trials.bring_to_an_end(trial, architecture, snapshot)
         self.idle = 0 if counted else self.idle + 1
 
     def _ask(self) -> Trial:

@@ -11,7 +11,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import DataError, OperationalError
 
-from nas.search.workers.patience import PatientStorage
+from nas.search.storage.retrying import RetryingStorage
 
 
 def lost(error=OperationalError):
@@ -56,7 +56,7 @@ def backend(tmp_path):
 
 @pytest.fixture
 def study(backend):
-    return optuna.create_study(storage=PatientStorage(backend, outage_s=30))
+    return optuna.create_study(storage=RetryingStorage(backend, outage_s=30))
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -16,11 +16,12 @@ from optuna.trial import TrialState
 
 from nas.errors import ConfigError, StorageError
 from nas.files import lock, lock_owner
-from nas.search.pareto import Direction
-from nas.search.workers.address import Address, address
-from nas.search.workers.connection import connection, contents_errors, database_errors, read_connection
-from nas.search.workers.contents import IDENTITY, check_name, check_trials, read_identity
-from nas.search.workers.timing import Timing
+from nas.quality.base import Direction
+from nas.search.config import Timing
+from nas.search.storage.address import Address, address
+from nas.search.storage.contents import IDENTITY, check_name, check_trials, read_identity
+from nas.search.storage.rdb import contents_errors, database_errors
+from nas.search.storage.sqlite import file_connection, file_reading
 
 IDENTITY_S = 10
 """How long to wait for the worker that made a study to write its identity, which it does at once."""
@@ -56,7 +57,7 @@ def writable_study(
     """
     where = address(storage)
     check_name(name)
-    with database_errors(where), _only_user(where.file), connection(where, timing) as opened:
+    with database_errors(where), _only_user(where.file), _connection(where, timing) as opened:
         place = f"{where.shown}: study {name}"
         with contents_errors(where):
             study, stored = _make_or_load(opened, name, directions, where=place)
@@ -77,7 +78,7 @@ def changeable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
     """Open a study to add to what it says of its architectures; raises as `readable_study`."""
     where = address(storage)
     _check_there(where)
-    with database_errors(where), connection(where, Timing()) as opened:
+    with database_errors(where), _connection(where, Timing()) as opened:
         yield _load(opened, name, where)
 
 
@@ -91,8 +92,26 @@ def readable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
     """
     where = address(storage)
     _check_there(where)
-    with database_errors(where), read_connection(where) as opened:
+    with database_errors(where), _reading(where) as opened:
         yield _load(opened, name, where)
+
+
+def _connection(where: Address, timing: Timing) -> contextlib.AbstractContextManager[BaseStorage]:
+    """The storage, open for writing."""
+    if where.file is not None:
+        return file_connection(where)
+    from nas.search.storage.server import server_connection  # not read by a search on a file
+
+    return server_connection(where, timing)
+
+
+def _reading(where: Address) -> contextlib.AbstractContextManager[BaseStorage]:
+    """The storage, open for reading."""
+    if where.file is not None:
+        return file_reading(where)
+    from nas.search.storage.server import server_reading
+
+    return server_reading(where)
 
 
 def _check_there(where: Address) -> None:

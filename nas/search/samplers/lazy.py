@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 
-class LateSampler(BaseSampler):
+class LazySampler(BaseSampler):
     """A sampler that is made when its first trial is there, and seeded by the number of that trial.
 
     Workers that start at the same time find the same study, so nothing they read would tell them apart. Numbers of

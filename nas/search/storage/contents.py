@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from nas.errors import ConfigError
 from nas.files import parse
-from nas.search.pareto import Direction
+from nas.quality.base import Direction
 from nas.space import Architecture, Budgets
 
 IDENTITY = "identity"

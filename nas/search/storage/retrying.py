@@ -26,7 +26,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
-from nas.search.workers.address import reason_of
+from nas.search.storage.address import reason_of
 
 logger = logging.getLogger("nas")
 
@@ -46,7 +46,7 @@ def is_outage(error: BaseException | None) -> bool:
     )
 
 
-class PatientStorage(_CachedStorage):
+class RetryingStorage(_CachedStorage):
     """An Optuna storage whose every access is repeated, with growing pauses, while the connection fails.
 
     Args:
@@ -64,12 +64,12 @@ class PatientStorage(_CachedStorage):
         self._away = False
         self._last_trouble = time.monotonic()
 
-    def quiet_s(self) -> float:
+    def undisturbed_s(self) -> float:
         """For how long there has been no trouble with the connection, as far as this process knows."""
         return time.monotonic() - self._last_trouble
 
     @contextlib.contextmanager
-    def impatient(self) -> Iterator[None]:
+    def without_retries(self) -> Iterator[None]:
         """Wait for nothing in this block."""
         before, self.outage_s = self.outage_s, 0.0
         try:
@@ -77,7 +77,7 @@ class PatientStorage(_CachedStorage):
         finally:
             self.outage_s = before
 
-    def patiently(self, access: Callable[[], Result]) -> Result:
+    def retrying(self, access: Callable[[], Result]) -> Result:
         """Repeat an access until it gets through.
 
         Raises:
@@ -90,7 +90,7 @@ class PatientStorage(_CachedStorage):
             except Exception as error:
                 if not is_outage(error) or time.monotonic() + pause_s > until:
                     raise
-                self.noticed(error)
+                self.note_outage(error)
             else:
                 self._returned()
                 return result
@@ -103,7 +103,7 @@ class PatientStorage(_CachedStorage):
         try:
             self._backend.record_heartbeat(trial_id)
         except (SQLAlchemyError, StorageInternalError) as error:
-            self.noticed(error)
+            self.note_outage(error)
         else:
             self._returned()
 
@@ -111,7 +111,7 @@ class PatientStorage(_CachedStorage):
         """Give back the connection of this thread."""
         self._backend.remove_session()
 
-    def noticed(self, error: BaseException) -> None:
+    def note_outage(self, error: BaseException) -> None:
         """Note that the database is away; the first to notice says so."""
         with self._state:
             self._last_trouble = time.monotonic()
@@ -133,7 +133,7 @@ class PatientStorage(_CachedStorage):
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """As in Optuna; a trial that has ended just so already is no error."""
         try:
-            return self.patiently(lambda: self._backend.set_trial_state_values(trial_id, state, values))
+            return self.retrying(lambda: self._backend.set_trial_state_values(trial_id, state, values))
         except UpdateFinishedTrialError:
             told = self.get_trial(trial_id)
             if (told.state, told.values) != (state, None if values is None else list(values)):
@@ -145,13 +145,13 @@ def _repeated(name: str) -> Callable[..., Any]:
     access = getattr(_CachedStorage, name)
 
     @functools.wraps(access)
-    def method(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
-        return self.patiently(lambda: access(self, *args, **kwargs))
+    def method(self: RetryingStorage, *args: Any, **kwargs: Any) -> Any:
+        return self.retrying(lambda: access(self, *args, **kwargs))
 
     return cast(Callable[..., Any], method)
 
 
 # All that Optuna calls a storage, whichever version of it: a list by hand would miss what is added.
 for _name in BaseStorage.__abstractmethods__ | BaseHeartbeat.__abstractmethods__:
-    if _name not in vars(PatientStorage):
-        setattr(PatientStorage, _name, _repeated(_name))
+    if _name not in vars(RetryingStorage):
+        setattr(RetryingStorage, _name, _repeated(_name))

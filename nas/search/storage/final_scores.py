@@ -15,7 +15,7 @@ import pydantic
 from pydantic import Field
 
 from nas.files import fingerprint, parse
-from nas.search.pareto import Direction
+from nas.quality.base import Direction
 from nas.search.scores import Score
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
-class Rescoring:
+class FinalScores:
     """What a second, dearer metric says of a study's architectures.
 
     Args:
@@ -88,7 +88,7 @@ def read_scores(
     return scores, {one: outcome.failure for one, outcome in found.items() if outcome.failure is not None}
 
 
-def read_rescoring(attrs: Mapping[str, Any], *, where: str = "study") -> Rescoring | None:
+def read_final_scores(attrs: Mapping[str, Any], *, where: str = "study") -> FinalScores | None:
     """The scores of the metric that was used last; `None` when there was none; raises as `read_scores`."""
     if METRIC not in attrs:
         return None
@@ -96,7 +96,7 @@ def read_rescoring(attrs: Mapping[str, Any], *, where: str = "study") -> Rescori
     scores, failures = read_scores(attrs, stored.metric, where=where)
     values = {one: score.value for one, score in scores.items()}
     parts = {one: score.parts for one, score in scores.items() if score.parts}
-    return Rescoring(stored.quality, stored.direction, values, failures, parts)
+    return FinalScores(stored.quality, stored.direction, values, failures, parts)
 
 
 class _Metric(pydantic.BaseModel):
