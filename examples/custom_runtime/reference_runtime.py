@@ -1,32 +1,36 @@
 """A runtime of another package, in one file: ONNX's own reference implementation, which is numpy.
 
-It is far slower than ONNX Runtime, and shares no code with it, which makes it a second opinion on what a converted
-model computes. The entry point in `pyproject.toml` beside this file is all that nas needs to find it:
+It is far slower than ONNX Runtime and shares no code with it, so it is a second opinion on what a converted model
+computes. nas finds it through the entry point in `pyproject.toml` beside this file:
 
     pip install ./examples/custom_runtime
     nas profile search_spaces/quickstart.yaml --runtime reference --table latency_tables/reference.csv
+    nas profile ... --runtime reference --runtime-option optimized=false --runtime-option opset=21
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import onnx
 import torch
 from google.protobuf.message import DecodeError
 from onnx.reference import ReferenceEvaluator
+from pydantic import Field
 from torch import nn
 
 from nas.errors import CheckpointError
+from nas.files import StrictModel
 from nas.runtimes import Array, Executable, Runtime, RuntimeSettings, get_runtime, memory_errors
 
 
 class ReferenceExecutable(Executable):
     """A model that numpy computes, node by node."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._evaluator = ReferenceEvaluator(model)
+    def __init__(self, model: onnx.ModelProto, optimized: bool) -> None:
+        self._evaluator = ReferenceEvaluator(model, optimized=optimized)
 
     def run(self, inputs: Sequence[Array]) -> Array:
         with memory_errors("run the model"):
@@ -36,22 +40,35 @@ class ReferenceExecutable(Executable):
 
 
 class ReferenceRuntime(Runtime):
-    """ONNX files, executed by `onnx.reference`.
-
-    Args:
-        opset: ONNX opset to convert to.
-    """
+    """ONNX files, executed by `onnx.reference`."""
 
     name = "reference"
     suffix = ".onnx"
 
-    def __init__(self, opset: int | str = 20) -> None:
-        self.opset = int(opset)
+    class Config(StrictModel):
+        """Options: on the command line, `--runtime-option optimized=false`.
+
+        Args:
+            opset: ONNX opset to convert to.
+            optimized: Whether convolutions become matrix products; otherwise they follow their definition.
+        """
+
+        opset: Annotated[int, Field(ge=1)] = 20
+        optimized: bool = True
+
+    config: Config
+
+    @classmethod
+    def options(cls, settings: RuntimeSettings) -> dict[str, Any]:
+        """The options of recorded settings, in which the opset is text."""
+        return super().options(settings) | {"opset": int(settings.opset or cls.Config().opset)}
 
     @property
     def settings(self) -> RuntimeSettings:
+        """What decides latencies; `options` holds what has no field of its own."""
         # How many threads numpy uses for matrix products was decided when it was built.
-        return RuntimeSettings(self.name, "fp32", "cpu", None, str(self.opset))
+        own = {"optimized": self.config.optimized}
+        return RuntimeSettings(self.name, "fp32", "cpu", None, str(self.config.opset), options=own)
 
     def unavailable_reason(self) -> str | None:
         return None
@@ -59,7 +76,7 @@ class ReferenceRuntime(Runtime):
     def convert(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
     ) -> None:
-        get_runtime("onnxruntime", opset=self.opset).convert(module, inputs, input_names, path)
+        get_runtime("onnxruntime", opset=self.config.opset).convert(module, inputs, input_names, path)
 
     def load(self, path: Path) -> Executable:
         if not path.is_file():
@@ -70,4 +87,4 @@ class ReferenceRuntime(Runtime):
                 onnx.checker.check_model(model)
         except (DecodeError, onnx.checker.ValidationError, OSError) as error:
             raise CheckpointError(f"not a valid ONNX model: {error}", where=path) from error
-        return ReferenceExecutable(model)
+        return ReferenceExecutable(model, self.config.optimized)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+OptionValue = bool | int | float | str | None
+
 Threads = Annotated[int, Field(ge=1, le=1024)]
 """Number of processor threads, as a field of a runtime's `Config`."""
 
@@ -37,6 +39,7 @@ class RuntimeSettings:
         compute_unit: Where it runs: `cpu`, `gpu`, or one of Core ML's sets of units.
         threads: Processor threads; `None` if the runtime decides.
         opset: Version of the operations that modules are converted to, e.g. an ONNX opset; `None` without one.
+        options: Other options that decide latencies, by their names in the runtime's `Config`.
     """
 
     runtime: str
@@ -44,6 +47,7 @@ class RuntimeSettings:
     compute_unit: str
     threads: int | None
     opset: str | None
+    options: Mapping[str, OptionValue] = field(default_factory=dict, hash=False)
 
 
 class Executable(ABC):
@@ -135,11 +139,11 @@ class Runtime(ABC):
 
     @classmethod
     def options(cls, settings: RuntimeSettings) -> dict[str, Any]:
-        """The options that build a runtime of these settings: those that are named as a field of the settings.
+        """The options that build a runtime of these settings, which record each under its own name.
 
-        Override it if an option is recorded under another name.
+        Override it if an option is recorded under another name, or as another type.
         """
-        recorded = dataclasses.asdict(settings)
+        recorded = {**dataclasses.asdict(settings), **settings.options}
         return {name: recorded[name] for name in cls.Config.model_fields if name in recorded}
 
     @property

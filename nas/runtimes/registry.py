@@ -53,6 +53,6 @@ def runtime_options(settings: RuntimeSettings) -> dict[str, Any]:
 
 def _check_constructor(name: str, runtime: type[Runtime]) -> None:
     """Refuse a runtime that takes its options as arguments of its constructor, as it did before `Config`."""
-    if runtime.__init__ is not Runtime.__init__ and "Config" not in vars(runtime):
+    if runtime.__init__ is not Runtime.__init__ and runtime.Config is Runtime.Config:
         hint = "declare its options in a nested Config, see nas.runtimes.Runtime, or use the package's next release"
         raise ConfigError(f"runtime {name} has a constructor of its own and no Config", hint=hint)

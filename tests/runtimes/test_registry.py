@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from importlib.metadata import EntryPoint, EntryPoints
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from nas.errors import ConfigError
-from nas.runtimes import compare, cpu_model, get_runtime, registry, runtime_names, versions
+from nas.runtimes import Runtime, RuntimeSettings, compare, cpu_model, get_runtime, runtime_options, versions
+from nas.runtimes.registry import RUNTIMES
 
 
 def test_an_unknown_runtime_lists_the_known_ones() -> None:
@@ -23,11 +25,21 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("deployment_target", "iOS16"), ("compute_unit", "ane"), ("precision", "int8")]
+    ("name", "option", "value", "known"),
+    [
+        ("coreml", "deployment_target", "iOS16", "iOS17"),
+        ("coreml", "compute_unit", "ane", "cpu_and_ne"),
+        ("coreml", "precision", "int8", "fp16"),
+        ("torch", "compute_unit", "tpu", "gpu"),
+        ("onnxruntime", "threads", 0, "1"),
+        ("onnxruntime", "opset", "new", "integer"),
+    ],
 )
-def test_an_unknown_value_of_a_core_ml_option_is_named(option: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"{option} '{value}' is unknown"):
-        get_runtime("coreml", **{option: value})
+def test_an_impossible_value_names_runtime_option_and_what_is_possible(
+    name: str, option: str, value: object, known: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"runtime {name}: {option}: .*{known}.*{value}"):
+        get_runtime(name, **{option: value})
 
 
 def test_options_that_are_none_keep_their_defaults() -> None:
@@ -35,11 +47,47 @@ def test_options_that_are_none_keep_their_defaults() -> None:
     assert get_runtime("onnxruntime", threads=2).settings.threads == 2
 
 
-def test_a_package_can_bring_its_own_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("twin", "nas.runtimes.torch_runtime:TorchRuntime", "nas.runtimes")
-    monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints([point]).select(group=group))
-    assert "twin" in runtime_names()
-    assert get_runtime("twin", threads=3).settings.threads == 3
+class OldStyle(Runtime):
+    """A runtime that takes its options as arguments of its constructor."""
+
+    def __init__(self, threads: int = 1) -> None:
+        super().__init__()
+
+
+def test_a_runtime_without_config_but_with_a_constructor_is_told_what_to_declare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RUNTIMES.builtin, "old", f"{__name__}:OldStyle")
+    with pytest.raises(ConfigError, match="runtime old has a constructor of its own and no Config"):
+        get_runtime("old", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        (RuntimeSettings("onnxruntime", "fp32", "cpu", 2, "21"), {"threads": 2, "opset": 21}),
+        (RuntimeSettings("torch", "fp32", "cpu", 3, None), {"threads": 3, "compute_unit": "cpu"}),
+        (
+            RuntimeSettings("coreml", "fp16", "cpu_and_ne", None, "iOS17"),
+            {"deployment_target": "iOS17", "compute_unit": "cpu_and_ne", "precision": "fp16"},
+        ),
+    ],
+)
+def test_recorded_settings_lead_back_to_options(settings: RuntimeSettings, options: dict[str, object]) -> None:
+    assert runtime_options(settings) == options
+    assert get_runtime(settings.runtime, **options).settings == settings
+
+
+def test_options_are_read_without_torch_or_a_converter() -> None:
+    """In a fresh process, because this one has imported them."""
+    code = (
+        "import sys; from nas.runtimes.registry import RUNTIMES\n"
+        "print([RUNTIMES.get(name).Config().model_dump() for name in RUNTIMES.names()])\n"
+        "from nas.runtimes import devices; devices()\n"
+        "print({'torch', 'onnx', 'onnxruntime', 'coremltools', 'diffusers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("set()\n"), done.stdout + done.stderr
 
 
 def test_metadata_name_machine_and_libraries() -> None:

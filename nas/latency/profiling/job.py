@@ -202,5 +202,6 @@ class _Job:
             compute_unit=settings.compute_unit,
             threads=settings.threads,
             opset=settings.opset,
+            options=dict(settings.options),
             affinity=affinity(),
         )

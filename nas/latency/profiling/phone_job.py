@@ -171,6 +171,7 @@ class _PhoneJob:
             compute_unit=settings.compute_unit,
             threads=settings.threads,
             opset=settings.opset,
+            options=dict(settings.options),
             cpu=phone.model,
             versions=versions() | {"ios": f"{phone.os_version} ({phone.os_build})"},
             statistic=CHAIN_STATISTIC,

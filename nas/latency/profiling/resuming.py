@@ -18,12 +18,10 @@ def table_to_resume(path: Path, wanted: TableMetadata) -> LatencyTable:
     if not path.is_file():
         return LatencyTable(wanted, where=path)
     table = LatencyTable.load(path)
-    for name, value in wanted.identity().items():
-        found = getattr(table.metadata, name)
-        if found != value:
-            raise TableError(
-                f"{name} is {found!r}, this run has {value!r}",
-                where=metadata_path(path),
-                hint="choose another file for --table",
-            )
+    for name, (recorded, value) in table.metadata.differences(wanted).items():
+        raise TableError(
+            f"{name} is {recorded!r}, this run has {value!r}",
+            where=metadata_path(path),
+            hint="choose another file for --table",
+        )
     return table

@@ -86,14 +86,12 @@ def merge_tables(tables: Iterable[LatencyTable]) -> MergeResult:
 
 
 def _check_conditions(table: LatencyTable, first: LatencyTable) -> None:
-    wanted = first.metadata.identity()
-    for name, value in table.metadata.identity().items():
-        if value != wanted[name]:
-            raise TableError(
-                f"{name} is {value!r}, {_name(first)} has {wanted[name]!r}",
-                where=_name(table),
-                hint="only tables of one device, runtime and settings can be merged; compare them instead",
-            )
+    for name, (value, wanted) in table.metadata.differences(first.metadata).items():
+        raise TableError(
+            f"{name} is {value!r}, {_name(first)} has {wanted!r}",
+            where=_name(table),
+            hint="only tables of one device, runtime and settings can be merged; compare them instead",
+        )
 
 
 def _newest(key: str, candidates: Sequence[LatencyTable]) -> LatencyTable:

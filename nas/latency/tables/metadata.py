@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, AwareDatetime, Field, FiniteFloat, NonNegativeInt, PositiveInt
+from pydantic import (
+    AliasChoices,
+    AwareDatetime,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from nas.errors import ConfigError, TableError
 from nas.files import StrictModel, fingerprint, parse, read_json, write_json
@@ -45,11 +54,12 @@ class TableMetadata(StrictModel):
     Args:
         schema_version: Version of this format.
         device: Name of the device.
-        runtime: Name of the runtime; the next four are its settings, see `nas.runtimes.RuntimeSettings`.
+        runtime: Name of the runtime; the next five are its settings, see `nas.runtimes.RuntimeSettings`.
         precision: Type the arithmetic is done in.
         compute_unit: Where it runs.
         threads: Processor threads.
         opset: Set of operations converted to.
+        options: Other options of the runtime that decide latencies.
         cpu: The machine's processor, as the system names it; of a phone, its model.
         versions: Versions of the system and the libraries.
         statistic: What `latency_ms` is of the samples.
@@ -79,6 +89,7 @@ class TableMetadata(StrictModel):
     compute_unit: str = "cpu"
     threads: int | None = None
     opset: str | None = None
+    options: dict[str, bool | int | FiniteFloat | str | None] = {}
     cpu: str = Field(default_factory=cpu_model)
     versions: dict[str, str] = Field(default_factory=versions)
     statistic: str = STATISTIC
@@ -103,7 +114,9 @@ class TableMetadata(StrictModel):
     @property
     def settings(self) -> RuntimeSettings:
         """The runtime and its settings."""
-        return RuntimeSettings(self.runtime, self.precision, self.compute_unit, self.threads, self.opset)
+        return RuntimeSettings(
+            self.runtime, self.precision, self.compute_unit, self.threads, self.opset, options=self.options
+        )
 
     @property
     def device_text(self) -> str:
@@ -117,9 +130,21 @@ class TableMetadata(StrictModel):
         return self.statistic == CHAIN_STATISTIC
 
     def identity(self) -> dict[str, Any]:
-        """What must agree for latencies to stand in one table."""
+        """What must agree for latencies to be in one table; options only if there are any."""
         names = ("device", "runtime", "precision", "compute_unit", "threads", "opset", "cpu", "statistic")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | ({"options": self.options} if self.options else {})
+
+    def differences(self, other: TableMetadata) -> dict[str, tuple[Any, Any]]:
+        """What keeps the latencies of two tables apart: fields of the identity, with the values here and there."""
+        names = dict.fromkeys((*self.identity(), *other.identity()))
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        return {name: (here, there) for name, (here, there) in pairs.items() if here != there}
+
+    @model_serializer(mode="wrap")
+    def _without_empty_options(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Files of runtimes without such options have no key for them, as in earlier versions."""
+        written: dict[str, Any] = write(self)
+        return written if self.options else {name: value for name, value in written.items() if name != "options"}
 
     @property
     def identity_digest(self) -> str:
