@@ -32,7 +32,7 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
         ("coreml", "precision", "int8", "fp16"),
         ("torch", "compute_unit", "tpu", "gpu"),
         ("onnxruntime", "threads", 0, "1"),
-        ("onnxruntime", "opset", "new", "integer"),
+        ("onnxruntime", "opset", "new", "whole number"),
     ],
 )
 def test_an_impossible_value_names_runtime_option_and_what_is_possible(
