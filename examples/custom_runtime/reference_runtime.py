@@ -5,7 +5,7 @@ computes. nas finds it through the entry point in `pyproject.toml` beside this f
 
     pip install ./examples/custom_runtime
     nas profile search_spaces/quickstart.yaml --runtime reference --table latency_tables/reference.csv
-    nas profile ... --runtime reference --runtime-option optimized=false --runtime-option opset=21
+    nas profile ... --runtime reference --runtime-option check_shapes=true --runtime-option opset=21
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from nas.runtimes import Array, Executable, Runtime, RuntimeSettings, get_runtim
 class ReferenceExecutable(Executable):
     """A model that numpy computes, node by node."""
 
-    def __init__(self, model: onnx.ModelProto, optimized: bool) -> None:
-        self._evaluator = ReferenceEvaluator(model, optimized=optimized)
+    def __init__(self, model: onnx.ModelProto, check_shapes: bool) -> None:
+        self._evaluator = ReferenceEvaluator(model, check_shape_annotations=check_shapes)
 
     def run(self, inputs: Sequence[Array]) -> Array:
         with memory_errors("run the model"):
@@ -46,15 +46,15 @@ class ReferenceRuntime(Runtime):
     suffix = ".onnx"
 
     class Config(StrictModel):
-        """Options: on the command line, `--runtime-option optimized=false`.
+        """Options; on the command line, `--runtime-option check_shapes=true`.
 
         Args:
             opset: ONNX opset to convert to.
-            optimized: Whether convolutions become matrix products; otherwise they follow their definition.
+            check_shapes: Compare the shape of every value with the model's own statement; takes time in each call.
         """
 
         opset: Annotated[int, Field(ge=1)] = 20
-        optimized: bool = True
+        check_shapes: bool = False
 
     config: Config
 
@@ -67,7 +67,7 @@ class ReferenceRuntime(Runtime):
     def settings(self) -> RuntimeSettings:
         """What decides latencies; `options` holds what has no field of its own."""
         # How many threads numpy uses for matrix products was decided when it was built.
-        own = {"optimized": self.config.optimized}
+        own = {"check_shapes": self.config.check_shapes}
         return RuntimeSettings(self.name, "fp32", "cpu", None, str(self.config.opset), options=own)
 
     def unavailable_reason(self) -> str | None:
@@ -87,4 +87,4 @@ class ReferenceRuntime(Runtime):
                 onnx.checker.check_model(model)
         except (DecodeError, onnx.checker.ValidationError, OSError) as error:
             raise CheckpointError(f"not a valid ONNX model: {error}", where=path) from error
-        return ReferenceExecutable(model, self.config.optimized)
+        return ReferenceExecutable(model, self.config.check_shapes)
