@@ -69,7 +69,7 @@ class Scale:
     def shape(self) -> ClipShape:
         """The shape of the clips."""
         video = SearchSpace.load(self.space).file.video
-        return ClipShape(video.frames, video.height, video.width, video.fps)
+        return ClipShape.of(video)
 
 
 CARD = Scale(

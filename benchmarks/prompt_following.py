@@ -39,7 +39,7 @@ def measure(minutes: float, count: int, seed: int, guidance: float, steps: int, 
     settings = load_yaml(EXAMPLE / "training.yaml", TrainingConfig).model_dump()
     config = TrainingConfig(**settings | {"max_minutes": minutes, "seed": seed})
     video = space.file.video
-    clips = MovingShapes(ClipShape(video.frames, video.height, video.width, video.fps), clips=4000, seed=seed)
+    clips = MovingShapes(ClipShape.of(video), clips=4000, seed=seed)
     result = train_model(space, architecture, clips, config, out, steps=steps, guidance_scale=guidance)
     model = VideoModel.load(out / "model")
     sets = {name: list(prompts(count, seed=1, behaviours=[name])) for name in BEHAVIOURS}

@@ -45,7 +45,7 @@ Clips = Callable[[SearchSpace], DataSplit]
 def clips_of(space: SearchSpace) -> DataSplit:
     """Moving shapes in the shape of a space."""
     video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    shape = ClipShape.of(video)
     return open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=Path())
 
 

@@ -53,12 +53,12 @@ from .space import lower as lower
 from .training import AdversarialConfig as AdversarialConfig
 from .training import DistillationConfig as DistillationConfig
 from .training import DistillationLoop as DistillationLoop
-from .training import FinetunedFlowLoss as FinetunedFlowLoss
 from .training import LoopConfig as LoopConfig
 from .training import SuperNetConfig as SuperNetConfig
 from .training import TrainingConfig as TrainingConfig
 from .training import distill as distill
 from .training import finetune_model as finetune_model
+from .training import held_out_quality as held_out_quality
 from .training import inherit_model as inherit_model
 from .training import supernet_quality as supernet_quality
 from .training import train_model as train_model

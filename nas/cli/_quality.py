@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas.cli._data import DATA_HELP, open_clips
+from nas.cli._options import key_values
 from nas.cli._paths import READS, READS_CLIPS
 
 if TYPE_CHECKING:
@@ -17,34 +18,46 @@ if TYPE_CHECKING:
     from nas.space import SearchSpace
 
 SupernetOption = Annotated[
-    Path | None, typer.Option(parser=READS, help="Folder written by `nas train`; weights that architectures inherit.")
+    Path | None, typer.Option(parser=READS, help="Folder written by `nas train`; architectures inherit its weights.")
 ]
 ClipsOption = Annotated[str | None, typer.Option(parser=READS_CLIPS, help=DATA_HELP)]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Quality metric: flow_loss (the default), frechet_distance, prompt_accuracy, function, "
+        "or one that an installed package registers.",
+    ),
+]
+MetricOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric-option", metavar="KEY=VALUE", help="An option of the metric, such as batches=8. Repeat for more."
+    ),
+]
 FunctionOption = Annotated[
     str | None,
     typer.Option(
         "--quality",
         metavar="MODULE:FUNCTION",
-        help="Score with a function of yours instead: of the architecture, or with --supernet also of its network.",
+        help="Score with your own function of the architecture, or with --supernet also of its network.",
     ),
 ]
 ClassifierOption = Annotated[
     Path | None,
     typer.Option(
-        parser=READS, help="Score by the clips that architectures make, which this classifier sees (`nas classifier`)."
+        parser=READS, help="Score the clips that architectures generate with this classifier (see `nas classifier`)."
     ),
 ]
 SampleMetricOption = Annotated[
     str | None,
-    typer.Option(help="Metric of these clips: distance (Frechet video distance, the default) or accuracy."),
+    typer.Option(help="Metric of the generated clips: distance (Frechet video distance, the default) or accuracy."),
 ]
 DirectionOption = Annotated[
-    str | None, typer.Option(help="minimize or maximize, where the function of --quality does not say.")
+    str | None, typer.Option(help="minimize or maximize; needed if the function of --quality does not say.")
 ]
 
-
-SAMPLED_CLIPS = 144
-"""Clips of each architecture that metrics of clips look at: all colours, directions and shapes twice."""
+_OF_CLIPS = {"distance": "frechet_distance", "accuracy": "prompt_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -52,17 +65,21 @@ class QualityOptions:
     """What the options said; `None` for what was not given.
 
     Args:
+        metric: Registered name of the metric.
+        metric_options: Its options, as `key=value` texts.
         function: Module and name of a function, with a colon between them.
         direction: Its direction.
         supernet: Folder of a trained supernet.
         data: Name of the clips.
         batches: Batches of held-out clips.
         finetune_steps: Steps of training each architecture alone.
-        seed: Seed of whatever is drawn.
+        seed: Seed for everything that the metric draws.
         classifier: Folder of a classifier of clips.
-        sample_metric: Metric of the clips it sees.
+        sample_metric: Metric of the clips that the classifier sees.
     """
 
+    metric: str | None
+    metric_options: list[str] | None
     function: str | None
     direction: str | None
     supernet: Path | None
@@ -73,94 +90,95 @@ class QualityOptions:
     classifier: Path | None = None
     sample_metric: str | None = None
 
+    def chosen(self) -> tuple[str, dict[str, Any]]:
+        """The metric's registered name and its options.
 
-def make_quality(options: QualityOptions, space: SearchSpace, *, batches: int) -> QualityMetric:
-    """The metric that the options ask for; `batches` of held-out clips where they do not say how many.
+        Raises:
+            ConfigError: Options contradict each other, or one is missing.
+        """
+        name = self._name()
+        options = {key: value for key, value in self._shortcuts().items() if value is not None}
+        given = key_values(self.metric_options or (), "--metric-option")
+        for key in options.keys() & given.keys():
+            raise _twice(key)
+        return name, {**options, **given}
+
+    def _name(self) -> str:
+        if self.metric is not None:
+            self._refuse("--metric", {"--quality": self.function, "--sample-metric": self.sample_metric})
+            return self.metric
+        if self.classifier is not None:
+            return self._metric_of_clips()
+        if self.sample_metric is not None:
+            raise _meaningless("--sample-metric", "clips that a --classifier sees", "scores without one")
+        if self.function is None:
+            if self.direction is not None:
+                raise _stray_direction()
+            return "flow_loss"
+        owner = "the held-out flow loss"
+        self._refuse("--quality", {"--data": self.data, "--batches": self.batches,
+                                   "--finetune-steps": self.finetune_steps}, owner)  # fmt: skip
+        return "function"
+
+    def _metric_of_clips(self) -> str:
+        from nas.errors import ConfigError
+
+        data = self.data if self.finetune_steps is None else None
+        self._refuse("--classifier", {"--quality": self.function, "--direction": self.direction,
+                                      "--batches": self.batches, "--data": data})  # fmt: skip
+        chosen = self.sample_metric or "distance"
+        if chosen not in _OF_CLIPS:
+            hint = f"give {' or '.join(_OF_CLIPS)}"
+            raise ConfigError(f"--sample-metric {chosen!r} is unknown", where="options", hint=hint)
+        return _OF_CLIPS[chosen]
+
+    def _shortcuts(self) -> dict[str, Any]:
+        """Options of the command that are options of a metric."""
+        return {
+            "function": self.function,
+            "direction": self.direction,
+            "batches": self.batches,
+            "finetune_steps": self.finetune_steps,
+            "classifier": None if self.classifier is None else str(self.classifier),
+        }
+
+    def _refuse(self, owner: str, others: dict[str, object], theirs: str = "another metric") -> None:
+        for option, value in others.items():
+            if value is not None:
+                raise _meaningless(option, theirs, owner)
+
+
+def make_quality(options: QualityOptions, space: SearchSpace, *, stage: str) -> QualityMetric:
+    """The metric that the options ask for.
+
+    Args:
+        options: The options.
+        space: The search space.
+        stage: `search` or `rescore`; decides defaults.
 
     Raises:
-        ConfigError: Options contradict each other, or one is missing.
+        ConfigError: Options contradict each other, or one is missing or unknown.
     """
-    if options.classifier is not None:
-        return _sampled_quality(options, options.classifier, space)
-    if options.sample_metric is not None:
-        raise _meaningless("--sample-metric", "clips that a --classifier sees", "scores without one")
-    if options.function is not None:
-        return _function_quality(options, options.function, space)
-    return _held_out_quality(options, space, options.batches or batches)
+    from nas.quality import make_metric, metric_options
+    from nas.training import SearchInputs
+
+    name, given = options.chosen()
+    checked = metric_options(name, given, where=f"--metric {name}", defaults=stage)
+    data = options.data
+    clips = None if data is None else lambda: open_clips(data, space)
+    inputs = SearchInputs(space, supernet=options.supernet, clips=clips, seed=options.seed)
+    if options.function is not None and options.supernet is not None:
+        _check_takes_network(options.function)
+    return make_metric(name, checked, inputs)
 
 
-def _function_quality(options: QualityOptions, spec: str, space: SearchSpace) -> QualityMetric:
+def _check_takes_network(spec: str) -> None:
     from nas.errors import ConfigError
-    from nas.quality import FunctionQuality, load_function, takes_network
-    from nas.training import load_supernet
+    from nas.quality import load_function, takes_network
 
-    mine = {"--data": options.data, "--batches": options.batches, "--finetune-steps": options.finetune_steps}
-    for name, value in mine.items():
-        if value is not None:
-            raise _meaningless(name, "the held-out flow loss", "--quality")
-    function = load_function(spec)
-    if options.supernet is None:
-        return FunctionQuality(function, direction=options.direction, name=spec)
-    if not takes_network(function, where=spec):
+    if not takes_network(load_function(spec), where=spec):
         raise ConfigError(f"{spec} takes the architecture alone, --supernet means nothing to it", where="options",
                           hint="leave it out, or let the function take (architecture, network)")  # fmt: skip
-    supernet, _ = load_supernet(space, options.supernet)
-    return FunctionQuality(function, direction=options.direction, name=spec, supernet=supernet)
-
-
-def _sampled_quality(options: QualityOptions, classifier: Path, space: SearchSpace) -> QualityMetric:
-    from nas.data import prompts
-    from nas.errors import ConfigError
-    from nas.models.weights import weights_digest
-    from nas.quality import ClipMetric, FrechetVideoDistance, ReadAccuracy, ShapeClassifier
-    from nas.training import clip_quality
-
-    others: dict[str, object] = {
-        "--quality": options.function, "--direction": options.direction, "--batches": options.batches,
-    }  # fmt: skip
-    if options.finetune_steps is None:
-        others["--data"] = options.data
-    for name, value in others.items():
-        if value is not None:
-            raise _meaningless(name, "another metric", "--classifier")
-    reader = ShapeClassifier.load(classifier)
-    metrics: dict[str, ClipMetric] = {
-        "distance": FrechetVideoDistance(reader.extract), "accuracy": ReadAccuracy(reader),
-    }  # fmt: skip
-    chosen = options.sample_metric or "distance"
-    if chosen not in metrics:
-        raise ConfigError(
-            f"--sample-metric {chosen!r} is unknown", where="options", hint=f"give {' or '.join(metrics)}"
-        )
-    if options.supernet is None or (options.finetune_steps is not None and options.data is None):
-        missing = "--supernet" if options.supernet is None else "--data, to train each architecture with"
-        raise ConfigError(f"--classifier needs {missing}", where="options", hint="name what `nas train` was given")
-    return clip_quality(
-        space, options.supernet, metrics[chosen], prompts(SAMPLED_CLIPS, seed=options.seed),
-        clips=None if options.data is None else open_clips(options.data, space).train,
-        finetune_steps=options.finetune_steps, seed=options.seed, depends_on=weights_digest(reader),
-    )  # fmt: skip
-
-
-def _held_out_quality(options: QualityOptions, space: SearchSpace, batches: int) -> QualityMetric:
-    from nas.errors import ConfigError
-    from nas.training import held_out_quality
-
-    if options.direction is not None:
-        raise ConfigError("--direction is that of a function", where="options", hint="give --quality, or leave it out")
-    if options.supernet is None or options.data is None:
-        given = (("--supernet", options.supernet), ("--data", options.data))
-        missing = " and ".join(name for name, value in given if value is None)
-        raise ConfigError(f"the held-out flow loss needs {missing}", where="options",
-                          hint="or score with a function of yours, --quality module:function")  # fmt: skip
-    return held_out_quality(
-        space,
-        options.supernet,
-        open_clips(options.data, space),
-        finetune_steps=options.finetune_steps,
-        seed=options.seed,
-        batches=batches,
-    )
 
 
 def _meaningless(option: str, owner: str, other: str) -> NasError:
@@ -168,3 +186,15 @@ def _meaningless(option: str, owner: str, other: str) -> NasError:
 
     return ConfigError(f"{option} belongs to {owner}, and means nothing to {other}", where="options",
                        hint="leave one of them out")  # fmt: skip
+
+
+def _stray_direction() -> NasError:
+    from nas.errors import ConfigError
+
+    return ConfigError("--direction is that of a function", where="options", hint="give --quality, or leave it out")
+
+
+def _twice(key: str) -> NasError:
+    from nas.errors import ConfigError
+
+    return ConfigError(f"{key} is given twice", where="--metric-option", hint="leave one of them out")

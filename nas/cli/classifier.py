@@ -27,7 +27,7 @@ def classifier(
     from nas.training import train_classifier
 
     video = SearchSpace.load(space).file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    shape = ClipShape.of(video)
     record = train_classifier(shape, out, steps=steps, seed=seed)
     if as_json:
         emit_json({"made": str(out / "classifier"), "accuracy": record.accuracy})

@@ -12,6 +12,8 @@ from nas.cli._quality import (
     ClipsOption,
     DirectionOption,
     FunctionOption,
+    MetricOption,
+    MetricOptionsOption,
     QualityOptions,
     SampleMetricOption,
     SupernetOption,
@@ -26,6 +28,8 @@ def rescore(
     storage: StorageToWrite = DEFAULT_STORAGE,
     supernet: SupernetOption = None,
     data: ClipsOption = None,
+    metric: MetricOption = None,
+    metric_option: MetricOptionsOption = None,
     quality: FunctionOption = None,
     direction: DirectionOption = None,
     batches: Annotated[
@@ -55,10 +59,20 @@ def rescore(
 
     loaded = SearchSpace.load(space)
     scoring = QualityOptions(
-        quality, direction, supernet, data, batches, finetune_steps, seed, classifier, sample_metric
+        metric,
+        metric_option,
+        quality,
+        direction,
+        supernet,
+        data,
+        batches,
+        finetune_steps,
+        seed,
+        classifier,
+        sample_metric,
     )
-    metric = make_quality(scoring, loaded, batches=64)
-    result = rescore_study(storage, study, metric, members=members, space=loaded)
+    scorer = make_quality(scoring, loaded, stage="rescore")
+    result = rescore_study(storage, study, scorer, members=members, space=loaded)
     if as_json:
         counts = {"scored": result.scored, "known": result.known, "failed": result.failed}
         emit_json({**counts, **front_document(result.record.final)})

@@ -14,6 +14,8 @@ from nas.cli._quality import (
     ClipsOption,
     DirectionOption,
     FunctionOption,
+    MetricOption,
+    MetricOptionsOption,
     QualityOptions,
     SupernetOption,
     make_quality,
@@ -32,6 +34,8 @@ def search(
     study: StudyOption,
     supernet: SupernetOption = None,
     data: ClipsOption = None,
+    metric: MetricOption = None,
+    metric_option: MetricOptionsOption = None,
     quality: FunctionOption = None,
     direction: DirectionOption = None,
     storage: StorageToWrite = DEFAULT_STORAGE,
@@ -80,10 +84,10 @@ def search(
     usable, latency, removed = fastest_settings(SearchSpace.load(space), table, config.steps)
     for each in () if as_json else removed:
         typer.echo(f"left out: {each}")
-    scoring = QualityOptions(quality, direction, supernet, data, batches, None, seed)
-    metric = make_quality(scoring, usable.whole, batches=4)
+    scoring = QualityOptions(metric, metric_option, quality, direction, supernet, data, batches, None, seed)
+    scorer = make_quality(scoring, usable.whole, stage="search")
     result = run_search(
-        usable, latency, metric, config, storage, study, cost=lambda one: network_cost(usable.lower(one))
+        usable, latency, scorer, config, storage, study, cost=lambda one: network_cost(usable.lower(one))
     )
     if as_json:
         counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}

@@ -12,6 +12,7 @@ from nas.environment import check_settings
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, MeasurementSettings
 from nas.models import unloaded_codec
+from nas.pipeline.metrics import QualityStage, RescoreStage
 from nas.search import SearchConfig
 from nas.space import SearchSpace
 from nas.training import DistillationSettings, LoopConfig, SuperNetConfig, TrainingConfig, check_start
@@ -89,32 +90,6 @@ class BackboneStage(StrictModel):
         return self
 
 
-class QualityStage(StrictModel):
-    """How finely architectures are scored.
-
-    Args:
-        batches: Batches of eight held-out clips per architecture.
-    """
-
-    batches: PositiveInt = 4
-
-
-class RescoreStage(StrictModel):
-    """How the front is scored again before one of it is picked.
-
-    Args:
-        batches: Batches of eight held-out clips per architecture.
-        finetune_steps: Train each architecture alone for so many steps first; not at all when left out.
-        members: Architectures to score, the front first and then the ranks behind it; the front when left out.
-        seed: Seed of the held-out draw and of the training.
-    """
-
-    batches: PositiveInt = 64
-    finetune_steps: PositiveInt | None = None
-    members: PositiveInt | None = None
-    seed: int = 0
-
-
 class DistillStage(DistillationSettings):
     """How the chosen architecture is trained on and distilled.
 
@@ -161,7 +136,8 @@ class RunConfig(StrictModel):
         validation_fraction: Share of the videos held out to score architectures on.
         backbone: Model of images that the supernet starts from; the space's `backbone.pretrained`, or random weights,
             when left out.
-        rescore: Second scoring of the front; none when left out.
+        quality: The quality metric of the search, and its options.
+        rescore: The second scoring of the front; none when left out.
     """
 
     space: UserPath

@@ -24,11 +24,10 @@ from nas.report.samples import BATCH, write_clips
 from nas.search import StudyRecord, pick, rescore, run_search
 from nas.space import Architecture
 from nas.training import (
+    SearchInputs,
     distill,
     finetune_model,
-    held_out_quality,
     inherit_model,
-    supernet_quality,
     train_model,
     train_supernet,
 )
@@ -133,14 +132,11 @@ class Stages(RunFolder):
         return StageResult(headline, ("supernet/supernet.safetensors",), values)
 
     def search(self, folder: Path) -> StageResult:
-        """Search the front of held-out loss against predicted latency."""
-        quality = supernet_quality(
-            self.space, self.root / "train", self.clips.validation, batches=self.config.quality.batches
-        )
+        """Search the front of quality against predicted latency."""
         result = run_search(
             self.usable,
             self.predictor,
-            quality,
+            self.config.quality.make(self._inputs()),
             self.config.search,
             self.storage,
             STUDY,
@@ -149,18 +145,16 @@ class Stages(RunFolder):
         headline = f"{len(result.record.evaluations)} of {self.usable.count():,} architectures scored"
         return StageResult(headline, ("study.db",))
 
+    def _inputs(self, seed: int = 0) -> SearchInputs:
+        """What a quality metric may use."""
+        train = self.root / "train"
+        return SearchInputs(self.space, supernet=train, clips=lambda: self.clips, seed=seed, base=self.base)
+
     def rescore(self, folder: Path) -> StageResult:
-        """Score the front again, dearer."""
+        """Score the front again, usually with a more expensive metric."""
         settings = self.config.rescore
         assert settings is not None
-        quality = held_out_quality(
-            self.space,
-            self.root / "train",
-            self.clips,
-            finetune_steps=settings.finetune_steps,
-            seed=settings.seed,
-            batches=settings.batches,
-        )
+        quality = settings.make(self._inputs(settings.seed))
         result = rescore(self.storage, STUDY, quality, members=settings.members)
         final = result.record.final
         write_json(folder / "rescored.json", [one.to_dict() for one in final.evaluations])

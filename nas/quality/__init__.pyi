@@ -1,3 +1,4 @@
+from .base import Direction as Direction
 from .base import MeanScore as MeanScore
 from .base import QualityMetric as QualityMetric
 from .clip_quality import ClipQuality as ClipQuality
@@ -14,7 +15,16 @@ from .clips.reader import PromptAccuracy as PromptAccuracy
 from .clips.reader import Reading as Reading
 from .clips.reader import prompt_accuracy as prompt_accuracy
 from .clips.reader import read_clip as read_clip
+from .clips.scoring import generated_clips as generated_clips
+from .clips.scoring import score_clips as score_clips
+from .context import ArchitectureModels as ArchitectureModels
+from .context import NoiseLevels as NoiseLevels
+from .context import QualityContext as QualityContext
+from .flow_loss import FinetunedFlowLoss as FinetunedFlowLoss
 from .flow_loss import HeldOutFlowLoss as HeldOutFlowLoss
 from .function import FunctionQuality as FunctionQuality
 from .function import load_function as load_function
 from .function import takes_network as takes_network
+from .registry import QUALITY_METRICS as QUALITY_METRICS
+from .registry import make_metric as make_metric
+from .registry import metric_options as metric_options

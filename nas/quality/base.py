@@ -1,57 +1,86 @@
-"""The protocol of a quality metric."""
+"""The abstract base of quality metrics, and the score that is a mean."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from statistics import fmean
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from nas.files import StrictModel
 from nas.space import Architecture
+
+if TYPE_CHECKING:
+    from nas.quality.context import QualityContext
 
 Direction = Literal["minimize", "maximize"]
 
 
 class MeanScore(float):
-    """A score that remembers what it is the mean of; in all else a number.
+    """A score that is the mean of several parts, and keeps them. Otherwise it is an ordinary number.
 
     Args:
-        parts: Scores on disjoint, equally large parts of the held-out data; as many for each architecture, and each on
-            the same data for all.
+        parts: Scores on disjoint, equally large parts of the held-out data. Every architecture has the same number of
+            parts, and each part is scored on the same data for all of them.
     """
 
     parts: tuple[float, ...]
 
     def __new__(cls, parts: Iterable[float]) -> Self:
-        """The mean of the parts; not a number where one of them is not finite."""
+        """The mean of the parts; NaN if one of them is not finite."""
         kept = tuple(map(float, parts))
         mean = super().__new__(cls, fmean(kept) if all(map(math.isfinite, kept)) else math.nan)
         mean.parts = kept
         return mean
 
     def __getnewargs__(self) -> tuple[tuple[float, ...]]:  # type: ignore[override]
-        """What a copy is made of, also one for another process."""
+        """The arguments that copying and pickling make a new score from."""
         return (self.parts,)
 
 
 class QualityMetric(ABC):
-    """Scores architectures.
+    """Scores architectures. The abstract base of every quality metric.
 
-    The contract: scoring the same architecture twice gives the same number (common random numbers), and the
-    scores of two architectures are comparable, because both saw the same clips, noise and timesteps. A score
-    that is not finite means that the architecture failed; it is never replaced by another number.
+    The contract:
 
-    A score that is a mean over held-out data may be a `MeanScore`. Then a search tells how far two halves of that data
-    agree on the order of architectures.
+    * Scoring the same architecture twice gives the same number. All architectures see the same clips, noise and
+      timesteps (common random numbers), so that the difference of two scores is due to the architectures.
+    * `direction` says whether lower or higher is better.
+    * A score that is not finite, or an exception, means that this architecture failed. The search records the failure
+      and never replaces the score by another number.
+    * A score that is a mean over held-out data may be a `MeanScore`. A search then reports how well two halves of that
+      data agree on the order of architectures.
+
+    A metric that is registered under a name (entry-point group `nas.quality_metrics`) is made by `create` from its
+    options and the inputs of the search. Every option has a default.
     """
 
+    Config: ClassVar[type[StrictModel]] = StrictModel
+    """The options of the metric; none by default."""
+    rescore_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of options that differ when a front is scored again, for instance more batches."""
+
     name: str
+    """Recognises the metric in a study, with `direction` and `fingerprint`."""
     direction: Direction
     detail: str = ""
-    """How finely it scores, for figures and tables, e.g. `64 batches`; decides nothing."""
+    """How finely the metric scores, for figures and tables, e.g. `64 batches`; decides nothing."""
     fingerprint: str = ""
-    """Digest of the data and weights that scores depend on; with an equal one they can be compared."""
+    """Digest of the data and weights that scores depend on; scores with equal ones can be compared."""
+
+    @classmethod
+    def create(cls, config: Any, context: QualityContext) -> QualityMetric:
+        """Make the metric for a search.
+
+        Args:
+            config: The checked options, an instance of `Config`.
+            context: The inputs of the search.
+
+        Raises:
+            ConfigError: The metric needs an input that the search does not have.
+        """
+        return cls()
 
     @abstractmethod
     def score(self, architecture: Architecture) -> float:

@@ -1,23 +1,38 @@
-"""Held-out flow loss: how well an architecture predicts velocities on clips it was not trained on.
+"""Held-out flow loss: how well an architecture predicts velocities on clips that it was not trained on.
 
 Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens, D text width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from nas.data import CaptionedClips, LatentClips, batch_indices
-from nas.files import derive_seed
-from nas.models import Codec, SuperNet, TextEncoder
+from nas.files import StrictModel, derive_seed, fingerprint
+from nas.models import Codec, SuperNet, TextEncoder, unloaded_codec
 from nas.models.flow import NoisyBatch, flow_loss, mix, shifted
 from nas.models.weights import weights_digest
 from nas.quality.base import MeanScore, QualityMetric
+from nas.quality.context import ArchitectureModels, QualityContext
 from nas.space import Architecture
+
+
+class FlowLossOptions(StrictModel):
+    """Options of the held-out flow loss.
+
+    Args:
+        batches: Batches of eight held-out clips per architecture; 64 when a front is scored again and nothing is given.
+        finetune_steps: Train each architecture alone for this many steps first; not at all when left out.
+    """
+
+    batches: PositiveInt = 4
+    finetune_steps: PositiveInt | None = None
 
 
 class HeldOutFlowLoss(QualityMetric):
@@ -40,6 +55,8 @@ class HeldOutFlowLoss(QualityMetric):
         shift: Timestep shift.
     """
 
+    Config = FlowLossOptions
+    rescore_defaults: ClassVar[Mapping[str, Any]] = {"batches": 64}
     name = "held-out flow loss"
     direction = "minimize"
 
@@ -70,8 +87,25 @@ class HeldOutFlowLoss(QualityMetric):
             for number in range(batches)
         ]
 
+    @classmethod
+    def create(cls, config: FlowLossOptions, context: QualityContext) -> HeldOutFlowLoss | FinetunedFlowLoss:
+        """Score held-out clips with inherited weights, or after training each architecture alone."""
+        context.require("the held-out flow loss")
+        models = context.models(config.finetune_steps)
+        codec, clips = unloaded_codec(context.space), context.clips.validation
+        held_out = cls.of(models, codec, clips, seed=context.seed, batches=config.batches)
+        return held_out if config.finetune_steps is None else FinetunedFlowLoss(models, held_out, config.finetune_steps)
+
+    @classmethod
+    def of(
+        cls, models: ArchitectureModels, codec: Codec, clips: CaptionedClips, *, seed: int = 0, batches: int = 4
+    ) -> Self:
+        """The loss of a trained supernet, at the noise levels that it was trained with."""
+        levels = models.noise_levels._asdict()
+        return cls(models.supernet, models.text_encoder, codec, clips, seed=seed, batches=batches, **levels)
+
     def score(self, architecture: Architecture) -> MeanScore:
-        """See `QualityMetric.score`; a part is a batch."""
+        """The loss with the weights that the architecture inherits; each part of the mean is a batch."""
 
         def predict(sample_BTCHW: Tensor, timestep_B: Tensor, context_BLD: Tensor) -> Tensor:
             return self.supernet(sample_BTCHW, timestep_B, context_BLD, architecture)  # type: ignore[no-any-return]
@@ -80,7 +114,7 @@ class HeldOutFlowLoss(QualityMetric):
 
     @torch.no_grad()
     def loss_of(self, network: nn.Module, text_encoder: TextEncoder) -> MeanScore:
-        """The same loss of a network with weights of its own, on the same clips, noise and timesteps.
+        """The loss of a stand-alone network on the same clips, noise and timesteps.
 
         Args:
             network: Predicts velocities from `sample_BTCHW`, `timestep_B` and `context_BLD`.
@@ -118,3 +152,30 @@ class _Probe:
     batch: NoisyBatch
     captions: tuple[str, ...]
     context_BLD: Tensor
+
+
+class FinetunedFlowLoss(QualityMetric):
+    """Held-out flow loss after training each architecture alone for some steps: more expensive than inherited weights.
+
+    Args:
+        models: Trains each architecture.
+        held_out: The loss of the supernet that the training starts from.
+        steps: Optimiser steps per architecture.
+    """
+
+    direction = "minimize"
+
+    def __init__(self, models: ArchitectureModels, held_out: HeldOutFlowLoss, steps: int) -> None:
+        self.models, self.held_out = models, held_out
+        self.name = f"held-out flow loss after {steps} steps alone"
+        self.detail = held_out.detail
+        self.fingerprint = f"{self.name}/{fingerprint([models.fingerprint, held_out.fingerprint])}"
+
+    def score(self, architecture: Architecture) -> MeanScore:
+        """Train the architecture, then measure its loss.
+
+        Raises:
+            ArithmeticError: Training diverged.
+        """
+        model = self.models(architecture)
+        return self.held_out.loss_of(model.unet, model.text_encoder)

@@ -10,13 +10,27 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from nas.errors import ConfigError
+from nas.files import StrictModel
 from nas.models import SuperNet
 from nas.models.weights import weights_digest
 from nas.quality.base import Direction, MeanScore, QualityMetric
+from nas.quality.context import QualityContext
 from nas.space import Architecture
 
 Scorer = Callable[..., Any]
 """`f(architecture)` or `f(architecture, network)`; returns a number, which may be a `MeanScore`."""
+
+
+class FunctionOptions(StrictModel):
+    """Options of a function as a metric.
+
+    Args:
+        function: The function, as `package.module:function`.
+        direction: `minimize` or `maximize`; needed if the function does not carry its direction.
+    """
+
+    function: str | None = None
+    direction: str | None = None
 
 
 class FunctionQuality(QualityMetric):
@@ -37,6 +51,8 @@ class FunctionQuality(QualityMetric):
             takes a network and there is no supernet, or the other way round.
     """
 
+    Config = FunctionOptions
+
     def __init__(
         self,
         function: Scorer,
@@ -53,8 +69,21 @@ class FunctionQuality(QualityMetric):
             raise _supernet_error(self.name, given=supernet is not None)
         self.fingerprint = "" if supernet is None else weights_digest(supernet)
 
+    @classmethod
+    def create(cls, config: FunctionOptions, context: QualityContext) -> FunctionQuality:
+        """Import the function, and load the supernet if the function takes a network."""
+        if config.function is None:
+            raise ConfigError("this metric needs the option function", where="quality metric",
+                              hint="give package.module:function")  # fmt: skip
+        function = load_function(config.function)
+        supernet = None
+        if takes_network(function, where=config.function):
+            context.require(f"{config.function} takes a network and", clips=False)
+            supernet = context.models().supernet
+        return cls(function, direction=config.direction, name=config.function, supernet=supernet)
+
     def score(self, architecture: Architecture) -> float:
-        """See `QualityMetric.score`; raises what the function raises, and `TypeError` where it gives no number."""
+        """Call the function; raises what the function raises, and `TypeError` if it returns no number."""
         if self.supernet is None:
             value = self.function(architecture)
         else:

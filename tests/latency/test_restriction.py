@@ -134,7 +134,7 @@ def test_a_search_says_what_it_leaves_out_and_keeps_to_the_rest(
     space_file: Path, space: SearchSpace, table: LatencyTable, tmp_path: Path, nas: Nas
 ) -> None:
     video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    shape = ClipShape.of(video)
     clips = open_data(MovingShapesConfig(kind="moving_shapes", clips=20), shape, base=".")
     settings = SuperNetConfig(steps=1, batch_size=2, image_batch_size=1)
     train_supernet(space, clips.train, settings, tmp_path / "supernet")

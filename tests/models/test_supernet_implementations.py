@@ -117,7 +117,7 @@ def test_weights_load_into_any_implementation_and_any_restriction_of_the_space(
 
 def test_a_trained_supernet_gives_out_models_in_any_implementation(space: SearchSpace, tmp_path: Path) -> None:
     video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    shape = ClipShape.of(video)
     clips = open_data(MovingShapesConfig(kind="moving_shapes", clips=20), shape, base=".")
     train_supernet(space, clips.train, SuperNetConfig(steps=2, batch_size=2, image_batch_size=1), tmp_path / "run")
     trained, *others = in_every_implementation(space)

@@ -50,7 +50,7 @@ def made(tmp_path_factory):
     quick = MeasurementSettings(rounds=2, max_seconds=0, min_seconds=0)
     profile(space, get_runtime("torch", threads=1), folder / "table.csv", measurement=quick)
     video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    shape = ClipShape.of(video)
     clips = open_data(MovingShapesConfig(kind="moving_shapes"), shape, base=".")
     train_supernet(space, clips.train, SuperNetConfig(steps=2, batch_size=2, image_batch_size=1), folder / "supernet")
     return folder, space, clips.validation
@@ -223,6 +223,10 @@ def test_a_function_takes_the_place_of_the_supernet(made, metrics, nas):
     shown = json.loads(nas("front", "--study", "one", "--storage", "s.db", "--json")[1])
     assert (shown["quality"], shown["direction"]) == ("my_metrics:gain", "maximize")
 
+    named = ("--metric", "function", "--metric-option", "function=my_metrics:gain")
+    code, out, err = nas(*search, "--study", "one", *named, "--json")
+    assert (code, json.loads(out)["scored"]) == (0, 0), err  # the same metric by its registered name: the same study
+
     two = (*search, "--study", "two", "--quality", "my_metrics:weights", "--direction", "minimize", "--json")
     code, out, err = nas(*two, "--supernet", folder / "supernet")
     assert code == 0, err
@@ -243,7 +247,13 @@ def test_a_function_takes_the_place_of_the_supernet(made, metrics, nas):
         (("--quality", "my_metrics:gain", "--supernet", "folder"), "takes the architecture alone"),
         (("--quality", "my_metrics:gain", "--direction", "minimize"), "says it is to maximize"),
         (("--quality", "my_metrics:fails"), "whether lower or higher is better is not said"),
-        (("--quality", "my_metrics:weights", "--direction", "minimize"), "takes a network, which needs a supernet"),
+        (("--quality", "my_metrics:weights", "--direction", "minimize"), "takes a network and needs --supernet"),
+        (("--metric", "nonsense"), "unknown quality metric 'nonsense' (known: flow_loss, frechet_distance"),
+        (("--metric", "flow_loss", "--metric-option", "batchs=3"), "unknown key batchs (did you mean batches?"),
+        (("--metric", "flow_loss", "--quality", "my_metrics:gain"), "--quality belongs to another metric"),
+        (("--metric", "function", "--batches", "3"), "unknown key batches (known: function, direction)"),
+        (("--metric", "prompt_accuracy"), "needs the option classifier"),
+        (("--batches", "3", "--metric-option", "batches=3"), "batches is given twice"),
         (("--quality", "my_metrics:absent"), "has no 'absent'"),
         (("--quality", "absent:gain"), "no module 'absent'"),
     ],

@@ -237,7 +237,7 @@ def test_a_model_with_an_autoencoder_makes_clips_there(tmp_path: Path) -> None:
 def test_a_model_is_judged_and_shown_there(model: VideoModel) -> None:
     video = model.space.file.video
     torch.manual_seed(0)
-    reader = ShapeClassifier(ClipShape(video.frames, video.height, video.width, video.fps)).eval()
+    reader = ShapeClassifier(ClipShape.of(video)).eval()
     asked = MovingShapes(reader.shape, clips=6, seed=0).captions
     found = []
     for device in ("cpu", CARD):

@@ -13,14 +13,14 @@ import torch
 from nas.data import DataSplit, MovingShapes, prompts
 from nas.errors import TrainingError
 from nas.models.weights import weights_digest
-from nas.quality import ClipMetric, TemporalFlicker
+from nas.quality import ClipMetric, FinetunedFlowLoss, TemporalFlicker
 from nas.quality.clips.scoring import score_clips
 from nas.space import SearchSpace
 from nas.training import (
-    FinetunedFlowLoss,
     SuperNetConfig,
     clip_quality,
     finetune_model,
+    held_out_quality,
     inherit_model,
     supernet_quality,
     train_supernet,
@@ -33,10 +33,16 @@ def supernet(space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tm
     return tmp_path / "supernet"
 
 
+def finetuned(space: SearchSpace, folder: Path, split: DataSplit, *, steps: int, **options: int) -> FinetunedFlowLoss:
+    metric = held_out_quality(space, folder, split, finetune_steps=steps, **options)
+    assert isinstance(metric, FinetunedFlowLoss)
+    return metric
+
+
 def test_the_score_is_the_loss_of_the_network_trained_alone(
     space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, supernet: Path, tmp_path: Path
 ) -> None:
-    metric = FinetunedFlowLoss(space, supernet, DataSplit(clips, clips), steps=5, seed=1, batches=2)
+    metric = finetuned(space, supernet, DataSplit(clips, clips), steps=5, seed=1, batches=2)
     one, other = space.architecture(["conv1d", "none"]), space.smallest()
     before = weights_digest(metric.models.supernet)
 
@@ -68,16 +74,16 @@ def test_a_network_that_was_not_trained_on_scores_as_in_the_supernet(
 def test_what_decides_the_score_is_in_the_fingerprint(space: SearchSpace, clips: MovingShapes, supernet: Path) -> None:
     split = DataSplit(clips, clips)
     variants = [{"steps": 5}, {"steps": 6}, {"steps": 5, "seed": 1}, {"steps": 5, "batches": 1}]
-    found = {FinetunedFlowLoss(space, supernet, split, **each).fingerprint for each in variants}
-    assert len(found) == len(variants)
-    assert FinetunedFlowLoss(space, supernet, split, steps=5).fingerprint in found
+    digests = {finetuned(space, supernet, split, **options).fingerprint for options in variants}
+    assert len(digests) == len(variants)
+    assert finetuned(space, supernet, split, steps=5).fingerprint in digests
 
 
 @pytest.mark.parametrize(("value", "complaint"), [(1e30, "diverged"), (torch.nan, "not finite before the first step")])
 def test_diverged_training_is_a_failed_evaluation(
     space: SearchSpace, clips: MovingShapes, supernet: Path, value: float, complaint: str
 ) -> None:
-    metric = FinetunedFlowLoss(space, supernet, DataSplit(clips, clips), steps=3)
+    metric = finetuned(space, supernet, DataSplit(clips, clips), steps=3)
     with torch.no_grad():
         for parameter in metric.models.supernet.parameters():
             parameter.fill_(value)

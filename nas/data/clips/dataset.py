@@ -9,6 +9,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch.utils.data import Dataset
@@ -18,6 +19,19 @@ from nas.data.clips.pixels import to_pixels
 from nas.data.clips.sampling import ReadingOrder
 from nas.errors import DataError
 from nas.files import fingerprint
+
+
+class VideoSettings(Protocol):
+    """Settings that name frames, height, width and rate of clips."""
+
+    @property
+    def frames(self) -> int: ...  # noqa: D102
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def fps(self) -> float: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,11 @@ class ClipShape:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise DataError(f"clip shape: {name} must be positive, got {value}")
+
+    @classmethod
+    def of(cls, video: VideoSettings) -> ClipShape:
+        """The shape of the clips that a search space makes, from its `video` settings."""
+        return cls(video.frames, video.height, video.width, video.fps)
 
     @property
     def seconds(self) -> float:

@@ -60,8 +60,7 @@ def score_clips(
     Raises:
         DataError: A prompt is no moving-shapes sentence.
     """
-    video = model.space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    shape = ClipShape.of(model.space.file.video)
     real, other = (real_clips(prompts, shape, derive_seed(seed, name)) for name in ("real", "other"))
     made = generated_clips(model, prompts, seed=seed, steps=steps, guidance_scale=guidance_scale)
     return tuple(

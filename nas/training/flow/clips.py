@@ -17,8 +17,7 @@ def open_clips(
     validation_fraction: float = VALIDATION_FRACTION,
 ) -> DataSplit:
     """Open clips and split them, for a search space; see `nas.data.open_data`."""
-    video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
+    shape = ClipShape.of(space.file.video)
     return open_data(
         config,
         shape,

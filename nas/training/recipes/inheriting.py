@@ -12,6 +12,7 @@ from nas.errors import CheckpointError, TrainingError
 from nas.files import fingerprint, parse
 from nas.models import Generation, VideoModel
 from nas.models.weights import weights_digest
+from nas.quality import NoiseLevels
 from nas.space import Architecture, SearchSpace
 from nas.training.flow.config import SuperNetConfig, TrainingConfig
 from nas.training.flow.stored_text import reader_of
@@ -33,6 +34,12 @@ class Models(ABC):
         self.supernet, self.text_encoder = load_supernet(space, folder)
         self.trained = trained_with(folder)
         self.generation = (generation or Generation()).model_copy(update={"shift": self.trained.timestep_shift})
+
+    @property
+    def noise_levels(self) -> NoiseLevels:
+        """The noise levels of the supernet's training."""
+        trained = self.trained
+        return NoiseLevels(trained.timestep_mean, trained.timestep_std, trained.timestep_shift)
 
     @property
     def origin(self) -> list[object]:

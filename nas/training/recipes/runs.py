@@ -22,7 +22,6 @@ from nas.models import (
 from nas.models.network import recompute_blocks
 from nas.models.video_model import portable_space
 from nas.models.weights import load_into, load_safetensors, save_safetensors, weights_digest
-from nas.quality import HeldOutFlowLoss
 from nas.space import Architecture, SearchSpace
 from nas.training.engine.callbacks import Callback
 from nas.training.engine.prefetch import prefetched
@@ -238,33 +237,6 @@ def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, Sear
             hint=f"train again for {space.name}, or use the space.yaml beside the weights",
         )
     return root, trained
-
-
-def supernet_quality(
-    space: SearchSpace, folder: str | Path, clips: CaptionedClips, *, seed: int = 0, batches: int = 4
-) -> HeldOutFlowLoss:
-    """The quality metric of a search: held-out flow loss with weights inherited from a trained supernet.
-
-    Args:
-        space: The search space.
-        folder: What `train_supernet` wrote; raises as `load_supernet`.
-        clips: Held-out clips.
-        seed: Seed of clips, noise and timesteps, the same for every architecture.
-        batches: Batches of clips to average over.
-    """
-    supernet, text_encoder = load_supernet(space, folder)
-    trained = trained_with(folder)
-    return HeldOutFlowLoss(
-        supernet,
-        text_encoder,
-        unloaded_codec(space),
-        clips,
-        seed=seed,
-        batches=batches,
-        mean=trained.timestep_mean,
-        std=trained.timestep_std,
-        shift=trained.timestep_shift,
-    )
 
 
 def trained_with(folder: str | Path) -> SuperNetConfig:

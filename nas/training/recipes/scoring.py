@@ -1,60 +1,87 @@
-"""The metrics that a trained supernet gives to a search, and dearer ones for its second stage."""
+"""Quality metrics of a trained supernet: the inputs that a search gives to them, and the usual metrics in one call."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from nas.data import CaptionedClips, ClipShape, DataSplit
+from nas.errors import ConfigError
 from nas.files import fingerprint
 from nas.models import unloaded_codec
-from nas.quality import ClipMetric, ClipQuality, HeldOutFlowLoss, QualityMetric
-from nas.space import Architecture, SearchSpace
+from nas.quality import ClipMetric, ClipQuality, HeldOutFlowLoss, QualityContext, QualityMetric, make_metric
+from nas.quality.flow_loss import FlowLossOptions
+from nas.space import SearchSpace
 from nas.training.recipes.inheriting import FinetunedModels, InheritedModels, Models
-from nas.training.recipes.runs import supernet_quality
 
 
-class FinetunedFlowLoss(QualityMetric):
-    """Held-out flow loss of an architecture that was trained on alone for some steps: dearer than inherited weights.
+class SearchInputs(QualityContext):
+    """The inputs of a search, loaded from files when a metric first asks for them.
+
+    Args:
+        space: The search space.
+        supernet: What `train_supernet` wrote; none when left out.
+        clips: Opens the clips; none when left out.
+        seed: Seed for everything that the metric draws.
+        base: Folder that relative paths in options start from.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        supernet: str | Path | None = None,
+        clips: Callable[[], DataSplit] | None = None,
+        seed: int = 0,
+        base: Path = Path(),
+    ) -> None:
+        super().__init__(space, seed, base)
+        self.supernet, self._open_clips = supernet, clips
+
+    @cached_property
+    def clips(self) -> DataSplit:
+        """The clips, opened once."""
+        if self._open_clips is None:
+            raise _missing("the quality metric", "--data")
+        return self._open_clips()
+
+    def models(self, finetune_steps: int | None = None) -> Models:
+        """Models with inherited weights, or trained alone for some steps; raises also as `load_supernet`."""
+        if self.supernet is None:
+            raise _missing("the quality metric", "--supernet")
+        if finetune_steps is None:
+            return InheritedModels(self.space, self.supernet)
+        return FinetunedModels(self.space, self.supernet, self.clips.train, steps=finetune_steps, seed=self.seed)
+
+    def require(self, metric: str, *, supernet: bool = True, clips: bool = True) -> None:
+        """Check the supernet and the clips without loading them."""
+        missing = (["--supernet"] if supernet and self.supernet is None else []) + (
+            ["--data"] if clips and self._open_clips is None else []
+        )
+        if missing:
+            raise _missing(metric, " and ".join(missing))
+
+
+def _missing(metric: str, options: str) -> ConfigError:
+    hint = "give what `nas train` was given, or score with a function of your own, --quality module:function"
+    return ConfigError(f"{metric} needs {options}", where="options", hint=hint)
+
+
+def supernet_quality(
+    space: SearchSpace, folder: str | Path, clips: CaptionedClips, *, seed: int = 0, batches: int = 4
+) -> HeldOutFlowLoss:
+    """The usual metric of a search: held-out flow loss with weights inherited from a trained supernet.
 
     Args:
         space: The search space.
         folder: What `train_supernet` wrote; raises as `load_supernet`.
-        clips: Training clips, and those held out to score on.
-        steps: Optimiser steps per architecture; see `FinetunedModels`.
-        seed: Seed of training and of the held-out draw.
-        batches: Batches of held-out clips to average over.
+        clips: Held-out clips.
+        seed: Seed of clips, noise and timesteps, the same for every architecture.
+        batches: Batches of clips to average over.
     """
-
-    direction = "minimize"
-
-    def __init__(
-        self, space: SearchSpace, folder: str | Path, clips: DataSplit, *, steps: int, seed: int = 0, batches: int = 4
-    ) -> None:
-        self.name = f"held-out flow loss after {steps} steps alone"
-        self.models = FinetunedModels(space, folder, clips.train, steps=steps, seed=seed)
-        trained = self.models.trained
-        self.held_out = HeldOutFlowLoss(
-            self.models.supernet,
-            self.models.text_encoder,
-            unloaded_codec(space),
-            clips.validation,
-            seed=seed,
-            batches=batches,
-            mean=trained.timestep_mean,
-            std=trained.timestep_std,
-            shift=trained.timestep_shift,
-        )
-        self.detail = self.held_out.detail
-        self.fingerprint = f"{self.name}/{fingerprint([self.models.fingerprint, self.held_out.fingerprint])}"
-
-    def score(self, architecture: Architecture) -> float:
-        """See `QualityMetric.score`.
-
-        Raises:
-            ArithmeticError: Training diverged.
-        """
-        model = self.models(architecture)
-        return self.held_out.loss_of(model.unet, model.text_encoder)
+    models = InheritedModels(space, folder)
+    return HeldOutFlowLoss.of(models, unloaded_codec(space), clips, seed=seed, batches=batches)
 
 
 def held_out_quality(
@@ -68,11 +95,16 @@ def held_out_quality(
 ) -> QualityMetric:
     """Held-out flow loss with inherited weights, or after training each architecture alone for some steps.
 
-    Arguments as of `supernet_quality` and `FinetunedFlowLoss`, of which it is one.
+    Args:
+        space: The search space.
+        folder: What `train_supernet` wrote; raises as `load_supernet`.
+        clips: Training clips, and the held-out clips to score on.
+        finetune_steps: Train each architecture alone for this many steps first; not at all when left out.
+        seed: Seed of training and of the held-out draw.
+        batches: Batches of held-out clips to average over.
     """
-    if finetune_steps is None:
-        return supernet_quality(space, folder, clips.validation, seed=seed, batches=batches)
-    return FinetunedFlowLoss(space, folder, clips, steps=finetune_steps, seed=seed, batches=batches)
+    inputs = SearchInputs(space, supernet=folder, clips=lambda: clips, seed=seed)
+    return make_metric("flow_loss", FlowLossOptions(batches=batches, finetune_steps=finetune_steps), inputs)
 
 
 def clip_quality(
@@ -86,16 +118,16 @@ def clip_quality(
     seed: int = 0,
     depends_on: str = "",
 ) -> ClipQuality:
-    """A metric of the clips that architectures make, as they are in the supernet or trained alone for some steps.
+    """A metric of the clips that architectures generate, with inherited weights or after training each one alone.
 
     Args:
         space: The search space.
         folder: What `train_supernet` wrote; raises as `load_supernet`.
         metric: Judges the clips.
         prompts: Sentences of the moving-shapes grammar.
-        clips: Training clips, where architectures are trained alone.
-        finetune_steps: Train each architecture alone for so many steps first.
-        seed: Of training, noise and real clips.
+        clips: Training clips, if architectures are trained alone.
+        finetune_steps: Train each architecture alone for this many steps first.
+        seed: Seed of training, noise and real clips.
         depends_on: Digest of what the metric depends on, such as the weights of a classifier.
 
     Raises:
@@ -106,7 +138,5 @@ def clip_quality(
     models: Models = InheritedModels(space, folder)
     if clips is not None and finetune_steps is not None:
         models = FinetunedModels(space, folder, clips, steps=finetune_steps, seed=seed)
-    video = space.file.video
-    shape = ClipShape(video.frames, video.height, video.width, video.fps)
     digest = fingerprint([models.fingerprint, depends_on])
-    return ClipQuality(models, metric, shape, prompts, seed=seed, fingerprint=digest)
+    return ClipQuality(models, metric, ClipShape.of(space.file.video), prompts, seed=seed, fingerprint=digest)

@@ -1,0 +1,79 @@
+"""The quality metrics that a run names: `quality:` for the search, `rescore:` for its front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import PositiveInt, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from nas.errors import ConfigError
+from nas.files import StrictModel
+from nas.quality import QualityContext, QualityMetric, make_metric, metric_options
+from nas.quality.registry import DEFAULT_METRIC
+
+OPTIONS = "options"
+
+
+class QualityStage(StrictModel):
+    """The metric that the search scores architectures with.
+
+    In a file, the options stand beside the name: `quality: {metric: flow_loss, batches: 8}`.
+
+    Args:
+        metric: The registered name of the metric.
+        options: Its options, checked and complete.
+    """
+
+    defaults_of: ClassVar[str] = "search"
+
+    metric: str = DEFAULT_METRIC
+    options: Mapping[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: Any) -> Any:
+        """Take keys that are not of the stage itself as options of the metric."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("metric", ""), str):
+            return value
+        own = {key: value[key] for key in value if key in cls.model_fields and key != OPTIONS}
+        given = {key: value[key] for key in value if key not in own}
+        name = value.get("metric", DEFAULT_METRIC)
+        try:
+            options = metric_options(name, given, defaults=cls.defaults_of)
+        except ConfigError as problem:
+            raise ValueError(problem.what) from problem
+        return {**own, OPTIONS: options.model_dump(mode="json")}
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Options beside the name, as in a file. The flow loss is not named, so that older runs resume."""
+        values = handler(self)
+        options, name = values.pop(OPTIONS), values.pop("metric")
+        named = {} if name == DEFAULT_METRIC else {"metric": name}
+        return {**named, **self._written(options), **values}
+
+    def _written(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in options.items() if value is not None}
+
+    def make(self, context: QualityContext) -> QualityMetric:
+        """Make the metric."""
+        options = metric_options(self.metric, self.options, defaults=self.defaults_of)
+        return make_metric(self.metric, options, context)
+
+
+class RescoreStage(QualityStage):
+    """The metric that scores the front again before one of its members is picked.
+
+    Args:
+        members: Architectures to score, the front first and then the ranks behind it; the front when left out.
+        seed: Seed of everything that the metric draws, such as held-out clips and training batches.
+    """
+
+    defaults_of: ClassVar[str] = "rescore"
+
+    members: PositiveInt | None = None
+    seed: int = 0
+
+    def _written(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options
