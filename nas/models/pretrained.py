@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from diffusers import UNet2DConditionModel
 from torch import nn
 
 from nas.errors import CheckpointError
@@ -83,6 +82,8 @@ def check_config(space: SearchSpace, file: Path) -> None:
 
 def _differing(space: SearchSpace, config: Mapping[str, Any]) -> Iterator[str]:
     """What differs, a sentence each."""
+    from diffusers import UNet2DConditionModel  # brings all UNets of diffusers
+
     fields = inspect.signature(UNet2DConditionModel.__init__).parameters
     defaults = {name: field.default for name, field in fields.items() if name != "self"}
     levels = len(space.file.backbone.block_out_channels)

@@ -1,18 +1,20 @@
 """diffusers' own spatial blocks, taking videos.
 
-Each class inherits from the diffusers block and only folds frames into the batch, so parameter names and
-arithmetic stay those of `UNet2DConditionModel`. Shape suffixes: B clips, T frames, C channels, H height,
-W width, L text tokens, D text width, E time-embedding width, N = B*T images.
+Each class inherits from the diffusers block, or is made of its parts, and only folds frames into the batch. So
+parameter names and arithmetic stay those of `UNet2DConditionModel`.
+
+Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens, D text width, E time-embedding width,
+N = B*T images, M places of an image.
 """
 
 from __future__ import annotations
 
 import torch
 from diffusers.models.activations import get_activation
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.embeddings import TextTimeEmbedding, TimestepEmbedding, Timesteps
 from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
@@ -119,31 +121,69 @@ class Resnet(ResnetBlock2D):
         return frames_like(super().forward(x_NCHW, temb_NE), x_BTCHW)
 
 
-class SpatialTransformer(Transformer2DModel):
-    """Self-attention within every frame, cross-attention to the text, feed-forward."""
+class SpatialTransformer(nn.Module):
+    """Self-attention within every frame, cross-attention to the text, feed-forward.
+
+    The weights and the arithmetic are those of diffusers' `Transformer2DModel`. It is written out here because
+    importing that class imports all transformers of diffusers.
+    """
+
+    def __init__(
+        self, channels: int, *, heads: int, layers: int, context_width: int, groups: int, linear: bool
+    ) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.proj_in = _projection(channels, linear=linear)
+        self.transformer_blocks = nn.ModuleList(
+            BasicTransformerBlock(
+                channels, heads, channels // heads, cross_attention_dim=context_width, activation_fn="geglu"
+            )
+            for _ in range(layers)
+        )
+        self.proj_out = _projection(channels, linear=linear)
 
     @classmethod
     def from_block(cls, block: Block) -> SpatialTransformer:
         """Build from a plan's block."""
-        heads, channels = block.integer("heads"), block.output_shape[2]
-        module: SpatialTransformer = cls(
-            heads,
-            channels // heads,
-            in_channels=channels,
-            num_layers=block.integer("layers"),
-            cross_attention_dim=block.inputs[1].shape[2],
-            norm_num_groups=block.integer("groups"),
-            use_linear_projection=block.flag("linear_projection"),
+        return cls(
+            block.output_shape[2],
+            heads=block.integer("heads"),
+            layers=block.integer("layers"),
+            context_width=block.inputs[1].shape[2],
+            groups=block.integer("groups"),
+            linear=block.flag("linear_projection"),
         )
-        return module
 
-    def forward(  # type: ignore[override]
-        self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor) -> torch.Tensor:
         """Apply to (B, T, C, H, W) with text (B, L, D)."""
         context_NLD = per_frame(context_BLD, x_BTCHW.shape[1])
-        out_NCHW = super().forward(x_BTCHW.flatten(0, 1), context_NLD, return_dict=False)[0]
-        return frames_like(out_NCHW, x_BTCHW)
+        x_NCHW = x_BTCHW.flatten(0, 1)
+        count, channels, height, width = x_NCHW.shape
+        tokens_NMC = _tokens(self.proj_in, self.norm(x_NCHW))
+        for block in self.transformer_blocks:
+            tokens_NMC = block(tokens_NMC, encoder_hidden_states=context_NLD)
+        if isinstance(self.proj_out, nn.Linear):
+            tokens_NMC = self.proj_out(tokens_NMC)
+        out_NCHW = tokens_NMC.reshape(count, height, width, channels).permute(0, 3, 1, 2).contiguous()
+        if isinstance(self.proj_out, nn.Conv2d):
+            out_NCHW = self.proj_out(out_NCHW)
+        return frames_like(out_NCHW + x_NCHW, x_BTCHW)
+
+
+def _projection(channels: int, *, linear: bool) -> nn.Linear | nn.Conv2d:
+    return nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)
+
+
+def _tokens(projection: nn.Linear | nn.Conv2d, x_NCHW: torch.Tensor) -> torch.Tensor:
+    """Images as projected tokens (N, H*W, C)."""
+    if isinstance(projection, nn.Conv2d):
+        return _rows(projection(x_NCHW))
+    return projection(_rows(x_NCHW))  # type: ignore[no-any-return]
+
+
+def _rows(x_NCHW: torch.Tensor) -> torch.Tensor:
+    count, channels, height, width = x_NCHW.shape
+    return x_NCHW.permute(0, 2, 3, 1).reshape(count, height * width, channels)
 
 
 class Downsample(Downsample2D):

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import torch
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from nas.errors import CheckpointError, TrainingError
@@ -21,6 +20,9 @@ from nas.models.parts import make_text_encoder, unloaded_codec
 from nas.models.text import TextEncoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
+
+if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 STRONG_GUIDANCE = 100.0
 """A guidance scale beyond this, and not the weights, is the likely cause where a clip is not finite."""
@@ -42,6 +44,9 @@ class Generation(StrictModel):
 
 def flow_schedule(steps: int, shift: float = 1.0) -> FlowMatchEulerDiscreteScheduler:
     """A scheduler whose noise levels go evenly from 1 to 1/steps, then to 0, shifted by `shift`."""
+    # It brings the whole of scipy.stats.
+    from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+
     scheduler: FlowMatchEulerDiscreteScheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
     scheduler.set_timesteps(sigmas=[1 - index / steps for index in range(steps)])
     return scheduler
