@@ -122,7 +122,7 @@ def test_a_file_with_the_name_of_a_checkpoint_is_the_users(root: Path) -> None:
 def test_a_renamed_checkpoint_is_not_believed(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     (root / NEWEST).rename(root / "step-00000009")
     assert _restored(root)[0] == 2
-    assert "step-00000009/state.json: is not the state of step 9; going on from an earlier checkpoint" in caplog.text
+    assert "step-00000009/state.json: is not the state of step 9; resuming from an earlier checkpoint" in caplog.text
 
 
 def test_a_damaged_checkpoint_without_its_marker_is_written_again(root: Path) -> None:
@@ -214,7 +214,7 @@ def test_tensors_that_cannot_be_are_named(
     assert complaint in caplog.text
     assert NEWEST in caplog.text
     shutil.rmtree(root / "step-00000002")
-    with pytest.raises(CheckpointError, match=r"no whole checkpoint is left; the newest: .*delete"):
+    with pytest.raises(CheckpointError, match=r"all checkpoints are damaged; the newest: .*delete"):
         _restored(root)
 
 

@@ -129,7 +129,7 @@ def test_a_checkpoint_cut_in_half_is_noticed_and_the_one_before_it_used(
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     train_supernet(space, clips, config, tmp_path)
     assert f"step-00000006/{name}" in caplog.text
-    assert "going on from an earlier checkpoint" in caplog.text
+    assert "resuming from an earlier checkpoint" in caplog.text
     assert all(torch.equal(whole[each], tensor) for each, tensor in _weights(tmp_path).items())
     caplog.clear()
     train_supernet(space, clips, config, tmp_path)
@@ -156,7 +156,7 @@ def test_where_no_checkpoint_is_whole_it_is_one_clear_line(
     for folder in (tmp_path / "checkpoints").iterdir():
         file = folder / "optimizers.safetensors"
         file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"step-00000006/optimizers\.safetensors: no whole checkpoint .*delete"):
+    with pytest.raises(CheckpointError, match=r"step-00000006/optimizers\.safetensors: all checkpoints .*delete"):
         train_supernet(space, clips, config, tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_a_foreign_file_is_kept_under_another_name(kind: str, tmp_path: Path, ca
     (tmp_path / "metrics-1.csv").touch()
     assert _log(tmp_path) == OURS.partition("\n")[0] + "\n" + ROW
     assert (tmp_path / "metrics-2.csv").read_bytes() == FOREIGN[kind]
-    assert "it is kept as metrics-2.csv, and a new one begins" in caplog.text
+    assert "it is kept as metrics-2.csv, and a new file begins" in caplog.text
 
 
 @given(st.one_of(st.binary(max_size=60), st.text("step,los\n\r0123456789.e-;\"'", max_size=80).map(str.encode)))

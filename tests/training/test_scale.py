@@ -131,7 +131,7 @@ def test_a_run_killed_and_left_with_a_cut_shard_goes_on_from_the_checkpoint_befo
     cut.write_bytes(cut.read_bytes()[:-100])
     together(runs, [job], 2)
     said = (runs / "rank-0" / "err.txt").read_text()
-    assert f"{cut.parent.name}/{cut.name}: is not what was written" in said
-    assert "going on from an earlier checkpoint" in said
+    assert f"{cut.parent.name}/{cut.name}: is damaged" in said
+    assert "resuming from an earlier checkpoint" in said
     _equal(runs / "model-one", runs / "model-killed")
     _equal_weights(runs / "model-one", runs / "model-killed")

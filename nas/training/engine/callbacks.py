@@ -1,4 +1,4 @@
-"""Looking on while something is trained."""
+"""Callbacks: what is called at fixed moments of a training run."""
 
 from __future__ import annotations
 
@@ -7,29 +7,39 @@ from typing import Any
 
 
 class Callback:
-    """Looks on while a task is trained; does nothing by itself.
+    """Base class of callbacks; its methods do nothing.
 
-    Each process has its own, and all see the same. A method may raise `TrainingError` to end the run, and must then
-    do so in all of them. What it remembers goes into checkpoints, so that a resumed run sees what it would have seen.
-    Where weights are shared out among processes, those of the task are whole when a callback sees it, and on the
-    training device in the main process only.
+    Each process of a run has its own callback, and all are called alike. A method may raise `TrainingError` to end the
+    run; it must then raise in all processes. The state that a callback saves is part of each checkpoint, so that a
+    resumed run continues as the uninterrupted one would. If weights are sharded, those of the task are whole during
+    a call, and on the training device in the main process only.
     """
 
     needs_weights = False
-    """Whether it looks at the task's weights, which are put together for it only then."""
+    """Whether it reads the task's weights. Only then does the task hold its averaged weights during a call."""
 
     def begin(self, step: int, saved: Mapping[str, Any]) -> None:
-        """See the task at the beginning or where a run goes on, with its averaged weights, on its device."""
+        """Called before the first step, or where a run resumes.
+
+        Args:
+            step: Steps already done.
+            saved: What `state_to_save` returned for the checkpoint; empty at the beginning.
+        """
 
     def after_step(self, step: int, values: Mapping[str, float]) -> None:
-        """See the values of a step, those of phases other than the model's with the name of the phase before them."""
+        """Called after each step.
+
+        Args:
+            step: Steps done.
+            values: Losses of the step. Those of a phase other than the model's begin with the phase's name.
+        """
 
     def before_checkpoint(self, step: int) -> None:
-        """See the task with its averaged weights, before each checkpoint and at the end."""
+        """Called before each checkpoint, and so before the end of the run."""
 
     def after_checkpoint(self, step: int) -> None:
-        """See it again when the checkpoint is written."""
+        """Called when the checkpoint is written."""
 
     def state_to_save(self) -> Mapping[str, Any]:
-        """What goes into a checkpoint; plain data."""
+        """State for the checkpoint; plain data."""
         return {}

@@ -1,9 +1,9 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped.
+"""Checkpoints: everything that a run needs to resume as if it had never stopped.
 
-Tensors are safetensors, the rest is JSON; nothing is pickled. Randomness needs no state, because every step seeds
-its own. A checkpoint is a folder that appears whole or not at all, with a digest of each file: what a disk or a copy
-has damaged since is noticed, and the checkpoint before it is used. Where processes share out the weights, each writes
-a shard of its own into that folder, which they must all see; any number of processes can go on from it.
+Tensors are safetensors, the rest is JSON; nothing is pickled. Random numbers need no state, because each step derives
+its own seeds. A checkpoint is a folder that appears whole or not at all, with a digest of each file: if a file is
+damaged later, the checkpoint before it is used. If weights are sharded, each process writes its shard into the same
+folder, and any number of processes can resume from it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ logger = logging.getLogger(__name__)
 KEPT = 2
 
 _SLOTS = ("step", "exp_avg", "exp_avg_sq")
-"""What AdamW keeps of a parameter."""
+"""State that AdamW keeps for a parameter."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come: optimiser steps done, and seconds of training spent on them."""
+    """Progress of a run: optimiser steps done, and the seconds of training that they took."""
 
     step: int
     elapsed_s: float
@@ -59,11 +59,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunHistory:
-    """What a run knows of its past, beside what it trains.
+    """What a checkpoint keeps of a run beside its tensors and progress.
 
     Args:
-        callback_state: What its callback saves; plain data.
-        losses: Of the last logged steps.
+        callback_state: State of the run's callback; plain data.
+        losses: Losses of the last logged steps.
     """
 
     callback_state: Mapping[str, Any]
@@ -72,13 +72,13 @@ class RunHistory:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What changes while a task is trained.
+    """Everything that training changes.
 
     Args:
-        task: What is trained.
-        phases: The phases of its steps; their parameters are those of the task.
-        optimizers: The optimiser of each phase, over what this process holds of the phase's parameters.
-        ema: Averages of what this process holds of the parameters of the model's phase.
+        task: The trained task.
+        phases: The phases of its steps; their parameters belong to the task.
+        optimizers: The optimiser of each phase, over this process's part of the phase's parameters.
+        ema: Averages of this process's part of the model's parameters.
     """
 
     task: nn.Module
@@ -87,7 +87,7 @@ class TrainingState:
     ema: EMAModel
 
     def parts(self) -> dict[str, dict[str, torch.Tensor]]:
-        """All tensors, by part and name; distributed where the task's are."""
+        """All tensors, by part and name; distributed if the task's are."""
         means = zip(self.owners(MODEL), self.ema.shadow_params, strict=True)
         return {
             TASK: self.task.state_dict(),
@@ -101,10 +101,10 @@ class TrainingState:
         }
 
     def load(self, saved: Mapping[str, SavedTensors], where: Path) -> None:
-        """Take over what `parts` gave.
+        """Load what `parts` returned.
 
         Raises:
-            CheckpointError: Something is missing, unknown, of another shape, or not finite.
+            CheckpointError: A tensor is missing, unknown, of another shape, or not finite.
         """
         own, task = self.task.state_dict(), saved[TASK]
         weights = {name: task.like(name, own.get(name)) for name in task.names()}
@@ -114,7 +114,7 @@ class TrainingState:
         _require_finite(TASK, weights, where)
         _require_finite(EMA, dict(zip(map(str, range(len(means))), means, strict=True)), where)
         for phase, state in states.items():
-            tensors = {f"{phase}.{index}.{slot}": each for index in state for slot, each in state[index].items()}
+            tensors = {f"{phase}.{index}.{slot}": tensor for index in state for slot, tensor in state[index].items()}
             _require_finite(OPTIMIZERS, tensors, where)
         load_into(self.task, weights, where=where)
         self.ema.shadow_params = [mean.to(owner.device) for mean, owner in zip(means, owners, strict=True)]
@@ -124,25 +124,25 @@ class TrainingState:
 
     def owners(self, name: str) -> tuple[nn.Parameter, ...]:
         """The parameters of a phase."""
-        (found,) = (phase.parameters for phase in self.phases if phase.name == name)
-        return found
+        (parameters,) = (phase.parameters for phase in self.phases if phase.name == name)
+        return parameters
 
     def _optimizer_states(self, saved: SavedTensors) -> dict[str, dict[int, dict[str, torch.Tensor]]]:
         """State of each phase's optimiser, by phase, parameter number and slot; empty for what never learned."""
-        found: dict[str, dict[int, dict[str, torch.Tensor]]] = {phase.name: {} for phase in self.phases}
-        owners = {f"{phase.name}.{index}": each for phase in self.phases for index, each in enumerate(phase.parameters)}
+        states: dict[str, dict[int, dict[str, torch.Tensor]]] = {phase.name: {} for phase in self.phases}
+        owners = {f"{phase.name}.{i}": owner for phase in self.phases for i, owner in enumerate(phase.parameters)}
         for key in sorted({name.rpartition(".")[0] for name in saved.names()}):
             if key not in owners:
                 raise CheckpointError(f"has an unknown tensor {key}", where=saved.where)
             phase, _, index = key.rpartition(".")
-            found[phase][int(index)] = {
+            states[phase][int(index)] = {
                 slot: _fitting(saved, f"{key}.{slot}", owners[key], scalar=slot == "step") for slot in _SLOTS
             }
-        return found
+        return states
 
 
 def _fitting(saved: SavedTensors, name: str, owner: torch.Tensor, *, scalar: bool = False) -> torch.Tensor:
-    """What this process holds of a saved tensor in the shape of its owner, or of a number."""
+    """This process's part of a saved tensor, which must have the shape of its owner, or of a number."""
     tensor = local_rows(saved.like(name, owner))
     expected = torch.Size() if scalar else local_rows(owner).shape
     if tensor.shape != expected:
@@ -158,23 +158,23 @@ def _require_finite(part: str, tensors: Mapping[str, torch.Tensor], where: Path)
 def save_checkpoint(
     root: Path, training: TrainingState, progress: Progress, fingerprint: str, history: RunHistory
 ) -> None:
-    """Write a checkpoint below `root`, all processes together; of the others, only the one before it stays.
+    """Write a checkpoint into `root`, all processes together. Only the one before it is kept besides.
 
     Args:
         root: Folder of all checkpoints of the run, the same for all processes.
-        training: What is saved.
-        progress: How far it has come.
+        training: State to save.
+        progress: Progress of the run.
         fingerprint: Digest of everything that decides the result.
-        history: What the run knows of its past.
+        history: What else the checkpoint keeps.
 
     Raises:
-        StorageError: The disk is full or the folder cannot be written, in all processes.
-        TrainingError: What is to be saved is not finite, in all processes; the checkpoints before it stay.
+        StorageError: The disk is full or the folder cannot be written; in all processes.
+        TrainingError: A tensor is not finite; in all processes. The checkpoints before it are kept.
     """
     parts = training.parts()
     from_all(lambda: _check_before_saving(root, parts, progress))
-    with contextlib.ExitStack() as made:  # holds the folder in the main process, and nothing in the others
-        folder = from_main(lambda: made.enter_context(_new_folder(root, progress.step)))
+    with contextlib.ExitStack() as held:  # of the new folder, in the main process only
+        folder = from_main(lambda: held.enter_context(_new_folder(root, progress.step)))
         digests = from_all(lambda: {k: v for part in parts for k, v in write_shard(folder, part, parts[part]).items()})
 
         def complete() -> None:
@@ -183,12 +183,12 @@ def save_checkpoint(
                 elapsed_s=progress.elapsed_s,
                 fingerprint=fingerprint,
                 ema_step=training.ema.optimization_step,
-                sha256={name: digest for each in digests for name, digest in each.items()},
+                sha256={name: digest for files in digests for name, digest in files.items()},
                 observed=history.callback_state,
                 losses=list(history.losses),
             )
             write_json(folder / STATE, state.model_dump())
-            made.close()
+            held.close()
             _prune(root, progress.step)
 
         from_main(complete)
@@ -196,7 +196,7 @@ def save_checkpoint(
 
 def _new_folder(root: Path, step: int) -> contextlib.AbstractContextManager[Path]:
     target = root / checkpoint_name(step)
-    if target in checkpoint_folders(root):  # damaged, or the run would not have come to this step again
+    if target in checkpoint_folders(root):  # damaged, otherwise the run would have resumed after it
         shutil.rmtree(target, ignore_errors=True)
     return atomic_folder(target, "checkpoint")
 
@@ -222,7 +222,7 @@ def restore_checkpoint(root: Path, training: TrainingState, fingerprint: str) ->
     """Load the newest whole checkpoint below `root` into its owners; start at step 0 where there is none.
 
     Returns:
-        How far the run has come, and what it knows of its past.
+        Progress of the run, and what else the checkpoint holds.
 
     Raises:
         CheckpointError: All checkpoints are damaged, or one was written by another configuration, space or data.
@@ -235,7 +235,7 @@ def restore_checkpoint(root: Path, training: TrainingState, fingerprint: str) ->
                 return _restore(folder, state, training)
         except CheckpointError as error:
             if processes().is_main_process:
-                logger.warning("%s; going on from an earlier checkpoint", error)
+                logger.warning("%s; resuming from an earlier checkpoint", error)
             damage = damage or error
             continue
         raise CheckpointError(
@@ -245,15 +245,15 @@ def restore_checkpoint(root: Path, training: TrainingState, fingerprint: str) ->
         )
     if damage is not None:
         raise CheckpointError(
-            f"no whole checkpoint is left; the newest: {damage.what}",
+            f"all checkpoints are damaged; the newest: {damage.what}",
             where=damage.where,
-            hint=f"delete {root} to begin anew",
+            hint=f"delete {root} to start again",
         ) from damage
     return Progress(0, 0.0), RunHistory({})
 
 
 def _checked(folder: Path) -> CheckpointState:
-    """The state of a checkpoint, every file of which is as it was written; each process has looked at some of them."""
+    """Read the state of a checkpoint, and check the digests of all files; each process checks some of them."""
     state = from_main(lambda: read_state(folder))
     names = sorted(state.sha256)[processes().process_index :: processes().num_processes]
     from_all(lambda: check_files(folder, {name: state.sha256[name] for name in names}))

@@ -1,4 +1,4 @@
-"""Which folders are checkpoints, and what their `state.json` says, which is checked before it is used."""
+"""Names and states of checkpoints: which folders are checkpoints, and what their `state.json` says."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ FileName = Annotated[str, Field(pattern=_FILE)]
 
 
 class CheckpointState(StrictModel):
-    """What a checkpoint holds beside tensors.
+    """The state of a checkpoint, beside its tensors.
 
     Args:
         step: Optimiser steps done.
         elapsed_s: Seconds of training spent on them.
         fingerprint: Digest of everything that decides the result.
-        ema_step: Steps that the averaged weights have seen.
+        ema_step: Updates of the averaged weights.
         sha256: Digests of all files of tensors, by name.
-        observed: What the run's callback remembers; plain data.
-        losses: Of the last logged steps.
+        observed: State of the run's callback; plain data.
+        losses: Losses of the last logged steps.
     """
 
     model_config = ConfigDict(strict=True)
@@ -51,19 +51,23 @@ def checkpoint_name(step: int) -> str:
 
 
 def checkpoint_folders(root: Path) -> list[Path]:
-    """The checkpoints below a folder, the oldest first. What has another name, to the letter, is the user's."""
-    found = [path for path in root.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
-    exact = [path for path in found if path.name == checkpoint_name(step_of(path))]
+    """The checkpoints in a folder, oldest first. A folder of any other name belongs to the user."""
+    candidates = [path for path in root.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    exact = [path for path in candidates if path.name == checkpoint_name(step_of(path))]
     return sorted(exact, key=step_of)
 
 
 def step_of(folder: Path) -> int:
-    """Steps done when a checkpoint was written, by its name."""
+    """Number of steps in the name of a checkpoint."""
     return int(folder.name.removeprefix("step-"))
 
 
 def read_state(folder: Path) -> CheckpointState:
-    """What a checkpoint says of itself; a `CheckpointError` where that cannot be."""
+    """Read and check the state of a checkpoint.
+
+    Raises:
+        CheckpointError: It is missing, malformed, or does not fit the folder.
+    """
     path = folder / STATE
     try:
         state = parse(read_json(path, error=CheckpointError), CheckpointState, where=path)
@@ -85,8 +89,8 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
         if not (folder / name).is_file():
             raise CheckpointError("no such file", where=folder / name)
         try:
-            found = file_digest(folder / name)
+            actual = file_digest(folder / name)
         except OSError as error:
             raise CheckpointError(f"cannot be read: {error.strerror}", where=folder / name) from error
-        if found != digest:
-            raise CheckpointError("is not what was written: its digest differs", where=folder / name)
+        if actual != digest:
+            raise CheckpointError("is damaged: its digest is not the one that was written", where=folder / name)

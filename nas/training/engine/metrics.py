@@ -1,6 +1,6 @@
-"""Training metrics: a CSV that pandas reads, and TensorBoard beside it.
+"""Training metrics: a CSV file that pandas reads, and TensorBoard events beside it.
 
-They report on a run and decide nothing in it: no file of theirs, whatever its state, ends one.
+They report on a run and decide nothing in it. No problem with their files ends a run.
 """
 
 from __future__ import annotations
@@ -9,27 +9,100 @@ import csv
 import io
 import itertools
 import logging
+import os
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
 from nas.errors import StorageError
 from nas.files import write_text
-from nas.training.engine.appending import AppendedFile
-from nas.training.engine.tensorboard import EventFile
 
 logger = logging.getLogger(__name__)
 
 FILE = "metrics.csv"
 
 
-class MetricsLog:
-    """Appends one row per logged step; a resumed run drops the rows it is about to repeat.
+class AppendedFile:
+    """A file that grows by whole records, and never ends in half of one.
 
-    A file that is not this run's is kept under another name: one of an earlier run, one with other columns, one that
-    a spreadsheet has saved.
+    A record that cannot be written, because the disk is full or the folder is gone, is kept in memory and written with
+    the next one. The first failure logs a warning; nothing is raised.
 
     Args:
-        folder: Where `metrics.csv` and `tensorboard/` stand.
+        path: The file; its folder is created if it is missing.
+        head: What a new file begins with.
+    """
+
+    def __init__(self, path: Path, head: bytes) -> None:
+        self.path, self._head = path, head
+        self._waiting = b""
+        self._warned = False
+
+    def add(self, record: bytes) -> None:
+        """Append a record, after those that could not be written before."""
+        self._waiting += record
+        try:
+            self._write()
+        except OSError as error:
+            if not self._warned:
+                logger.warning("%s: cannot write: %s; training continues without it", self.path, error.strerror)
+            self._warned = True
+        else:
+            self._waiting = b""
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            size = os.fstat(file).st_size
+            text = self._waiting if size else self._head + self._waiting
+            try:
+                while text:
+                    text = text[os.write(file, text) :]
+            except OSError:
+                os.ftruncate(file, size)
+                raise
+        finally:
+            os.close(file)
+
+
+class EventFile:
+    """A TensorBoard event file, written by the calling thread: a full disk must not be a traceback of another thread.
+
+    Args:
+        folder: Folder of the event files.
+        step: First step to come; TensorBoard discards what earlier files say of it and of later steps.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        now = time.time()
+        name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
+        session = SessionLog(status=SessionLog.START)
+        begin = [
+            Event(wall_time=now, file_version="brain.Event:2"),
+            Event(wall_time=now, step=step, session_log=session),
+        ]
+        self._file = AppendedFile(folder / name, b"".join(map(_record, begin)))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the values of a step."""
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+        self._file.add(_record(Event(wall_time=time.time(), step=step, summary=summary)))
+
+
+class MetricsLog:
+    """Appends one row per logged step. A resumed run first drops the rows that it will repeat.
+
+    A file that this run did not write is kept under another name: one of an earlier run, one with other columns, one
+    that a spreadsheet has saved.
+
+    Args:
+        folder: Folder of `metrics.csv` and `tensorboard/`.
         step: Steps already done; rows after it are dropped.
     """
 
@@ -39,13 +112,13 @@ class MetricsLog:
         self._columns: Sequence[str] = ()
         self._file: AppendedFile | None = None
         self._is_writable = True
-        self._found = self._keep_until(step)
+        self._columns_in_file = self._keep_until(step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log the values of one step; the columns are those of the first call."""
         if not self._columns:
             self._columns = ("step", *values)
-            if self._found is not None and self._found != self._columns:
+            if self._columns_in_file is not None and self._columns_in_file != self._columns:
                 self._move_aside("has other columns")
             if self._is_writable:
                 self._file = AppendedFile(self.path, _line(self._columns).encode())
@@ -55,20 +128,20 @@ class MetricsLog:
         self._events.write(step, values)
 
     def _keep_until(self, step: int) -> tuple[str, ...] | None:
-        """Leave the rows up to a step in the file, if it is this run's; its columns, where one stays."""
+        """Drop the rows after a step if this run wrote the file; return the file's columns if it is kept."""
         if not (self.path.exists() or self.path.is_symlink()):
             return None
         try:
             text = _text(self.path)
             columns, *rows = _rows(text)
             if rows and not step:
-                self._move_aside("is of an earlier run")
+                self._move_aside("belongs to an earlier run")
                 return None
             kept = "".join(_line(row) for row in [columns, *rows] if row is columns or int(row[0]) <= step)
             if kept != text:
                 write_text(self.path, kept)
         except (OSError, StorageError, ValueError, csv.Error):
-            self._move_aside("is not as a run has written it")
+            self._move_aside("is not as a run writes it")
             return None
         return tuple(columns)
 
@@ -81,7 +154,7 @@ class MetricsLog:
             self._is_writable = False
             logger.warning("%s: %s, and cannot be moved: %s; no metrics are kept", self.path, why, error.strerror)
         else:
-            logger.warning("%s: %s; it is kept as %s, and a new one begins", self.path, why, aside.name)
+            logger.warning("%s: %s; it is kept as %s, and a new file begins", self.path, why, aside.name)
 
 
 def _text(path: Path) -> str:
@@ -90,12 +163,10 @@ def _text(path: Path) -> str:
 
 
 def _rows(text: str) -> list[list[str]]:
-    """The header and the rows of a file, as `MetricsLog.write` writes them.
-
-    What a kill has left of the last row is left out.
+    """The header and the rows of a file that `MetricsLog.write` wrote, without a last row that a kill cut short.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The text is something else.
     """
     rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     if not rows or rows[0][0] != "step":
@@ -119,4 +190,10 @@ def _is_no_number(cell: str) -> bool:
 def _line(row: Sequence[str]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(row)
+    return buffer.getvalue()
+
+
+def _record(event: Event) -> bytes:
+    buffer = io.BytesIO()
+    RecordWriter(buffer).write(event.SerializeToString())
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""How the processes of a run share what is trained: each holds all of it, or each holds some rows of every weight."""
+"""Parallelism of a run: each process holds all weights, or some rows of each weight."""
 
 from __future__ import annotations
 
@@ -26,71 +26,66 @@ Optimizers = Mapping[str, torch.optim.Optimizer]
 
 
 class Parallelism(ABC, Generic[BatchT]):
-    """Stands between the task that a caller has made, and what the loop trains.
+    """Distributes a task to the processes of a run, and collects its averaged weights.
 
     Args:
-        task: The task; whole wherever a caller or a callback sees it.
+        task: The task. It is whole whenever a caller or a callback reads it.
         accelerator: Processes and devices.
     """
 
     trained: TrainingTask[BatchT]
-    """What optimisers, averages and checkpoints see."""
+    """What optimisers, averages and checkpoints work on: the task, or a sharded copy of it."""
 
     def __init__(self, task: TrainingTask[BatchT], accelerator: Accelerator) -> None:
         self.task, self.accelerator = task, accelerator
 
     @abstractmethod
     def prepare(self, optimizers: Optimizers) -> tuple[nn.Module, Optimizers]:
-        """What to call for a step in place of the trained task, and the optimisers to step with."""
+        """Wrap the trained task and its optimisers for the steps of the run."""
 
     @abstractmethod
     def local_parameters(self, phase: OptimizerPhase) -> list[nn.Parameter]:
-        """What this process holds of each parameter of a phase: what its optimiser steps, and averages are kept of."""
+        """This process's part of each parameter of a phase: what its optimiser updates."""
 
     @abstractmethod
     def reduce_and_clip(self, phase: OptimizerPhase, max_norm: float) -> None:
-        """After the backward passes of a step, give what is held its gradient.
+        """Finish the gradients of the local parameters, after the backward passes of a phase.
 
-        That is the mean over all processes, scaled down to a norm of the whole gradient.
+        A gradient is the mean over all processes. The norm of all gradients together is clipped to `max_norm`.
         """
 
     @abstractmethod
     def averaged_weights(self, ema: EMAModel) -> contextlib.AbstractContextManager[None]:
-        """The task with its averaged weights, whole and for a while."""
+        """A context in which the task is whole and holds its averaged weights."""
 
     @abstractmethod
     def finish(self, ema: EMAModel) -> None:
-        """Leave the averaged weights in the task, whole and in all processes."""
+        """Leave the averaged weights in the task, whole, in all processes."""
 
 
 class DataParallel(Parallelism[BatchT]):
-    """Every process holds all weights, and gradients are averaged: DDP, or one process alone.
-
-    Args:
-        task: As of `Parallelism`.
-        accelerator: As of `Parallelism`.
-    """
+    """Data parallel: every process holds all weights, and gradients are averaged (DDP); or a single process."""
 
     def __init__(self, task: TrainingTask[BatchT], accelerator: Accelerator) -> None:
         super().__init__(task, accelerator)
         self.trained = task.to(accelerator.device)
 
     def prepare(self, optimizers: Optimizers) -> tuple[nn.Module, Optimizers]:
-        """See `Parallelism.prepare`."""
+        """Wrap the task in DDP if there are several processes."""
         wrapped, *prepared = self.accelerator.prepare(self.task, *optimizers.values())
         return wrapped, dict(zip(optimizers, prepared, strict=True))
 
     def local_parameters(self, phase: OptimizerPhase) -> list[nn.Parameter]:
-        """See `Parallelism.local_parameters`: all of it."""
+        """All parameters of the phase, whole."""
         return list(phase.parameters)
 
     def reduce_and_clip(self, phase: OptimizerPhase, max_norm: float) -> None:
-        """See `Parallelism.reduce_and_clip`; DDP has averaged."""
+        """Clip; DDP has averaged the gradients in the backward pass."""
         self.accelerator.clip_grad_norm_(phase.parameters, max_norm)
 
     @contextlib.contextmanager
     def averaged_weights(self, ema: EMAModel) -> Iterator[None]:
-        """See `Parallelism.averaged_weights`."""
+        """Exchange the weights for their averages, and back."""
         parameters = list(self.task.trained_parameters())
         ema.store(parameters)
         ema.copy_to(parameters)
@@ -101,21 +96,17 @@ class DataParallel(Parallelism[BatchT]):
             ema.restore(parameters)
 
     def finish(self, ema: EMAModel) -> None:
-        """See `Parallelism.finish`."""
+        """Copy the averages into the task."""
         ema.copy_to(list(self.task.trained_parameters()))
 
 
 class FullySharded(Parallelism[BatchT]):
-    """Every process holds some rows of each weight, its gradient, its average and its optimiser's state: FSDP2.
+    """Fully sharded (FSDP2): every process holds some rows of each weight, gradient, average and optimiser state.
 
-    The unit that is gathered to run, and let go after it, is the block of a plan. What is trained is a copy of the
-    task; the task itself waits on the CPU for averaged weights. Parts of a task in which the model's own phase trains
-    nothing - a frozen teacher or text encoder, a discriminator - are whole in every process, and the copy has the
-    same ones. That lets the main process look at clips alone, and the discriminator have second derivatives.
-
-    Args:
-        task: As of `Parallelism`.
-        accelerator: As of `Parallelism`; of more than one process.
+    A block of the plan is gathered when it runs, and freed after it. A copy of the task is trained; the task itself
+    stays on the CPU and receives averaged weights. Parts of a task that the model's phase does not train (a frozen
+    teacher or text encoder, a discriminator) are whole in every process, and shared with the copy. So the main process
+    can make clips alone, and the discriminator can have second derivatives.
     """
 
     def __init__(self, task: TrainingTask[BatchT], accelerator: Accelerator) -> None:
@@ -126,44 +117,44 @@ class FullySharded(Parallelism[BatchT]):
         self.trained = copy.deepcopy(task, {id(part): part for part in whole})
         self._shard({parameter for part in whole for parameter in part.parameters()})
         self.trained.to(accelerator.device)
-        self._held: dict[str, list[nn.Parameter]] = {}
+        self._local: dict[str, list[nn.Parameter]] = {}
 
     def _shard(self, whole: set[nn.Parameter]) -> None:
-        # A warning to those who write into what a block returns; no block writes into its inputs.
+        # The warning concerns in-place changes of a block's output; no block changes its inputs.
         warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module .* returned a view tensor")
         mesh = init_device_mesh(self.accelerator.device.type, (self.accelerator.num_processes,))
-        for network in [each for each in self.trained.modules() if isinstance(each, Mounted)]:
+        for network in [module for module in self.trained.modules() if isinstance(module, Mounted)]:
             for block in network.blocks():
-                if not whole.issuperset(block.parameters()):  # else whole, or without weights
+                if not whole.issuperset(block.parameters()):  # otherwise it is whole, or has no weights
                     fully_shard(block, mesh=mesh)
         fully_shard(self.trained, mesh=mesh, ignored_params=whole)
 
     def prepare(self, optimizers: Optimizers) -> tuple[nn.Module, Optimizers]:
-        """See `Parallelism.prepare`."""
-        # Accelerate's evaluation mode is autocast without DDP around it.
+        """Add autocast; the task is sharded already."""
+        # Accelerate's evaluation mode is autocast without DDP.
         wrapped: nn.Module = self.accelerator.prepare_model(self.trained, device_placement=False, evaluation_mode=True)
-        return wrapped, {phase: self.accelerator.prepare_optimizer(each) for phase, each in optimizers.items()}
+        return wrapped, {name: self.accelerator.prepare_optimizer(optimizer) for name, optimizer in optimizers.items()}
 
     def local_parameters(self, phase: OptimizerPhase) -> list[nn.Parameter]:
-        """See `Parallelism.local_parameters`: rows of it, as plain tensors.
+        """This process's rows, as plain tensors.
 
-        Optimisers and averages go by element, and every operation on a distributed tensor has its price in Python.
+        Optimisers and averages work by element, and an operation on a distributed tensor costs more time in Python.
         """
-        if phase.name not in self._held:
-            self._held[phase.name] = [nn.Parameter(local_rows(each).clone()) for each in phase.parameters]
+        if phase.name not in self._local:
+            self._local[phase.name] = [nn.Parameter(local_rows(whole).clone()) for whole in phase.parameters]
             self._point(phase)
-        return self._held[phase.name]
+        return self._local[phase.name]
 
     def _point(self, phase: OptimizerPhase) -> None:
-        """Let what is held be the rows of the parameters themselves, which FSDP may have moved."""
-        for held, parameter in zip(self._held[phase.name], phase.parameters, strict=True):
-            held.data = local_rows(parameter)
-            held.grad = None if parameter.grad is None else local_rows(parameter.grad)
+        """Make the local parameters share memory with the rows of the sharded ones, which FSDP may have moved."""
+        for local, parameter in zip(self._local[phase.name], phase.parameters, strict=True):
+            local.data = local_rows(parameter)
+            local.grad = None if parameter.grad is None else local_rows(parameter.grad)
 
     def reduce_and_clip(self, phase: OptimizerPhase, max_norm: float) -> None:
-        """See `Parallelism.reduce_and_clip`; FSDP has averaged, for the weights that are shared out."""
+        """Average the gradients of whole parts, and clip; FSDP has averaged those of sharded weights."""
         self._point(phase)
-        gradients = [each.grad for each in self._held[phase.name] if each.grad is not None]
+        gradients = [local.grad for local in self._local[phase.name] if local.grad is not None]
         if phase.name == MODEL:
             square = torch.nn.utils.get_total_norm(gradients).square().to(self.accelerator.device)
             torch.distributed.all_reduce(square)
@@ -171,11 +162,11 @@ class FullySharded(Parallelism[BatchT]):
             for gradient in gradients:
                 torch.distributed.all_reduce(gradient.div_(self.accelerator.num_processes))
             square = torch.nn.utils.get_total_norm(gradients).square()
-        torch.nn.utils.clip_grads_with_norm_(self._held[phase.name], max_norm, square.sqrt())
+        torch.nn.utils.clip_grads_with_norm_(self._local[phase.name], max_norm, square.sqrt())
 
     @contextlib.contextmanager
     def averaged_weights(self, ema: EMAModel) -> Iterator[None]:
-        """See `Parallelism.averaged_weights`; on the training device in the main process only."""
+        """Gather the averages into the task; it is on the training device in the main process only."""
         self._gather(ema)
         device = self.accelerator.device if self.accelerator.is_main_process else torch.device("cpu")
         for part in self._sharded:
@@ -188,27 +179,27 @@ class FullySharded(Parallelism[BatchT]):
                 part.to("cpu")
 
     def finish(self, ema: EMAModel) -> None:
-        """See `Parallelism.finish`."""
+        """Gather the averages into the task, and move it to the training device."""
         self._gather(ema)
         self.task.to(self.accelerator.device)
 
     def _gather(self, ema: EMAModel) -> None:
-        """Bring the averaged weights together in the task."""
+        """Copy the averaged weights, whole, into the task."""
         owners = self.trained.trained_parameters()
         for parameter, owner, rows in zip(self.task.trained_parameters(), owners, ema.shadow_params, strict=True):
             mean = as_shard(rows, owner)
-            assert isinstance(mean, DTensor), "what the model's phase trains is shared out"
+            assert isinstance(mean, DTensor), "what the model's phase trains is sharded"
             parameter.data.copy_(mean.full_tensor())
 
 
 def local_rows(tensor: torch.Tensor) -> torch.Tensor:
-    """What this process holds of a tensor, without its history: rows of a distributed one, all of another."""
-    held = tensor.detach()
-    return held.to_local() if isinstance(held, DTensor) else held
+    """This process's rows of a distributed tensor, or all of another tensor; detached."""
+    detached = tensor.detach()
+    return detached.to_local() if isinstance(detached, DTensor) else detached
 
 
 def as_shard(rows: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
-    """Rows that this process holds as part of a distributed tensor laid out as `owner`, if that is one."""
+    """This process's rows as part of a distributed tensor with the layout of `owner`, if `owner` is distributed."""
     if not isinstance(owner, DTensor) or rows.shape != owner.to_local().shape:
         return rows
     mesh, placements = owner.device_mesh, owner.placements
@@ -218,7 +209,7 @@ def as_shard(rows: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
 
 
 def make_parallelism(task: TrainingTask[BatchT], config: LoopConfig, accelerator: Accelerator) -> Parallelism[BatchT]:
-    """The way that a configuration names; one process has nobody to share with."""
+    """The parallelism that a configuration names. A single process never shards."""
     if config.parallel == "fsdp" and accelerator.num_processes > 1:
         return FullySharded(task, accelerator)
     return DataParallel(task, accelerator)

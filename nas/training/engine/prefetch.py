@@ -1,4 +1,4 @@
-"""Batches made ahead of the step that they are for, so that a graphics card does not wait for them."""
+"""Prefetching of batches, so that a graphics card does not wait for them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from nas.training.engine.task import BatchT
 
 AHEAD = 2
-"""Batches that are made beside the one that is asked for."""
+"""Batches that are made in advance."""
 
 
 class Prefetched(Generic[BatchT]):
-    """Makes the next batches on a thread of its own while a step is computed, one after the other.
+    """Makes the next batches on a thread while a step is computed, one after the other.
 
-    A batch is decided by its number alone, so it is the same whoever makes it, and when.
+    A batch depends on its number alone, so it does not matter when it is made.
 
     Args:
         make: Makes the batch of a micro-step, by number.
-        thread: Makes them.
+        thread: The thread; an executor with one worker.
     """
 
     def __init__(self, make: Callable[[int], BatchT], thread: ThreadPoolExecutor) -> None:
@@ -30,20 +30,20 @@ class Prefetched(Generic[BatchT]):
         self._made: dict[int, Future[BatchT]] = {}
 
     def __call__(self, number: int) -> BatchT:
-        """The batch of a micro-step; raises what its making raised."""
+        """The batch of a micro-step. An error of `make` is raised here."""
         wanted = range(number, number + AHEAD + 1)
-        # A phase of a step may ask again for what the phase before it had.
-        self._made = {each: self._made.get(each) or self._thread.submit(self._make, each) for each in wanted}
+        # Each phase of a step asks for the same batches.
+        self._made = {index: self._made.get(index) or self._thread.submit(self._make, index) for index in wanted}
         return self._made[number].result()
 
 
 @contextlib.contextmanager
 def prefetched(make: Callable[[int], BatchT], device: torch.device) -> Iterator[Callable[[int], BatchT]]:
-    """Batches made ahead of a graphics card; on a CPU, which has the network to compute, when they are asked for.
+    """Prefetch batches if the run computes on a graphics card; a CPU is busy with the network and makes them on demand.
 
     Args:
         make: Makes the batch of a micro-step, by number.
-        device: Where the run computes.
+        device: Device of the run.
     """
     if device.type != "cuda":
         yield make

@@ -1,4 +1,4 @@
-"""The processes of a run, and what they tell each other."""
+"""The processes of a run, and how they exchange results and errors."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ T = TypeVar("T")
 
 
 def only_cpu() -> bool:
-    """Whether to train on processors: there is no accelerator, or accelerate's configuration rules it out.
+    """Whether to train on the CPU: there is no accelerator, or accelerate's configuration excludes it.
 
-    Accelerate joins processes on CPUs only when it is told so.
+    Accelerate joins processes on CPUs only when it is told to.
     """
     return wants_cpu() or not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
 def processes() -> PartialState:
-    """The processes that a launcher (`accelerate launch`, `torchrun`) has started, or this one alone.
+    """State of the processes that a launcher (`accelerate launch`, `torchrun`) has started, or of this one alone.
 
-    Whoever asks accelerate first decides for the whole program, so everything in nas asks here.
+    The first call of accelerate fixes the settings of the whole program, so all of nas calls this function.
 
     Raises:
         ConfigError: The launcher's variables contradict each other.
@@ -39,14 +39,14 @@ def processes() -> PartialState:
 
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
-    """The accelerator of a run; sub-networks leave parameters unused, which DDP must be told.
+    """The accelerator of a run. DDP is told that sub-networks leave parameters unused.
 
     Raises:
-        ConfigError: Variables of accelerate or of the launcher ask for something else than the run's settings.
+        ConfigError: Environment variables of accelerate or of the launcher contradict the run's settings.
     """
     check_settings(config.mixed_precision, config.gradient_accumulation)
     cpu = processes().device.type == "cpu"
-    # Accelerate keeps the precision of a program's first run for all others, and refuses another one.
+    # Accelerate would keep the precision of the program's first run, and refuse another one.
     AcceleratorState._reset_state()
     with launcher_alone():
         return Accelerator(
@@ -58,10 +58,12 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What the main process makes, in all of them: what all decide by must not differ in its last bits.
+    """Call a function in the main process, and return its result in all of them.
+
+    What processes decide by must be equal in all of them, to the last bit.
 
     Raises:
-        NasError: What the main process could not do, in all of them.
+        NasError: The function raised it; in all processes.
     """
     made: list[Any] = [_attempt(make) if processes().is_main_process else None]
     broadcast_object_list(made)
@@ -70,12 +72,12 @@ def from_main(make: Callable[[], T]) -> T:
 
 
 def from_all(make: Callable[[], T]) -> list[T]:
-    """What each process makes, in all of them, in the order of the processes.
+    """Call a function in each process, and return all results in all of them, in the order of the processes.
 
     Raises:
-        NasError: What the first of those that failed could not do, in all of them.
+        NasError: The error of the first process that failed; in all processes.
     """
-    return [_unless_failed(each) for each in gather_object([_attempt(make)])]
+    return [_unless_failed(result) for result in gather_object([_attempt(make)])]
 
 
 def _attempt(make: Callable[[], T]) -> T | NasError:

@@ -1,4 +1,4 @@
-"""The folder of a run, and of one run at a time."""
+"""The folder of a run, which one run at a time may use."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from nas.files.locks import LOCK_FILE
 from nas.training.engine.processes import from_main
 
 CHECKPOINTS = "checkpoints"
-"""Name of the folder of a run's checkpoints."""
+"""Name of the folder of checkpoints in a run's folder."""
 
 
 @contextlib.contextmanager
 def run_folder(folder: Path, makes: str) -> Iterator[None]:
-    """Hold a run's folder, for all processes of the run together, from before its first step until its result is there.
+    """Hold a run's folder for all of the run's processes, from before the first step until the result is written.
 
-    What killed processes have left of checkpoints is removed. A run that is refused leaves no new folder.
+    Unfinished checkpoints of killed processes are removed. A run that is refused leaves no new folder.
 
     Args:
-        folder: The folder; made where it is missing.
+        folder: The folder; created if it is missing.
         makes: Kind and name of the folder that the run makes in it, e.g. `model`.
 
     Raises:
-        StorageError: Another run is using the folder, it cannot be written, or what the run makes would take the place
-            of files that were not made here. In all processes.
+        StorageError: Another run is using the folder, it cannot be written, or the result would replace files that
+            were not made here. In all processes.
     """
     with contextlib.ExitStack() as held:
 
@@ -43,8 +43,8 @@ def run_folder(folder: Path, makes: str) -> Iterator[None]:
 
 
 def _remove_if_unused(folder: Path) -> None:
-    """Remove a folder in which there is nothing but its lock, while that is held."""
-    with contextlib.suppress(OSError):  # it is gone, or another process waits for it already
+    """Remove a folder that holds only its lock file, while the lock is held."""
+    with contextlib.suppress(OSError):  # it is gone, or another process already waits for it
         if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
             (folder / LOCK_FILE).unlink()
             folder.rmdir()

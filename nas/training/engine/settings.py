@@ -1,4 +1,4 @@
-"""Settings of the training loop, whatever is trained; saved beside what a run made."""
+"""Settings of the training loop, for every task. They are saved beside the result of a run."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from pydantic import Field, PositiveFloat
 
 from nas.files import StrictModel
 
-# Numbers in single precision compute with what is accepted here, and whatever is beyond was meant otherwise.
+# Single precision can compute with these numbers; larger ones are mistakes.
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Clips = Annotated[int, Field(ge=1, le=10**6)]
 Rate = Annotated[float, Field(gt=0, le=1e18)]
 
 
 class LoopConfig(StrictModel):
-    """How long, how fast, and on what batches to train, whatever the task.
+    """How long, how fast, and on what batches to train.
 
     Args:
         steps: Optimiser steps.
-        max_minutes: End earlier when this much training time is used up; the learning rate is annealed to it.
+        max_minutes: Training time after which the run ends early; the learning rate is annealed to it.
         batch_size: Clips per micro-batch, over all processes.
         image_batch_size: Single frames per micro-batch, over all processes, trained jointly as one-frame clips.
         learning_rate: Peak learning rate of AdamW.
         warmup_steps: Steps of linear warm-up.
         anneal_share: Share of the run, at its end, in which a cosine takes the learning rate to zero; it is constant
             between warm-up and that. 1 is a plain cosine.
-        adam_beta2: AdamW's decay of squared gradients; short runs want it below the usual 0.999.
+        adam_beta2: AdamW's decay of squared gradients; short runs need less than the usual 0.999.
         weight_decay: AdamW's decoupled weight decay.
         max_grad_norm: Gradients are scaled down to this norm.
-        ema_decay: Upper bound of the decay of the averaged weights, which are the ones kept.
-        parallel: What each process of a run holds. `ddp`: all of the model. `fsdp`: a share of its weights, gradients,
-            averaged weights and optimiser state; blocks are gathered from all processes when they run. One process
-            alone holds everything either way.
+        ema_decay: Upper bound of the decay of the averaged weights. The averaged weights are the result of a run.
+        parallel: What each process of a run holds. `ddp`: the whole model. `fsdp`: a share of its weights, gradients,
+            averaged weights and optimiser state; a block is gathered from all processes when it runs. A single process
+            holds everything either way.
         mixed_precision: Accelerate's mixed precision.
         gradient_accumulation: Micro-batches per optimiser step.
-        gradient_checkpointing: Whether the backward pass computes each block once more, instead of keeping what is
-            inside: less memory for about a third more time, and the same losses.
+        gradient_checkpointing: Whether the backward pass recomputes each block instead of storing its activations:
+            less memory for about a third more time, and the same losses.
         checkpoint_every: Steps between checkpoints.
         seed: Seed of everything random in the run.
     """
@@ -60,9 +60,9 @@ class LoopConfig(StrictModel):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
     def decisive(self) -> dict[str, Any]:
-        """Plain data that decide what a run learns, whatever the processes and memory it is computed with.
+        """Settings that decide what a run learns, as plain data: those of processes and memory are left out.
 
-        A run may go on with its steps split into another number of micro-batches.
+        A run may be resumed with another number of micro-batches per step.
         """
         value = self.model_dump(exclude={"gradient_accumulation", "gradient_checkpointing", "parallel"})
         for name in ("batch_size", "image_batch_size"):

@@ -1,7 +1,7 @@
-"""Tensors in safetensors files, whole or in shards, each with the rows that one process holds.
+"""Tensors in safetensors files, whole or in shards. A shard holds the rows of one process.
 
-The shards of a tensor, in the order of their files, make up the whole tensor along its first dimension. So any number
-of processes can read what any other number has written; each reads its own rows alone.
+The shards of a tensor, in the order of their files, are the whole tensor along its first dimension. So any number of
+processes can read what any other number has written, and each reads only its own rows.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from nas.training.engine.processes import processes
 
 
 def write_shard(folder: Path, part: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Write what this process holds of some tensors; of those that all hold, the main process's.
+    """Write this process's rows of some tensors. Tensors that all processes hold are written by the main process.
 
     Args:
-        folder: Where to, the same for all processes.
+        folder: Folder to write to, the same for all processes.
         part: Name of the tensors: the file is `part.safetensors`, or one of `part-00001-of-00008.safetensors`.
         tensors: The tensors; distributed ones are sharded by rows.
 
     Returns:
-        Digests by name of the file, if this process has written one.
+        Digests of the files that this process has written, by name.
     """
     state = processes()
     sharded = any(isinstance(tensor, DTensor) for tensor in tensors.values())
@@ -52,11 +52,11 @@ def _held(tensor: torch.Tensor) -> torch.Tensor | None:
 
 
 class SavedTensors:
-    """What `write_shard` wrote of one part.
+    """Reads one part of what `write_shard` wrote.
 
     Args:
-        folder: Where the files are.
-        part: Name of the tensors.
+        folder: Folder of the files.
+        part: Name of the part.
         names: Names of files in that folder, of this part and of others.
 
     Raises:
@@ -64,9 +64,9 @@ class SavedTensors:
     """
 
     def __init__(self, folder: Path, part: str, names: Sequence[str]) -> None:
-        mine = sorted(name for name in names if name.partition(".")[0].partition("-")[0] == part)
+        files = sorted(name for name in names if name.partition(".")[0].partition("-")[0] == part)
         self.where = folder / f"{part}.safetensors"
-        self._files: list[Any] = [_open(folder / name) for name in mine]
+        self._files: list[Any] = [_open(folder / name) for name in files]
         self._holders: dict[str, list[int]] = {}
         for number, file in enumerate(self._files):
             for name in file.keys():  # noqa: SIM118 - no mapping
@@ -77,13 +77,12 @@ class SavedTensors:
         return tuple(self._holders)
 
     def like(self, name: str, own: torch.Tensor | None) -> torch.Tensor:
-        """A tensor on the CPU, whole.
+        """A whole tensor on the CPU; or one distributed as `own`, on its device, if `own` is so and has its shape.
 
-        Where `own`, whose place it is to take, is distributed and has its shape, the tensor is so, too, and on that
-        device; its other rows are not read.
+        Of a distributed tensor only this process's rows are read.
 
         Raises:
-            CheckpointError: There is none of that name.
+            CheckpointError: There is no tensor of that name, or its shards do not fit each other.
         """
         if name not in self._holders:
             raise CheckpointError(f"lacks {name}", where=self.where)
@@ -107,7 +106,7 @@ class SavedTensors:
             piece = self._files[number].get_slice(name)
             rows = piece.get_shape()[0]
             begin, end = (min(max(row - first, 0), rows) for row in (start, stop))
-            if begin < end or not pieces:  # without any rows, still their width
+            if begin < end or not pieces:  # without rows, the width still counts
                 pieces.append(piece[begin:end])
             first += rows
         return torch.cat(pieces)
@@ -121,6 +120,6 @@ def _open(path: Path) -> Any:
 
 
 def _first_row(own: DTensor) -> int:
-    """Where the rows of this process begin; FSDP hands them out as `torch.chunk` does."""
+    """First row of this process; FSDP distributes rows as `torch.chunk` does."""
     size = math.ceil(own.shape[0] / own.device_mesh.size())
     return min(own.device_mesh.get_local_rank() * size, own.shape[0])

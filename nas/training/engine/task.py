@@ -1,6 +1,6 @@
-"""What can be trained: a module whose `forward` is the loss of one step.
+"""Training tasks: modules whose `forward` returns the losses of one step.
 
-The loop in `nas.training.engine.trainer` needs nothing else of a task, so accelerate can wrap it like any module.
+The trainer needs nothing else of a task, so accelerate can wrap it like any module.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Losses = dict[str, torch.Tensor]
 
 
 MODEL = "model"
-"""The phase in which the model itself learns."""
+"""Name of the phase in which the model itself learns."""
 
 
 @dataclass(frozen=True)
 class OptimizerPhase:
-    """A part of each step in which some parameters learn while all others stand still.
+    """A part of each training step, in which one optimiser updates some of the parameters.
 
     Args:
-        name: What learns.
-        parameters: The parameters, which have an optimiser of their own.
-        learning_rate: Its peak learning rate; that of the run when left out.
+        name: Name of what learns.
+        parameters: The parameters that this phase updates.
+        learning_rate: Peak learning rate of the phase; `None` for that of the run.
         adam_beta1: AdamW's decay of gradients.
     """
 
@@ -38,10 +38,10 @@ class OptimizerPhase:
 
 
 class Movable(Protocol):
-    """What a training step can be given: anything that moves to a device."""
+    """A batch: anything that can be moved to a device."""
 
     def to(self, device: torch.device) -> Self:
-        """The same on another device."""
+        """The batch on another device."""
         ...
 
 
@@ -49,23 +49,23 @@ BatchT = TypeVar("BatchT", bound=Movable)
 
 
 class TrainingTask(nn.Module, ABC, Generic[BatchT]):
-    """One thing that can be trained.
+    """Base class of training tasks.
 
-    The contract: `forward(batch, step, phase)` returns scalars, of which `loss` is minimised, each a mean over the
-    clips of the batch. What is random about a clip comes from the `RNGKeys` that the batch carries, drawn for the
-    phase, and everything else from the step's number: so N processes train as one does, all of them the same
-    architecture in a step. Dropout of the backbone is the one exception; its generator is torch's global one, which
-    the loop seeds for each process and phase.
+    The contract: `forward(batch, step, phase)` returns scalars, each a mean over the clips of the batch; `loss` is
+    minimised. Random numbers of a clip come from the `RNGKeys` of the batch, with the phase as their purpose.
+    Everything else that is random follows from the step's number. So N processes train as one does, and all of them
+    train the same architecture in a step. Dropout of the backbone is the exception: it uses torch's global generator,
+    which the trainer seeds for each process and phase.
     """
 
     @abstractmethod
     def forward(self, batch: BatchT, step: int, phase: str = MODEL) -> Losses:
-        """Losses of one phase of a step on one batch."""
+        """Losses of one phase of a step, on one batch."""
 
     def trained_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters of the model, whose average is kept."""
+        """Parameters of the model; their moving average is kept."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
     def phases(self) -> tuple[OptimizerPhase, ...]:
-        """The phases of a step, in their order; the model's own is always among them."""
+        """Phases of a step, in order. The one named `MODEL` is always among them."""
         return (OptimizerPhase(MODEL, tuple(self.trained_parameters())),)

@@ -1,4 +1,4 @@
-"""The one training loop, for every task, on 1 to N processes through accelerate."""
+"""The training loop of every task, on 1 to N processes, through accelerate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
@@ -15,13 +15,12 @@ import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 
-from nas.errors import CheckpointError, DataError, TrainingError
+from nas.errors import CheckpointError, DataError, OutOfMemoryError, TrainingError, allocation_failure
 from nas.files import derive_seed
 from nas.models.weights import not_finite
 from nas.progress import Advance, progress_bar
 from nas.training.engine.callbacks import Callback
 from nas.training.engine.checkpoint import Progress, RunHistory, TrainingState, restore_checkpoint, save_checkpoint
-from nas.training.engine.memory_errors import memory_errors
 from nas.training.engine.metrics import MetricsLog
 from nas.training.engine.parallelism import Optimizers, make_parallelism
 from nas.training.engine.processes import from_all
@@ -35,13 +34,13 @@ _FINAL = 20
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run says of itself.
+    """Result of a finished run.
 
     Args:
-        steps: Optimiser steps done, in this run and those it resumed.
-        elapsed_s: Seconds of training they took.
-        final_loss: Mean loss of the last twenty logged steps; not a number where they were logged by an earlier
-            version, which kept them elsewhere.
+        steps: Optimiser steps done, those before a resume included.
+        elapsed_s: Seconds of training that they took.
+        final_loss: Mean loss of the last twenty logged steps; not a number if an earlier version logged them, which
+            did not keep them in checkpoints.
     """
 
     steps: int
@@ -50,17 +49,17 @@ class TrainingResult:
 
 
 class Trainer(Generic[BatchT]):
-    """Trains a task and leaves its averaged weights in it.
+    """Trains a task.
 
     Args:
-        task: What to train. After `run` it holds the exponential moving average of its weights.
+        task: The task. After `run` it holds the exponential moving average of its weights.
         batches: The batch of a micro-step, by number.
         config: Settings.
-        folder: Where checkpoints and metrics stand. A run that was interrupted goes on from its newest checkpoint.
+        folder: Folder of checkpoints and metrics. An interrupted run resumes from its newest checkpoint.
         fingerprint: Digest of everything that decides the result; a checkpoint with another one is refused.
         accelerator: Processes and devices.
-        label: Shown beside the progress bar.
-        callback: Looks on, and may end the run.
+        label: Text beside the progress bar.
+        callback: Called at fixed moments; may end the run.
     """
 
     def __init__(
@@ -79,9 +78,11 @@ class Trainer(Generic[BatchT]):
         self.folder, self.fingerprint, self.label = folder, fingerprint, label
         self.accelerator, self.callback = accelerator, callback or Callback()
         if not list(task.trained_parameters()):
-            raise TrainingError("nothing is left to train", hint="train the backbone, too (freeze_backbone: false)")
+            raise TrainingError(
+                "the task has no parameters to train", hint="train the backbone, too (freeze_backbone: false)"
+            )
         if names := not_finite(task.state_dict()):
-            hint = "it is so in the weights that the run starts from; start from others"
+            hint = "start from other weights: those that the run starts from are damaged"
             raise CheckpointError(f"weight {names[0]} is not finite before the first step", where=folder, hint=hint)
         self.parallelism = make_parallelism(task, config, accelerator)
         self.trained = self.parallelism.trained
@@ -109,7 +110,7 @@ class Trainer(Generic[BatchT]):
         Raises:
             CheckpointError: The folder holds a checkpoint of something else.
             DataError: Clips hold numbers that are not finite.
-            OutOfMemoryError: A step does not fit.
+            OutOfMemoryError: A step does not fit into memory.
             TrainingError: The loss is no longer finite, or the callback ends the run.
         """
         progress, history = restore_checkpoint(self.folder / CHECKPOINTS, self.state, self.fingerprint)
@@ -121,7 +122,7 @@ class Trainer(Generic[BatchT]):
         with progress_bar(self.label, self.config.steps, progress.step) as advance:
             while not self._finished(progress):
                 started, rate = time.perf_counter(), self._rate(progress)
-                with memory_errors():
+                with _memory_errors():
                     values = self._read(self._step(wrapped, optimizers, progress))
                 progress = self._next(progress, time.perf_counter() - started)
                 self._report(log, advance, progress, values, rate)
@@ -132,33 +133,33 @@ class Trainer(Generic[BatchT]):
         return TrainingResult(progress.step, progress.elapsed_s, final_loss)
 
     def _step(self, wrapped: torch.nn.Module, optimizers: Optimizers, progress: Progress) -> Losses:
-        """One step: each phase after the other."""
+        """One step: its phases, one after the other."""
         self.trained.train()
         losses: Losses = {}
         for phase in self.phases:
-            found = self._phase(wrapped, optimizers[phase.name], phase, progress)
             prefix = "" if phase.name == MODEL else f"{phase.name}_"
-            losses |= {f"{prefix}{name}": value for name, value in found.items()}
+            values = self._phase(wrapped, optimizers[phase.name], phase, progress)
+            losses |= {f"{prefix}{name}": value for name, value in values.items()}
         self.ema.step(self.local_parameters[MODEL])
         return losses
 
     def _phase(
         self, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer, phase: OptimizerPhase, progress: Progress
     ) -> Losses:
-        """One step of a phase's optimiser, over `gradient_accumulation` micro-batches."""
+        """One update of a phase's parameters, from `gradient_accumulation` micro-batches."""
         for group in optimizer.param_groups:
             group["lr"] = (phase.learning_rate or self.config.learning_rate) * self._rate(progress)
-        self.trained.zero_grad()  # what flowed to the parameters of another phase is not this one's
+        self.trained.zero_grad()  # gradients that another phase has left
         losses: Losses = {}
         for micro in range(self.config.gradient_accumulation):
             number = progress.step * self.config.gradient_accumulation + micro
             with self.accelerator.accumulate(wrapped):
                 torch.manual_seed(self._seed(phase, number))
                 batch = self.batches(number).to(self.accelerator.device)
-                found = wrapped(batch, progress.step, phase.name)
-                self._check(found["loss"], batch, phase, progress)
-                self.accelerator.backward(found["loss"])
-                for name, value in found.items():
+                of_batch = wrapped(batch, progress.step, phase.name)
+                self._check(of_batch["loss"], batch, phase, progress)
+                self.accelerator.backward(of_batch["loss"])
+                for name, value in of_batch.items():
                     losses[name] = losses.get(name, 0) + value.detach() / self.config.gradient_accumulation
                 if self.accelerator.sync_gradients:
                     self.parallelism.reduce_and_clip(phase, self.config.max_grad_norm)
@@ -166,7 +167,7 @@ class Trainer(Generic[BatchT]):
         return losses
 
     def _seed(self, phase: OptimizerPhase, number: int) -> int:
-        """For what is random in the network itself, which is dropout; no two processes leave the same out."""
+        """Seed of dropout in the network; another one in each process."""
         named = () if phase.name == MODEL else (phase.name,)
         return derive_seed(self.config.seed, "step", number, self.accelerator.process_index, *named)
 
@@ -183,27 +184,27 @@ class Trainer(Generic[BatchT]):
         )
 
     def _check_batch(self, batch: BatchT, progress: Progress) -> None:
-        tensors = {name: each for name, each in vars(batch).items() if isinstance(each, torch.Tensor)}
+        tensors = {name: value for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
         if names := not_finite(tensors):
             raise DataError(
                 f"clips of step {progress.step + 1} hold numbers that are not finite ({names[0]})",
                 where=self.folder,
-                hint="look for them in the data, or encode them again",
+                hint="repair the data, or encode the clips again",
             )
 
     def _read(self, losses: Losses) -> dict[str, float]:
-        """Losses as numbers, their mean over all processes: this waits for a card, which its clock must not miss."""
+        """Losses as numbers, averaged over all processes. This waits for the device, so that a step is timed whole."""
         return {name: float(self.accelerator.reduce(value.detach(), "mean")) for name, value in losses.items()}
 
     def _next(self, progress: Progress, seconds: float) -> Progress:
-        """Progress after one more step; all processes agree on the time, so that they end together."""
+        """Progress after one more step. All processes use the same time, so that they end together."""
         if self.config.max_minutes is not None:
             mean = self.accelerator.reduce(torch.tensor(seconds, device=self.accelerator.device), "mean")
             seconds = float(mean)
         return Progress(progress.step + 1, progress.elapsed_s + seconds)
 
     def _rate(self, progress: Progress) -> float:
-        """Linear warm-up, constant, cosine to zero over the end of the steps or minutes, whichever end first."""
+        """Share of the peak learning rate: linear warm-up, constant, then a cosine to zero at the end of the run."""
         warmup = min(1.0, (progress.step + 1) / max(self.config.warmup_steps, 1))
         anneal = self.config.anneal_share
         annealed = min(max((self._share(progress) - 1 + anneal) / anneal, 0.0), 1.0)
@@ -221,7 +222,7 @@ class Trainer(Generic[BatchT]):
     def _report(
         self, log: MetricsLog | None, advance: Advance, progress: Progress, values: dict[str, float], rate: float
     ) -> None:
-        """Log a step that has been made, at a share of the peak learning rate."""
+        """Log a finished step, whose learning rate was a share of the peak."""
         self.recent.append(values["loss"])
         advance(f"loss {sum(self.recent) / len(self.recent):.4f}")
         if progress.step == 1 or progress.step % LOG_EVERY == 0 or self._finished(progress):
@@ -241,3 +242,15 @@ class Trainer(Generic[BatchT]):
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
         return self.parallelism.averaged_weights(self.ema) if self.callback.needs_weights else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Raise every kind of allocation failure as `OutOfMemoryError`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if allocation_failure(error) is None:
+            raise
+        hint = "set gradient_checkpointing, or a smaller batch_size with more gradient_accumulation; see --dry-run"
+        raise OutOfMemoryError("not enough memory for a step of the training", hint=hint) from error

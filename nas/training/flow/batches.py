@@ -1,4 +1,4 @@
-"""Batches of a step, decided by the step's number alone, so that a resumed run sees what it would have seen.
+"""Batches of a run. The number of a step decides its batch, so that a resumed run sees the batches it would have seen.
 
 The processes of a run share a batch: process r of N has every N-th clip of it, from the r-th on.
 
@@ -26,12 +26,12 @@ class Batch:
 
     Args:
         video_BTCHW: Latents of clips.
-        video_tokens_BL: Their captions, as the text encoder's `tokenize` gives them: token numbers, or contexts
-            (B, L, D) where a frozen encoder has read them beforehand.
+        video_tokens_BL: Their captions, as the text encoder's `tokenize` returns them: token numbers, or contexts
+            (B, L, D) if a frozen encoder has encoded them in advance.
         image_BTCHW: Latents of single frames (T = 1) of other clips; may be empty.
         image_tokens_BL: Their captions.
-        video_keys: Where what is random about the clips comes from.
-        image_keys: The same for the frames.
+        video_keys: RNG keys of the clips.
+        image_keys: RNG keys of the frames.
     """
 
     video_BTCHW: torch.Tensor
@@ -42,7 +42,7 @@ class Batch:
     image_keys: RNGKeys
 
     def parts(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor, RNGKeys]]:
-        """Name, latents, tokens and keys of clips and of frames, where there are any."""
+        """Name, latents, tokens and keys of the clips, and of the frames if there are any."""
         yield "video", self.video_BTCHW, self.video_tokens_BL, self.video_keys
         if len(self.image_BTCHW):
             yield "image", self.image_BTCHW, self.image_tokens_BL, self.image_keys
@@ -50,23 +50,23 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
         tensors: dict[str, Any] = {
-            name: each.to(device) for name, each in vars(self).items() if isinstance(each, torch.Tensor)
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)
         }
         return dataclasses.replace(self, **tensors)
 
 
 @dataclass(frozen=True)
 class BatchSource:
-    """Draws the batches of a run.
+    """Makes the batches of a run.
 
     Args:
-        sources: Training clips, those of one size together; the size that the model makes is the first. A step reads
-            one of them, the same in all processes, and so many more clips of a smaller size as have its pixels.
+        sources: Training clips, one set for each size; the first has the size that the model makes. A step reads one
+            set, the same in all processes. Of a smaller size it reads more clips, with about as many pixels in all.
         text_encoder: Tokenises captions.
         batch_size: Clips of this process per step.
         image_batch_size: Frames of this process per step.
         caption_dropout: Share of captions replaced by the empty one.
-        seed: Seed of the order, and of everything random about a clip.
+        seed: Seed of the order, and of the random numbers of clips.
         rank: Number of this process.
         world_size: Number of processes.
     """
@@ -95,12 +95,12 @@ class BatchSource:
         )
 
     def _drawn(self, purpose: str, size: int, step: int) -> tuple[LatentClips, list[int], RNGKeys]:
-        """The set that a step reads, the clips of it that this process reads, and where their numbers come from."""
+        """The set that a step reads, the clips of it that this process reads, and their RNG keys."""
         if size == 0:
             return self.sources[0], [], RNGKeys(0, ())
         schedule = self._schedule(purpose, size * self.world_size)
         number, reading = schedule.at(derive_seed(self.seed, purpose, "turns"), step)
-        # The first set draws as it would alone, so that a run of one size is what it was before there were several.
+        # The first set has the seeds of a run with one size only, so that old runs of one size resume.
         which = [number] if number else []
         source, count = self.sources[number], schedule.batch_sizes[number]
         keys = RNGKeys.of_process(
@@ -112,7 +112,7 @@ class BatchSource:
 
     def _schedule(self, purpose: str, size: int) -> BucketSchedule:
         sizes = [source.size.image if purpose == "image" else source.size for source in self.sources]
-        batch_sizes = tuple(size * each.times_in(sizes[0]) for each in sizes)
+        batch_sizes = tuple(size * grid.times_in(sizes[0]) for grid in sizes)
         return BucketSchedule(tuple(map(len, self.sources)), batch_sizes)
 
     def _tokens(self, captions: Sequence[str], rng: BatchRNG) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The clips that a configuration names, in the shape that the models of a search space make."""
+"""Opening of clips for a search space."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def open_clips(
     cache: str | Path | None = None,
     validation_fraction: float = VALIDATION_FRACTION,
 ) -> DataSplit:
-    """Open clips and split them, for a search space; see `nas.data.open_data`."""
+    """Open and split the clips of a configuration, in the shape that models of the space make; see `open_data`."""
     shape = ClipShape.of(space.file.video)
     return open_data(
         config,

@@ -1,4 +1,4 @@
-"""Settings of flow-matching training; saved beside what a run made."""
+"""Settings of flow-matching training. They are saved beside the result of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas.training.engine.settings import LoopConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
-# Numbers in single precision compute with what is accepted here, and whatever is beyond was meant otherwise.
+# Single precision can compute with these numbers; larger ones are mistakes.
 LogitMean = Annotated[float, Field(ge=-20, le=20)]
 LogitDeviation = Annotated[float, Field(gt=0, le=20)]
 
@@ -21,10 +21,10 @@ class TrainingConfig(LoopConfig):
     Args:
         caption_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
         timestep_mean: Mean of the logit-normal noise level.
-        timestep_std: Its standard deviation.
-        timestep_shift: Timestep shift; above 1 trains more on noisy levels. Models are sampled with it, too.
-        freeze_backbone: Leave the spatial backbone as it is, and train temporal layers, the frame embedding, and a text
-            encoder that learns.
+        timestep_std: Standard deviation of the logit-normal noise level.
+        timestep_shift: Timestep shift; above 1 trains more on high noise levels. Models are sampled with it, too.
+        freeze_backbone: Whether the spatial backbone is frozen. Temporal layers, the frame embedding and a learned
+            text encoder are trained.
     """
 
     caption_dropout: Fraction = 0.1
@@ -38,11 +38,11 @@ class SuperNetConfig(TrainingConfig):
     """Settings of a supernet's training, beside those of flow matching.
 
     Args:
-        strategy: Which architectures a step trains. `uniform`: one, all equally likely. `fair`: one, such that each
-            candidate of a slot is trained equally often. `sandwich`: the largest on the data, and the smallest and
-            some random ones on what the largest predicts (in-place distillation); its steps cost as many times more.
-        random_paths: Random architectures of a sandwich, two when left out; other strategies have none.
-        skip_probability: Share of temporal layers that a step passes by, so that the others learn to do without.
+        strategy: Which architectures a step trains. `uniform`: one, all equally likely. `fair`: one; each candidate
+            of a slot is trained equally often. `sandwich`: the largest on the data, and the smallest and some random
+            ones on the predictions of the largest (in-place distillation); a step costs as many steps of one.
+        random_paths: Random architectures per step of `sandwich`, by default 2; other strategies have none.
+        skip_probability: Probability that a step skips a temporal layer, so that the others learn to work without it.
     """
 
     strategy: Literal["uniform", "fair", "sandwich"] = "uniform"
@@ -52,5 +52,5 @@ class SuperNetConfig(TrainingConfig):
     @model_validator(mode="after")
     def _random_paths_are_of_a_sandwich(self) -> Self:
         if self.strategy != "sandwich" and self.random_paths is not None:
-            raise ValueError(f"random_paths belongs to strategy sandwich, and means nothing to {self.strategy}")
+            raise ValueError(f"random_paths belongs to strategy sandwich, not to {self.strategy}")
         return self

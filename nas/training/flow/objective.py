@@ -16,11 +16,11 @@ from nas.training.flow.rng import BatchRNG
 def add_noise(
     latent_BTCHW: torch.Tensor, rng: BatchRNG, *, mean: float = 0.0, std: float = 1.0, shift: float = 1.0
 ) -> NoisyBatch:
-    """Draw logit-normal noise levels and noise, and mix them in.
+    """Draw logit-normal noise levels and noise, and add the noise to latents.
 
     Args:
         latent_BTCHW: Clean latents.
-        rng: Random numbers of these clips.
+        rng: RNG of the clips.
         mean: Mean of the logit.
         std: Standard deviation of the logit.
         shift: Timestep shift (Esser et al., eq. 23): above 1, more weight on noisy levels.

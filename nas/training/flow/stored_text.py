@@ -1,4 +1,4 @@
-"""Which text encoder a run reads captions with: its own, or what a frozen one has read beforehand."""
+"""The text encoder of a run: its own, or stored contexts of a frozen one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from nas.progress import is_first_process
 from nas.space import SearchSpace
 
 _LOOKED_AT = 20_000
-"""Distinct captions of a data set that are looked at before a run."""
+"""Distinct captions of a data set that are checked before a run."""
 
 
 def reader_of(clips: CaptionedClips, space: SearchSpace, own: Callable[[], TextEncoder]) -> TextEncoder:
     """The encoder that reads the captions of a run.
 
-    An encoder that is trained with the model reads them anew in every step. A frozen one does so once, where the clips
-    were encoded beforehand.
+    An encoder that is trained encodes captions in every step. If a frozen one has encoded them in advance, together
+    with the clips, its stored contexts are read.
 
     Args:
-        clips: The run's clips.
-        space: Names the encoder.
-        own: Makes or gives that encoder; not called where it has nothing left to do.
+        clips: Clips of the run.
+        space: Search space, which names the encoder.
+        own: Returns that encoder; not called if contexts are stored.
 
     Raises:
         DataError: The captions were encoded with another encoder.
@@ -44,16 +44,16 @@ def reader_of(clips: CaptionedClips, space: SearchSpace, own: Callable[[], TextE
 
 
 def _warn_once(encoder: TextEncoder, clips: CaptionedClips) -> None:
-    """Say what the encoder cannot read of the captions, the first time that a process meets them."""
-    if is_first_process() and not _met(clips.fingerprint):
+    """Warn of captions that the encoder cannot read in full, once for each data set."""
+    if is_first_process() and not _is_known(clips.fingerprint):
         encoder.warn_of_losses(list(itertools.islice(dict.fromkeys(clips.captions), _LOOKED_AT)))
 
 
 _FINGERPRINTS: set[str] = set()
 
 
-def _met(fingerprint: str) -> bool:
-    """Whether this process has met a data set before; it has from now on."""
+def _is_known(fingerprint: str) -> bool:
+    """Whether this process has read a data set before. From now on it has."""
     known = fingerprint in _FINGERPRINTS
     _FINGERPRINTS.add(fingerprint)
     return known

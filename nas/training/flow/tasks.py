@@ -26,7 +26,7 @@ from nas.training.flow.rng import BatchRNG
 
 
 class JointTask(TrainingTask[Batch]):
-    """A task that treats clips and single frames alike and weighs them by their number.
+    """Base class of tasks that train on clips and single frames alike, weighted by their number.
 
     Args:
         unet: The network that is trained.
@@ -42,18 +42,18 @@ class JointTask(TrainingTask[Batch]):
     def losses(
         self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
     ) -> Losses:
-        """Means over some clips, each a scalar; `loss` is among them."""
+        """Losses of some clips: means over the clips, each a scalar. `loss` is among them."""
 
     def forward(self, batch: Batch, step: int, phase: str = MODEL) -> Losses:
-        """See `TrainingTask.forward`; adds `video_loss` and `image_loss` where the batch holds such."""
+        """Losses of clips and frames together, and `video_loss` and `image_loss` of each kind in the batch."""
         count = len(batch.video_BTCHW) + len(batch.image_BTCHW)
         means: Losses = {}
         parts: Losses = {}
         for name, latent_BTCHW, tokens_BL, keys in batch.parts():
             losses = self.losses(latent_BTCHW, tokens_BL, keys.rng(phase), step, phase)
             parts[f"{name}_loss"] = losses["loss"].detach()
-            for each, value in losses.items():
-                means[each] = means.get(each, 0) + value * len(latent_BTCHW) / count
+            for key, value in losses.items():
+                means[key] = means.get(key, 0) + value * len(latent_BTCHW) / count
         return means | parts
 
 
@@ -62,7 +62,7 @@ class FlowTask(JointTask):
 
     Args:
         unet: The denoising network.
-        text_encoder: Trained along when it is trainable.
+        text_encoder: Encodes captions, and learns if it is trainable.
         config: The distribution of noise levels, and whether the backbone is trained.
     """
 
@@ -80,21 +80,21 @@ class FlowTask(JointTask):
     def losses(
         self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
     ) -> Losses:
-        """See `JointTask.losses`."""
+        """Mean squared error of the predicted velocity."""
         noisy = self.noisy(latent_BTCHW, rng)
         context_BLD = self.text_encoder(tokens_BL)
         return {"loss": flow_loss(self.unet(noisy.sample_BTCHW, noisy.timestep_B, context_BLD), noisy)}
 
 
 class SuperNetTask(FlowTask):
-    """Flow matching of a supernet, where every step trains the architectures that a strategy chooses.
+    """Flow matching of a supernet. A path strategy chooses the architectures of each step.
 
-    Where these are several, the first learns from the data and the others from what the first predicts: in-place
+    If there are several, the first learns from the data and the others from the prediction of the first: in-place
     distillation (Yu et al., "BigNAS", 2020, arXiv 2003.11142). All see the same clips and noise.
 
     Args:
         unet: The supernet.
-        text_encoder: Trained along when it is trainable.
+        text_encoder: Encodes captions, and learns if it is trainable.
         config: Strategy, skipping of layers, and the distribution of noise levels.
     """
 
@@ -108,21 +108,21 @@ class SuperNetTask(FlowTask):
     def losses(
         self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
     ) -> Losses:
-        """Mean over the architectures of a step; see `JointTask.losses`."""
+        """Mean loss of the architectures of a step."""
         first, *others = self.strategy.paths(step)
         noisy, context_BLD = self.noisy(latent_BTCHW, rng), self.text_encoder(tokens_BL)
         inputs = (noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
         velocity_BTCHW = self.unet(*inputs, first, self.skipped(first, step))
         losses = [flow_loss(velocity_BTCHW, noisy)]
-        for number, each in enumerate(others, start=1):
-            predicted_BTCHW = self.unet(*inputs, each, self.skipped(each, step, number))
+        for number, architecture in enumerate(others, start=1):
+            predicted_BTCHW = self.unet(*inputs, architecture, self.skipped(architecture, step, number))
             losses.append(F.mse_loss(predicted_BTCHW.float(), velocity_BTCHW.detach().float()))
         return {"loss": torch.stack(losses).mean()}
 
     def skipped(self, architecture: Architecture, step: int, number: int = 0) -> frozenset[str]:
-        """Names of the temporal layers that an architecture does without in a step, equal on all processes.
+        """Names of the temporal layers that an architecture skips in a step, equal on all processes.
 
-        Each is left out with `skip_probability`, as in the robust training of SnapFusion (Li et al. 2023,
+        Each is skipped with `skip_probability`, as in the robust training of SnapFusion (Li et al. 2023,
         arXiv 2306.00980, section 4.2).
         """
         if self.config.skip_probability == 0:
