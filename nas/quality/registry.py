@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nas.errors import ConfigError
 from nas.files import StrictModel, fingerprint, parse
 from nas.registry import Registry
 
@@ -43,6 +44,8 @@ def metric_options(
         ConfigError: The name is unknown, or an option is unknown or impossible; the message lists the known ones.
     """
     kind = QUALITY_METRICS.get(name)
+    if options and not kind.Config.model_fields:
+        raise ConfigError(f"quality metric {name} has no options, got {', '.join(options)}", where=where)
     preset = kind.rescore_defaults if defaults == "rescore" else {}
     return parse({**preset, **options}, kind.Config, where=where)
 

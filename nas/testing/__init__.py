@@ -5,7 +5,13 @@ layer, and pytest does the rest.
 """
 
 from nas.testing.layers import TemporalLayerConformance
+from nas.testing.metrics import QualityMetricConformance
 from nas.testing.runtimes import RuntimeConformance
 from nas.testing.targets import DistillationTargetConformance
 
-__all__ = ["DistillationTargetConformance", "RuntimeConformance", "TemporalLayerConformance"]
+__all__ = [
+    "DistillationTargetConformance",
+    "QualityMetricConformance",
+    "RuntimeConformance",
+    "TemporalLayerConformance",
+]
