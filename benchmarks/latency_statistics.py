@@ -1,9 +1,9 @@
 """Which statistic of the same samples scatters least?
 
-Reads the raw samples beside a table that `nas profile` has measured, cuts them into windows of a few seconds, and
-computes each block's latency in each window by several statistics. What a window has in common is taken out (a common
+Reads the raw samples beside a table that `nas profile` has measured, cuts them into periods of a few seconds, and
+computes each block's latency in each period by several statistics. What a period has in common is taken out (a common
 factor changes no comparison); the scatter that remains is what a short measurement would be off by. Measure the table
-long enough to have some windows.
+long enough to have some periods.
 
     nas profile search_spaces/quickstart.yaml --table long.csv --min-seconds 120
     python benchmarks/latency_statistics.py long.csv --seconds 5

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._latency import DeviceOption, RuntimeOption, TableToWrite, ThreadsOption
 from nas.cli._paths import READS, WRITES_FIGURE, WRITES_TABLE
+
+if TYPE_CHECKING:
+    from nas.latency import LatencyTable
+    from nas.space import Block
 
 TableArgument = Annotated[Path, typer.Argument(parser=READS, metavar="TABLE", help="Latency table (CSV).")]
 
@@ -28,24 +32,32 @@ def show(
 ) -> None:
     """Print what a table was measured on and its rows, the slowest first."""
     from nas.errors import ConfigError
-    from nas.latency import LatencyTable, space_blocks
-    from nas.report import plot_latency_heat_map
+    from nas.latency import LatencyTable
     from nas.report.latency_rows import key_cells, table_cells, table_data, table_facts, table_keys
-    from nas.space import SearchSpace
 
     if figure is not None and space is None:
         hint = "name the search space with --space SPACE"
         raise ConfigError("--figure draws the slots of a search space", where="options", hint=hint)
-    found, loaded = LatencyTable.load(table), None if space is None else SearchSpace.load(space)
-    blocks = None if loaded is None else space_blocks(loaded)
-    if figure is not None and loaded is not None:
-        plot_latency_heat_map(loaded, found, figure)
+    measured = LatencyTable.load(table)
+    blocks = None if space is None else _blocks(space, measured, figure)
     if as_json:
-        emit_json(table_data(found, blocks))
+        emit_json(table_data(measured, blocks))
         return
-    emit_table(str(table), [{"": name, " ": fact} for name, fact in table_facts(found).items()])
-    emit_table("Blocks, the slowest first, in ms per call", table_cells(found, blocks))
-    emit_table("Keys", key_cells(table_keys(found, blocks)))
+    emit_table(str(table), [{"": name, " ": fact} for name, fact in table_facts(measured).items()])
+    emit_table("Blocks, the slowest first, in ms per call", table_cells(measured, blocks))
+    emit_table("Keys", key_cells(table_keys(measured, blocks)))
+
+
+def _blocks(path: Path, table: LatencyTable, figure: Path | None) -> tuple[Block, ...]:
+    """The blocks of a search space, whose layers are drawn if there is a figure to write."""
+    from nas.latency import space_blocks
+    from nas.report import plot_latency_heat_map
+    from nas.space import SearchSpace
+
+    space = SearchSpace.load(path)
+    if figure is not None:
+        plot_latency_heat_map(space, table, figure)
+    return space_blocks(space)
 
 
 def job(

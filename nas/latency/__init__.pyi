@@ -16,8 +16,8 @@ from .prediction.predictor import LatencyPredictor as LatencyPredictor
 from .prediction.predictor import PipelineLatency as PipelineLatency
 from .prediction.restriction import usable_space as usable_space
 from .profiling.dry_run import dry_run_profile as dry_run_profile
-from .profiling.job import job_states as job_states
 from .profiling.job import profile as profile
+from .profiling.job_state import job_states as job_states
 from .profiling.phone_job import profile_phone as profile_phone
 from .tables.blocks import space_blocks as space_blocks
 from .tables.comparing import compare_tables as compare_tables

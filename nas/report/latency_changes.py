@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nas.formatting import Cell, cell_text
 from nas.latency.tables.comparing import RowDifference
@@ -35,7 +34,7 @@ def difference_data(differences: Sequence[RowDifference]) -> dict[str, Any]:
     """Two tables compared, as plain data: block by block, and over the blocks that both have a latency of."""
     ratios = [each.ratio for each in differences if each.ratio is not None]
     return {
-        "median_ratio": float(np.median(ratios)) if ratios else None,
+        "median_ratio": statistics.median(ratios) if ratios else None,
         "compared": len(ratios),
         "apart": sum(each.overlap is False for each in differences),
         "blocks": [asdict(each) for each in differences],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.formatting import Cell, bytes_text, cell_text
 from nas.latency import LatencyRow, LatencyTable, TableMetadata
 from nas.latency.tables.metadata import EstimateBasis
 from nas.latency.tables.samples import samples_path
-from nas.space import Block
+
+if TYPE_CHECKING:
+    from nas.space import Block
 
 _FIGURES = ("ms", "± %", "samples", "stopped", "drift %", "memory")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.formatting import Cell, bytes_text, float_text
-from nas.latency.profiling.dry_run import ProfileDryRun
+
+if TYPE_CHECKING:
+    from nas.latency.profiling.dry_run import ProfileDryRun
 
 
 def dry_run_cells(plan: ProfileDryRun) -> list[dict[str, Cell]]:

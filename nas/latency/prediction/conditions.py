@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.errors import TableError
 from nas.latency.measuring.recorded import STATISTIC
-from nas.latency.profiling.job import require_available
+from nas.latency.profiling.job_state import require_available
 from nas.latency.tables.table import LatencyTable
 from nas.runtimes import Runtime, cpu_model, get_runtime, runtime_options
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from nas.errors import ConfigError
 
@@ -59,6 +58,8 @@ def fit_line(sums_ms: Sequence[float] | _Values, measured_ms: Sequence[float] | 
     Raises:
         ConfigError: There are fewer than 3 networks, or what they took has nothing to do with the sums.
     """
+    from scipy import stats  # half a second, which predictions without a fit do without
+
     require_enough(len(sums_ms))
     sums, measured = np.asarray(sums_ms, np.float64), np.asarray(measured_ms, np.float64)
     number = len(sums)

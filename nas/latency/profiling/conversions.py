@@ -6,14 +6,18 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.errors import OutOfMemoryError
 from nas.files import fingerprint, lock, write_text
-from nas.runtimes import Convertible, Executable, Runtime, memory_guard
+from nas.runtimes import memory_guard
+
+if TYPE_CHECKING:
+    from nas.runtimes import Convertible, Executable, Runtime
 
 POLL_S = 0.2
 
-Make = Callable[[], Convertible]
+Make = Callable[[], "Convertible"]
 """Builds a module with its example inputs; called where it is needed, so that one module at a time is in memory."""
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from nas.latency.measuring.settings import MAX_SAMPLES, MeasurementSettings
 from nas.latency.profiling.conversions import Conversions
-from nas.latency.profiling.job import JobState, job_states, require_available
+from nas.latency.profiling.job_state import JobState, job_states, require_available
 from nas.latency.profiling.loading import load_call, reference_block
 from nas.models import block_cost
 from nas.runtimes import Runtime, block_convertible

@@ -15,7 +15,7 @@ from nas.latency.measuring.settings import MeasurementSettings
 from nas.latency.measuring.timing import Timing
 from nas.latency.measuring.windows import Window
 from nas.latency.profiling.conversions import Conversions, Make
-from nas.latency.profiling.job import require_available
+from nas.latency.profiling.job_state import require_available
 from nas.models import example_inputs
 from nas.progress import Advance, progress_bar
 from nas.runtimes import Runtime, memory_guard, plan_convertible, to_arrays

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
@@ -20,7 +20,10 @@ from pydantic import (
 from nas.errors import ConfigError, TableError
 from nas.files import StrictModel, fingerprint, parse, read_json, write_json
 from nas.latency.measuring.recorded import CHAIN_STATISTIC, STATISTIC
-from nas.runtimes import RuntimeSettings, cpu_model, versions
+from nas.runtimes import cpu_model, versions
+
+if TYPE_CHECKING:
+    from nas.runtimes import RuntimeSettings
 
 SCHEMA_VERSION: Literal[3] = 3
 
@@ -114,6 +117,8 @@ class TableMetadata(StrictModel):
     @property
     def settings(self) -> RuntimeSettings:
         """The runtime and its settings."""
+        from nas.runtimes import RuntimeSettings
+
         return RuntimeSettings(
             self.runtime, self.precision, self.compute_unit, self.threads, self.opset, options=self.options
         )

@@ -10,14 +10,16 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import pydantic
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt, model_validator
 
 from nas.errors import TableError
 from nas.files import StrictModel, read_text, storage_errors, write_text
-from nas.latency.measuring.windows import Window
+
+if TYPE_CHECKING:
+    from nas.latency.measuring.windows import Window
 
 _Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Samples = Annotated[tuple[_Milliseconds, ...], Field(min_length=1)]
@@ -56,6 +58,8 @@ class SampleRecord(StrictModel):
     @property
     def window(self) -> Window:
         """The window."""
+        from nas.latency.measuring.windows import Window
+
         return Window(self.reference, self.reference_ms, self.samples_ms, self.order)
 
     def only(self, keys: Collection[str]) -> SampleRecord:

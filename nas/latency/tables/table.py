@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, TableError
 from nas.files import fingerprint
 from nas.latency.tables.metadata import TableMetadata, metadata_path, read_metadata, write_metadata
 from nas.latency.tables.rows import LatencyRow, Provenance, read_rows, weakest, write_rows
-from nas.space import Block
+
+if TYPE_CHECKING:
+    from nas.space import Block
 
 _NS_PER_MS = 1_000_000
 
