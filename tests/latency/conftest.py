@@ -1,13 +1,15 @@
-"""A space whose blocks take microseconds, and tables of it."""
+"""A space whose blocks take microseconds, and tables of it: estimated ones, and one that was measured once."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from nas.latency import LatencyRow, LatencyTable, TableMetadata, space_blocks
+from nas.latency import LatencyRow, LatencyTable, MeasurementSettings, TableMetadata, profile, space_blocks
+from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 from tests.tiny import TINY as BASE
 
@@ -37,6 +39,24 @@ SMALL = TINY | {
     "slots": [{"stage": "down.0", "candidates": ["none", "conv1d"]}],
 }
 """Nine blocks, for what converts them all."""
+
+
+QUICK = MeasurementSettings(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a space and a table of it, measured here; tests do not write into it."""
+    root = tmp_path_factory.mktemp("ready")
+    (root / "tiny.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    profile(SearchSpace.load(root / "tiny.yaml"), get_runtime("torch"), root / "here.csv", measurement=QUICK)
+    return root
+
+
+@pytest.fixture
+def here(ready: Path, tmp_path: Path) -> Path:
+    """A copy of that folder to write into."""
+    return Path(shutil.copytree(ready, tmp_path / "here"))
 
 
 @pytest.fixture

@@ -403,7 +403,8 @@ def test_no_single_character_of_a_row_can_be_edited(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     LatencyTable(METADATA).add(ROWS[i] for i in (0, 2, 4)).save(path)
     whole, text = LatencyTable.load(path), path.read_text()
-    edits = [edited for edited in single_edits(text, text.index("\n") + 1) if edited != text]
+    # Every third: nineteen edits at each place, so that every place and every character is among them.
+    edits = [edited for edited in single_edits(text, text.index("\n") + 1) if edited != text][::3]
     refused = 0
     for edited in edits:
         path.write_text(edited)
@@ -412,7 +413,7 @@ def test_no_single_character_of_a_row_can_be_edited(tmp_path: Path) -> None:
     assert refused / len(edits) > 0.95
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(rows(), min_size=1, max_size=3, unique_by=lambda row: row.key), st.data())
 def test_a_single_edit_anywhere_is_refused_or_changes_nothing(rows: list[LatencyRow], data: st.DataObject) -> None:
     folder = Path(tempfile.mkdtemp())

@@ -20,8 +20,8 @@ from nas.space import Block, SearchSpace
 from tests.latency.conftest import TINY
 
 
-def _converted(blocks: Sequence[Block], folder: Path) -> Conversions:
-    conversions = Conversions(folder, get_runtime("onnxruntime"))
+def _converted(blocks: Sequence[Block], folder: Path, runtime: str) -> Conversions:
+    conversions = Conversions(folder, get_runtime(runtime))
     conversions.convert({block.key: partial(block_convertible, block) for block in blocks}, lambda _: None)
     return conversions
 
@@ -30,7 +30,7 @@ def test_a_group_is_released_before_the_next_one_is_loaded(tmp_path: Path, monke
     monkeypatch.setattr(loading, "GROUP_BYTES", 0)
     space = SearchSpace.from_dict(TINY)
     blocks = dict.fromkeys((reference_block(space), *space_blocks(space)[:3]))
-    conversions = _converted(list(blocks), tmp_path)
+    conversions = _converted(list(blocks), tmp_path, "torch")
     earlier: weakref.ref[loading.Call] | None = None
     seen = []
     for group in loading.groups(list(blocks), reference_block(space), conversions, None):
@@ -49,7 +49,7 @@ def test_what_does_not_fit_beside_others_is_loaded_by_itself(tmp_path: Path) -> 
     slots = [{"stage": "down.0", "candidates": ["none", "self_attention_3d"]}]
     space = SearchSpace.from_dict(TINY | {"video": {"frames": 16, "height": 32, "width": 32, "fps": 8}, "slots": slots})
     attention = next(block for block in space_blocks(space) if block.kind == "self_attention_3d")
-    conversions = _converted([reference_block(space), attention], tmp_path)
+    conversions = _converted([reference_block(space), attention], tmp_path, "onnxruntime")
     before = data_memory_bytes()
     held = loading.load_call(attention, conversions)
     one = data_memory_bytes() - before

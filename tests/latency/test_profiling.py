@@ -16,6 +16,7 @@ import pytest
 
 from nas.errors import RuntimeUnavailableError, StorageError, TableError
 from nas.latency import (
+    LatencyRow,
     LatencyTable,
     MeasurementSettings,
     TableMetadata,
@@ -31,11 +32,11 @@ from nas.latency.profiling.networks import measure_plans
 from nas.latency.tables.samples import SampleLog, samples_path
 from nas.runtimes import cpu_model, get_runtime
 from nas.space import SearchSpace, cells, chain
+from tests.latency.conftest import QUICK, SMALL
 from tests.latency.strategies import measured
 from tests.processes import start
 from tests.tiny import TINY
 
-QUICK = MeasurementSettings(rounds=3, interval_percent=1000, max_seconds=0, min_seconds=0)
 KILLS = int(os.environ.get("NAS_TEST_KILLS", "3"))
 
 
@@ -43,12 +44,10 @@ def log_of(path: Path) -> SampleLog:
     return SampleLog(samples_path(path), LatencyTable.load(path).metadata.identity_digest)
 
 
-def test_every_block_of_every_architecture_is_measured(space: SearchSpace, tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    table = profile(space, get_runtime("torch"), path, measurement=QUICK)
+def test_every_block_of_every_architecture_is_measured(space: SearchSpace, ready: Path) -> None:
+    table = LatencyTable.load(ready / "here.csv")
     used = {block.key for item in space.enumerate() for block in space.lower_pipeline(item).blocks}
     assert table.rows.keys() == used
-    assert LatencyTable.load(path) == table
     metadata = table.metadata
     assert metadata.complete
     assert (metadata.device, metadata.runtime, metadata.threads) == (cpu_model(), "torch", 1)
@@ -62,12 +61,12 @@ def test_every_block_of_every_architecture_is_measured(space: SearchSpace, tmp_p
         assert (row.status, row.provenance) == ("ok", "measured")
         assert row.samples >= 3
         assert row.memory_bytes
-    assert sorted(item.name for item in tmp_path.iterdir()) == [
-        "table.csv", "table.json", "table.samples.jsonl", "tiny.yaml"]  # fmt: skip
+    assert sorted(item.name for item in ready.iterdir()) == [
+        "here.csv", "here.json", "here.samples.jsonl", "tiny.yaml"]  # fmt: skip
 
 
-def test_rows_can_be_computed_again_from_the_raw_samples(space: SearchSpace, tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
+def test_rows_can_be_computed_again_from_the_raw_samples(tmp_path: Path) -> None:
+    path, space = tmp_path / "table.csv", SearchSpace.from_dict(SMALL)
     measurement = MeasurementSettings(rounds=30, interval_percent=10, max_seconds=0.05, min_seconds=0)
     table = profile(space, get_runtime("torch"), path, measurement=measurement)
     windows = [record.window for record in log_of(path).read()]
@@ -79,22 +78,21 @@ def test_rows_can_be_computed_again_from_the_raw_samples(space: SearchSpace, tmp
         assert (row.stopped, row.drift_percent) == (again[key].stopped, again[key].drift_percent)
 
 
-def test_a_second_run_measures_nothing(space: SearchSpace, tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    profile(space, get_runtime("torch"), path, measurement=QUICK)
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    profile(space, get_runtime("torch"), path, measurement=MeasurementSettings(rounds=99))
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+def test_a_second_run_measures_nothing(space: SearchSpace, here: Path) -> None:
+    before = {file.name: file.read_bytes() for file in here.iterdir()}
+    profile(space, get_runtime("torch"), here / "here.csv", measurement=MeasurementSettings(rounds=99))
+    assert {file.name: file.read_bytes() for file in here.iterdir()} == before
 
 
-def test_missing_rows_are_added_and_the_others_kept(space: SearchSpace, tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    full = profile(space, get_runtime("torch"), path, measurement=QUICK)
+def test_missing_rows_are_added_and_the_others_kept(space: SearchSpace, here: Path) -> None:
+    path = here / "here.csv"
+    full = LatencyTable.load(path)
     gone = next(key for key, row in full.rows.items() if row.kind == "conv3d")
     kept = {key: row for key, row in full.rows.items() if key != gone}
     replace(full, rows=kept).save(path)
     samples_path(path).unlink()
     again = profile(space, get_runtime("torch"), path, measurement=QUICK.model_copy(update={"rounds": 4}))
+    assert LatencyTable.load(path) == again
     assert again.rows.keys() == full.rows.keys()
     assert {key: row for key, row in again.rows.items() if key != gone} == kept
     assert again.rows[gone].samples >= 4
@@ -160,10 +158,10 @@ def test_workers_share_one_profile(small_file: Path, tmp_path: Path) -> None:
     assert all(row.samples <= sampled[key] for key, row in table.rows.items()), "two have written at once"
 
 
-def test_the_states_of_a_job_tell_how_far_it_is(space: SearchSpace, tmp_path: Path) -> None:
-    path, runtime = tmp_path / "table.csv", get_runtime("torch")
-    assert set(job_states(space, runtime, path).values()) == {"waiting"}
-    full = profile(space, runtime, path, measurement=QUICK)
+def test_the_states_of_a_job_tell_how_far_it_is(space: SearchSpace, here: Path) -> None:
+    path, runtime = here / "here.csv", get_runtime("torch")
+    assert set(job_states(space, runtime, here / "new.csv").values()) == {"waiting"}
+    full = LatencyTable.load(path)
     assert set(job_states(space, runtime, path).values()) == {"measured"}
     first, second, *_ = full.rows
     replace(full, rows={key: row for key, row in full.rows.items() if key not in (first, second)}).save(path)
@@ -173,9 +171,9 @@ def test_the_states_of_a_job_tell_how_far_it_is(space: SearchSpace, tmp_path: Pa
     assert set(states.values()) == {"measured"}
 
 
-def test_a_block_over_the_memory_budget_is_recorded_and_not_timed(space: SearchSpace, tmp_path: Path) -> None:
-    path, runtime = tmp_path / "table.csv", get_runtime("torch")
-    free = profile(space, runtime, path, measurement=QUICK)
+def test_a_block_over_the_memory_budget_is_recorded_and_not_timed(space: SearchSpace, here: Path) -> None:
+    path, runtime = here / "here.csv", get_runtime("torch")
+    free = LatencyTable.load(path)
     needs = sorted(row.memory_bytes or 0 for row in free.rows.values())
     budget = needs[len(needs) // 2]
     held = profile(space, runtime, path, measurement=QUICK, memory_budget_bytes=budget)
@@ -221,24 +219,23 @@ def test_a_block_that_does_not_fit_into_memory_is_recorded_and_left_out(tmp_path
 @pytest.mark.parametrize(
     ("options", "device", "message"),
     [
-        ({"threads": 2}, None, r"table\.json: threads is 1, this run has 2; choose another file"),
-        ({}, "another", r"table\.json: device is .*, this run has 'another'"),
+        ({"threads": 2}, None, r"here\.json: threads is 1, this run has 2; choose another file"),
+        ({}, "another", r"here\.json: device is .*, this run has 'another'"),
     ],
 )
 def test_other_conditions_need_another_file(
-    space: SearchSpace, tmp_path: Path, options: dict[str, int], device: str | None, message: str
+    space: SearchSpace, here: Path, options: dict[str, int], device: str | None, message: str
 ) -> None:
-    path = tmp_path / "table.csv"
-    profile(space, get_runtime("torch"), path, measurement=QUICK)
+    path = here / "here.csv"
     before = path.read_bytes()
     with pytest.raises(TableError, match=message):
         profile(space, get_runtime("torch", **options), path, device=device, measurement=QUICK)
     assert path.read_bytes() == before
 
 
-def test_a_second_space_may_share_the_table(space: SearchSpace, tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    first = profile(space, get_runtime("torch"), path, measurement=QUICK)
+def test_a_second_space_may_share_the_table(space: SearchSpace, here: Path) -> None:
+    path = here / "here.csv"
+    first = LatencyTable.load(path)
     wider = SearchSpace.from_dict(space.to_dict() | {"name": "wider", "slots": [
         {"stage": "mid", "candidates": ["none", "self_attention_3d"]}]})  # fmt: skip
     both = profile(wider, get_runtime("torch"), path, measurement=QUICK)
@@ -287,16 +284,18 @@ def test_networks_and_their_parts_are_measured_as_often_as_asked(space: SearchSp
     assert first["whole"].latency_ms > max(first[name].latency_ms for name in plans if name.startswith("cell"))
 
 
-def test_blocks_are_measured_in_onnx_runtime(space: SearchSpace, table: LatencyTable, tmp_path: Path) -> None:
+def test_blocks_are_measured_in_onnx_runtime(tmp_path: Path) -> None:
     """Those without a row, and those whose row is an estimate; what was measured before stays as it is."""
-    path, before = tmp_path / "table.csv", datetime(2026, 1, 2, tzinfo=UTC)
-    begun = table.add((), device=cpu_model(), runtime="onnxruntime", opset="21")
-    rows = {
-        key: row if row.kind == "conv1d" else measured(key, row.latency_ms or 1.0, before, kind=row.kind)
-        for key, row in table.rows.items()
-        if row.kind != "text_learned"
-    }
-    replace(begun, rows=rows).save(path)
+    path, before, space = tmp_path / "table.csv", datetime(2026, 1, 2, tzinfo=UTC), SearchSpace.from_dict(SMALL)
+    metadata = TableMetadata(device=cpu_model(), runtime="onnxruntime", threads=1, opset="21")
+    rows = [measured(block.key, 1.0, before, kind=block.kind) for block in space_blocks(space)]
+    estimates = [
+        LatencyRow(key=row.key, kind=row.kind, latency_ms=1.0, provenance="estimated")
+        for row in rows
+        if row.kind == "conv1d"
+    ]
+    others = [row for row in rows if row.kind not in ("conv1d", "text_learned")]
+    LatencyTable(metadata).add([*estimates, *others]).save(path)
     finished = profile(space, get_runtime("onnxruntime", opset=21), path, measurement=QUICK)
     assert {row.kind for row in finished.rows.values() if row.measured_at != before} == {"text_learned", "conv1d"}
     assert finished.provenance == "measured"

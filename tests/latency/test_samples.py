@@ -83,7 +83,7 @@ def test_kept_samples_are_those_of_the_keys_wanted(log: SampleLog, tmp_path: Pat
     assert [each.samples_ms for each in out.read()] == [{"b": (2.0,)}, {"z": (7.0,)}]
 
 
-def test_a_stretch_with_fewer_blocks_keeps_the_order_of_the_rest() -> None:
+def test_a_window_with_fewer_blocks_keeps_the_order_of_the_rest() -> None:
     whole = record(a=(1.0, 1.1), b=(2.0, 2.1), c=(3.0,)).model_copy(update={"order": (0, 3, 2, 1, 0, 1, 2)})
     part = whole.only(["c", "b"])
     assert (part.samples_ms, part.order) == ({"b": (2.0, 2.1), "c": (3.0,)}, (0, 2, 1, 0, 1))

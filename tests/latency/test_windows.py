@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nas.latency.measuring.detrending import detrended
 from nas.latency.measuring.statistics import summarise
 from nas.latency.measuring.windows import Window
-from tests.latency.strategies import windows as any_stretches
+from tests.latency.strategies import windows as any_windows
 
 LATENCIES_MS = (1.0, 0.02, 0.3, 4.0, 1.1)  # of the reference and of four blocks
 BLOCKS = tuple(f"block {turn}" for turn in range(1, 5))
@@ -80,8 +80,8 @@ def test_nothing_is_known_better_for_being_detrended_on_a_steady_machine() -> No
         assert found.latency_ms == pytest.approx(own.latency_ms, rel=0.01)
 
 
-@given(any_stretches())
-def test_evening_keeps_every_sample_in_its_place(made: list[Window]) -> None:
+@given(any_windows())
+def test_detrending_keeps_every_sample_in_its_place(made: list[Window]) -> None:
     for before, after in zip(made, detrended(made), strict=True):
         assert len(after.reference_ms) == len(before.reference_ms)
         assert {name: len(values) for name, values in after.samples_ms.items()} == {
@@ -90,7 +90,7 @@ def test_evening_keeps_every_sample_in_its_place(made: list[Window]) -> None:
         assert all(np.isfinite(values).all() and (values > 0).all() for values in after.samples_ms.values())
 
 
-@given(any_stretches(), st.floats(0.01, 100))
+@given(any_windows(), st.floats(0.01, 100))
 def test_the_unit_of_time_does_not_matter(made: list[Window], factor: float) -> None:
     scaled = [
         Window(
