@@ -17,58 +17,7 @@ if TYPE_CHECKING:
 TableToWrite = Annotated[
     Path, typer.Option("--table", parser=WRITES_TABLE, help="Latency table (CSV) to write, or to resume.")
 ]
-RuntimeOption = Annotated[
-    str, typer.Option(help="What executes the blocks: onnxruntime, torch, coreml, or one of your own.")
-]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, max=1024, help="Processor threads (default: the runtime's).")]
 DeviceOption = Annotated[str | None, typer.Option(help="Name to record (default: this machine's processor).")]
-ProfiledDeviceOption = Annotated[
-    str | None,
-    typer.Option(
-        help="With --runtime coreml, the connected iPhone to measure on, see `nas devices` (default: this Mac). With "
-        "other runtimes, the name to record (default: this machine's processor)."
-    ),
-]
-_CORE_ML = "Core ML, on this Mac or on an iPhone"
-_PHONE = "On an iPhone"
-ComputeUnitOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Of Core ML, all, cpu_and_ne, cpu_and_gpu or cpu_only (default: all); of torch, cpu or gpu (default: cpu)."
-    ),
-]
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--deployment-target", help="Oldest system: iOS17 or iOS18 (default: iOS18).", rich_help_panel=_CORE_ML
-    ),
-]
-TeamOption = Annotated[
-    str | None,
-    typer.Option("--development-team", help="Team that signs the app on the phone.", rich_help_panel=_PHONE),
-]
-ProvisioningOption = Annotated[
-    str | None, typer.Option("--provisioning-profile", help="Or UUID of a profile for it.", rich_help_panel=_PHONE)
-]
-BundleOption = Annotated[
-    str | None,
-    typer.Option("--bundle-identifier", help="Identifier of the app; the profile's.", rich_help_panel=_PHONE),
-]
-PairsOption = Annotated[int, typer.Option(help="Pairs of calls of each block, at least.", rich_help_panel=_PHONE)]
-MaxPairsOption = Annotated[
-    int, typer.Option(help="Pairs after which a block is done, precise or not.", rich_help_panel=_PHONE)
-]
-CopiesOption = Annotated[
-    int, typer.Option("--max-copies", help="Most copies of a block in one chain.", rich_help_panel=_PHONE)
-]
-CoolDownOption = Annotated[
-    float,
-    typer.Option(help="First pause, in seconds, when the phone has become slower; it doubles.", rich_help_panel=_PHONE),
-]
-WaitOption = Annotated[
-    float,
-    typer.Option("--wait-seconds", help="How long to wait for a phone that is gone or locked.", rich_help_panel=_PHONE),
-]
 RoundsOption = Annotated[int, typer.Option(help="Timed calls of each, at least.")]
 IntervalOption = Annotated[float, typer.Option(help="Measure until the 95% interval is within +- this many percent.")]
 SecondsOption = Annotated[

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
-from nas.cli._latency import DeviceOption, RuntimeOption, TableToWrite, ThreadsOption
+from nas.cli._latency import DeviceOption, TableToWrite
 from nas.cli._paths import READS, WRITES_FIGURE, WRITES_TABLE
+from nas.cli._runtime import (
+    ComputeUnitOption,
+    DeploymentTargetOption,
+    RuntimeOption,
+    RuntimeOptionsOption,
+    ThreadsOption,
+    chosen_runtime,
+)
 
 if TYPE_CHECKING:
     from nas.latency import LatencyTable
@@ -64,16 +72,20 @@ def job(
     space: SpaceArgument,
     table: TableToWrite,
     runtime: RuntimeOption = "onnxruntime",
+    runtime_option: RuntimeOptionsOption = None,
     threads: ThreadsOption = None,
+    compute_unit: ComputeUnitOption = None,
+    deployment_target: DeploymentTargetOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what `nas profile` with the same options would find: how far each block has come."""
     from nas.latency import job_states
-    from nas.runtimes import get_runtime
     from nas.space import SearchSpace
 
-    states = job_states(SearchSpace.load(space), get_runtime(runtime, threads=threads), table, device=device)
+    shortcuts = {"threads": threads, "compute_unit": compute_unit, "deployment_target": deployment_target}
+    chosen = chosen_runtime(runtime, runtime_option, **shortcuts)
+    states = job_states(SearchSpace.load(space), chosen, table, device=device)
     counts = dict(Counter(states.values()))
     if as_json:
         blocks = [{"key": block.key, "kind": block.kind, "state": state} for block, state in states.items()]

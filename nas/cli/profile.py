@@ -10,28 +10,38 @@ import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._latency import (
-    BundleOption,
-    ComputeUnitOption,
-    CoolDownOption,
-    CopiesOption,
     DriftOption,
     IntervalOption,
+    RoundsOption,
+    SecondsOption,
+    SpanOption,
+    TableToWrite,
+    measurement_settings,
+)
+from nas.cli._phone import (
+    LOCAL_ONLY,
+    PHONE_ONLY,
+    BundleOption,
+    CoolDownOption,
+    CopiesOption,
     MaxPairsOption,
     PairsOption,
     ProfiledDeviceOption,
     ProvisioningOption,
-    RoundsOption,
-    RuntimeOption,
-    SecondsOption,
-    SpanOption,
-    TableToWrite,
-    TargetOption,
     TeamOption,
-    ThreadsOption,
     WaitOption,
-    measurement_settings,
+    profile_on_phone,
+    refuse_options,
+    signing,
 )
-from nas.cli._phone import LOCAL_ONLY, PHONE_ONLY, profile_on_phone, refuse_options, signing
+from nas.cli._runtime import (
+    ComputeUnitOption,
+    DeploymentTargetOption,
+    RuntimeOption,
+    RuntimeOptionsOption,
+    ThreadsOption,
+    chosen_runtime,
+)
 from nas.latency.measuring import defaults
 
 if TYPE_CHECKING:
@@ -45,7 +55,10 @@ def profile(
     space: SpaceArgument,
     table: TableToWrite,
     runtime: RuntimeOption = "onnxruntime",
+    runtime_option: RuntimeOptionsOption = None,
     threads: ThreadsOption = None,
+    compute_unit: ComputeUnitOption = None,
+    deployment_target: DeploymentTargetOption = None,
     device: ProfiledDeviceOption = None,
     rounds: RoundsOption = defaults.ROUNDS,
     interval_percent: IntervalOption = defaults.INTERVAL_PERCENT,
@@ -55,8 +68,6 @@ def profile(
     memory_budget_bytes: Annotated[
         int | None, typer.Option(min=1, help="Do not measure blocks that need more memory than this.")
     ] = None,
-    compute_unit: ComputeUnitOption = None,
-    deployment_target: TargetOption = None,
     development_team: TeamOption = None,
     provisioning_profile: ProvisioningOption = None,
     bundle_identifier: BundleOption = None,
@@ -66,33 +77,32 @@ def profile(
     cool_down_s: CoolDownOption = defaults.COOL_DOWN_S,
     wait_s: WaitOption = 900.0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what is left to measure and how long that takes, and end.")
+        bool, typer.Option("--dry-run", help="Only print what is left to measure and how long that takes.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure each distinct block of a search space once; run again, it goes on where it was interrupted.
+    """Measure each distinct block of a search space once; an interrupted profile resumes when it is run again.
 
-    Several at once on one table share the conversions; one of them measures. On an iPhone, blocks are measured in
-    chains, one after another; --rounds, --max-seconds and --min-seconds are for this machine.
+    Several processes with one table share the conversions, and one of them measures. On an iPhone, blocks are measured
+    in chains, one after another, and --rounds, --max-seconds and --min-seconds have no meaning.
     """
     from nas.latency import profile as profile_blocks
-    from nas.runtimes import get_runtime
     from nas.space import SearchSpace
 
-    options = {"threads": threads, "compute_unit": compute_unit, "deployment_target": deployment_target}
-    loaded, chosen = SearchSpace.load(space), get_runtime(runtime, **options)
+    shortcuts = {"threads": threads, "compute_unit": compute_unit, "deployment_target": deployment_target}
+    loaded, chosen = SearchSpace.load(space), chosen_runtime(runtime, runtime_option, **shortcuts)
     began = time.perf_counter()
     if dry_run:
         of_phone = ("device",) if runtime == "coreml" else ()
         refuse_options(
-            context, (*PHONE_ONLY, *of_phone, "memory_budget_bytes"), "to --dry-run, which plans for this machine"
+            context, (*PHONE_ONLY, *of_phone, "memory_budget_bytes"), "with --dry-run, which predicts for this machine"
         )
         how = measurement_settings(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
-        _plan(loaded, chosen, table, device, how, as_json=as_json)
+        _dry_run(loaded, chosen, table, device, how, as_json=as_json)
         return
     if runtime == "coreml" and device is not None:
         refuse_options(context, LOCAL_ONLY, "on a phone")
-        found = profile_on_phone(
+        measured = profile_on_phone(
             loaded,
             device,
             table,
@@ -111,24 +121,24 @@ def profile(
     else:
         refuse_options(context, PHONE_ONLY, "on this machine")
         how = measurement_settings(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
-        found = profile_blocks(
+        measured = profile_blocks(
             loaded, chosen, table, device=device, measurement=how, memory_budget_bytes=memory_budget_bytes
         )
-    _report(found, loaded, time.perf_counter() - began, as_json=as_json)
+    _report(measured, loaded, time.perf_counter() - began, as_json=as_json)
 
 
-def _plan(
+def _dry_run(
     space: SearchSpace, runtime: Runtime, table: Path, device: str | None, how: MeasurementSettings, *, as_json: bool
 ) -> None:
     from nas.latency import dry_run_profile
     from nas.report.profile_dry_run import dry_run_cells, dry_run_data, dry_run_lines
 
-    plan = dry_run_profile(space, runtime, table, device=device, measurement=how)
+    predicted = dry_run_profile(space, runtime, table, device=device, measurement=how)
     if as_json:
-        emit_json({"table": str(table), **dry_run_data(plan)})
+        emit_json({"table": str(table), **dry_run_data(predicted)})
         return
-    emit_table("left to measure", dry_run_cells(plan))
-    for line in dry_run_lines(plan):
+    emit_table("left to measure", dry_run_cells(predicted))
+    for line in dry_run_lines(predicted):
         typer.echo(line)
 
 

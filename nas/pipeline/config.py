@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from nas.data import VALIDATION_FRACTION, DataConfig, DataSplit, ValidationFraction
 from nas.environment import check_settings
@@ -13,6 +23,7 @@ from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, MeasurementSettings
 from nas.models import unloaded_codec
 from nas.pipeline.metrics import QualityStage, RescoreStage
+from nas.runtimes import Runtime, get_runtime
 from nas.search import SearchConfig
 from nas.space import SearchSpace
 from nas.training import DistillationSettings, LoopConfig, SuperNetConfig, TrainingConfig, check_start
@@ -27,15 +38,37 @@ class ProfileStage(StrictModel):
 
     Args:
         runtime: Name of the runtime.
-        threads: Threads it may use; the runtime's default when left out.
+        options: Options of the runtime, as `nas profile --runtime-option` takes them.
+        threads: Short for the option `threads`.
         measurement: How precisely to measure.
         memory_budget_bytes: Blocks that need more are left out of the search; no limit when left out.
     """
 
     runtime: str = "onnxruntime"
+    options: dict[str, bool | int | FiniteFloat | str | None] = {}
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     measurement: Annotated[MeasurementSettings, _MEASUREMENT] = MeasurementSettings()
     memory_budget_bytes: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _threads_given_once(self) -> Self:
+        if self.threads is not None and "threads" in self.options:
+            raise ValueError("threads are given twice: leave them out, or out of options")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_options(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without options, the stage has the digest that it had before there were any, so that old runs resume."""
+        written: dict[str, Any] = write(self)
+        return written if self.options else {name: value for name, value in written.items() if name != "options"}
+
+    def open_runtime(self) -> Runtime:
+        """The runtime that measures.
+
+        Raises:
+            ConfigError: There is none of that name, it has no such option, or a value is impossible.
+        """
+        return get_runtime(self.runtime, **({"threads": self.threads} | self.options))
 
 
 class FitStage(StrictModel):
@@ -181,9 +214,11 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
         ArchitectureError: A backbone is to be trained without temporal layers, which the space does not allow.
         CheckpointError: The model to start from is none, or has another backbone.
         ConfigError: One of them is missing or malformed, a backbone is to be frozen that has no weights, or accelerate
-            is configured for other results than a training's settings.
+            is configured for other results than a training's settings. Or the runtime to profile with, or an option of
+            it, is unknown.
     """
     config = load_yaml(path, RunConfig)
+    config.profile.open_runtime()
     for settings in config.trainings:
         check_settings(settings.mixed_precision, settings.gradient_accumulation)
     space = SearchSpace.load(Path(path).parent / config.space)

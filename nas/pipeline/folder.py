@@ -9,7 +9,7 @@ from nas.data import DataSplit
 from nas.latency import LatencyPredictor, LatencyTable, usable_space
 from nas.models import VideoModel
 from nas.pipeline.config import RunConfig, backbone_folder, open_clips
-from nas.runtimes import Runtime, get_runtime
+from nas.runtimes import Runtime
 from nas.search import StudyRecord, load_study
 from nas.space import Architecture, SearchSpace
 
@@ -63,7 +63,7 @@ class RunFolder:
     @property
     def runtime(self) -> Runtime:
         """The runtime that measures."""
-        return get_runtime(self.config.profile.runtime, threads=self.config.profile.threads)
+        return self.config.profile.open_runtime()
 
     @property
     def table(self) -> LatencyTable:

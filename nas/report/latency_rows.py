@@ -23,9 +23,12 @@ def moment_text(at: datetime) -> str:
 
 
 def conditions_text(metadata: TableMetadata) -> str:
-    """What latencies were measured on, in a few words: device, runtime, precision, where it ran, threads."""
+    """What latencies were measured on, in a few words: device, runtime, precision, where it ran, threads, options."""
     threads = [] if metadata.threads is None else [f"{metadata.threads} thread{'s' * (metadata.threads != 1)}"]
-    return ", ".join([metadata.device_text, metadata.runtime, metadata.precision, metadata.compute_unit, *threads])
+    settings = [metadata.runtime, metadata.precision, metadata.compute_unit, *threads]
+    return ", ".join(
+        [metadata.device_text, *settings, *(f"{name}={value}" for name, value in metadata.options.items())]
+    )
 
 
 def provenance_text(rows: Iterable[LatencyRow]) -> str:

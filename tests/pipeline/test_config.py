@@ -48,6 +48,36 @@ def test_a_start_that_cannot_be_is_refused_before_anything_is_made(
     assert not (base / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        ({"runtime": "tvm"}, r"unknown runtime 'tvm' \(known: onnxruntime, torch, coreml"),
+        ({"options": {"opset_": 21}}, r"runtime onnxruntime has no option 'opset_' \(known: threads, opset\)"),
+        (
+            {"runtime": "torch", "options": {"compute_unit": "tpu"}},
+            "runtime torch: compute_unit: expected 'cpu' or 'gpu'",
+        ),
+        ({"threads": 1, "options": {"threads": 2}}, "threads are given twice"),
+    ],
+)
+def test_a_runtime_or_option_that_is_unknown_is_refused_when_the_file_is_read(
+    base: Path, profile: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_run(_run_file(base, profile=profile))
+
+
+def test_options_of_the_runtime_reach_it_and_files_without_them_stay_as_they_were(base: Path) -> None:
+    options = {"threads": 2, "opset": 21}
+    given = load_run(_run_file(base, profile={"options": options}))[0].profile
+    settings = given.open_runtime().settings
+    assert (settings.threads, settings.opset) == (2, "21")
+    assert given.model_dump(mode="json")["options"] == options
+    earlier = load_run(_run_file(base, profile={"threads": 2}))[0].profile
+    assert earlier.open_runtime().settings.threads == 2
+    assert "options" not in earlier.model_dump(mode="json")  # it enters the digest of finished stages
+
+
 def test_a_backbone_is_trained_where_every_slot_can_be_empty(base: Path) -> None:
     changes = FROZEN | {"backbone": {"training": {"steps": 2}}}
     assert load_run(_run_file(base, **changes))[0].backbone

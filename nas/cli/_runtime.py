@@ -1,0 +1,67 @@
+"""The options that choose a runtime: its name, and its own options as `--runtime-option key=value`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from nas.runtimes import Runtime
+
+RuntimeOption = Annotated[
+    str,
+    typer.Option(help="Runtime that executes the blocks: onnxruntime, torch, coreml, or one of an installed package."),
+]
+RuntimeOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--runtime-option",
+        metavar="KEY=VALUE",
+        help="Set an option of the runtime, such as opset=21; repeat it for each option.",
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=1024, help="Processor threads (default: the runtime's). Short for --runtime-option threads=..."
+    ),
+]
+ComputeUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where blocks run. Core ML takes all, cpu_and_ne, cpu_and_gpu or cpu_only (default: all); torch takes cpu "
+        "or gpu (default: cpu). Short for --runtime-option compute_unit=..."
+    ),
+]
+DeploymentTargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--deployment-target",
+        help="Oldest system that Core ML packages run on: iOS17 or iOS18 (default: iOS18). Short for --runtime-option "
+        "deployment_target=...",
+    ),
+]
+
+
+def chosen_runtime(name: str, texts: list[str] | None, **shortcuts: Any) -> Runtime:
+    """The runtime of a name, with its options.
+
+    Args:
+        name: The name.
+        texts: What `--runtime-option` was given: `key=value`.
+        shortcuts: Options that were given by an option of their own, such as `--threads`; `None` for those left out.
+
+    Raises:
+        ConfigError: The runtime or an option is unknown, a value is impossible, or an option is given twice.
+    """
+    from nas.cli._options import key_values
+    from nas.errors import ConfigError
+    from nas.runtimes import get_runtime
+
+    options = key_values(texts or (), "--runtime-option")
+    given = {option: value for option, value in shortcuts.items() if value is not None}
+    for option in given.keys() & options.keys():
+        shortcut = f"--{option.replace('_', '-')}"
+        raise ConfigError(f"{option} is given twice", where="options", hint=f"leave out {shortcut} or --runtime-option")
+    return get_runtime(name, **options, **given)
