@@ -14,9 +14,16 @@ from pathlib import Path
 import pytest
 
 import nas
+from nas.quality import FunctionQuality
+from nas.search import SearchConfig, run_search
+from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss
 
 HEAVY = {"accelerate", "av", "coremltools", "diffusers", "matplotlib", "onnx", "onnxruntime", "optuna", "pandas"}
 HEAVY |= {"sklearn", "tensorboard", "torch", "transformers"}
+
+NETWORKS = {"accelerate", "coremltools", "diffusers", "onnx", "onnxruntime", "torch", "transformers"}
+
+ROOT = Path(__file__).parents[1]
 
 STUBS = sorted(Path(nas.__path__[0]).rglob("__init__.pyi"))
 
@@ -72,6 +79,42 @@ def test_importing_nas_loads_no_heavy_library() -> None:
     loaded = modules_loaded_by("import nas")
     assert "nas" in loaded
     assert not loaded & HEAVY
+
+
+def test_commands_that_build_no_network_load_no_library_of_networks(tmp_path: Path) -> None:
+    storage, table = tmp_path / "study.db", sorted((ROOT / "latency_tables").glob("*.csv"))[0]
+    space = PlainSpace()
+    run_search(
+        space,
+        FormulaLatency(space),
+        FunctionQuality(formula_loss, direction="minimize"),
+        SearchConfig(evaluations=4),
+        storage,
+        "s",
+    )
+    commands = {
+        "space validate": ["space", "validate", *map(str, sorted((ROOT / "search_spaces").glob("*.yaml")))],
+        "latency show": ["latency", "show", str(table)],
+        "front": ["front", "--study", "s", "--storage", str(storage)],
+        "pick": ["pick", "--study", "s", "--storage", str(storage), "--knee", "--out", str(tmp_path / "a.yaml")],
+        "devices": ["devices"],
+    }
+    run_all = f"""
+import json, sys
+from nas.cli import main
+loaded = {{}}
+for name, arguments in {commands!r}.items():
+    sys.argv = ["nas", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code, (name, stop.code)
+    loaded[name] = sorted({NETWORKS!r} & sys.modules.keys())
+print("\\n" + json.dumps(loaded))
+"""
+    finished = run(sys.executable, "-c", run_all)
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout.splitlines()[-1]) == {name: [] for name in commands}
 
 
 def test_a_package_of_nas_is_there_after_importing_nas() -> None:
