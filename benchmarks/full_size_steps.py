@@ -31,7 +31,8 @@ from nas.latency import (
 from nas.models import VideoUNet, block_cost, extreme_architectures, load_pretrained, network_cost, space_summary
 from nas.progress import progress_bar
 from nas.quality import FunctionQuality
-from nas.runtimes import Runtime, get_runtime, memory_guard, plan_convertible, to_arrays
+from nas.runtimes import Runtime, get_runtime, memory_guard, to_arrays
+from nas.runtimes.networks import plan_convertible
 from nas.search import SearchConfig, run_search
 from nas.space import Architecture, SearchSpace
 

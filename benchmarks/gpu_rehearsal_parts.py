@@ -17,7 +17,7 @@ import torch
 from benchmarks import gpu_rehearsal_rows as rows
 from benchmarks import gpu_rehearsal_shapes as shapes
 from nas.files import write_json
-from nas.runtimes import versions
+from nas.runtimes.environment import versions
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("tests/training/test_card.py", "tests/runtimes/test_torch_on_card.py", "tests/models/test_temporal.py")

@@ -18,7 +18,8 @@ import yaml
 from torch import nn
 
 from nas.latency import MeasurementSettings, profile
-from nas.runtimes import Convertible, get_runtime
+from nas.runtimes import get_runtime
+from nas.runtimes.networks import Convertible
 from nas.space import SearchSpace
 from tests.latency.conftest import SMALL
 from tests.tiny import TINY

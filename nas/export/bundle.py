@@ -13,7 +13,8 @@ from nas.files import atomic_folder, check_output_folder, write_json
 from nas.models import VideoModel
 from nas.models.weights import refuse_non_finite
 from nas.progress import progress_bar
-from nas.runtimes import Runtime, compare, get_runtime, to_arrays, versions
+from nas.runtimes import Runtime, compare, get_runtime, to_arrays
+from nas.runtimes.environment import versions
 
 CONVERTERS = {"onnx": "onnxruntime", "coreml": "coreml"}
 """Converted formats and the runtimes that write them."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from nas.errors import CheckpointError
 from nas.files import StrictModel, parse, read_json
-from nas.runtimes import Parity
+from nas.runtimes.parity import Parity
 
 REPORT = "report.json"
 

@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from nas.errors import CheckpointError, NasError, RuntimeUnavailableError
-from nas.runtimes import Array, Executable, Runtime, get_runtime, runtime_options, to_arrays
+from nas.runtimes import Array, Executable, Runtime, get_runtime, to_arrays
+from nas.runtimes.registry import runtime_options
 
 ErrorT = TypeVar("ErrorT", bound=NasError)
 

@@ -21,7 +21,8 @@ from nas.errors import ConfigError, NasError, StorageError
 from nas.export import BundleReport, bundle, export_bundle
 from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, space_blocks
 from nas.models import Generation, VideoModel
-from nas.runtimes import Array, cpu_model
+from nas.runtimes import Array
+from nas.runtimes.environment import cpu_model
 from nas.runtimes.onnx_runtime import OnnxRuntime
 from nas.space import SearchSpace
 

@@ -403,7 +403,7 @@ WRONG = {
     ),
     "phone's option here": (
         ("profile", "{space}", "--table", "{new}", "--pairs", "9"),
-        "--pairs means nothing on this machine",
+        "--pairs has no meaning on this machine",
     ),
     "predict without table": (("latency", "predict", "{space}", "--table", "{new}"), "no such latency table"),
 }

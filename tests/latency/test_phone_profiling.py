@@ -459,7 +459,7 @@ class TestRefusals:
             (["--device", "My phone"], "iPhone 'My phone' is not connected (connected: 'Test iPhone'); plug it in"),
             (["--provisioning-profile", "x"], "--provisioning-profile needs --bundle-identifier"),
             (["--provisioning-profile", "x", "--development-team", "y"], "exclude each other"),
-            (["--memory-budget-bytes", 10], "--memory-budget-bytes means nothing on a phone"),
+            (["--memory-budget-bytes", 10], "--memory-budget-bytes has no meaning on a phone"),
             (["--compute-unit", "gpu"], "compute_unit 'gpu' is unknown"),
             (["--pairs", 3], "options: pairs"),
             (["--runtime", "onnxruntime"], "runtime onnxruntime has no option 'compute_unit'"),

@@ -30,7 +30,8 @@ from nas.latency.prediction.conditions import table_runtime
 from nas.latency.profiling.loading import reference_block
 from nas.latency.profiling.networks import measure_plans
 from nas.latency.tables.samples import SampleLog, samples_path
-from nas.runtimes import cpu_model, get_runtime
+from nas.runtimes import get_runtime
+from nas.runtimes.environment import cpu_model
 from nas.space import SearchSpace, cells, chain
 from tests.latency.conftest import QUICK, SMALL
 from tests.latency.strategies import measured

@@ -11,7 +11,9 @@ import torch
 
 from nas.latency import space_blocks
 from nas.models import Chain, TemporalLayer, block_cost
-from nas.runtimes import chain_convertible, exported, get_runtime
+from nas.runtimes import get_runtime
+from nas.runtimes.conversion import exported
+from nas.runtimes.networks import chain_convertible
 from nas.space import Block, SearchSpace
 from tests.space.spaces import tiny_space
 from tests.tiny import TINY

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from nas.errors import CheckpointError, OutOfMemoryError
-from nas.runtimes import available_memory_bytes, memory_errors, memory_guard
+from nas.runtimes import memory_errors, memory_guard
+from nas.runtimes.available import available_memory_bytes
 from nas.runtimes.conversion import conversion_errors
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is one of Linux")
@@ -26,7 +27,8 @@ from pathlib import Path
 import numpy, onnx, torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
-from nas.runtimes import available_memory_bytes, get_runtime, memory_guard
+from nas.runtimes import get_runtime, memory_guard
+from nas.runtimes.available import available_memory_bytes
 
 class Wide(nn.Module):
     def forward(self, x):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from nas.errors import ConfigError
-from nas.runtimes import Runtime, RuntimeSettings, compare, cpu_model, get_runtime, runtime_options, versions
-from nas.runtimes.registry import RUNTIMES
+from nas.runtimes import Runtime, RuntimeSettings, compare, get_runtime
+from nas.runtimes.environment import cpu_model, versions
+from nas.runtimes.registry import RUNTIMES, runtime_options
 
 
 def test_an_unknown_runtime_lists_the_known_ones() -> None:

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from nas.errors import ConfigError, RuntimeUnavailableError
-from nas.runtimes import cpu_model, get_runtime, runtime_options
+from nas.runtimes import get_runtime
+from nas.runtimes.environment import cpu_model
+from nas.runtimes.registry import runtime_options
 
 
 def test_the_processor_is_the_default_and_names_itself() -> None:

@@ -21,7 +21,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from nas.errors import RuntimeUnavailableError
-from nas.runtimes import exported
+from nas.runtimes.conversion import exported
 
 Kind = Literal["convolution", "convolution_3d", "matmul", "reduction", "elementwise", "sinusoid", "layout", "lookup"]
 """What an operation is to a processor."""

@@ -6,7 +6,9 @@ from nas.errors import TableError
 from nas.latency.measuring.recorded import STATISTIC
 from nas.latency.profiling.job_state import require_available
 from nas.latency.tables.table import LatencyTable
-from nas.runtimes import Runtime, cpu_model, get_runtime, runtime_options
+from nas.runtimes import Runtime, get_runtime
+from nas.runtimes.environment import cpu_model
+from nas.runtimes.registry import runtime_options
 
 
 def table_runtime(table: LatencyTable) -> Runtime:

@@ -13,7 +13,8 @@ from nas.files import fingerprint, lock, write_text
 from nas.runtimes import memory_guard
 
 if TYPE_CHECKING:
-    from nas.runtimes import Convertible, Executable, Runtime
+    from nas.runtimes import Executable, Runtime
+    from nas.runtimes.networks import Convertible
 
 POLL_S = 0.2
 

@@ -16,7 +16,7 @@ from nas.latency.profiling.resuming import table_to_resume
 from nas.latency.tables.blocks import space_blocks
 from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.samples import SampleLog, samples_path
-from nas.runtimes import affinity, versions
+from nas.runtimes.environment import affinity, versions
 
 if TYPE_CHECKING:
     from nas.latency.tables.rows import LatencyRow

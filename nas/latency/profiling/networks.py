@@ -18,7 +18,8 @@ from nas.latency.profiling.conversions import Conversions, Make
 from nas.latency.profiling.job_state import require_available
 from nas.models import example_inputs
 from nas.progress import Advance, progress_bar
-from nas.runtimes import Runtime, memory_guard, plan_convertible, to_arrays
+from nas.runtimes import Runtime, memory_guard, to_arrays
+from nas.runtimes.networks import plan_convertible
 from nas.space import Plan
 
 

@@ -12,7 +12,8 @@ from typing import TypeVar
 from nas.errors import NasError, OutOfMemoryError
 from nas.latency.tables.rows import Status
 from nas.models import example_inputs
-from nas.runtimes import Array, Convertible, chain_convertible, to_arrays
+from nas.runtimes import Array, to_arrays
+from nas.runtimes.networks import Convertible, chain_convertible
 from nas.runtimes.phone import (
     ComputePlacement,
     ModelFailedError,

@@ -24,7 +24,8 @@ from nas.latency.tables.blocks import space_blocks
 from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.table import LatencyTable
 from nas.progress import progress_bar
-from nas.runtimes import Runtime, get_runtime, versions
+from nas.runtimes import Runtime, get_runtime
+from nas.runtimes.environment import versions
 from nas.runtimes.phone import ConnectedPhone, PhoneGoneError, PhoneSession, Signing, WaitSettings, find_phone
 from nas.space import Block, SearchSpace
 

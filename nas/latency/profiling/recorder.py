@@ -14,7 +14,7 @@ from nas.latency.tables.rows import LatencyRow
 from nas.latency.tables.samples import SampleLog, SampleRecord
 from nas.latency.tables.table import LatencyTable
 from nas.progress import Advance
-from nas.runtimes import load_average
+from nas.runtimes.environment import load_average
 
 
 class Recorder:

@@ -20,7 +20,7 @@ from pydantic import (
 from nas.errors import ConfigError, TableError
 from nas.files import StrictModel, fingerprint, parse, read_json, write_json
 from nas.latency.measuring.recorded import CHAIN_STATISTIC, STATISTIC
-from nas.runtimes import cpu_model, versions
+from nas.runtimes.environment import cpu_model, versions
 
 if TYPE_CHECKING:
     from nas.runtimes import RuntimeSettings
