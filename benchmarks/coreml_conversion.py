@@ -28,7 +28,8 @@ from nas.errors import NasError
 from nas.progress import progress_bar
 from nas.runtimes import block_convertible, get_runtime
 from nas.runtimes.core_ml_program import OPERATION_GROUPS, read_program
-from nas.space import Block, SearchSpace, block_implementations
+from nas.space import Block, SearchSpace
+from nas.space.implementations import block_implementations
 
 SHIPPED = Path(__file__).resolve().parents[1] / "search_spaces"
 MAX_RANK = 5

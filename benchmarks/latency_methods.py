@@ -18,7 +18,8 @@ from nas.latency import LatencyTable, MeasurementSettings
 from nas.latency.profiling.networks import measure_plans
 from nas.models import network_cost
 from nas.runtimes import Runtime
-from nas.space import Architecture, Plan, SearchSpace, cells, chain
+from nas.space import Architecture, Plan, SearchSpace
+from nas.space.fragments import cells, chain
 
 Values = NDArray[np.float64]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 
 from nas.data import to_pixels
-from nas.models import VideoModel, unloaded_codec
+from nas.models import VideoModel
 from nas.models.network import DownPath
+from nas.models.parts import unloaded_codec
 from nas.models.video_model import batches
 
 FRAMES = 64

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from nas.cli._data import open_clips
 from nas.data import to_bytes
 from nas.files import load_yaml
-from nas.models import VideoModel, unloaded_codec
+from nas.models import VideoModel
+from nas.models.parts import unloaded_codec
 from nas.pipeline import load_run
 from nas.pipeline.config import open_clips as open_run_clips
 from nas.quality.clips.scoring import generated_clips

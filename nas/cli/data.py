@@ -18,7 +18,7 @@ app = App(help="Look at training clips, and encode them beforehand.", no_args_is
 @app.command()
 def show(space: SpaceArgument, data: DataOption, as_json: JsonOption = False) -> None:
     """Open the clips (what has to be decoded is kept for later runs) and count what is there, by size."""
-    from nas.models import unloaded_codec
+    from nas.models.parts import unloaded_codec
     from nas.space import SearchSpace
 
     loaded = SearchSpace.load(space)

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from nas.export.report import Part
-from nas.models import VideoModel, make_decoder
+from nas.models import VideoModel
+from nas.models.parts import make_decoder
 from nas.models.video_model import flow_schedule
 from nas.runtimes import Array, to_arrays
 

@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from nas.errors import CheckpointError
 from nas.models.blocks import build_module
 from nas.models.weights import load_into
-from nas.space import Node, Plan, down_path
+from nas.space import Node, Plan
+from nas.space.fragments import down_path
 
 BlockCall = Callable[..., torch.Tensor]
 """How the module of a block is called: with the module, then its inputs."""

@@ -21,7 +21,7 @@ from nas.data import VALIDATION_FRACTION, DataConfig, DataSplit, ValidationFract
 from nas.environment import check_settings
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, MeasurementSettings
-from nas.models import unloaded_codec
+from nas.models.parts import unloaded_codec
 from nas.pipeline.metrics import QualityStage, RescoreStage
 from nas.runtimes import Runtime, get_runtime
 from nas.search import SearchConfig

@@ -12,7 +12,8 @@ from nas.export import export_bundle
 from nas.files import fingerprint, write_json
 from nas.latency import check_networks, fit_networks, profile, usable_space
 from nas.latency.prediction.fit import fit_path
-from nas.models import VideoModel, network_cost, unloaded_codec
+from nas.models import VideoModel, network_cost
+from nas.models.parts import unloaded_codec
 from nas.models.weights import folder_digest
 from nas.pipeline.folder import STUDY, RunFolder
 from nas.pipeline.runner import Stage, StageResult

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from nas.data import CaptionedClips, LatentClips, batch_indices
 from nas.files import StrictModel, derive_seed, fingerprint
-from nas.models import Codec, SuperNet, TextEncoder, unloaded_codec
+from nas.models import Codec, SuperNet, TextEncoder
 from nas.models.flow import NoisyBatch, flow_loss, mix, shifted
+from nas.models.parts import unloaded_codec
 from nas.models.weights import weights_digest
 from nas.quality.base import MeanScore, QualityMetric
 from nas.quality.context import ArchitectureModels, QualityContext

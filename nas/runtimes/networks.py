@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nas.models import Chain, PlanModule, build_module, example_inputs
+from nas.models import build_module, example_inputs
+from nas.models.chain import Chain
+from nas.models.network import PlanModule
 from nas.space import Block, Plan
 
 

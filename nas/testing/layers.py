@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nas.models.temporal import LayerConfig, TemporalLayer, layer_class
-from nas.space import implementations_of
+from nas.space.implementations import implementations_of
 
 MAX_RANK = 5
 """Core ML refuses tensors of more dimensions."""

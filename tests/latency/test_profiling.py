@@ -32,7 +32,8 @@ from nas.latency.profiling.networks import measure_plans
 from nas.latency.tables.samples import SampleLog, samples_path
 from nas.runtimes import get_runtime
 from nas.runtimes.environment import cpu_model
-from nas.space import SearchSpace, cells, chain
+from nas.space import SearchSpace
+from nas.space.fragments import cells, chain
 from tests.latency.conftest import QUICK, SMALL
 from tests.latency.strategies import measured
 from tests.processes import start

@@ -18,7 +18,8 @@ from nas.cli import main
 from nas.data import ClipShape, MovingShapesConfig, open_data
 from nas.errors import ArchitectureError, TableError
 from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, space_blocks, usable_space
-from nas.space import NONE, Architecture, SearchSpace, same_function
+from nas.space import NONE, Architecture, SearchSpace
+from nas.space.implementations import same_function
 from nas.training import SuperNetConfig, train_supernet
 from tests.latency.conftest import TINY
 

@@ -11,7 +11,8 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from nas.errors import CheckpointError
-from nas.models import SuperNet, VideoUNet, load_pretrained, load_spatial
+from nas.models import SuperNet, VideoUNet, load_pretrained
+from nas.models.network import load_spatial
 from nas.space import SearchSpace
 from tests.space.spaces import tiny, tiny_space
 

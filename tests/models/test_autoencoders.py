@@ -10,7 +10,8 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
 from nas.errors import CheckpointError, ConfigError
-from nas.models import block_cost, build_module, make_codec, make_decoder
+from nas.models import block_cost, build_module, make_codec
+from nas.models.parts import make_decoder
 from nas.space import Block, SearchSpace
 from tests.frozen import save_autoencoder
 from tests.space.spaces import tiny

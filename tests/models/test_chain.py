@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from nas.latency import space_blocks
-from nas.models import Chain, TemporalLayer, block_cost
+from nas.models import TemporalLayer, block_cost
+from nas.models.chain import Chain
 from nas.runtimes import get_runtime
 from nas.runtimes.conversion import exported
 from nas.runtimes.networks import chain_convertible

@@ -7,7 +7,8 @@ import torch
 
 from nas.models import Generation, VideoModel
 from nas.models.discriminator import Discriminator, DiscriminatorHead, Sees
-from nas.space import SearchSpace, down_path
+from nas.space import SearchSpace
+from nas.space.fragments import down_path
 from tests.tiny import TINY
 
 FEATURE = (2, 4, 16, 8, 8)

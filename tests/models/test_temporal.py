@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from nas.models.temporal import LayerConfig, TemporalLayer, attention, layer_class, zero_init
-from nas.space import implementations_of, layer_config, layer_kinds
+from nas.space import layer_kinds
+from nas.space.implementations import implementations_of
+from nas.space.layers import layer_config
 from nas.space.resolve import NAMES_OF_MODULES
 from nas.testing import TemporalLayerConformance
 

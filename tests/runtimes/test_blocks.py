@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from nas.runtimes import block_convertible, compare, get_runtime, to_arrays
-from nas.space import Block, SearchSpace, block_implementations, layer_kinds
+from nas.space import Block, SearchSpace, layer_kinds
+from nas.space.implementations import block_implementations
 
 KINDS = layer_kinds()
 SPACE = {

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from nas.files import fingerprint
 from nas.models import block_cost
-from nas.space import NONE, LayerConfig, SearchSpace, block_implementations, implementations_of, same_function
-from nas.space.implementations import settings_of
+from nas.space import NONE, LayerConfig, SearchSpace
+from nas.space.implementations import block_implementations, implementations_of, same_function, settings_of
 from tests.space.spaces import IMPLEMENTATIONS, QUICKSTART, few, spaces, tiny, tiny_space
 
 SLOTS = [

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import ConfigError
-from nas.space import NONE, Block, Plan, SearchSpace, TensorSpec, lower, same_function
+from nas.space import NONE, Block, Plan, SearchSpace, TensorSpec, lower
+from nas.space.implementations import same_function
 from nas.space.lowering import lower_unet
 from nas.space.plan import Scalar, make_block
 from tests.space.spaces import QUICKSTART, few, spaces, tiny_space

@@ -21,7 +21,8 @@ from nas.cli._data import open_clips
 from nas.data import ClipShape, DataSplit, LatentsConfig, MovingShapesConfig, open_data
 from nas.errors import DataError, NasError
 from nas.files import read_json, write_json
-from nas.models import Generation, VideoModel, autoencoders, text, unloaded_codec
+from nas.models import Generation, VideoModel, autoencoders, text
+from nas.models.parts import unloaded_codec
 from nas.models.weights import load_safetensors
 from nas.space import SearchSpace
 from nas.training import (

@@ -13,7 +13,7 @@ from nas.latency.tables.blocks import space_blocks
 from nas.latency.tables.metadata import EstimateBasis, TableMetadata
 from nas.latency.tables.rows import LatencyRow
 from nas.latency.tables.table import LatencyTable
-from nas.models import abstract_block
+from nas.models.costs import abstract_block
 from nas.progress import progress_bar
 from nas.space import Block, SearchSpace
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from nas.errors import TableError
 from nas.formatting import cell_text
 from nas.latency.tables.table import LatencyTable
-from nas.space import NONE, Block, SearchSpace, same_function
+from nas.space import NONE, Block, SearchSpace
+from nas.space.implementations import same_function
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from pydantic import AliasChoices, Field
 from nas.data import CaptionedClips, LatentClips
 from nas.errors import TrainingError
 from nas.files import StrictModel, derive_seed
-from nas.models import VideoModel, unloaded_codec
+from nas.models import VideoModel
 from nas.models.flow import TIMESTEP_SCALE
 from nas.models.network import DownPath
+from nas.models.parts import unloaded_codec
 from nas.models.video_model import batches
 from nas.quality import frechet_distance
 from nas.quality.clips.metric import Floats

@@ -35,7 +35,8 @@ from nas.data.latents.manifest import (
 )
 from nas.errors import ConfigError, DataError
 from nas.files import atomic_write, lock, parse, read_json, write_json, write_yaml
-from nas.models import Codec, TextEncoder, make_text_encoder, unloaded_codec
+from nas.models import Codec, TextEncoder, make_text_encoder
+from nas.models.parts import unloaded_codec
 from nas.space import SearchSpace
 from nas.training.encoding.manifest import sources_of
 

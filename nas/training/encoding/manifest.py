@@ -10,7 +10,7 @@ import torch
 from nas.data import VALIDATION_FRACTION, DataSplit, LatentClips, LatentCodec
 from nas.data.latents.manifest import EncodedCaptions, EncodedClip, EncodedPart, LatentManifest, Precision, Side
 from nas.files import fingerprint
-from nas.models import text_identity, unloaded_codec
+from nas.models.parts import text_identity, unloaded_codec
 from nas.space import SearchSpace
 
 SHARD_BYTES = 64 * 2**20

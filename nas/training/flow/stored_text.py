@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from nas.data import CaptionedClips
 from nas.errors import DataError
-from nas.models import StoredText, TextEncoder, text_identity
+from nas.models import TextEncoder
+from nas.models.parts import text_identity
+from nas.models.text import StoredText
 from nas.progress import is_first_process
 from nas.space import SearchSpace
 

@@ -10,16 +10,9 @@ from torch import nn
 from nas.data import CaptionedClips
 from nas.errors import CheckpointError, ConfigError
 from nas.files import atomic_folder, derive_seed, fingerprint, load_yaml, require_whole, write_yaml
-from nas.models import (
-    Generation,
-    SuperNet,
-    TextEncoder,
-    VideoModel,
-    load_pretrained,
-    make_text_encoder,
-    unloaded_codec,
-)
+from nas.models import Generation, SuperNet, TextEncoder, VideoModel, load_pretrained, make_text_encoder
 from nas.models.network import recompute_blocks
+from nas.models.parts import unloaded_codec
 from nas.models.video_model import portable_space
 from nas.models.weights import load_into, load_safetensors, save_safetensors, weights_digest
 from nas.space import Architecture, SearchSpace

@@ -9,7 +9,7 @@ from pathlib import Path
 from nas.data import CaptionedClips, ClipShape, DataSplit
 from nas.errors import ConfigError
 from nas.files import fingerprint
-from nas.models import unloaded_codec
+from nas.models.parts import unloaded_codec
 from nas.quality import ClipMetric, ClipQuality, HeldOutFlowLoss, QualityContext, QualityMetric, make_metric
 from nas.quality.flow_loss import FlowLossOptions
 from nas.space import SearchSpace
