@@ -1,9 +1,7 @@
 from .agreement import HalvesAgreement as HalvesAgreement
 from .choices import ChoiceSlot as ChoiceSlot
 from .choices import ChoiceSpace as ChoiceSpace
-from .config import SamplerName as SamplerName
 from .config import SearchConfig as SearchConfig
-from .config import Timing as Timing
 from .history import HypervolumeHistory as HypervolumeHistory
 from .history import hypervolume_history as hypervolume_history
 from .pareto import hypervolume as hypervolume
@@ -33,3 +31,4 @@ from .study import run_search as run_search
 from .table_latency import KnownLatency as KnownLatency
 from .table_latency import SumLatency as SumLatency
 from .table_latency import TableLatency as TableLatency
+from .timing import Timing as Timing

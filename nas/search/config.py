@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import contextlib
+from collections.abc import Iterator
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
+from nas.errors import NasError
 from nas.files import StrictModel
+from nas.search.samplers.choice import choose_sampler, find_sampler
 from nas.space import Budgets
 
 MOST = 10**9
-"""Numbers beyond this are typing mistakes; some would not fit into the integers that hold them later."""
-
-SamplerName = Literal["pareto", "random", "nsga2", "nsga3", "tpe", "exhaustive"]
+"""Larger numbers are typing mistakes, and some would not fit into the integers that store them."""
 
 
 class SearchConfig(StrictModel):
@@ -21,18 +22,21 @@ class SearchConfig(StrictModel):
 
     Args:
         evaluations: Distinct architectures to score, over all runs of the study. Failed ones count.
-        sampler: Who proposes. `pareto` learns quality and knows latency (`ParetoSampler`); `exhaustive` walks the
-            space in its own order; the others are Optuna's.
+        sampler: What proposes architectures: a registered name, or `module:factory` for a sampler of your own.
+            `pareto` learns quality and knows latency (`ParetoSampler`), `exhaustive` enumerates the space, and
+            `random`, `nsga2`, `nsga3` and `tpe` are Optuna's.
+        sampler_options: Options of the sampler that differ from its defaults.
         seed: Equal seeds propose equal architectures.
-        steps: Denoising steps per clip, for which the latency is predicted.
-        budgets: Upper limits; those of the search space hold where there is none here.
-        timeout_s: End this run after so many seconds; the evaluation under way is finished.
-        patience: End after so many evaluations in a row that left the front as it was.
-        max_failures: Give up after so many failed evaluations in a row.
+        steps: Denoising steps per clip for which the latency is predicted.
+        budgets: Upper limits. A limit that is left out is taken from the search space.
+        timeout_s: Seconds after which this run ends. The evaluation under way is finished.
+        patience: End after this many evaluations in a row that left the front unchanged.
+        max_failures: Give up after this many failed evaluations in a row.
     """
 
     evaluations: int = Field(100, gt=0, le=MOST)
-    sampler: SamplerName = "pareto"
+    sampler: str = "pareto"
+    sampler_options: dict[str, Any] = {}
     seed: int = 0
     steps: int = Field(4, gt=0, le=MOST)
     budgets: Budgets = Budgets()
@@ -40,22 +44,34 @@ class SearchConfig(StrictModel):
     patience: int | None = Field(None, gt=0, le=MOST)
     max_failures: int = Field(5, gt=0, le=MOST)
 
+    @field_validator("sampler")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        with _as_complaint():
+            find_sampler(name)
+        return name
 
-@dataclass(frozen=True)
-class Timing:
-    """Waiting times, in seconds; the defaults suit scores that take from seconds to hours.
+    @field_validator("sampler_options")
+    @classmethod
+    def _belong_to_the_sampler(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "sampler" not in info.data:  # it is unknown, which is reported already
+            return options
+        with _as_complaint():
+            return dict(choose_sampler(info.data["sampler"], options).options)
 
-    Args:
-        heartbeat_s: How often a worker writes that it is alive. A write is one small row, so it costs nothing;
-            more often would only bring noise to the database of a hundred workers.
-        grace_s: Silence after which a worker counts as dead and others take its architecture over. Three
-            heartbeats: one may be lost, a second late, on a machine that is busy with a score.
-        outage_s: How long a worker waits for a database that went away. A restart takes seconds, a failover or a
-            repair by hand minutes.
-        poll_s: How often a worker with nothing to do looks whether the others have finished.
-    """
+    @model_serializer(mode="wrap")
+    def _without_empty_options(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave empty `sampler_options` out, as earlier versions did, so that digests of old runs stay valid."""
+        values: dict[str, Any] = serialize(self)
+        if not self.sampler_options:
+            values.pop("sampler_options", None)
+        return values
 
-    heartbeat_s: int = 20
-    grace_s: int = 60
-    outage_s: float = 600
-    poll_s: float = 5
+
+@contextlib.contextmanager
+def _as_complaint() -> Iterator[None]:
+    """Turn an error of a sampler into one of the value that is validated."""
+    try:
+        yield
+    except NasError as error:
+        raise ValueError(str(error)) from error

@@ -9,9 +9,10 @@ from nas.files import fingerprint
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
 from nas.search.probes import probes
+from nas.search.samplers.choice import SamplerChoice
 
 
-def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
+def identity(objective: Objective, config: SearchConfig, sampler: SamplerChoice) -> dict[str, Any]:
     """What must stay the same while a study goes on, in plain data.
 
     The latency model is recognised by its figures for a fixed sample of architectures, so that any model will do and a
@@ -42,4 +43,5 @@ def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
         # Where architectures differ in how they are executed, the model names all ways there are.
         "runtime": getattr(objective.latency, "runtime", figures[0].runtime),
         "budgets": config.budgets.model_dump(),
+        "sampler": sampler.identity(),
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import BudgetError, ConfigError, NasError, OutOfMemoryError, TrainingError
 from nas.search.probes import probes
@@ -15,6 +15,8 @@ from nas.search.scores import Score, score
 from nas.space import Architecture, Budgets
 
 if TYPE_CHECKING:
+    from optuna.distributions import CategoricalDistribution
+
     from nas.quality.base import QualityMetric
 
 
@@ -75,6 +77,21 @@ class Objective:
             names = ", ".join(sorted(self.limits.keys() - {"latency_ms"}))
             raise ConfigError(f"budgets on {names} need a cost model, and there is none", where="search.budgets",
                               hint="pass cost=... to nas.search.run_search")  # fmt: skip
+
+    @cached_property
+    def distributions(self) -> dict[str, CategoricalDistribution]:
+        """The slots as parameters of Optuna: one per slot, by its id."""
+        from optuna.distributions import CategoricalDistribution
+
+        return {slot.id: CategoricalDistribution(slot.candidates) for slot in self.space.slots}
+
+    def architecture(self, params: Mapping[str, Any]) -> Architecture:
+        """The architecture that values of these parameters describe."""
+        return self.space.architecture([params[slot.id] for slot in self.space.slots])
+
+    def params(self, architecture: Architecture) -> dict[str, str]:
+        """The values of the parameters that describe an architecture."""
+        return {slot.id: choice for slot, choice in zip(self.space.slots, architecture.choices, strict=True)}
 
     def costs(self, architecture: Architecture) -> KnownCosts:
         """The known costs of an architecture; computed once.

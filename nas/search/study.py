@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, cast
 
 import optuna
 
-from nas.search.config import SearchConfig, Timing
+from nas.search.config import SearchConfig
 from nas.search.identity import identity
 from nas.search.objective import Objective
 from nas.search.protocols import CostModel, LatencyModel, Space
 from nas.search.record import FrontMember, StudyRecord, read_study
+from nas.search.samplers.choice import choose_sampler
+from nas.search.samplers.factory import SamplerFactory
 from nas.search.storage.address import shown, study_file
 from nas.search.storage.studies import writable_study
+from nas.search.timing import Timing
 from nas.search.workers.coordination import Alone, Coordination
 from nas.search.workers.worker import Worker
 from nas.space import Budgets
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
     from nas.quality.base import QualityMetric
 
 
@@ -57,6 +62,7 @@ def run_search(
     *,
     cost: CostModel | None = None,
     timing: Timing | None = None,
+    sampler: str | SamplerFactory | BaseSampler | None = None,
 ) -> SearchResult:
     """Search the front of quality against latency, go on with a study of that name, or join others in it.
 
@@ -75,7 +81,10 @@ def run_search(
             memory: what need not last goes into a file of a temporary folder.
         study_name: Name of the study; an equal name goes on where it ended.
         cost: Parameters and memory of an architecture; needed for budgets on them.
-        timing: How long workers wait for each other and for the database; the defaults do for most.
+        timing: How long workers wait for each other and for the database; the defaults suit most searches.
+        sampler: What proposes architectures, in place of `config.sampler`: a sampler of Optuna, a factory of samplers,
+            or a name with `config.sampler_options`. A sampler of Optuna draws its own random numbers, so
+            `config.seed` does not reach it, and it is recognised in the study by its class.
 
     Raises:
         BudgetError: No architecture meets a budget. Raised before anything is scored.
@@ -89,16 +98,17 @@ def run_search(
     config = config.model_copy(update={"budgets": config.budgets.or_else(of_space)})
     objective = Objective(space, latency, quality, config.budgets, cost)
     objective.check_budgets()
+    chosen = choose_sampler(config.sampler if sampler is None else sampler, config.sampler_options)
     study = writable_study(
         storage,
         study_name,
         directions=(quality.direction, "minimize"),
         metric_names=(quality.name, "latency_ms"),
-        identity=identity(objective, config),
+        identity=identity(objective, config, chosen),
         timing=timing,
     )
     with study as opened:
-        worker = Worker(objective, config, opened, _coordination(storage, opened, timing), timing)
+        worker = Worker(objective, config, opened, chosen.factory, _coordination(storage, opened, timing), timing)
         reason = worker.run()
         ended = worker.trials
         record = read_study(opened, where=shown(storage))

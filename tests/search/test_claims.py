@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from nas.search import SearchConfig, Timing
 from nas.search.objective import Objective
+from nas.search.samplers.choice import choose_sampler
 from nas.search.workers.claims import claim
 from nas.search.workers.worker import Worker
 from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss
@@ -156,11 +157,12 @@ def search(turns, workers, evaluations, slots, sampler):
     optuna.create_study(study_name="s", storage=storage, directions=["minimize", "minimize"])
     config = SearchConfig(evaluations=evaluations, sampler=sampler, max_failures=100)
     objective = Objective(space, FormulaLatency(space), scores, config.budgets, None)
+    factory = choose_sampler(sampler, {}).factory
     owners = {}
 
     def job():
         study = optuna.load_study(study_name="s", storage=storage)
-        Worker(objective, config, study, Watch(turns, study, owners), Timing()).run()
+        Worker(objective, config, study, factory, Watch(turns, study, owners), Timing()).run()
 
     turns.run([job] * workers)
     return scores, optuna.load_study(study_name="s", storage=storage).trials

@@ -28,6 +28,9 @@ ARCHITECTURE = "architecture"
 PARTS = "quality_parts"
 """Trial attribute, where the score has several parts: these. Trials of earlier versions have none."""
 
+WITHDRAWN = "withdrawn"
+"""Trial attribute: the study had all the architectures it asks for, and this one was never scored."""
+
 LONGEST_NAME = 512
 """Optuna's column for names of studies."""
 

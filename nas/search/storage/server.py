@@ -15,10 +15,10 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import URL
 
 from nas.errors import StorageError
-from nas.search.config import Timing
 from nas.search.storage.address import Address
 from nas.search.storage.rdb import check_tables, close_rdb, contents_errors, open_rdb
 from nas.search.storage.retrying import RetryingStorage, is_outage
+from nas.search.timing import Timing
 
 DRIVERS = {"psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"}
 """By Python package, what a plain `postgresql://` becomes; the first one installed is taken."""

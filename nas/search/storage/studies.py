@@ -17,11 +17,14 @@ from optuna.trial import TrialState
 from nas.errors import ConfigError, StorageError
 from nas.files import lock, lock_owner
 from nas.quality.base import Direction
-from nas.search.config import Timing
 from nas.search.storage.address import Address, address
 from nas.search.storage.contents import IDENTITY, check_name, check_trials, read_identity
 from nas.search.storage.rdb import contents_errors, database_errors
 from nas.search.storage.sqlite import file_connection, file_reading
+from nas.search.timing import Timing
+
+LATER_KEYS = frozenset({"sampler"})
+"""Keys of an identity that studies of earlier versions lack. Such a study may be resumed with any value."""
 
 IDENTITY_S = 10
 """How long to wait for the worker that made a study to write its identity, which it does at once."""
@@ -173,7 +176,10 @@ def _write(study: optuna.Study, identity: Mapping[str, Any], metric_names: tuple
 
 
 def _compare(identity: Mapping[str, Any], stored: Mapping[str, Any], *, where: str) -> None:
-    changed = [key.replace("_", " ") for key, value in identity.items() if stored.get(key) != value]
+    added = LATER_KEYS - stored.keys()
+    changed = [
+        key.replace("_", " ") for key, value in identity.items() if key not in added and stored.get(key) != value
+    ]
     if changed:
         raise ConfigError(f"was made with another {' and another '.join(changed)}", where=where,
                           hint="use another study name, or go on with what the study was made with")  # fmt: skip

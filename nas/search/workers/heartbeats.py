@@ -12,8 +12,8 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import Trial
 
-from nas.search.config import Timing
 from nas.search.storage.retrying import RetryingStorage
+from nas.search.timing import Timing
 from nas.search.workers.claims import claim
 from nas.search.workers.coordination import Outcome
 

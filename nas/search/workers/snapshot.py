@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.quality.base import Direction
 from nas.search.pareto import pareto_front
-from nas.search.storage.contents import ARCHITECTURE, read_architecture
+from nas.search.storage.contents import ARCHITECTURE, WITHDRAWN, read_architecture
 from nas.space import Architecture
 
 Known = Mapping[str, FrozenTrial]
@@ -23,9 +23,6 @@ CLAIM, CLAIMED, SCORING = "claim", "claimed", "scoring"
 
 RELEASED = "released"
 """Trial attribute: the worker was told to stop and gave the architecture back, which is no sign of trouble with it."""
-
-WITHDRAWN = "withdrawn"
-"""Trial attribute: the study had all the architectures it asks for, and this one was never scored."""
 
 
 @dataclass(frozen=True)

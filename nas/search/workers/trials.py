@@ -14,9 +14,9 @@ from nas.errors import NasError
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective, is_mistake
 from nas.search.scores import Score
-from nas.search.storage.contents import PARTS
+from nas.search.storage.contents import PARTS, WITHDRAWN
 from nas.search.workers.coordination import Coordination, Decision
-from nas.search.workers.snapshot import RELEASED, WITHDRAWN, StudySnapshot
+from nas.search.workers.snapshot import RELEASED, StudySnapshot
 from nas.space import Architecture
 
 logger = logging.getLogger("nas")

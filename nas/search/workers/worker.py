@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial
 
 from nas.files import derive_seed
 from nas.progress import Bar, progress_bar
-from nas.search.config import SearchConfig, Timing
+from nas.search.config import SearchConfig
 from nas.search.objective import Objective
-from nas.search.proposals import ENUMERATED, anchors, fresh
-from nas.search.samplers.builtin import make_sampler
+from nas.search.proposals import ENUMERATED, fresh
+from nas.search.samplers.factory import SamplerFactory
 from nas.search.samplers.lazy import LazySampler
+from nas.search.timing import Timing
 from nas.search.workers.coordination import Coordination
 from nas.search.workers.snapshot import (
     Known,
@@ -44,6 +44,7 @@ class Worker:
         objective: Scores architectures.
         config: How long to search, and how.
         study: The study, open for writing.
+        factory: Makes the sampler.
         coordination: With the other workers of the study.
         timing: How often to look at the others when there is nothing else to do.
     """
@@ -53,33 +54,29 @@ class Worker:
         objective: Objective,
         config: SearchConfig,
         study: optuna.Study,
+        factory: SamplerFactory,
         coordination: Coordination,
         timing: Timing,
     ) -> None:
         self.objective, self.config, self.study, self.timing = objective, config, study, timing
         self.coordination = coordination
         self.space = objective.space
-        self.slots: dict[str, BaseDistribution] = {
-            slot.id: CategoricalDistribution(slot.candidates) for slot in self.space.slots
-        }
+        self.factory = factory
         # Seeded by the number of this run's first trial, so that no two workers, and no two runs, draw alike.
-        self.sampler = LazySampler(
-            lambda number: make_sampler(config.sampler, objective, self._seed("sampler", number))
-        )
+        self.sampler = LazySampler(lambda number: factory.make(objective, self._seed("sampler", number)))
         study.sampler = self.sampler
         self.rng: random.Random | None = None
         self.trials = Trials(objective, config, study, coordination)
         self.deadline = time.monotonic() + (config.timeout_s or float("inf"))
         self.queue: deque[Architecture] = deque()
-        self.in_order: Iterator[Architecture] = self.space.enumerate()
         self.idle = 0
+        self.stopped = False
 
     def run(self) -> str:
         """Search until there is a reason to stop, and return it."""
         snapshot = self._read()
         known = snapshot.known
-        if self.config.sampler != "exhaustive":
-            self.queue.extend(filter(self._wanted(known), anchors(self.objective)))
+        self.queue.extend(filter(self._wanted(known), self.factory.first(self.objective)))
         total = max(min(self.config.evaluations, self.space.count()), len(known))
         with progress_bar("searching", total, len(known) - len(running(known))) as bar:
             while (reason := self._turn(snapshot, bar)) is None:
@@ -127,17 +124,15 @@ class Worker:
         self.queue = deque(filter(wanted, dict.fromkeys([*snapshot.interrupted, *self.queue])))
         if self.queue:
             return None
-        if self.config.sampler == "exhaustive":
-            following = next(filter(wanted, self.in_order), None) or next(filter(wanted, self.space.enumerate()), None)
-        elif self.idle >= MAX_IDLE or not known:
-            # Budgets can exclude each other; a sampler would look for what there is not.
-            starts = [one for one in self.objective.least.values() if self.objective.feasible(one)]
-            following = fresh(self.space, wanted, architectures(self._front(known)) or starts, self._rng())
-        else:
+        if self.stopped:
+            return f"the sampler has no architecture left to propose within the budgets ({len(known)} scored)"
+        if known and self.idle < MAX_IDLE:
             return None
+        # Budgets can exclude each other; a sampler would then look for something that does not exist.
+        starts = [least for least in self.objective.least.values() if self.objective.feasible(least)]
+        following = fresh(self.space, wanted, architectures(self._front(known)) or starts, self._rng())
         if following is None:
-            walked = self.config.sampler == "exhaustive" or self.space.count() <= ENUMERATED
-            found = "is left to score" if walked else "that is left to score was found"
+            found = "is left to score" if self.space.count() <= ENUMERATED else "that is left to score was found"
             return f"no architecture {found} within the budgets ({len(known)} scored)"
         self.queue.append(following)
         return None
@@ -145,17 +140,12 @@ class Worker:
     def _trial(self, snapshot: StudySnapshot) -> None:
         """One trial, from the proposal to the result."""
         if self.queue:
-            self.study.enqueue_trial(dict(zip(self.slots, self.queue.popleft().choices, strict=True)))
-        trial = self._ask()
-        architecture = self.space.architecture([trial.params[name] for name in self.slots])
-        counted = self.trials.bring_to_an_end(trial, architecture, snapshot)
+            self.study.enqueue_trial(self.objective.params(self.queue.popleft()))
+        with _optimize_loop(self.study):
+            trial = self.study.ask(dict(self.objective.distributions))
+            counted = self.trials.bring_to_an_end(trial, self.objective.architecture(trial.params), snapshot)
+        self.stopped = self.study._stop_flag
         self.idle = 0 if counted else self.idle + 1
-
-    def _ask(self) -> Trial:
-        with warnings.catch_warnings():
-            # Meant for those who start none themselves.
-            warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
-            return self.study.ask(self.slots)
 
     def _rng(self) -> random.Random:
         if self.rng is None:
@@ -181,3 +171,14 @@ class _Wanted:
 
     def __call__(self, architecture: Architecture) -> bool:
         return architecture.id not in self.known and self.objective.feasible(architecture)
+
+
+@contextlib.contextmanager
+def _optimize_loop(study: optuna.Study) -> Iterator[None]:
+    """Let Optuna take the block for a turn of `study.optimize`: its samplers may call `study.stop()` there."""
+    study._stop_flag = False
+    study._thread_local.in_optimize_loop = True
+    try:
+        yield
+    finally:
+        study._thread_local.in_optimize_loop = False
