@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json
+from nas.cli._options import key_values
 from nas.cli._paths import READS
 from nas.cli._quality import (
     ClipsOption,
@@ -40,7 +41,18 @@ def search(
     direction: DirectionOption = None,
     storage: StorageToWrite = DEFAULT_STORAGE,
     evaluations: Annotated[int, typer.Option(help="Distinct architectures to score, over all runs.")] = 100,
-    sampler: Annotated[str, typer.Option(help="pareto, random, nsga2, nsga3, tpe or exhaustive.")] = "pareto",
+    sampler: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What proposes architectures: pareto, random, nsga2, nsga3, tpe, exhaustive, one that an installed "
+            "package registers, or module:factory.",
+        ),
+    ] = "pareto",
+    sampler_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the sampler, e.g. population_size=30. Repeat for more."),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Denoising steps per clip to predict the latency for.")] = 4,
     batches: Annotated[
         int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with; 4 when left out.")
@@ -54,7 +66,7 @@ def search(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Search SPACE with a latency table and a metric; an equal study name goes on.
+    """Search SPACE with a latency table and a metric. A study of the same name is resumed.
 
     The metric is the loss on held-out clips, with weights of a trained supernet (--supernet, --data), or a function of
     yours (--quality).
@@ -73,6 +85,7 @@ def search(
     options = {
         "evaluations": evaluations,
         "sampler": sampler,
+        "sampler_options": key_values(sampler_option or (), "--sampler-option"),
         "seed": seed,
         "steps": steps,
         "budgets": budgets,

@@ -4,6 +4,7 @@ from .choices import ChoiceSpace as ChoiceSpace
 from .config import SearchConfig as SearchConfig
 from .history import HypervolumeHistory as HypervolumeHistory
 from .history import hypervolume_history as hypervolume_history
+from .objective import Objective as Objective
 from .pareto import hypervolume as hypervolume
 from .pareto import knee as knee
 from .pareto import pareto_front as pareto_front
@@ -24,6 +25,8 @@ from .record import load_study as load_study
 from .record import pick as pick
 from .rescoring import RescoreResult as RescoreResult
 from .rescoring import rescore as rescore
+from .samplers.exhaustive import ExhaustiveSampler as ExhaustiveSampler
+from .samplers.factory import SamplerFactory as SamplerFactory
 from .storage.address import study_file as study_file
 from .storage.final_scores import FinalScores as FinalScores
 from .study import SearchResult as SearchResult

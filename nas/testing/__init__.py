@@ -7,11 +7,13 @@ layer, and pytest does the rest.
 from nas.testing.layers import TemporalLayerConformance
 from nas.testing.metrics import QualityMetricConformance
 from nas.testing.runtimes import RuntimeConformance
+from nas.testing.samplers import SamplerConformance
 from nas.testing.targets import DistillationTargetConformance
 
 __all__ = [
     "DistillationTargetConformance",
     "QualityMetricConformance",
     "RuntimeConformance",
+    "SamplerConformance",
     "TemporalLayerConformance",
 ]

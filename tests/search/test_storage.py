@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import subprocess
 import sys
 import time
 
@@ -244,3 +245,25 @@ def test_a_full_disk_is_named_and_what_was_found_is_kept(tmp_path, no_file_may_g
     no_file_may_grow(resource.RLIM_INFINITY)
     assert len(load_study(tmp_path / "study.db", "study").evaluations) == 3
     assert len(run(tmp_path / "study.db", evaluations=9).record.evaluations) == 9
+
+
+def test_a_search_on_a_file_loads_neither_the_code_of_claims_nor_that_of_servers(tmp_path):
+    code = (
+        "import sys\n"
+        "from nas.search import SearchConfig, run_search\n"
+        "from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss\n"
+        "class Formula:\n"
+        "    name, direction, fingerprint, score = 'loss', 'minimize', '', staticmethod(formula_loss)\n"
+        "space = PlainSpace()\n"
+        "config = SearchConfig(sampler='random', evaluations=3)\n"
+        f"result = run_search(space, FormulaLatency(space), Formula(), config, {str(tmp_path / 'study.db')!r}, 's')\n"
+        "loaded = [name for name in sys.modules if name.startswith('nas.search.')]\n"
+        "print(result.scored, *sorted(loaded))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    scored, *loaded = done.stdout.split()
+    assert scored == "3"
+    assert "nas.search.workers.worker" in loaded
+    unused = ("workers.claims", "workers.heartbeats", "storage.server", "storage.retrying", "pareto_sampler")
+    assert not {f"nas.search.{name}" for name in unused} & set(loaded)
