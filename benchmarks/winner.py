@@ -37,13 +37,13 @@ from benchmarks.ranking_runs import BATCHES, HELD_OUT_SEED, Job, Start, clips_of
 from nas.latency import LatencyPredictor, MeasurementSettings, check_networks, fit_networks, profile
 from nas.latency.prediction.fit import fit_path
 from nas.runtimes import get_runtime
-from nas.search import SamplerName, SearchConfig, rescore, run_search
+from nas.search import SearchConfig, rescore, run_search
 from nas.space import NONE, Architecture, Budgets, SearchSpace
 from nas.training import SuperNetConfig, TrainingConfig, held_out_quality, supernet_quality
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIFORM = {"all SelfAttention1D": "self_attention_1d", "all Conv1D": "conv1d"}
-SEARCHES: dict[str, SamplerName] = {"searched": "pareto", "random search": "random"}
+SEARCHES: dict[str, str] = {"searched": "pareto", "random search": "random"}
 
 Designs = dict[str, Architecture]
 
