@@ -1,4 +1,4 @@
-"""Which clips a run uses, as its configuration file says, and their split for training and validation."""
+"""The `data:` key of a configuration file: which clips a run uses, and how they are opened."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from nas.errors import DataError
 from nas.files import StrictModel, UserPath
 
 ValidationFraction = Annotated[float, pydantic.Field(gt=0, lt=1)]
-"""A share of the files to hold out."""
+"""The share of the files to hold out."""
 
 Buckets = Annotated[tuple[Bucket, ...], pydantic.Field(min_length=1)]
 
 
 @dataclass(frozen=True)
 class ClipsOpener:
-    """How clips are opened, whatever they are.
+    """Opens clips of any kind, with the settings that all kinds share.
 
     Args:
         shape: Shape and rate of the clips that the model makes.
-        base: The folder that a relative path starts from.
-        cache: Where decoded clips are kept; see `VideoDataset.open`.
+        base: Folder that relative paths start from.
+        cache: Folder for decoded clips; see `VideoDataset.open`.
         validation_fraction: Share of the files to hold out, between 0 and 1.
-        multiple: What heights and widths must be multiples of.
+        multiple: Heights and widths must be multiples of this.
     """
 
     shape: ClipShape
@@ -46,19 +46,19 @@ class ClipsOpener:
     multiple: int = 1
 
     def path(self, given: str) -> Path:
-        """A path of the configuration."""
+        """The path that the configuration gives."""
         return self.base / given
 
     def cache_folder(self, given: str | None) -> Path | None:
-        """Where decoded clips are kept, if the configuration says so."""
+        """The folder for decoded clips: the one that the configuration gives, or the general one."""
         return self.cache if given is None else self.path(given)
 
     def sizes(self, buckets: tuple[Bucket, ...] | None) -> tuple[GridSize, ...]:
-        """Sizes of the clips, that of the model first; raises as `check_buckets`."""
+        """The sizes of the clips, the size that the model makes first; raises as `check_buckets`."""
         return (self.shape.size,) if buckets is None else check_buckets(buckets, self.shape, self.multiple)
 
     def split(self, clips: ClipDataset | BucketedClips, where: Path) -> DataSplit:
-        """Split clips; what is wrong with them is wrong with `where`."""
+        """Split clips; an error names `where` as the place."""
         try:
             return split(clips, self.validation_fraction)
         except DataError as problem:
@@ -66,14 +66,14 @@ class ClipsOpener:
 
 
 class ClipsConfig(StrictModel, ABC):
-    """One kind of clips that a configuration can name."""
+    """The abstract base of the kinds of clips that a configuration can name."""
 
     @abstractmethod
     def open(self, opener: ClipsOpener) -> DataSplit:
-        """Open and split them.
+        """Open the clips and split them.
 
         Raises:
-            DataError: They cannot be opened, or are too few to split.
+            DataError: The clips cannot be opened, or are too few to split.
         """
 
 
@@ -83,8 +83,8 @@ class VideoFolderConfig(ClipsConfig):
     Args:
         path: The folder; if relative, to the configuration file.
         captions: The captions file below it.
-        cache: Folder for decoded clips; see `ClipCache` for where they are kept when left out.
-        buckets: Sizes that clips may have; that of the model alone when left out.
+        cache: Folder for decoded clips; see `ClipCache` for the default.
+        buckets: Sizes that clips may have; only the size that the model makes when left out.
     """
 
     kind: Literal["videos"]
@@ -94,7 +94,7 @@ class VideoFolderConfig(ClipsConfig):
     buckets: Buckets | None = None
 
     def open(self, opener: ClipsOpener) -> DataSplit:
-        """See `ClipsConfig.open`."""
+        """Open the folder, decoding what was not decoded before."""
         folder, cache = opener.path(self.path), opener.cache_folder(self.cache)
         if self.buckets is None:
             return opener.split(VideoDataset.open(folder, opener.shape, captions=self.captions, cache=cache), folder)
@@ -110,9 +110,9 @@ class WebDatasetConfig(ClipsConfig):
     Args:
         path: A folder of tars, one tar, or a pattern such as `shards/*.tar` or `shards/{000..009}.tar`; if relative, to
             the configuration file.
-        window: Tars that are read at the same time: more mix better, fewer read in longer stretches.
-        cache: Folder for what is found out of the tars; see `ClipCache` for where it is kept when left out.
-        buckets: Sizes that clips may have; that of the model alone when left out.
+        window: Tars that are read at the same time. More mix better, fewer read longer runs of one file.
+        cache: Folder for the indices of the tars; see `ClipCache` for the default.
+        buckets: Sizes that clips may have; only the size that the model makes when left out.
     """
 
     kind: Literal["webdataset"]
@@ -122,7 +122,7 @@ class WebDatasetConfig(ClipsConfig):
     buckets: Buckets | None = None
 
     def open(self, opener: ClipsOpener) -> DataSplit:
-        """See `ClipsConfig.open`."""
+        """Open the tars, indexing those that were not indexed before."""
         path = opener.path(self.path)
         sizes = opener.sizes(self.buckets)
         clips = open_tars(path, opener.shape, sizes, window=self.window, cache=opener.cache_folder(self.cache))
@@ -133,7 +133,7 @@ class MovingShapesConfig(ClipsConfig):
     """The procedural set.
 
     Args:
-        clips: How many clips.
+        clips: Number of clips.
         seed: Another seed gives other clips.
     """
 
@@ -142,7 +142,7 @@ class MovingShapesConfig(ClipsConfig):
     seed: int = 0
 
     def open(self, opener: ClipsOpener) -> DataSplit:
-        """See `ClipsConfig.open`."""
+        """Draw the clips."""
         return split(MovingShapes(opener.shape, self.clips, self.seed), opener.validation_fraction)
 
 
@@ -157,7 +157,7 @@ class LatentsConfig(ClipsConfig):
     path: UserPath
 
     def open(self, opener: ClipsOpener) -> DataSplit:
-        """See `ClipsConfig.open`; a side that was not encoded is empty, and says so when it is used."""
+        """Open the stored latents. A side that was not encoded is empty, and raises when it is used."""
         folder = opener.path(self.path)
         train, validation = StoredLatents.open(folder)
         again, share = "encode the clips again for it, into another folder", train.manifest.validation_fraction
@@ -178,11 +178,11 @@ class LatentsConfig(ClipsConfig):
 DataConfig = Annotated[
     VideoFolderConfig | MovingShapesConfig | WebDatasetConfig | LatentsConfig, pydantic.Field(discriminator="kind")
 ]
-"""The `data:` key of a configuration file; `kind` says which of them it is."""
+"""The `data:` key of a configuration file. Its key `kind` selects the class."""
 
 
 class DataFile(StrictModel):
-    """A file that says which clips, for `--data`.
+    """A file for `--data`: which clips, and the share to hold out.
 
     Args:
         data: The clips.
@@ -207,10 +207,10 @@ def open_data(
     Args:
         config: Which clips.
         shape: Shape and rate of the clips.
-        base: The folder that a relative path in `config` starts from.
-        cache: Where decoded clips are kept; see `VideoDataset.open`.
+        base: Folder that relative paths in `config` start from.
+        cache: Folder for decoded clips; see `VideoDataset.open`.
         validation_fraction: Share of the files to hold out, between 0 and 1.
-        multiple: What heights and widths of buckets must be multiples of; see `SearchSpace.pixel_multiple`.
+        multiple: Heights and widths of buckets must be multiples of this; see `SearchSpace.pixel_multiple`.
 
     Raises:
         ConfigError: A bucket is impossible.

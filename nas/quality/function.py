@@ -36,19 +36,19 @@ class FunctionOptions(StrictModel):
 class FunctionQuality(QualityMetric):
     """A metric made of a function.
 
-    A function of one argument gets the `Architecture`. A function of two also gets its network, a stand-alone copy
-    with the weights it inherits from the supernet, which the function may change as it likes. Arguments with
-    defaults do not count. What the function raises is a failed evaluation of that architecture.
+    A function of one argument gets the `Architecture`. A function of two also gets its network: a stand-alone copy with
+    the weights it inherits from the supernet, which the function may change. Arguments with defaults do not count. If
+    the function raises, the evaluation of that architecture has failed.
 
     Args:
         function: The function. It may carry its direction itself: `function.direction = "maximize"`.
-        direction: `minimize` or `maximize`; needed where the function does not say.
+        direction: `minimize` or `maximize`; needed if the function does not carry it.
         name: Recognises the metric in a study; the function's module and name by default.
-        supernet: Weights for the networks; only for a function that takes one.
+        supernet: Weights for the networks; only for a function that takes a network.
 
     Raises:
-        ConfigError: The direction is missing, unknown or contradicted, the function takes something else, or it
-            takes a network and there is no supernet, or the other way round.
+        ConfigError: The direction is missing, unknown or contradicted; the function takes other arguments; or a supernet
+            is given and the function takes no network, or the other way round.
     """
 
     Config = FunctionOptions
@@ -101,7 +101,7 @@ def load_function(spec: str, *, where: str = "--quality") -> Scorer:
         where: The option it came from, for messages.
 
     Raises:
-        ConfigError: It has another form, the module is missing or fails to import, or has no such function.
+        ConfigError: The text has another form, the module is missing or fails to import, or it lacks the function.
     """
     module_name, colon, name = spec.partition(":")
     if not (colon and name.isidentifier() and all(part.isidentifier() for part in module_name.split("."))):
@@ -116,7 +116,7 @@ def load_function(spec: str, *, where: str = "--quality") -> Scorer:
 
 
 def takes_network(function: Scorer, *, where: str) -> bool:
-    """Whether a function needs the network beside the architecture, by its signature.
+    """Whether the signature of a function asks for a network beside the architecture.
 
     Raises:
         ConfigError: It can be called with neither one nor two arguments, or has no signature to read.
@@ -125,7 +125,7 @@ def takes_network(function: Scorer, *, where: str) -> bool:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
         raise ConfigError("has no signature to read its arguments from", where=where,
-                          hint="wrap it in a function of your own") from error  # fmt: skip
+                          hint="wrap it in a Python function") from error  # fmt: skip
     for count in (1, 2):
         try:
             signature.bind(*[None] * count)
@@ -139,7 +139,7 @@ def _import(name: str, where: str) -> Any:
     """Import a module as `python -m` would find it."""
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)  # for good: the function may import its neighbours later on
+        sys.path.insert(0, here)  # it stays there: the function may import its neighbours later
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -147,7 +147,7 @@ def _import(name: str, where: str) -> Any:
             raise ConfigError(f"no module {error.name!r}", where=where,
                               hint=f"looked in the current folder, {here}, and on sys.path") from error  # fmt: skip
         raise ConfigError(f"module {name} fails to import: {error}", where=where) from error
-    except (Exception, SystemExit) as error:  # a module may fail in any way, and all of them are the user's
+    except (Exception, SystemExit) as error:  # a module may fail in any way
         what = f"module {name} fails to import: {type(error).__name__}: {error}"
         raise ConfigError(what, where=where) from error
 
@@ -162,7 +162,7 @@ def _direction(function: Scorer, given: str | None, *, where: str) -> Direction:
         raise ConfigError(f"the function says it is to {own}, the direction given is {given}", where=where,
                           hint="leave one of them out")  # fmt: skip
     if not (given or own):
-        raise ConfigError("whether lower or higher is better is not said", where=where,
+        raise ConfigError("it is not known whether lower or higher is better", where=where,
                           hint='give --direction, or set the attribute direction of the function')  # fmt: skip
     return cast(Direction, given or own)
 

@@ -64,7 +64,7 @@ def test_videos_of_another_user_are_kept_in_ones_own_cache(
     with caplog.at_level(logging.WARNING, "nas"):
         first = VideoDataset.open(as_other_user / "videos", SHAPE)
     (record,) = caplog.records
-    assert "videos/.nas-cache cannot be written (Permission denied); what is decoded is kept in" in record.getMessage()
+    assert "videos/.nas-cache cannot be written (Permission denied); decoded clips are kept in" in record.getMessage()
     assert not (as_other_user / "videos" / ".nas-cache").exists()
     caplog.clear()
     second = VideoDataset.open(as_other_user / "videos", SHAPE)
@@ -104,5 +104,5 @@ def test_nowhere_to_write_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / ".nas-cache").write_text("a file is in the way")
     (tmp_path / "home").write_text("here, too")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    with pytest.raises(StorageError, match=r"nowhere to keep what is decoded: .*choose a folder with `cache:`"):
+    with pytest.raises(StorageError, match=r"no folder for decoded clips: .*choose a folder with `cache:`"):
         ClipCache(tmp_path).writable()

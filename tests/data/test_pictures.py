@@ -209,7 +209,7 @@ def test_all_ways_to_turn_and_mirror(a: int, b: int, c: int, d: int, tmp_path: P
 
 def test_a_turning_that_leaves_corners_empty_is_refused(tmp_path: Path) -> None:
     root = 0.5**0.5
-    with pytest.raises(DataError, match="to be turned by 45 degrees, no quarter of a turn"):
+    with pytest.raises(DataError, match="rotated by 45 degrees, not a multiple of 90"):
         decode_clips(turned(tmp_path / "film.mp4", root, root, -root, root), ClipShape(2, 16, 16, 24))
 
 

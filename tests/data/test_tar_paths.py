@@ -103,5 +103,10 @@ def test_what_looks_like_a_tar_and_is_not_read_is_listed(tmp_path: Path, caplog:
         open_tars(tmp_path, SHAPE, (SHAPE.size,), window=1)
     text = caplog.text
     assert "5 of 6 samples are left out" in text
-    for part in ("b.tar.gz (is compressed: store it as .tar)", "c.tgz (is", "d.tar (is no file)", "e.tar (is no file)"):
+    for part in (
+        "b.tar.gz (is compressed: store it as .tar)",
+        "c.tgz (is",
+        "d.tar (is not a file)",
+        "e.tar (is not a file)",
+    ):
         assert part in text

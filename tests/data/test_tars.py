@@ -146,7 +146,7 @@ def test_what_cannot_be_used_is_listed_and_left_out(tars: Path, caplog: pytest.L
     assert "under the key caption" in reasons["wrong"]
     assert "leaves the tar" in reasons["../outside.mp4"]
     assert "12 of 20 samples are left out" in caplog.text
-    for number, reason in ((4, "unexpected end|cut off"), (5, "is no tar"), (6, "damaged or cut off")):
+    for number, reason in ((4, "unexpected end|truncated"), (5, "is not a tar"), (6, "damaged or truncated")):
         (index,) = (json.loads(path.read_text()) for path in (tars / ".nas-cache").glob(f"s-{number}-*.json"))
         assert not index["samples"]
         assert any(part in index["damaged"]["."] for part in reason.split("|")), index["damaged"]
@@ -155,7 +155,7 @@ def test_what_cannot_be_used_is_listed_and_left_out(tars: Path, caplog: pytest.L
 def test_a_compressed_tar_is_left_out_with_the_reason(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w:gz") as archive:
         archive.add(__file__, "a.txt")
-    with pytest.raises(DataError, match=r"a.tar \(is no tar that can be read by offset \(compressed ones cannot\)"):
+    with pytest.raises(DataError, match=r"a.tar \(is not a tar that can be read by offset \(compressed ones cannot\)"):
         opened(tmp_path)
 
 

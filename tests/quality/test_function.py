@@ -80,7 +80,7 @@ def test_the_direction_is_said_once():
     assert FunctionQuality(scored, direction="maximize").direction == "maximize"
     with pytest.raises(ConfigError, match=r"says it is to maximize, the direction given is minimize"):
         FunctionQuality(scored, direction="minimize")
-    with pytest.raises(ConfigError, match="whether lower or higher is better is not said"):
+    with pytest.raises(ConfigError, match="it is not known whether lower or higher is better"):
         FunctionQuality(layers)
     with pytest.raises(ConfigError, match="direction 'up' is unknown"):
         FunctionQuality(layers, direction="up")

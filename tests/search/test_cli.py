@@ -246,7 +246,7 @@ def test_a_function_takes_the_place_of_the_supernet(made, metrics, nas):
         (("--quality", "my_metrics:gain", "--batches", "3"), "--batches belongs to the held-out flow loss"),
         (("--quality", "my_metrics:gain", "--supernet", "folder"), "takes the architecture alone"),
         (("--quality", "my_metrics:gain", "--direction", "minimize"), "says it is to maximize"),
-        (("--quality", "my_metrics:fails"), "whether lower or higher is better is not said"),
+        (("--quality", "my_metrics:fails"), "it is not known whether lower or higher is better"),
         (("--quality", "my_metrics:weights", "--direction", "minimize"), "takes a network and needs --supernet"),
         (("--metric", "nonsense"), "unknown quality metric 'nonsense' (known: flow_loss, frechet_distance"),
         (("--metric", "flow_loss", "--metric-option", "batchs=3"), "unknown key batchs (did you mean batches?"),

@@ -115,7 +115,7 @@ def test_clips_of_which_several_frames_become_one_are_stored_and_no_single_frame
     (fresh,) = open_data(SHAPES, shape, base="").train.latents(unloaded_codec(space))
     assert tuple(stored.videos([1, 0]).shape[1:]) == space.latent_shape == (2, 4, 4, 4)
     assert torch.equal(stored.videos([1, 0]), fresh.videos([1, 0]))
-    with pytest.raises(DataError, match=r"5 frames were encoded to 2, so that no single ones are left; set image_bat"):
+    with pytest.raises(DataError, match=r"5 frames were encoded to 2, so single frames cannot be read; set image_bat"):
         stored.images([0], torch.tensor([1]))
 
 
@@ -184,7 +184,7 @@ def test_an_encoding_killed_again_and_again_goes_on(tiny: Path, tmp_path: Path) 
         assert all(path.stat().st_mtime_ns == kept[path.name] for path in folder.iterdir() if path.name in kept)
         kept = {f"{stem}.safetensors": (folder / f"{stem}.safetensors").stat().st_mtime_ns for stem in finished}
         assert 0 < len(kept) < len(_shards(tmp_path / "whole"))
-        with pytest.raises(DataError, match=r"not encoded to the end; run the same `nas data encode` again"):
+        with pytest.raises(DataError, match=r"not all clips are encoded; run the same `nas data encode` again"):
             _open(folder)
     finish(start_nas(tmp_path, *_command(tiny, folder)), tmp_path)
     assert all((folder / name).stat().st_mtime_ns == when for name, when in kept.items())

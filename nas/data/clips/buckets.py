@@ -1,7 +1,7 @@
-"""Clips of several sizes, each video in the size that fits it best.
+"""Clips of several sizes. Each video has the size that fits it best.
 
-A batch holds clips of one size. So videos of other shapes than the model's, and images, train it without being cut to
-its shape, and the model learns to make clips of all of them.
+A batch holds clips of one size. Videos of other shapes, and images, can train the model without being cropped to its
+shape. The model learns to make clips of all sizes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Bucket(StrictModel):
     """One size that clips may have.
 
     Args:
-        frames: Of a clip; 1 takes images, too.
-        height: In pixels.
-        width: In pixels.
+        frames: Frames per clip; images need 1.
+        height: Height in pixels.
+        width: Width in pixels.
     """
 
     frames: PositiveInt
@@ -31,38 +31,38 @@ class Bucket(StrictModel):
 
     @property
     def size(self) -> GridSize:
-        """The same, as other parts know it."""
+        """The size as a `GridSize`."""
         return GridSize(self.frames, self.height, self.width)
 
 
 def check_buckets(buckets: Sequence[Bucket], native: ClipShape, multiple: int) -> tuple[GridSize, ...]:
-    """The sizes, that of the model's own clips first.
+    """Check the sizes that a configuration lists, and put the size that the model makes first.
 
     Args:
-        buckets: As the configuration says.
-        native: Of the clips that the model makes.
-        multiple: What height and width must be multiples of, for codec and backbone.
+        buckets: The sizes in the configuration.
+        native: Shape of the clips that the model makes.
+        multiple: Height and width must be multiples of this, for the codec and the backbone.
 
     Raises:
-        ConfigError: A size is impossible or listed twice, or the model's own is missing; the key is named.
+        ConfigError: A size is impossible or listed twice, or the size that the model makes is missing.
     """
     sizes: list[GridSize] = []
     for place, bucket in enumerate(buckets):
         key = f"data.buckets[{place}]"
         for name in ("height", "width"):
             if (value := getattr(bucket, name)) % multiple:
-                why = "as the codec and the halvings of the backbone need it"
+                why = "which the codec and the downsampling of the backbone need"
                 raise ConfigError(f"{key}.{name}: expected a multiple of {multiple}, {why}, got {value}")
         if bucket.frames > native.frames:
             raise ConfigError(
-                f"{key}.frames: the model makes clips of {native.frames} frames and has no place for {bucket.frames}"
+                f"{key}.frames: the model makes clips of {native.frames} frames, {bucket.frames} are too many"
             )
         if bucket.size in sizes:
             raise ConfigError(f"{key}: {bucket.size.text} is listed twice")
         sizes.append(bucket.size)
     if native.size not in sizes:
         raise ConfigError(
-            f"data.buckets: {native.size.text} is missing, which the model makes and is judged by",
+            f"data.buckets: {native.size.text} is missing, the size of the clips that the model makes and is judged by",
             hint=f"add {{frames: {native.frames}, height: {native.height}, width: {native.width}}}",
         )
     return (native.size, *(size for size in sizes if size != native.size))
@@ -93,8 +93,8 @@ class BucketedClips(CaptionedClips):
     """Clips of several sizes.
 
     Args:
-        parts: The clips of each size, none of them empty; those of the model's own size first.
-        native: That size.
+        parts: The clips of each size, without empty parts. The size that the model makes comes first.
+        native: The size that the model makes.
     """
 
     def __init__(self, parts: Sequence[ClipDataset], native: GridSize) -> None:
@@ -108,11 +108,11 @@ class BucketedClips(CaptionedClips):
 
     @property
     def names_by_size(self) -> tuple[tuple[str, ...], ...]:
-        """See `ClipDataset.names_by_size`."""
+        """The names, grouped by the size of the clips."""
         return tuple(part.names for part in self.parts)
 
     def subset(self, indices: Sequence[int]) -> BucketedClips:
-        """See `ClipDataset.subset`; sizes of which nothing is left are none of its own."""
+        """A set of the clips at `indices`, without sizes that have no clips left."""
         chosen: list[ClipDataset] = []
         start = 0
         for part in self.parts:
@@ -123,7 +123,7 @@ class BucketedClips(CaptionedClips):
         return BucketedClips(chosen, self.native)
 
     def latents(self, codec: LatentCodec) -> tuple[LatentClips, ...]:
-        """See `CaptionedClips.latents`."""
+        """The latents of all sizes; raises `DataError` if no clip has the size that the model makes."""
         if not self.parts or self.parts[0].shape.size != self.native:
             hint = "add longer videos, or choose other buckets"
             raise DataError(f"no clip of {self.native.text}, which the model makes", hint=hint)

@@ -1,4 +1,4 @@
-"""What training, search and distillation see of a set of captioned clips, whatever it is made of: latents and captions.
+"""A set of captioned clips, as training, search and distillation read it: latents and captions.
 
 Shape suffixes: B clips, T frames, C channels, H height, W width of latents, L text tokens, D text width.
 """
@@ -16,11 +16,11 @@ from nas.data.clips.sampling import ReadingOrder
 
 
 class LatentCodec(Protocol):
-    """Turns pixels into latents; what a set of clips has to know of a codec."""
+    """Encodes pixels to latents: the part of a codec that a set of clips uses."""
 
     @property
     def identity(self) -> str:
-        """What decides the latents, in words: two codecs with the same one make the same latents."""
+        """Everything that decides the latents, as text. Codecs with equal identities make equal latents."""
         ...
 
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
@@ -29,18 +29,18 @@ class LatentCodec(Protocol):
 
 
 class Contexts(Protocol):
-    """Captions that a frozen text encoder has read beforehand."""
+    """Captions that a frozen text encoder has encoded in advance."""
 
     @property
     def identity(self) -> str:
-        """What decides the contexts, in words; as `LatentCodec.identity`."""
+        """Everything that decides the contexts, as text; as `LatentCodec.identity`."""
         ...
 
     def read(self, captions: Sequence[str]) -> torch.Tensor:
-        """Contexts (B, L, D), float32; the empty caption is always among those that can be read.
+        """Contexts (B, L, D), float32. The empty caption can always be read.
 
         Raises:
-            DataError: A caption was not encoded, or what was stored cannot be read.
+            DataError: A caption was not encoded, or a stored context cannot be read.
         """
         ...
 
@@ -54,12 +54,12 @@ class GridSize:
     width: int
 
     def times_in(self, other: GridSize) -> int:
-        """How often a clip of this size goes into one of another size; at least once."""
+        """How many clips of this size have as many pixels as one of another size; at least one."""
         return max(other.pixels // self.pixels, 1)
 
     @property
     def pixels(self) -> int:
-        """How many there are in a clip."""
+        """Number of pixels in a clip."""
         return self.frames * self.height * self.width
 
     @property
@@ -79,8 +79,8 @@ class LatentClips(ABC):
     Args:
         names: The clips' names, in order.
         captions: The captions, in order.
-        order: In which order clips are read.
-        size: Their size, in pixels or in latent pixels, in all sets of a run alike.
+        order: The order in which clips are read.
+        size: Their size, in pixels or in latent pixels; all sets of a run use the same unit.
     """
 
     def __init__(self, names: Sequence[str], captions: Sequence[str], order: ReadingOrder, size: GridSize) -> None:
@@ -102,7 +102,7 @@ class LatentClips(ABC):
 
     @abstractmethod
     def images(self, indices: Sequence[int], frame_B: torch.Tensor) -> torch.Tensor:
-        """Latents `latent_BTCHW`, T = 1, of one frame of each clip; else as `videos`.
+        """Latents `latent_BTCHW`, T = 1, of one frame of each clip; otherwise as `videos`.
 
         Args:
             indices: The clips.
@@ -116,8 +116,8 @@ class CaptionedClips(ABC):
     Args:
         names: The clips' names, in order.
         captions: The clips' captions, in order.
-        fingerprint: A digest of all that decides clips, captions and order.
-        contexts: The captions as a frozen text encoder has read them; `None` where they are to be encoded.
+        fingerprint: A digest of everything that decides clips, captions and order.
+        contexts: The captions as encoded in advance; `None` if they are encoded during training.
     """
 
     def __init__(
@@ -133,10 +133,10 @@ class CaptionedClips(ABC):
 
     @abstractmethod
     def latents(self, codec: LatentCodec) -> tuple[LatentClips, ...]:
-        """The clips as latents, those of one size together; the size that the model makes is the first.
+        """The clips as latents, grouped by size. The size that the model makes comes first.
 
         Args:
-            codec: Encodes them, where that was not done before.
+            codec: Encodes them, unless they were encoded in advance.
 
         Raises:
             DataError: There are no clips, or they were encoded with another codec.

@@ -1,4 +1,4 @@
-"""What every set of captioned clips offers to the rest of nas: a shape, clips, captions and a fingerprint.
+"""A set of captioned clips of one shape, as pixels.
 
 Shape suffixes: T frames, C channels (RGB), H height, W width.
 """
@@ -36,7 +36,7 @@ class VideoSettings(Protocol):
 
 @dataclass(frozen=True)
 class ClipShape:
-    """The one shape that all clips of a set have.
+    """The shape that all clips of a set have.
 
     Args:
         frames: Frames per clip; 1 gives still images.
@@ -66,7 +66,7 @@ class ClipShape:
 
     @property
     def seconds(self) -> float:
-        """How long a clip lasts."""
+        """Length of a clip in seconds."""
         return self.frames / self.fps
 
     @property
@@ -99,17 +99,17 @@ class Clip:
 class ClipDataset(Dataset[Clip], CaptionedClips):
     """A map-style set of captioned clips of one shape.
 
-    Names and captions are there without decoding, so that a split, a vocabulary or a list of prompts costs
-    no video. A subclass gives `__getitem__`: the clip at an index counted from 0 (negative ones from the
-    end), `IndexError` beyond the ends.
+    Names and captions are known without decoding, so a split, a vocabulary or a list of prompts decodes no video.
+    A subclass implements `__getitem__`: the clip at an index from 0, or from the end if negative, and `IndexError`
+    beyond the ends.
 
     Args:
         shape: The shape of every clip.
         names: The clips' names, in order.
         captions: The clips' captions, in order.
-        fingerprint: A digest of all that decides what the clips look like: two sets with the same
-            fingerprint hold the same clips in the same order, on any machine.
-        order: In which order they are read; shuffled as a whole when left out.
+        fingerprint: A digest of everything that decides the clips. Two sets with the same fingerprint hold the same
+            clips in the same order, on any machine.
+        order: The order in which they are read; shuffled as a whole when left out.
     """
 
     def __init__(
@@ -138,15 +138,15 @@ class ClipDataset(Dataset[Clip], CaptionedClips):
 
     @property
     def names_by_size(self) -> tuple[tuple[str, ...], ...]:
-        """The names, those of clips of one size together, the model's own size first."""
+        """The names, grouped by the size of the clips. The size that the model makes comes first."""
         return (self.names,)
 
     def subset(self, indices: Sequence[int]) -> ClipSubset:
-        """The clips at `indices`, ascending, as a set of their own."""
+        """A set of the clips at `indices`, which must ascend."""
         return ClipSubset(self, indices)
 
     def latents(self, codec: LatentCodec) -> tuple[LatentClips, ...]:
-        """See `CaptionedClips.latents`; they are encoded when they are read."""
+        """Clips that are encoded each time they are read."""
         return (EncodedClips(self, codec),)
 
 
@@ -163,12 +163,12 @@ class EncodedClips(LatentClips):
         self.clips, self.codec = clips, codec
 
     def videos(self, indices: Sequence[int]) -> torch.Tensor:
-        """See `LatentClips.videos`."""
+        """Encode whole clips."""
         video_BTCHW, _ = self.clips.batch(indices)
         return self.codec.encode(to_pixels(video_BTCHW))
 
     def images(self, indices: Sequence[int], frame_B: torch.Tensor) -> torch.Tensor:
-        """See `LatentClips.images`; the other frames of the clips are not encoded."""
+        """Encode one frame of each clip, and no other frame."""
         video_BTCHW, _ = self.clips.batch(indices)
         return self.codec.encode(to_pixels(video_BTCHW[torch.arange(len(indices)), frame_B].unsqueeze(1)))
 
@@ -188,17 +188,17 @@ class ClipSubset(ClipDataset):
         )
 
     def __getitem__(self, index: int) -> Clip:
-        """The clip of `dataset` that stands at `index` here."""
+        """The clip of `dataset` at position `index` of this subset."""
         return self.dataset[self.indices[checked_index(index, len(self))]]
 
 
 def checked_index(index: int, length: int) -> int:
-    """`index` counted from 0, negative ones from the end; `IndexError` outside."""
+    """`index` as a number from 0; a negative one counts from the end; `IndexError` if it is outside."""
     if not -length <= index < length:
         raise IndexError(f"clip {index} of {length}")
     return index % length
 
 
 def source_file(name: str) -> str:
-    """The file that the clip called `name` was cut from; the name itself if it was not cut."""
+    """The file that a clip was cut from; the name of the clip if it was not cut."""
     return name.rpartition("#")[0] or name

@@ -1,4 +1,4 @@
-"""Between the bytes of a video file and the pixels that models work on."""
+"""Conversion between the bytes of a video file and the pixels that models work on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def to_pixels(video: torch.Tensor) -> torch.Tensor:
 
 
 def to_bytes(video: torch.Tensor) -> torch.Tensor:
-    """Pixels in [-1, 1], of any shape, to bytes; values beyond are clamped.
+    """Pixels in [-1, 1], of any shape, to bytes; other values are clamped.
 
     Raises:
-        DataError: One is NaN or infinite, which no byte can show.
+        DataError: A pixel is NaN or infinite.
     """
     if not torch.isfinite(video).all():
-        raise DataError("a clip is not finite: it holds NaN or infinity", hint="look for the cause in what made it")
+        raise DataError("a clip is not finite: it holds NaN or infinity", hint="check the model that made it")
     return ((video.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -1,7 +1,7 @@
 """Which clips make up the batch of a training step, as a function of seed and step alone.
 
-A resumed run asks for step k and gets the batch that the uninterrupted run would have had; no sampler state
-goes into a checkpoint.
+A resumed run asks for step k and gets the batch that an uninterrupted run would have had. A checkpoint therefore holds
+no sampler state.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ReadingOrder:
-    """In which order the clips of a set are read, anew in each epoch.
+    """The order in which the clips of a set are read; each epoch has a new one.
 
-    A set lies in shards, one after the other. An epoch shuffles the shards, takes `window` of them at a time, and
-    shuffles the clips of these: so consecutive batches read few files, and each epoch mixes other shards. A set that
-    is one shard, as all are whose files are quick to reach at any place, is shuffled as a whole.
+    The clips are stored in shards. An epoch shuffles the shards, takes `window` of them at a time, and shuffles the
+    clips of these. Consecutive batches therefore read few files, and each epoch mixes other shards. A set with one
+    shard is shuffled as a whole; sets with fast random access have one shard.
 
     Args:
-        shards: How many clips lie in each shard; the first clips of the set lie in the first.
+        shards: How many clips each shard holds. The first shard holds the first clips of the set.
         window: Shards that are read at the same time.
 
     Raises:
@@ -51,11 +51,11 @@ class ReadingOrder:
     def batch(self, size: int, seed: int, step: int) -> list[int]:
         """The clips in the batch of one step.
 
-        The steps in order read one endless sequence of epochs. A batch may therefore span the end of an epoch, and
-        within each epoch every clip comes exactly once.
+        The steps read an endless sequence of epochs in order. A batch may span the end of an epoch. Within each epoch,
+        every clip comes exactly once.
 
         Args:
-            size: Clips per step; may exceed those of the set.
+            size: Clips per step; may exceed the size of the set.
             seed: The run's seed.
             step: The step, counted from 0.
 
@@ -73,7 +73,7 @@ class ReadingOrder:
         return chosen
 
     def subset(self, indices: Sequence[int]) -> ReadingOrder:
-        """The order of some of the clips, which are a set of their own; ascending, as they lie in the shards.
+        """The order of a subset of the clips, whose indices ascend.
 
         Raises:
             ValueError: There are several shards, and the clips do not ascend.

@@ -23,24 +23,24 @@ class DataSplit:
 
 
 def split(dataset: ClipDataset | BucketedClips, validation_fraction: float = VALIDATION_FRACTION) -> DataSplit:
-    """Hold out a share of the files of a set, of each size of clips alike.
+    """Hold out a share of the files of a set, the same share for each size of clips.
 
-    All clips of one file fall on the same side. Files are ranked by a digest of their name, so the split is
-    the same on every machine and does not depend on their order. Neither side is ever empty.
+    All clips of one file fall on the same side. Files are ranked by a digest of their name, so the split is the same on
+    every machine and does not depend on their order. Neither side is ever empty.
 
     Args:
         dataset: The clips.
         validation_fraction: Share of the files to hold out, between 0 and 1.
 
     Raises:
-        DataError: The clips, or those of the model's own size, come from fewer than two files, or the fraction is not
-            between 0 and 1.
+        DataError: The clips, or those of the size that the model makes, come from fewer than two files; or the fraction
+            is not between 0 and 1.
     """
     if not 0 < validation_fraction < 1:
         raise DataError(f"validation_fraction must be between 0 and 1, got {validation_fraction}")
     groups = [{source_file(name) for name in names} for names in dataset.names_by_size]
     if len(groups[0]) < 2:
-        hint = "add videos, or cut the one there is into several files"
+        hint = "add videos, or cut the video into several files"
         what = "usable video" if len(groups) == 1 else "usable video of the model's own size"
         raise DataError(f"{len(groups[0])} {what}, training and validation need 2 or more", hint=hint)
     held_out = set().union(*(_held_out(files, validation_fraction) for files in groups))
@@ -51,7 +51,7 @@ def split(dataset: ClipDataset | BucketedClips, validation_fraction: float = VAL
 
 
 def _held_out(files: set[str], fraction: float) -> set[str]:
-    """At least one of several files, and not all."""
+    """The files to hold out: at least one, and never all."""
     count = min(max(round(fraction * len(files)), 1), len(files) - 1)
     return set(sorted(files, key=_rank)[:count])
 

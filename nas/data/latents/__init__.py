@@ -1,1 +1,1 @@
-"""Clips that were encoded beforehand."""
+"""Clips that were encoded in advance."""

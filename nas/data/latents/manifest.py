@@ -1,9 +1,9 @@
-"""The folder that encoded clips stand in: what it is to hold, written first, and its index, written last.
+"""A folder of encoded clips: its manifest, which is written first, and its index, which is written last.
 
-plan.json                        which clips, encoded how, in which shards
+plan.json                        the manifest: which clips, how they are encoded, and in which shards
 latents-00-00000.safetensors     `latents_NTCHW`: N clips of one size, T frames of C channels, height H, width W
-contexts-00000.safetensors       `contexts_NLD`: N captions, L tokens of width D; where the text encoder is frozen
-*.json beside each shard         its digest; a shard without it is not finished
+contexts-00000.safetensors       `contexts_NLD`: N captions, L tokens of width D; if the text encoder is frozen
+*.json beside each shard         its digest; a shard without it is unfinished
 index.json                       the manifest and the digests of all shards
 """
 
@@ -45,13 +45,13 @@ class EncodedPart(StrictModel):
 
     Args:
         side: For training, or held out.
-        frames: Of a clip.
-        height: In pixels.
-        width: In pixels.
+        frames: Frames per clip.
+        height: Height in pixels.
+        width: Width in pixels.
         latent: Shape (T, C, H, W) of a clip's latents.
         clips: The clips, in order.
-        source_shards: How many of them come from each shard of the data; see `ReadingOrder`.
-        window: Of the same.
+        source_shards: How many clips come from each shard of the data; see `ReadingOrder`.
+        window: The window of the same order.
         rows: Clips per shard.
     """
 
@@ -72,15 +72,15 @@ class EncodedPart(StrictModel):
 
     @property
     def order(self) -> ReadingOrder:
-        """In which order clips are read: that of the data they come from, so that a run sees the same batches."""
+        """The reading order of the data that the clips come from, so that a run sees the same batches."""
         return ReadingOrder(self.source_shards, self.window)
 
 
 class EncodedCaptions(StrictModel):
-    """What a frozen text encoder has made of the captions.
+    """The encoded captions: the contexts that a frozen text encoder made.
 
     Args:
-        identity: Of the encoder.
+        identity: The identity of the encoder.
         shape: Tokens L and width D.
         rows: Captions per shard.
     """
@@ -92,7 +92,7 @@ class EncodedCaptions(StrictModel):
 
 @dataclass(frozen=True)
 class LatentShard:
-    """Some rows of a part, or of the captions where `part` is `None`."""
+    """One file: some rows of a part, or of the captions if `part` is `None`."""
 
     file: str
     part: int | None
@@ -100,25 +100,25 @@ class LatentShard:
 
     @property
     def record(self) -> str:
-        """The file with its digest."""
+        """The name of the file that holds its digest."""
         return f"{Path(self.file).stem}.json"
 
 
 class LatentManifest(StrictModel):
-    """What a folder is to hold.
+    """What a folder of encoded clips will hold.
 
     Args:
-        version: Of the format.
-        data: Fingerprint of the clips, of both sides.
+        version: Version of the format.
+        data: Fingerprint of the clips of both sides.
         validation_fraction: Share of the files that is held out.
         codec: Identity of the codec.
-        frames: Of the clips that the model makes.
-        height: Of these, in pixels.
-        width: Of these, in pixels.
+        frames: Frames of the clips that the model makes.
+        height: Their height in pixels.
+        width: Their width in pixels.
         fps: Frames per second.
-        dtype: Of latents and contexts.
-        parts: The clips; the parts of a side stand in the order in which training reads them.
-        captions: The captions, where they are encoded.
+        dtype: Type of the stored numbers.
+        parts: The clips. The parts of a side are in the order in which training reads them.
+        captions: The encoded captions, if any.
     """
 
     version: int = _VERSION
@@ -135,7 +135,7 @@ class LatentManifest(StrictModel):
 
     @property
     def shape(self) -> ClipShape:
-        """Of the clips that the model makes."""
+        """The shape of the clips that the model makes."""
         return ClipShape(self.frames, self.height, self.width, self.fps)
 
     @property
@@ -145,12 +145,12 @@ class LatentManifest(StrictModel):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of all of it."""
+        """Digest of the whole manifest."""
         return fingerprint(self.model_dump(mode="json"))
 
     @cached_property
     def distinct_captions(self) -> tuple[str, ...]:
-        """The empty caption, and every other one once."""
+        """The empty caption, then every other caption once."""
         return tuple(dict.fromkeys(["", *(clip.caption for part in self.parts for clip in part.clips)]))
 
     def shards(self) -> Iterator[LatentShard]:
@@ -164,10 +164,10 @@ class LatentManifest(StrictModel):
 
 
 class LatentIndex(StrictModel):
-    """What a finished folder holds.
+    """The index of a finished folder.
 
     Args:
-        manifest: What it was to hold; `plan` in the file.
+        manifest: What the folder holds; the key is `plan` in the file.
         digests: SHA-256 of each shard.
     """
 
@@ -176,10 +176,10 @@ class LatentIndex(StrictModel):
 
 
 class ShardRecord(StrictModel):
-    """What stands beside a finished shard.
+    """The record beside a finished shard.
 
     Args:
-        manifest: Fingerprint of the manifest that it belongs to; `plan` in the file.
+        manifest: Fingerprint of the manifest that it belongs to; the key is `plan` in the file.
         sha256: Its digest.
     """
 
@@ -196,20 +196,20 @@ def read_latent_index(folder: Path) -> LatentIndex:
     """Read and check the index of a folder of encoded clips.
 
     Raises:
-        DataError: There is none, it is not finished or malformed, or it does not fit its manifest.
+        DataError: The index is missing, unfinished or malformed, or does not match its manifest.
     """
     path = folder / INDEX
     if not path.is_file():
         if (folder / MANIFEST).is_file():
-            hint = "run the same `nas data encode` again, it goes on"
-            raise DataError("the clips are not encoded to the end", where=folder, hint=hint)
+            hint = "run the same `nas data encode` again, and it resumes"
+            raise DataError("not all clips are encoded", where=folder, hint=hint)
         hint = "make them with `nas data encode`"
         raise DataError(f"no encoded clips: {INDEX} is missing", where=folder, hint=hint)
     try:
         value = read_json(path)
         version = value.get("plan", {}).get("version") if isinstance(value, dict) else None
         if isinstance(version, int) and version != _VERSION:
-            raise damaged_latents(folder, f"{INDEX} is of version {version}, this nas reads {_VERSION}")
+            raise damaged_latents(folder, f"{INDEX} has version {version}, this nas reads version {_VERSION}")
         index = parse(value, LatentIndex, where=path)
     except ConfigError as problem:
         raise damaged_latents(folder, f"{INDEX}: {problem.what}") from problem

@@ -1,4 +1,4 @@
-"""Clips that were encoded beforehand, as training reads them; no codec and no frozen text encoder is needed.
+"""Clips that were encoded in advance, as training reads them. They need no codec and no frozen text encoder.
 
 Shape suffixes: B clips, T frames, C channels, H height, W width of latents, L text tokens, D text width.
 """
@@ -32,9 +32,9 @@ class StoredLatentClips(LatentClips):
     """Clips of one size.
 
     Args:
-        part: What the index says of them.
-        number: Of the part.
-        shards: Where they are.
+        part: Their entry in the index.
+        number: The number of that entry.
+        shards: Their shards.
     """
 
     def __init__(self, part: EncodedPart, number: int, shards: TensorShards) -> None:
@@ -43,15 +43,15 @@ class StoredLatentClips(LatentClips):
         self.part, self.number, self.shards = part, number, shards
 
     def videos(self, indices: Sequence[int]) -> torch.Tensor:
-        """See `LatentClips.videos`."""
+        """Read the latents of whole clips."""
         return torch.stack([self._clip(index) for index in indices])
 
     def images(self, indices: Sequence[int], frame_B: torch.Tensor) -> torch.Tensor:
-        """See `LatentClips.images`."""
+        """Read one frame of each clip, if frames were encoded one by one."""
         if self.part.latent[0] != self.part.frames:
-            # A frame encoded by itself is something else than a latent frame, which several frames went into.
+            # A latent frame that encodes several frames is not the encoding of one of them.
             raise DataError(
-                f"{self.part.frames} frames were encoded to {self.part.latent[0]}, so that no single ones are left",
+                f"{self.part.frames} frames were encoded to {self.part.latent[0]}, so single frames cannot be read",
                 where=self.shards.folder,
                 hint="set image_batch_size: 0, or train on the clips themselves",
             )
@@ -63,12 +63,12 @@ class StoredLatentClips(LatentClips):
 
 
 class StoredContexts:
-    """Captions as a frozen text encoder has read them.
+    """The contexts of captions, from a frozen text encoder.
 
     Args:
-        encoded: What the index says of them.
-        captions: The captions, in order; the empty one is the first.
-        shards: Where they are.
+        encoded: Their entry in the index.
+        captions: The captions, in order. The first one is empty.
+        shards: Their shards.
     """
 
     def __init__(self, encoded: EncodedCaptions, captions: Sequence[str], shards: TensorShards) -> None:
@@ -77,11 +77,11 @@ class StoredContexts:
 
     @property
     def identity(self) -> str:
-        """See `Contexts.identity`."""
+        """The identity of the encoder that read them."""
         return self.encoded.identity
 
     def read(self, captions: Sequence[str]) -> torch.Tensor:
-        """See `Contexts.read`."""
+        """Read the contexts of captions that were encoded."""
         unknown = [caption for caption in captions if caption not in self._places]
         if unknown:
             hint = "prompts of other clips need the text encoder itself"
@@ -91,7 +91,7 @@ class StoredContexts:
 
     @cached_property
     def _empty(self) -> torch.Tensor:
-        """That of the empty caption, which every batch wants."""
+        """The context of the empty caption, which every batch needs."""
         return self._read(0)
 
     def _read(self, place: int) -> torch.Tensor:
@@ -105,9 +105,9 @@ class StoredLatents(CaptionedClips):
     Args:
         folder: The folder.
         index: Its index.
-        side: For training, or held out; there may be no clips of it.
+        side: For training, or held out. It may have no clips.
         shards: Its shards.
-        contexts: Its encoded captions, if there are any.
+        contexts: Its encoded captions, if any.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class StoredLatents(CaptionedClips):
 
     @classmethod
     def open(cls, folder: str | Path) -> tuple[StoredLatents, StoredLatents]:
-        """The clips to train on and those held out, of a folder that `nas data encode` has finished.
+        """Open both sides of a folder that `nas data encode` has finished: the clips to train on, and those held out.
 
         Raises:
             DataError: The folder is missing, not finished or damaged.
@@ -136,7 +136,7 @@ class StoredLatents(CaptionedClips):
         return cls(folder, index, "train", shards, contexts), cls(folder, index, "validation", shards, contexts)
 
     def latents(self, codec: LatentCodec) -> tuple[LatentClips, ...]:
-        """See `CaptionedClips.latents`; the codec is asked for no more than its identity."""
+        """The stored latents; of the codec, only the identity is used."""
         if not self.sources:
             hint = "encode them into another folder, with --split all"
             raise DataError(f"holds no clips for {_PURPOSE[self.side]}", where=self.folder, hint=hint)

@@ -1,7 +1,7 @@
 """A procedural set of captioned clips: coloured shapes that move, bounce and pass behind an occluder.
 
-A model that treats frames one by one cannot get it right: direction and speed exist only between frames, a
-bounce depends on earlier frames, and what comes out from behind the bar was last seen before it.
+A model that treats frames one by one cannot learn it: direction and speed exist only between frames, a bounce
+depends on earlier frames, and a shape that comes out from behind the bar was last seen before it.
 
 Lengths and places are fractions of the frame along their axis, except diameters, which are fractions of its
 shorter side. Shape suffixes: T frames, C channels (RGB), H height, W width.
@@ -28,7 +28,7 @@ _VERSION = 1  # Raise it when the same arguments give other pixels.
 _TRAVEL = {"slowly": (0.38, 0.42), "quickly": (0.62, 0.66)}
 _DIAMETER = {"move": (0.26, 0.32), "bounce": (0.26, 0.32), "hide": (0.24, 0.26)}
 _BEHAVIOUR_DRAWS = ("move", "move", "bounce", "hide")  # Half of the clips are plain.
-_BAR_OVER_SHAPE = 1.02  # Hides the shape wholly where their centres meet, and not for long.
+_BAR_OVER_SHAPE = 1.02  # Hides the whole shape where their centres meet, and only for a short time.
 _TURN = 0.7  # A bounce turns after this share of the clip.
 # How far each shape reaches from its centroid, in diameters: left, right, up, down.
 _REACH = {
@@ -41,7 +41,7 @@ _OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 
 @dataclass(frozen=True)
 class _Placement:
-    """What the caption leaves open: places, sizes and brightness of one clip."""
+    """What the caption does not say: places, sizes and brightness of one clip."""
 
     diameter_px: float
     path_T: FloatArray
@@ -57,14 +57,13 @@ class _Placement:
 class MovingShapes(ClipDataset):
     """Captioned clips of one coloured shape in motion, drawn on request.
 
-    Clip i is a function of `shape`, `seed` and i, so a set needs no files and any process draws the same
-    clips. The initial direction is the caption's, and the centroid's largest excursion from its first place
-    is along it and at least a quarter of the frame. A bounce turns in the last part of the clip and stops
-    short of where the shape began.
+    Clip i is a function of `shape`, `seed` and i, so a set needs no files and any process draws the same clips. The
+    shape first moves in the direction of the caption, and its largest excursion is in that direction and at least a
+    quarter of the frame. A bounce turns in the last part of the clip and stops before the starting point.
 
     Args:
-        shape: Frames, size and rate of the clips. Speed is distance per clip, whatever the rate.
-        clips: How many.
+        shape: Frames, size and rate of the clips. Speed is distance per clip and does not depend on the rate.
+        clips: Number of clips.
         seed: Another seed gives other clips.
 
     Raises:
@@ -99,7 +98,7 @@ def _draw_scenes(clips: int, seed: int) -> tuple[ShapeScene, ...]:
 
 
 def render(scene: ShapeScene, shape: ClipShape, rng: np.random.Generator) -> torch.Tensor:
-    """Draw one clip of `scene`; `rng` decides what its caption leaves open.
+    """Draw one clip of `scene`; `rng` decides what its caption does not say.
 
     Returns:
         `video_TCHW`, uint8 RGB.
@@ -122,7 +121,7 @@ def _paint(scene: ShapeScene, placement: _Placement, coverage_THW: FloatArray, b
     background = np.float32(placement.background)
     colour_C = placement.brightness * (40 + 200 * lit)
     behind_THW = coverage_THW * (1 - bar_HW)
-    # A channel has one of two values wherever it is lit, so two planes make all three.
+    # A lit channel has one of two values, so two planes make all three channels.
     plain_HW = background * (1 - bar_HW) + 105 * placement.brightness * bar_HW
     video_TCHW = np.empty((len(behind_THW), 3, *bar_HW.shape), dtype=np.uint8)
     for level in {float(value) for value in colour_C}:
@@ -155,7 +154,7 @@ def _place(scene: ShapeScene, shape: ClipShape, rng: np.random.Generator) -> _Pl
 
 
 def _progress(frames: int, behaviour: str) -> npt.NDArray[np.float64]:
-    """Way made by each frame, in units of the whole way at constant speed."""
+    """Distance covered by each frame, as a share of the whole distance at constant speed."""
     share_T = np.arange(frames) / max(frames - 1, 1)
     if behaviour != "bounce" or frames < 4:
         return share_T
@@ -164,7 +163,7 @@ def _progress(frames: int, behaviour: str) -> npt.NDArray[np.float64]:
 
 
 def _bar(path_T: npt.NDArray[np.float64], reach_low: float, reach_high: float) -> tuple[float, float]:
-    """Put the occluder where the shape is in the middle frame, so that one frame at least hides it."""
+    """Put the occluder over the shape in the middle frame, so that at least one frame hides it."""
     middle = float(path_T[len(path_T) // 2]) + (reach_high - reach_low) / 2
     half = _BAR_OVER_SHAPE * (reach_low + reach_high) / 2 + 0.5  # the half pixel that drawing may add
     return middle - half, middle + half

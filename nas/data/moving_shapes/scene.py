@@ -1,4 +1,4 @@
-"""What a moving-shapes clip shows, and the fixed grammar that says it in one sentence.
+"""The scene of a moving-shapes clip, and the fixed grammar of the sentence that describes it.
 
 The grammar: a <colour> <shape> moves <direction> <speed> [and bounces | behind a grey bar].
 """
@@ -29,7 +29,7 @@ DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 """Direction names as unit steps (x to the right, y down)."""
 SPEEDS = ("slowly", "quickly")
 BEHAVIOURS = {"move": "", "bounce": " and bounces", "hide": " behind a grey bar"}
-"""Behaviours and how their sentences end: a plain move, a turn at the wall, a pass behind an occluder."""
+"""Behaviours and the endings of their sentences: a plain move, a turn at the wall, a pass behind an occluder."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ShapeScene:
         behaviour: One of `BEHAVIOURS`.
 
     Raises:
-        DataError: An attribute is none of its choices.
+        DataError: An attribute is not one of its choices.
     """
 
     shape: str
@@ -64,7 +64,7 @@ class ShapeScene:
         for name, known in choices.items():
             value = getattr(self, name)
             if value not in known:
-                raise DataError(f"{name} {value!r} of a moving shape is none of {', '.join(known)}")
+                raise DataError(f"{name} {value!r} of a moving shape is not one of {', '.join(known)}")
 
     @property
     def caption(self) -> str:
@@ -98,13 +98,13 @@ def parse_caption(caption: str) -> ShapeScene:
 def prompts(count: int, seed: int = 0, behaviours: Sequence[str] = tuple(BEHAVIOURS)) -> tuple[str, ...]:
     """Captions for an evaluation, balanced over colour and direction.
 
-    Each run of 24 holds every pair of colour and direction once, in an order of its own; each run of 72
-    holds every triple with a shape once. Speeds and behaviours are drawn evenly.
+    Each run of 24 holds every pair of colour and direction once, in a random order. Each run of 72 also combines
+    every pair with every shape once. Speeds and behaviours are drawn evenly.
 
     Args:
-        count: How many prompts.
-        seed: Decides order, speeds and behaviours.
-        behaviours: Those to draw from, out of `BEHAVIOURS`.
+        count: Number of prompts.
+        seed: Seed for order, speeds and behaviours.
+        behaviours: The behaviours to draw from.
     """
     rng = np.random.default_rng(derive_seed(seed, "prompts"))
     pairs = tuple(itertools.product(enumerate(COLOURS), enumerate(DIRECTIONS)))

@@ -1,4 +1,4 @@
-"""Where decoded clips and indices of tars are kept: beside the data, or in a cache of the user's where that fails."""
+"""The folder for decoded clips and indices of tars: beside the data, or in the user's cache if that fails."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ BESIDE = ".nas-cache"
 
 
 class ClipCache:
-    """Where what was found out of some data is kept.
+    """The cache of one data folder.
 
-    Without a choice that is `.nas-cache` in the folder of the data, so that all users and machines share it. Where that
-    cannot be written (a read-only file system, another user's folder), it is a folder of the user's own cache; what
-    stands beside the data already is read all the same.
+    The default is `.nas-cache` in the folder of the data, so that all users and machines share it. If that cannot be
+    written (a read-only file system, another user's folder), the cache is a folder in the user's own cache. Entries
+    that exist beside the data are read in either case.
 
     Args:
-        folder: Of the data.
-        chosen: The only place, where one was chosen.
+        folder: The data folder.
+        chosen: The folder of the cache, if the user has chosen one.
     """
 
     def __init__(self, folder: Path, chosen: Path | None = None) -> None:
@@ -35,17 +35,17 @@ class ClipCache:
         self.places = (folder / BESIDE, *filter(None, [_own_cache(folder)])) if chosen is None else (chosen,)
 
     def find(self, name: str) -> Path | None:
-        """What is kept under a name already; `None` where there is nothing."""
+        """The existing entry of that name; `None` if there is none."""
         return next((place / name for place in self.places if _exists(place / name)), None)
 
     def writable(self) -> Path:
-        """The first place that can be written, made where it is missing; if it is not beside the data, that is said.
+        """The first folder that can be written; it is made if missing, and a warning says if it is not beside the data.
 
         Raises:
-            StorageError: There is none.
+            StorageError: No folder can be written.
         """
         if self.is_chosen:
-            return self.places[0]  # Who writes there says what is wrong with it.
+            return self.places[0]  # The caller reports what is wrong with it.
         problems = []
         for place in self.places:
             problem = _problem(place)
@@ -54,14 +54,14 @@ class ClipCache:
             problems.append(f"{place} cannot be written ({problem})")
         else:
             hint = "choose a folder with `cache:` under `data:` in a YAML file"
-            raise StorageError(f"nowhere to keep what is decoded: {', '.join(problems)}", where=self.folder, hint=hint)
+            raise StorageError(f"no folder for decoded clips: {', '.join(problems)}", where=self.folder, hint=hint)
         if problems:
-            logger.warning("%s; what is decoded is kept in %s", problems[0], place)
+            logger.warning("%s; decoded clips are kept in %s", problems[0], place)
         return place
 
 
 def _problem(folder: Path) -> str | None:
-    """Why nothing can be written into a folder; `None` where it can."""
+    """Why a folder cannot be written; `None` if it can."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -78,7 +78,7 @@ def _exists(path: Path) -> bool:
 
 
 def _own_cache(folder: Path) -> Path | None:
-    """The folder of the user's own cache for the data in `folder`; `None` for a user without a home."""
+    """The folder for this data in the user's own cache; `None` for a user without a home."""
     whole = os.path.realpath(folder)
     try:
         return cache_folder() / "nas" / f"{Path(whole).name[:40]}-{fingerprint(whole)}"

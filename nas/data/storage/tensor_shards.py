@@ -1,4 +1,4 @@
-"""Rows of tensors in safetensors shards whose digests are known."""
+"""Rows of tensors in safetensors shards with known digests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nas.files import file_digest
 
 
 class TensorShards:
-    """Reads single rows of shards; each shard's digest is checked before its first use.
+    """Reads single rows of shards. The digest of a shard is checked before its first use.
 
     Args:
-        folder: Where the shards are.
+        folder: Folder of the shards.
         digests: SHA-256 of each file.
-        error: Makes the error for a shard that cannot be used, of the folder and what is wrong.
+        error: Makes the error for an unusable shard from the folder and the problem.
     """
 
     def __init__(self, folder: Path, digests: Mapping[str, str], error: Callable[[Path, str], DataError]) -> None:
@@ -31,24 +31,24 @@ class TensorShards:
         Args:
             file: The shard.
             tensor: Name of the tensor in it.
-            row: Its place.
+            row: Number of the row.
             shape: The shape that it must have.
 
         Raises:
-            DataError: The shard is missing, damaged or foreign.
+            DataError: The shard is missing or damaged, or belongs to other clips.
         """
         try:
             self._check(file)
             with safetensors.safe_open(self.folder / file, framework="pt") as shard:
-                found: torch.Tensor = shard.get_slice(tensor)[row]
+                values: torch.Tensor = shard.get_slice(tensor)[row]
         except (OSError, safetensors.SafetensorError, IndexError) as problem:
             raise self.error(self.folder, f"shard {file} cannot be read: {problem}") from problem
-        if tuple(found.shape) != shape:
+        if tuple(values.shape) != shape:
             raise self.error(self.folder, f"shard {file} holds clips of another shape")
-        return found
+        return values
 
     def require_all(self) -> None:
-        """Look for every shard; `DataError` for the first that is missing."""
+        """Check that every shard exists; raise `DataError` for the first that is missing."""
         for file in self.digests:
             if not (self.folder / file).is_file():
                 raise self.error(self.folder, f"shard {file} is missing")

@@ -36,9 +36,9 @@ class Tar:
     """One tar of a set.
 
     Args:
-        name: Its path below the set's folder.
+        name: Its path below the folder of the set.
         path: The file.
-        index: What is in it.
+        index: Its index.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Tar:
 
 @dataclass(frozen=True)
 class _Cut:
-    """One clip: the tar, the sample in it, and which of its clips."""
+    """One clip: the tar, the sample in it, and the number of the clip in the sample."""
 
     tar: Tar
     sample: TarSample
@@ -60,16 +60,16 @@ class _Cut:
 
 
 _Open = deque[tuple[_Cut | None, Iterator[torch.Tensor]]]
-"""A video that is open, with the clip that it gives next."""
+"""A video that is open, and its next clip."""
 
 
 class TarDataset(ClipDataset):
-    """Clips of one shape out of tars; `open_tars` makes them.
+    """Clips of one shape from tars; made by `open_tars`.
 
     Args:
         tars: All tars of the set.
-        shape: Of the clips.
-        sizes: All sizes that clips of the set may have; a video is here if this shape fits it best.
+        shape: Shape of the clips.
+        sizes: All sizes that clips may have; a video belongs here if this shape fits it best.
         window: Tars that are read at the same time; see `ReadingOrder`.
     """
 
@@ -100,11 +100,11 @@ class TarDataset(ClipDataset):
         return Clip(cut.name, cut.sample.caption, self._video(cut))
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the video that is open, for worker processes."""
+        """The state without the open video, for worker processes."""
         return self.__dict__ | {"_open": deque(maxlen=1)}
 
     def _video(self, cut: _Cut) -> torch.Tensor:
-        """Decode a clip; the video stays open, for whoever reads the clips of a long one in order."""
+        """Decode a clip. The video stays open, so that the clips of a long one can be read in order."""
         path, index = cut.tar.path, cut.tar.index
         if stamp(path) != (index.size, index.mtime_ns):
             raise DataError("has changed since it was indexed", where=path, hint="run the same command again")
@@ -115,13 +115,13 @@ class TarDataset(ClipDataset):
             raise DataError(f"cannot be read: {problem.strerror}", where=path) from problem
         self._open.append((replace(cut, number=cut.number + 1), videos))
         if video_TCHW is None:
-            raise DataError(f"{cut.sample.name} gives other frames than when it was indexed", where=path)
+            raise DataError(f"{cut.sample.name} has other frames than when it was indexed", where=path)
         return video_TCHW
 
     def _opened(self, cut: _Cut) -> Iterator[torch.Tensor]:
-        """The clips of a video from one on; those that are open already, if that one comes next."""
+        """The clips of a video from one on; the open video continues if that clip comes next."""
         try:
-            coming, videos = self._open.pop()  # in one step, so that no other thread reads on with it
+            coming, videos = self._open.pop()  # in one step, so that no other thread reads it as well
         except IndexError:
             coming, videos = None, iter(())
         if coming == cut:
@@ -133,25 +133,25 @@ class TarDataset(ClipDataset):
 def open_tars(
     path: Path, shape: ClipShape, sizes: Sequence[GridSize], *, window: int, cache: Path | None = None
 ) -> ClipDataset | BucketedClips:
-    """Open tars; index them unless that was done before.
+    """Open tars; index them if that has not been done.
 
-    A sample that cannot be used, and a tar that is damaged, are left out with a warning.
+    Samples that cannot be used and damaged tars are left out with a warning.
 
     Args:
         path: The folder, a tar, or a pattern; see `find_tars`.
         shape: Shape and rate of the clips that the model makes.
-        sizes: Sizes of the clips, that of the model first.
+        sizes: Sizes of the clips, the size that the model makes first.
         window: Tars that are read at the same time.
-        cache: Where indices are kept; see `ClipCache` for where that is if None.
+        cache: Folder for indices; see `ClipCache` for the default.
 
     Raises:
-        DataError: There are no tars, or nothing in them can be used.
+        DataError: There are no tars, or no usable sample in them.
         StorageError: An index cannot be written.
     """
     named = find_tars(path)
     root, paths = named.root, named.paths
     indices = index_tars(paths, shape.fps, ClipCache(root, cache))
-    tars = [Tar(each.relative_to(root).as_posix(), each, index) for each, index in zip(paths, indices, strict=True)]
+    tars = [Tar(tar.relative_to(root).as_posix(), tar, index) for tar, index in zip(paths, indices, strict=True)]
     left_out, total = _left_out(tars, sizes)
     unread = [f"{name} ({reason})" for name, reason in named.left_out.items()]
     left_out, total = unread + left_out, total + len(unread)
@@ -165,7 +165,7 @@ def open_tars(
 
 
 def _left_out(tars: Sequence[Tar], sizes: Sequence[GridSize]) -> tuple[list[str], int]:
-    """What is left out, with reasons, and how many samples there are in all."""
+    """The samples that are left out, with reasons, and the total number of samples."""
     left_out = [
         f"{tar.name}/{name} ({reason})" if name != "." else f"{tar.name} ({reason})"
         for tar in tars

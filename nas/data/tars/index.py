@@ -1,4 +1,4 @@
-"""Indices of tars: which samples are in one, and where; made once, and again when the tar has changed."""
+"""Indices of tars: the samples of each tar and their places. An index is made again when the tar has changed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class TarSample(StrictModel):
 
     Args:
         name: Path of the video or image in the tar.
-        caption: What is seen.
-        offset: Where its bytes begin.
-        size: How many there are.
-        frames: Of the video at the rate of the index; 1 of an image.
-        height: In pixels, as it is shown.
-        width: In pixels, as it is shown.
+        caption: Its caption.
+        offset: Position of its first byte.
+        size: Number of bytes.
+        frames: Frames of the video at the rate of the index; 1 for an image.
+        height: Displayed height in pixels.
+        width: Displayed width in pixels.
     """
 
     name: str
@@ -52,16 +52,16 @@ class TarSample(StrictModel):
 
 
 class TarIndex(StrictModel):
-    """What is known of a tar.
+    """The index of one tar.
 
     Args:
-        version: Of the format.
-        size: Of the tar, in bytes.
-        mtime_ns: When it was last changed. An index of another size or time is made anew.
+        version: Version of the format.
+        size: Size of the tar in bytes.
+        mtime_ns: When the tar was last changed. If size or time differ, the index is made again.
         fps: Rate at which frames are counted.
-        digest: Of a part of its bytes; says whether two tars are the same, wherever they are.
-        samples: What is in it.
-        damaged: What was left out, each with the reason; the tar itself under the name `.`.
+        digest: Digest of a part of its bytes; equal for equal tars in different places.
+        samples: The samples.
+        damaged: What was left out, each with the reason; the tar itself has the name `.`.
     """
 
     version: int = _VERSION
@@ -74,15 +74,15 @@ class TarIndex(StrictModel):
 
 
 def index_tars(paths: Sequence[Path], fps: float, cache: ClipCache) -> tuple[TarIndex, ...]:
-    """The indices of some tars, read where they were made before.
+    """The indices of some tars, from the cache if possible.
 
-    Every video is decoded once, since only that tells how many frames it has and whether it is whole. A tar's index is
-    written when it is finished; several processes and machines that share the cache divide the tars among them.
+    Every video is decoded once, because nothing else shows how many frames it has and whether it is whole. The index of
+    a tar is written when it is finished. Processes and machines that share the cache divide the tars among them.
 
     Args:
         paths: The tars.
         fps: Rate of the clips.
-        cache: Where the indices are kept.
+        cache: The cache for indices.
 
     Raises:
         DataError: A tar cannot be opened.
@@ -101,13 +101,13 @@ def index_tars(paths: Sequence[Path], fps: float, cache: ClipCache) -> tuple[Tar
 
 
 def _known(path: Path, fps: float, cache: ClipCache) -> TarIndex | None:
-    """An index that was made before and still holds; nothing is written to see that."""
+    """An index that exists and is still valid; looking for it writes nothing."""
     kept = cache.find(_name(path, fps))
     return None if kept is None else _kept(kept, path, fps)
 
 
 def _name(path: Path, fps: float) -> str:
-    """What an index is called; short, whatever the tar's name."""
+    """The file name of an index, which stays short."""
     stem = path.stem.encode(errors="replace")[:80].decode(errors="ignore")
     return f"{stem}-{fingerprint([str(path.resolve()), fps])}.json"
 
@@ -124,28 +124,28 @@ def _index(path: Path, fps: float, cache: Path, threads: int) -> TarIndex:
 
 
 def _kept(kept: Path, path: Path, fps: float) -> TarIndex | None:
-    """The index made before, unless the tar has changed or the index cannot be used."""
+    """The existing index, unless the tar has changed or the index cannot be used."""
     if not kept.is_file():
         return None
     try:
         index = parse(read_json(kept), TarIndex, where=kept)
     except ConfigError:
-        return None  # A cache: made anew, whatever is wrong with it.
+        return None  # It is a cache: an unreadable index is made again.
     size, mtime_ns = stamp(path)
     same = (index.version, index.size, index.mtime_ns, index.fps) == (_VERSION, size, mtime_ns, fps)
     return index if same else None
 
 
 def make_index(path: Path, fps: float, threads: int = 1) -> TarIndex:
-    """Read a tar through; a sample that cannot be used is left out with the reason, and so is a damaged tar as a whole.
+    """Index a tar. Samples that cannot be used are left out with the reason, and so is a damaged tar as a whole.
 
     Args:
         path: The tar.
         fps: Rate at which frames are counted.
-        threads: Of the decoder.
+        threads: Threads of the decoder.
 
     Raises:
-        DataError: It cannot be opened.
+        DataError: The tar cannot be opened.
     """
     size, mtime_ns = stamp(path)
     samples: list[TarSample] = []
@@ -178,13 +178,13 @@ def _sample(file: BinaryIO, path: Path, group: Group, fps: float, threads: int) 
 
 
 def media_of(path: Path, member: Member | TarSample) -> Media:
-    """The bytes of a video or image in a tar."""
+    """A video or image in a tar."""
     is_image = Path(member.name).suffix.lower() in IMAGE_SUFFIXES
     return Media(path / member.name, path, member.offset, member.size, is_image)
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Size and time of the last change of a file; `DataError` where there is none."""
+    """Size and time of the last change of a file; `DataError` if there is no file."""
     try:
         status = path.stat()
     except OSError as problem:

@@ -1,9 +1,9 @@
-"""What stands in a tar of samples, as WebDataset has it: files whose names agree up to the first dot belong together.
+"""The samples of a tar, by the rule of WebDataset: files whose names agree up to the first dot belong together.
 
-Names with more dots, such as `clip_1.0.mp4`, are common all the same. Where nothing else is of that name, those that
-agree up to the last dot belong together.
+Names with more dots, such as `clip_1.0.mp4`, are common nevertheless. If no video or image has the plain name, files
+that agree up to the last dot belong together.
 
-Nothing is extracted: of each file only its name, its place and its size are taken.
+Nothing is extracted: only the name, place and size of each file are read.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Member:
 
     Args:
         name: Its path.
-        offset: Where its bytes begin in the tar.
-        size: How many there are.
+        offset: Position of its first byte in the tar.
+        size: Number of bytes.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Member:
 
     @property
     def suffix(self) -> str:
-        """What follows the first dot of the file's name, with the dot, in small letters; empty without one."""
+        """The file's name from the first dot on, in lower case; empty without a dot."""
         _, dot, rest = self._body.partition(".")
         return f"{dot}{rest}".lower()
 
@@ -58,18 +58,18 @@ class Member:
 
     @property
     def last_suffix(self) -> str:
-        """What follows the last dot of the file's name, with the dot, in small letters; empty without one."""
+        """The file's name from the last dot on, in lower case; empty without a dot."""
         _, dot, rest = self._body.rpartition(".")
         return f"{dot}{rest}".lower() if dot else ""
 
     @property
     def _body(self) -> str:
-        """The file's name without dots that it begins with."""
+        """The file's name without leading dots."""
         return PurePosixPath(self.name).name.lstrip(".")
 
     def _key(self, stem: str) -> str:
         path = str(PurePosixPath(self.name))
-        # An accent may be a character of its own or a part of the letter: the same name, by different systems.
+        # Systems write an accent as a separate character or as a part of the letter; the name is the same.
         return unicodedata.normalize("NFC", path.removesuffix(self._body) + (stem or self._body))
 
 
@@ -81,9 +81,9 @@ class Group:
     fault: str = ""
 
     def add(self, suffix: str, member: Member) -> None:
-        """Take one more file in."""
+        """Add a file."""
         if suffix in self.members:
-            self.fault = f"{suffix} stands there twice"
+            self.fault = f"{suffix} occurs twice"
         self.members[suffix] = member
 
     @property
@@ -92,46 +92,46 @@ class Group:
         return not _MEDIA_SUFFIXES.isdisjoint(self.members)
 
     def media(self) -> Member:
-        """The video, or the image where there is none.
+        """The video, or the image if there is no video.
 
         Raises:
-            DataError: There is neither, or several.
+            DataError: There is neither, or more than one.
         """
         for suffixes in (VIDEO_SUFFIXES, IMAGE_SUFFIXES):
-            found = [member for suffix, member in self.members.items() if suffix in suffixes]
-            if len(found) > 1:
-                raise DataError(f"{found[0].suffix} and {found[1].suffix} of one name")
-            if found:
-                return found[0]
+            media = [member for suffix, member in self.members.items() if suffix in suffixes]
+            if len(media) > 1:
+                raise DataError(f"{media[0].suffix} and {media[1].suffix} of one name")
+            if media:
+                return media[0]
         raise DataError(f"neither video nor image, but {' and '.join(self.members)}")
 
 
 def read_members(file: BinaryIO) -> Iterator[Member]:
-    """The files of a tar, in order; a hard link is the file that it leads to.
+    """The files of a tar, in order. A hard link counts as the file that it points to.
 
     Args:
         file: The tar, open.
 
     Yields:
-        Each file; `size` is -1 where its bytes do not lie in the tar as one piece: links, sparse files, devices.
+        Each file. `size` is -1 if its bytes are not one piece of the tar: links, sparse files, devices.
 
     Raises:
-        DataError: It is no tar, compressed, damaged or cut off.
+        DataError: It is not a tar, or it is compressed, damaged or truncated.
     """
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
-            found: dict[str, Member] = {}
+            members: dict[str, Member] = {}
             for info in archive:
                 if not info.isdir():
-                    found[info.name] = _member(info, found)
-                    yield found[info.name]
+                    members[info.name] = _member(info, members)
+                    yield members[info.name]
             end = archive.offset
     except (tarfile.TarError, ArithmeticError, LookupError, OSError, ValueError) as problem:
-        raise DataError(f"is no tar that can be read by offset (compressed ones cannot): {problem}") from problem
-    # `tarfile` takes a header that it cannot read for the end, unless it is the first.
+        raise DataError(f"is not a tar that can be read by offset (compressed ones cannot): {problem}") from problem
+    # `tarfile` treats an unreadable header as the end, unless it is the first.
     file.seek(end)
     if file.read(_BLOCK) != bytes(_BLOCK):
-        raise DataError("is damaged or cut off: after its last file there is no end")
+        raise DataError("is damaged or truncated: there is no end mark after its last file")
 
 
 def _member(info: tarfile.TarInfo, before: Mapping[str, Member]) -> Member:
@@ -142,9 +142,9 @@ def _member(info: tarfile.TarInfo, before: Mapping[str, Member]) -> Member:
 
 
 def grouped(members: Iterable[Member]) -> tuple[dict[str, Group], dict[str, str]]:
-    """Files that belong together, by key in the order of the first; and files left out, each with the reason.
+    """Files that belong together, by key in the order of the first file; and files left out, each with the reason.
 
-    Files beside a video or an image that are of no use (`clip.seg.png`, `clip.cls`) are in neither.
+    Files beside a video or an image that are not used (`clip.seg.png`, `clip.cls`) are in neither.
     """
     names: dict[str, list[Member]] = {}
     refused: dict[str, str] = {}
@@ -155,13 +155,13 @@ def grouped(members: Iterable[Member]) -> tuple[dict[str, Group], dict[str, str]
         elif member.last_suffix in _KNOWN_SUFFIXES and not _is_resource_fork(member):
             names.setdefault(member.key, []).append(member)
     groups: dict[str, Group] = {}
-    for key, found in names.items():
-        groups |= _by_key(key, found)
+    for key, alike in names.items():
+        groups |= _by_key(key, alike)
     return groups, refused
 
 
 def _refusal(member: Member) -> str:
-    """Why a file cannot be used, whatever is in it; empty where it can, or is of no use anyway."""
+    """Why a file cannot be used, by its name and kind; empty if it can, or if it is ignored."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
         return "its path leaves the tar"
@@ -171,14 +171,14 @@ def _refusal(member: Member) -> str:
     if known and not _is_text(member.name):
         return "its name is not UTF-8"
     if known and member.size < 0:
-        return "is a link or sparse, its bytes do not lie here"
+        return "is a link or sparse, its bytes are not in the tar"
     if not known and kind_of(member.name) in {"video", "image"}:
-        return f"{member.last_suffix} files are not read" if member.last_suffix else "its name is nothing but a suffix"
+        return f"{member.last_suffix} files are not read" if member.last_suffix else "its name is only a suffix"
     return ""
 
 
 def _by_key(key: str, members: Sequence[Member]) -> dict[str, Group]:
-    """The groups of files whose names agree up to the first dot: one, or else those that agree up to the last."""
+    """The groups among files that agree up to the first dot: one, or those that agree up to the last dot."""
     plain, longer = Group(), dict[str, Group]()
     for member in members:
         if member.suffix in _KNOWN_SUFFIXES:
@@ -192,7 +192,7 @@ def _by_key(key: str, members: Sequence[Member]) -> dict[str, Group]:
 
 
 def _is_resource_fork(member: Member) -> bool:
-    """Whether it is what macOS puts beside a file into a tar."""
+    """Whether it is an extra file that macOS puts beside another one into a tar."""
     return PurePosixPath(member.name).name.startswith("._")
 
 
@@ -201,7 +201,7 @@ def _is_text(text: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """A name for people and for JSON; bytes that are no text are shown as such."""
+    """A name for people and for JSON; bytes that are not text are escaped."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -209,13 +209,13 @@ def read_caption(file: BinaryIO, members: Mapping[str, Member]) -> str:
     """The caption of a group: its `.txt`, or the key `caption` of its `.json`.
 
     Raises:
-        DataError: There is none, or it cannot be read.
+        DataError: There is no caption, or it cannot be read.
     """
     member = members.get(".txt") or members.get(".json")
     if member is None:
-        raise DataError("no caption: neither .txt nor .json of its name")
+        raise DataError("no caption: there is neither a .txt nor a .json of its name")
     if member.size > _LONGEST_CAPTION_BYTES:
-        raise DataError(f"{member.last_suffix} of {member.size} bytes is no caption")
+        raise DataError(f"{member.last_suffix} of {member.size} bytes is too long for a caption")
     file.seek(member.offset)
     try:
         text = file.read(member.size).decode("utf-8-sig")
@@ -226,7 +226,7 @@ def read_caption(file: BinaryIO, members: Mapping[str, Member]) -> str:
     if not caption:
         raise DataError("the caption is empty")
     if not _is_text(caption):
-        raise DataError(f"{member.last_suffix} has half of a character, which is no text")
+        raise DataError(f"{member.last_suffix} contains half of a character")
     return caption
 
 

@@ -1,4 +1,4 @@
-"""Which tars a path names: a folder of them, one tar, or a pattern with `*`, `?`, `[...]` and `{...}`."""
+"""The tars that a path names: a folder of tars, one tar, or a pattern with `*`, `?`, `[...]` and `{...}`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class TarPaths:
     """The tars that a path names.
 
     Args:
-        root: The folder that their names start from.
+        root: Folder that their names start from.
         paths: The tars, in order of their names.
-        left_out: What looks like a tar and cannot be read as one, each with the reason.
+        left_out: Files that look like tars but cannot be read, each with the reason.
     """
 
     root: Path
@@ -37,28 +37,28 @@ class TarPaths:
 def find_tars(path: Path) -> TarPaths:
     """The tars in a folder, a single tar, or those that a pattern names.
 
-    Besides `*`, `?` and `[...]` a pattern may have ranges such as `{000..009}` and choices such as `{a,b}`, any number
-    of them; each file that these name must be there.
+    Besides `*`, `?` and `[...]`, a pattern may have any number of ranges such as `{000..009}` and choices such as
+    `{a,b}`. Every file that these name must exist.
 
     Raises:
-        DataError: There are none, or one of a range is missing.
+        DataError: There are no tars, or one of a range is missing.
     """
     with looking(path):
         root, pattern = _divided(path)
         if not root.is_dir():
             raise DataError("no such folder of tars", where=root)
         patterns = [pattern] if (root / pattern).is_file() else expanded(pattern, path)
-        matches = {each: _matches(root, each) for each in patterns}
-        missing = [each for each, found in matches.items() if not found]
+        matches = {text: _matches(root, text) for text in patterns}
+        missing = [text for text, paths in matches.items() if not paths]
         if missing and len(patterns) > 1:
             what = f"{len(missing)} of {len(patterns)} tars are missing: {shortened(missing)}"
-            raise DataError(what, where=root, hint="complete them, or name those that are there")
-        found = sorted(set(itertools.chain.from_iterable(matches.values())))
-        tars = tuple(each for each in found if each.is_file())
-        left_out = {each.relative_to(root).as_posix(): "is no file" for each in found if each not in tars}
+            raise DataError(what, where=root, hint="add the missing tars, or name only those that exist")
+        named = sorted(set(itertools.chain.from_iterable(matches.values())))
+        tars = tuple(path for path in named if path.is_file())
+        left_out = {path.relative_to(root).as_posix(): "is not a file" for path in named if path not in tars}
         if root == path:
-            left_out |= {each.name: "is compressed: store it as .tar" for each in sorted(root.iterdir())
-                         if each.name.lower().endswith(_COMPRESSED)}  # fmt: skip
+            left_out |= {item.name: "is compressed: store it as .tar" for item in sorted(root.iterdir())
+                         if item.name.lower().endswith(_COMPRESSED)}  # fmt: skip
     if not tars:
         reasons = shortened([f"{name} ({reason})" for name, reason in left_out.items()])
         raise DataError(f"no tar matches {pattern}{f': {reasons}' if reasons else ''}", where=root)
@@ -86,14 +86,14 @@ def _matches(root: Path, pattern: str) -> Sequence[Path]:
 
 
 def expanded(pattern: str, where: Path) -> list[str]:
-    """A pattern with each `{first..last}` and `{one,other}` replaced by all that it stands for.
+    """All expansions of a pattern with `{first..last}` and `{one,other}`.
 
-    Where a number of a range begins with a zero, all of the range are as long as the longer of the two.
+    If a number of a range begins with a zero, all numbers of the range are padded to the longer one.
 
     Raises:
-        DataError: That is more than a million.
+        DataError: There are more than a million.
     """
-    pieces = _BRACES.split(pattern)  # alternates between text and what stands in braces
+    pieces = _BRACES.split(pattern)  # alternates between text and the content of braces
     choices = [[piece] if place % 2 == 0 else _choices(piece, where) for place, piece in enumerate(pieces)]
     if math.prod(map(len, choices)) > _MOST:
         raise _too_many(where)

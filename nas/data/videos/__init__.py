@@ -1,1 +1,1 @@
-"""Folders of real videos: captions, decoding, and decoded clips on disk."""
+"""Real videos: captions, decoding, decoded clips on disk, and writing."""

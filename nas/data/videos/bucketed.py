@@ -38,17 +38,17 @@ class Extents(StrictModel):
 def open_bucketed_videos(
     folder: Path, shape: ClipShape, sizes: Sequence[GridSize], *, captions: str, cache: Path | None = None
 ) -> BucketedClips:
-    """Open a folder of videos, each cut to the size that fits it best; decode it unless that was done before.
+    """Open a folder of videos, each cut to the size that fits it best; decode it if that has not been done.
 
     Args:
         folder: Holds the videos and the captions file.
         shape: Shape and rate of the clips that the model makes.
-        sizes: Sizes of the clips, that of the model first.
-        captions: The captions file; see `VideoDataset.open`, also for what is left out.
-        cache: As there.
+        sizes: Sizes of the clips, the size that the model makes first.
+        captions: The captions file; see `VideoDataset.open`, also for videos that are left out.
+        cache: Folder for decoded clips, as there.
 
     Raises:
-        DataError: The folder, its captions file or its cache cannot be used, or no video can.
+        DataError: The folder, its captions file or its cache cannot be used, or no video is usable.
         StorageError: The cache cannot be written.
     """
     files = read_captions(folder, captions)
@@ -71,7 +71,7 @@ def _best(file: CaptionedFile, extents: Extents, sizes: Sequence[GridSize]) -> G
 
 
 def _measured(files: Sequence[CaptionedFile], fps: float, place: ClipCache) -> Extents:
-    """The sizes of all files, measured unless that was done before."""
+    """The sizes of all files, from the cache or measured now."""
     content = [(file.name, sampled_digest(file.path, error=DataError)) for file in files]
     name = f"extents-{fingerprint([_VERSION, content, fps])}.json"
     kept = place.find(name)
@@ -79,7 +79,7 @@ def _measured(files: Sequence[CaptionedFile], fps: float, place: ClipCache) -> E
         try:
             return parse(read_json(kept), Extents, where=kept)
         except ConfigError as problem:
-            raise DataError(problem.what, where=kept, hint="delete this file, it is made anew") from problem
+            raise DataError(problem.what, where=kept, hint="delete this file, it is made again") from problem
     sizes: dict[str, tuple[int, int, int]] = {}
     damaged: dict[str, str] = {}
     kept = place.writable() / name

@@ -24,7 +24,7 @@ _OTHERS = {
               ".vob", ".wmv", ".y4m"),
     "image": (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".ppm", ".tif", ".tiff"),
 }  # fmt: skip
-"""What is not looked for, and is listed where it is left out."""
+"""Suffixes of other videos and images; such files are reported as left out."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CaptionedFile:
 
     Args:
         name: The video's path below the folder, with forward slashes; the same on every machine.
-        caption: What is seen, in one sentence.
+        caption: One sentence that describes it.
         path: The file.
     """
 
@@ -55,25 +55,25 @@ def read_captions(folder: Path, captions: str) -> tuple[CaptionedFile, ...]:
     """
     with looking(folder):
         path = _captions_path(folder, captions)
-    found: dict[Path, CaptionedFile] = {}
+    captioned: dict[Path, CaptionedFile] = {}
     for row, (name, caption) in _rows(path):
         where = f"{path}: row {row}"
         with looking(where):
             entry = _checked(folder, name, caption, where)
-        if entry.path in found:
+        if entry.path in captioned:
             what = f"{entry.name} is listed twice"
             raise DataError(what, where=where, hint="remove one of the rows")
-        found[entry.path] = entry
-    if not found:
+        captioned[entry.path] = entry
+    if not captioned:
         raise DataError("no rows below the header", where=path, hint="add a row `file,caption` for each video")
     with looking(folder):
-        _count_uncaptioned(folder, set(found))
-    return tuple(found.values())
+        _count_uncaptioned(folder, set(captioned))
+    return tuple(captioned.values())
 
 
 @contextlib.contextmanager
 def looking(where: str | Path) -> Iterator[None]:
-    """Turn what a system has against a name (too long, no permission, a link to itself) into a `DataError`."""
+    """Turn the system's error about a name (too long, no permission, a link to itself) into a `DataError`."""
     try:
         yield
     except (OSError, RuntimeError, ValueError) as problem:
@@ -127,7 +127,7 @@ def _checked(folder: Path, name: str, caption: str, where: str) -> CaptionedFile
     if not name:
         raise DataError("no file name", where=where)
     if not caption:
-        raise DataError(f"empty caption of {name}", where=where, hint="say in one sentence what is seen")
+        raise DataError(f"empty caption of {name}", where=where, hint="describe the video in one sentence")
     path = _below(folder, name, where)
     root = folder.resolve()
     listed = path.relative_to(root).as_posix()
@@ -139,29 +139,29 @@ def _checked(folder: Path, name: str, caption: str, where: str) -> CaptionedFile
 
 
 def _respelt(root: Path, name: str, where: str) -> str:
-    """A path below `root` as it stands on the disk, where its accents may be composed otherwise than in `name`.
+    """A path below `root` as it is spelt on the disk, where accents may be composed differently than in `name`.
 
-    Systems differ in that: é is one character or two, and both look the same.
+    Systems differ: é is one character or two, and both look the same.
 
     Raises:
-        DataError: Several files look like that.
+        DataError: Several files look like `name`.
     """
-    found = PurePosixPath()
+    spelt = PurePosixPath()
     for part in PurePosixPath(name).parts:
-        alike = [] if part.isascii() or (root / found / part).exists() else _looking_like(part, root / found)
+        alike = [] if part.isascii() or (root / spelt / part).exists() else _looking_like(part, root / spelt)
         if len(alike) > 1:
             what = f"{len(alike)} files look like {name}, which Unicode can spell in several ways"
-            raise DataError(what, where=where, hint="rename all but one, or write the name as it stands on the disk")
-        found /= alike[0] if alike else part
-        if not (root / found).exists():
+            raise DataError(what, where=where, hint="rename all but one, or write the name as it is spelt on the disk")
+        spelt /= alike[0] if alike else part
+        if not (root / spelt).exists():
             break
-    return found.as_posix()
+    return spelt.as_posix()
 
 
 def _looking_like(name: str, folder: Path) -> list[str]:
-    """Names in a folder that differ from `name` in nothing but how accents are composed."""
+    """Names in a folder that differ from `name` only in how accents are composed."""
     wanted = unicodedata.normalize("NFC", name)
-    return [each.name for each in folder.iterdir() if unicodedata.normalize("NFC", each.name) == wanted]
+    return [path.name for path in folder.iterdir() if unicodedata.normalize("NFC", path.name) == wanted]
 
 
 def _below(folder: Path, name: str, where: str) -> Path:
@@ -172,7 +172,7 @@ def _below(folder: Path, name: str, where: str) -> Path:
 
 
 def _count_uncaptioned(folder: Path, captioned: set[Path]) -> None:
-    """Warn of videos in the folder that no row names."""
+    """Warn about videos in the folder that have no row."""
     names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("[!.]*") if path.is_file()}
     extra = sorted(
         name
@@ -184,7 +184,7 @@ def _count_uncaptioned(folder: Path, captioned: set[Path]) -> None:
 
 
 def kind_of(name: str) -> str:
-    """`video` or `image`, by the name of a file, also where it is of a kind that is not looked for; else nothing."""
+    """`video` or `image` by the suffix of a file, including kinds that are not read; empty for other files."""
     suffix = f".{name.lower().rpartition('.')[2]}"
     if suffix in VIDEO_SUFFIXES:
         return "video"
@@ -194,6 +194,6 @@ def kind_of(name: str) -> str:
 
 
 def shortened(names: list[str], limit: int = 5) -> str:
-    """The first few names, and how many more there are; bytes that are no text are shown as such."""
+    """The first few names, and the number of the others. Bytes that are not text are escaped."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return (", ".join(names[:limit]) + more).encode("utf-8", "backslashreplace").decode("utf-8")

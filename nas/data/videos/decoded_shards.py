@@ -24,7 +24,7 @@ _SHARD_BYTES = 64 * 2**20
 
 
 class ShardedClip(StrictModel):
-    """One clip of the index: its name, its caption, and where its frames are."""
+    """One clip of the index: its name, its caption, and the place of its frames."""
 
     name: str
     caption: str
@@ -33,21 +33,21 @@ class ShardedClip(StrictModel):
 
 
 class Shard(StrictModel):
-    """One shard of the index; the digest tells a damaged file."""
+    """One shard of the index; the digest reveals a damaged file."""
 
     file: str
     sha256: str
 
 
 class ShardIndex(StrictModel):
-    """What a cache folder holds.
+    """The index of a cache folder.
 
     Args:
         fingerprint: Of the videos, captions and shape that the clips come from.
         clips: The clips in order.
         shards: The shards in order.
-        damaged: Videos left out because they cannot be decoded, each with the reason.
-        short: Videos left out because they are shorter than one clip.
+        damaged: Videos that cannot be decoded and were left out, each with the reason.
+        short: Videos that are shorter than one clip and were left out.
     """
 
     fingerprint: str
@@ -61,7 +61,7 @@ class ShardWriter:
     """Collects clips and writes them to `folder`, a shard at a time.
 
     Args:
-        folder: An existing folder; nothing in it counts until `finish` has written the index.
+        folder: An existing folder. Its content is incomplete until `finish` has written the index.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ class ShardWriter:
             raise
 
     def finish(self, fingerprint: str, damaged: dict[str, str], short: Iterable[str]) -> ShardIndex:
-        """Write what is left, and the index."""
+        """Write the remaining clips, and the index."""
         self._flush()
         index = ShardIndex(
             fingerprint=fingerprint,
@@ -102,7 +102,7 @@ class ShardWriter:
         return index
 
     def _take_back(self, shards: int, waiting: int) -> None:
-        """Keep so many shards, and so many clips that waited then; shards that were written since may hold these."""
+        """Return to an earlier number of shards and of waiting clips; shards written since may hold those clips."""
         written = [self.folder / shard.file for shard in self._shards[shards:]]
         if written:
             self._waiting = list(safetensors.torch.load(written[0].read_bytes())[_TENSOR])
@@ -114,7 +114,7 @@ class ShardWriter:
     def _flush(self) -> None:
         if not self._waiting:
             return
-        # Through bytes, because a full disk is then an OSError, which callers turn into one line.
+        # Through bytes: a full disk then raises an OSError, which callers turn into one line.
         data = safetensors.torch.save({_TENSOR: torch.stack(self._waiting)})
         file = f"clips-{len(self._shards):05d}.safetensors"
         (self.folder / file).write_bytes(data)
@@ -123,7 +123,7 @@ class ShardWriter:
 
 
 class ShardReader:
-    """Reads clips back; each shard's digest is checked before its first use.
+    """Reads clips. The digest of a shard is checked before its first use.
 
     Args:
         folder: A folder that `ShardWriter` finished.
@@ -141,7 +141,7 @@ class ShardReader:
         """`video_TCHW` of the clip at `position`.
 
         Raises:
-            DataError: The shard is missing, damaged or foreign.
+            DataError: The shard is missing or damaged, or belongs to other videos.
         """
         clip = self.index.clips[position]
         return self._shards.row(self.index.shards[clip.shard].file, _TENSOR, clip.row, self.shape.size_TCHW)
@@ -172,4 +172,4 @@ def read_index(folder: Path, fingerprint: str) -> ShardIndex:
 
 def damaged_cache(folder: Path, what: str) -> DataError:
     """The error for a cache that cannot be used."""
-    return DataError(f"cache of decoded clips: {what}", where=folder, hint="delete this folder, it is made anew")
+    return DataError(f"cache of decoded clips: {what}", where=folder, hint="delete this folder, it is made again")

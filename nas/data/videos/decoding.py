@@ -1,6 +1,6 @@
 """Decoding videos and images into clips of one shape: in time by nearest frame, in space by crop and resize.
 
-Clips come one after the other, so that a video costs the memory of one clip, however long it is.
+Clips are decoded one after the other. A video of any length needs the memory of one clip.
 
 Shape suffixes: T frames of a clip, C channels (RGB), H height, W width.
 """
@@ -28,19 +28,19 @@ _LONGEST_STILL_S = 3600.0
 def iter_clips(media: Media, shape: ClipShape) -> Iterator[torch.Tensor]:
     """All whole clips of a video or an image, one after the other, without overlap.
 
-    Frame k of the video at `shape.fps` is the source frame nearest to k / fps seconds after the first; the last source
-    frame stands as long as the file says. It is turned as the file says, cropped about its centre to the aspect of
-    `shape`, and resized with antialiasing. An image is a video of one frame.
+    Frame k of the video at `shape.fps` is the source frame nearest to k / fps seconds after the first. The last source
+    frame lasts as long as the file says. A frame is rotated as the file says, cropped about its centre to the aspect
+    ratio of `shape`, and resized with antialiasing. An image is a video of one frame.
 
     Args:
         media: A video in any format that FFmpeg reads, or an image in one that Pillow does.
         shape: Shape and rate of the clips.
 
     Yields:
-        Tensors `video_TCHW`, uint8; none when the video is shorter than one clip.
+        Tensors `video_TCHW`, uint8; none if the video is shorter than one clip.
 
     Raises:
-        DataError: It is no video or image, or is damaged or truncated; that may show after the last clip.
+        DataError: It is not a video or image, or is damaged or truncated. This may be raised after the last clip.
     """
     if media.is_image:
         return _joined(iter([_fitted(read_image(media), 1.0, shape)]), shape)
@@ -48,13 +48,13 @@ def iter_clips(media: Media, shape: ClipShape) -> Iterator[torch.Tensor]:
 
 
 def iter_clips_from(media: Media, shape: ClipShape, first: int, count: int) -> Iterator[torch.Tensor]:
-    """The clips of `iter_clips` from one on; frames are decoded from the key frame before it.
+    """The clips of `iter_clips` from one of them on, decoded from the key frame before it.
 
     Args:
-        media: As there.
-        shape: As there.
+        media: The video or image.
+        shape: Shape and rate of the clips.
         first: The first clip that is wanted, counted from 0.
-        count: How many clips there are in all.
+        count: Total number of clips.
     """
     if media.is_image or not first:
         yield from iter_clips(media, shape)
@@ -62,19 +62,19 @@ def iter_clips_from(media: Media, shape: ClipShape, first: int, count: int) -> I
     for video_TCHW in _joined(_film_frames(media, shape, first * shape.frames), shape):
         yield video_TCHW
         first += 1
-    if first < count:  # There is no key frame to begin with, or the end is known only to who has read all before it.
+    if first < count:  # No key frame to start from, or the end is known only after reading everything before it.
         yield from itertools.islice(iter_clips(media, shape), first, None)
 
 
 def measure(media: Media, fps: float, threads: int | None = None) -> GridSize:
-    """How many frames a video or an image has at a rate, and how large they are shown; raises as `iter_clips`.
+    """Number and displayed size of the frames of a video or an image at a rate; raises as `iter_clips`.
 
-    Every frame is decoded, since only that tells whether it can be.
+    Every frame is decoded, because nothing else shows that it can be.
 
     Args:
         media: The video or image.
         fps: Frames per second.
-        threads: Of the decoder; see `open_film`.
+        threads: Threads of the decoder; see `open_film`.
     """
     if media.is_image:
         height, width = read_image(media).shape[:2]
@@ -89,7 +89,7 @@ def measure(media: Media, fps: float, threads: int | None = None) -> GridSize:
 
 
 def _shown_size(frame: av.VideoFrame, pixel_ratio: float) -> tuple[int, int]:
-    frame_pixels(frame)  # whether its format can be read at all
+    frame_pixels(frame)  # raises if its format cannot be read
     height, width = frame.height, max(round(frame.width * pixel_ratio), 1)
     swapped, *_ = turning(frame)
     return (width, height) if swapped else (height, width)
@@ -101,14 +101,14 @@ def _joined(frames: Iterator[torch.Tensor], shape: ClipShape) -> Iterator[torch.
 
 
 def _film_frames(media: Media, shape: ClipShape, first: int) -> Iterator[torch.Tensor]:
-    """Frames `rgb_CHW` at the rate of the clips, from one of them on; none where there is no way to it."""
+    """Frames `rgb_CHW` at the rate of the clips, from one of them on; none if it cannot be reached."""
     source: av.VideoFrame | None = None
     fitted_CHW = torch.empty(0)
     with open_film(media) as film:
         if first and not film.seek(first / shape.fps):
             return
         for frame in _at_rate(film, media, shape.fps, first):
-            if frame is not source:  # The same one again costs nothing.
+            if frame is not source:  # A repeated frame is not converted again.
                 swapped, *_ = turning(frame)
                 ratio = 1 / film.pixel_ratio if swapped else film.pixel_ratio
                 source, fitted_CHW = frame, _fitted(frame_pixels(frame), ratio, shape)
@@ -134,7 +134,7 @@ def _at_rate(film: Film, media: Media, fps: float, wanted: int) -> Iterator[av.V
 
 def _check_still(still_s: float, media: Media) -> None:
     if still_s > _LONGEST_STILL_S:
-        what = f"cannot be decoded: one frame is said to stand for {still_s:.0f} s"
+        what = f"cannot be decoded: one frame claims to last {still_s:.0f} s"
         raise DataError(what, where=media.where, hint="its time stamps are damaged; encode it again")
 
 

@@ -1,4 +1,4 @@
-"""An open video: which of its streams is shown, its frames one by one with their times, and the way to any of them."""
+"""An open video: its main stream, the frames with their times, and seeking."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nas.errors import DataError
 from nas.processors import processors
 
 Shown = tuple[av.VideoFrame, float]
-"""A frame, and the seconds between the beginning of the first frame and that of this one."""
+"""A frame, and its time in seconds after the first frame."""
 
 _MOST_THREADS = 16  # FFmpeg advises against more for one video.
 _LONGEST_STEP_BACK_S = 0.5
 _DEFAULT_BONUS = 5_000_000  # As in FFmpeg's own choice of a stream.
 _EARLIER_S = (0.0, 1.0, 4.0, 16.0)
 _TIMES_LEFT_OUT = frozenset({"mpeg", "mpegts"})
-"""Formats that need not say the time of each frame: what FFmpeg fills in depends on where reading began."""
+"""Formats that may leave out the time of a frame: what FFmpeg fills in depends on where reading began."""
 _BARE = frozenset({"avs2", "avs3", "cavsvideo", "dirac", "h263", "h264", "hevc", "mjpeg", "obu", "vc1", "vvc"})
-"""Streams without a container: FFmpeg takes them for 25 frames per second, whatever they are."""
+"""Streams without a container: FFmpeg always assumes 25 frames per second for them."""
 
 
 @contextlib.contextmanager
@@ -32,15 +32,15 @@ def open_film(media: Media, threads: int | None = None) -> Iterator[Film]:
     """Open a video.
 
     Args:
-        media: In any format that FFmpeg reads.
-        threads: Of the decoder; one for each processor that this process may use if `None`.
+        media: A video in any format that FFmpeg reads.
+        threads: Threads of the decoder; one for each processor that this process may use if `None`.
 
     Raises:
-        DataError: It is no video, or is damaged or truncated; also while the block reads it.
+        DataError: It is not a video, or is damaged or truncated; also raised while the block reads it.
     """
     try:
         with contextlib.ExitStack() as stack:
-            # The name matters to formats that FFmpeg knows by it; `file:` keeps it from being read as a URL.
+            # FFmpeg recognises some formats by the name; `file:` keeps the name from being read as a URL.
             source = stack.enter_context(media.open()) if media.is_part else f"file:{media.path}"
             options = {"protocol_whitelist": "file"}  # A playlist must not make FFmpeg read from the network.
             container = stack.enter_context(av.open(source, "r", options=options, metadata_errors="ignore"))
@@ -54,7 +54,7 @@ def open_film(media: Media, threads: int | None = None) -> Iterator[Film]:
 
 
 def best_stream(container: av.container.InputContainer, media: Media) -> av.VideoStream:
-    """The stream that FFmpeg shows: the largest, unless a smaller one is marked as default; never an attached picture.
+    """The stream that FFmpeg would show: the largest or the one marked as default, and never an attached picture.
 
     Raises:
         DataError: There is none.
@@ -66,12 +66,12 @@ def best_stream(container: av.container.InputContainer, media: Media) -> av.Vide
         raise DataError(what, where=media.where)
     readable = [stream for stream in streams if _codec(stream) is not None]
     if not readable:
-        raise DataError("cannot be decoded: its video is of no kind that FFmpeg knows here", where=media.where)
+        raise DataError("cannot be decoded: this FFmpeg does not know its kind of video", where=media.where)
     return max(readable, key=_score)
 
 
 def _codec(stream: av.VideoStream) -> av.VideoCodecContext | None:
-    """What decodes a stream; PyAV's annotations leave out that there may be nothing."""
+    """The decoder of a stream, if any; PyAV's annotations leave out that it may be missing."""
     return stream.codec_context
 
 
@@ -84,9 +84,9 @@ class Film:
     """A video that `open_film` has opened.
 
     Args:
-        media: Where it is.
-        container: Open.
-        stream: Of the container.
+        media: The video.
+        container: The open container.
+        stream: The main stream of the container.
     """
 
     def __init__(self, media: Media, container: av.container.InputContainer, stream: av.VideoStream) -> None:
@@ -107,10 +107,10 @@ class Film:
         return float(self._stream.sample_aspect_ratio or 1)
 
     def frames(self) -> Iterator[Shown]:
-        """The frames in order of presentation, from the first one, or from where `seek` has gone.
+        """The frames in order of presentation, from the first one, or from the frame that `seek` went to.
 
         Raises:
-            DataError: There is none, or its times make no sense.
+            DataError: There are no frames, or their times make no sense.
         """
         number = 0
         while self._waiting or (frame := next(self._decoded, None)) is not None:
@@ -124,7 +124,7 @@ class Film:
         """When the last frame ends, once all have been read.
 
         Raises:
-            DataError: Frames are missing that the file promises.
+            DataError: Frames are missing that the file declares.
         """
         assert self._first_s is not None
         if not self._is_timed:
@@ -137,13 +137,13 @@ class Film:
         return length.end_s
 
     def seek(self, time_s: float) -> bool:
-        """Go to the last key frame at or before a time, from which frames look as if all had been decoded.
+        """Go to the last key frame at or before a time, so that later frames decode correctly.
 
         Args:
-            time_s: After the beginning of the first frame.
+            time_s: Seconds after the first frame.
 
         Returns:
-            Whether it was found; if not, open the video again and read it from the beginning.
+            Whether a key frame was found. If not, open the video again and read it from the beginning.
         """
         if self._is_bare or self._container.format.name in _TIMES_LEFT_OUT:
             return False
@@ -158,7 +158,7 @@ class Film:
             self._container.seek(int(target_s / self._stream.time_base), stream=self._stream)
             self._decoded, self._packets = self._decode(), PacketRecord(self._stream)
             # Frames that come before a key frame may depend on others that were not decoded.
-            frame = next((each for each in self._decoded if each.key_frame), None)
+            frame = next((decoded for decoded in self._decoded if decoded.key_frame), None)
             if frame is not None and frame.pts is not None and frame.time - self._first_s <= time_s:
                 self._waiting = [frame]
                 return True
@@ -171,18 +171,18 @@ class Film:
             yield from packet.decode()
 
     def _time_s(self, frame: av.VideoFrame, number: int) -> float:
-        """When a frame begins, after the first; the nominal rate says it where the file does not."""
+        """When a frame begins, in seconds after the first; by the nominal rate if the file gives no times."""
         self._is_timed = frame.pts is not None and not self._is_bare
         if not self._is_timed and not self._rate:
             hint = "put it into a container such as MP4, with its frame rate"
             raise DataError(
-                "cannot be decoded: it does not say when its frames are", where=self._media.where, hint=hint
+                "cannot be decoded: it has neither times of frames nor a frame rate", where=self._media.where, hint=hint
             )
         stamp_s = frame.time if self._is_timed else number / self._rate
         self._first_s = stamp_s if self._first_s is None else self._first_s
         time_s = stamp_s - self._first_s
         if time_s < self._last_s - _LONGEST_STEP_BACK_S:
             what = f"cannot be decoded: its time goes back from {self._last_s:.1f} s to {time_s:.1f} s"
-            raise DataError(what, where=self._media.where, hint="encode it again with one continuous time")
+            raise DataError(what, where=self._media.where, hint="encode it again with continuous time stamps")
         self._last_s = max(time_s, self._last_s)
         return self._last_s

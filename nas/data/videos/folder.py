@@ -1,4 +1,4 @@
-"""A folder of real videos with captions as a set of clips, decoded once and cached as shards."""
+"""A folder of real videos with captions as a set of clips, which are decoded once and cached."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _VERSION = 2  # Raise it when the same files give other clips.
 
 
 class VideoDataset(ClipDataset):
-    """Clips cut from a folder of real videos; `open` makes one.
+    """Clips cut from a folder of real videos; made by `open`.
 
-    A video that lasts several clips gives them all, without overlap, named `walk.mp4#0`, `walk.mp4#1`, ...
+    A long video gives several clips without overlap, named `walk.mp4#0`, `walk.mp4#1`, ...
 
     Args:
         reader: The decoded clips.
@@ -46,7 +46,7 @@ class VideoDataset(ClipDataset):
         cache: str | Path | None = None,
         files: Sequence[CaptionedFile] | None = None,
     ) -> VideoDataset:
-        """Open a folder of videos; decode it unless that was done before.
+        """Open a folder of videos; decode it if that has not been done.
 
         A video that cannot be decoded, or is shorter than one clip, is left out with a warning.
 
@@ -54,12 +54,12 @@ class VideoDataset(ClipDataset):
             folder: Holds the videos and the captions file.
             shape: Shape and rate of the clips.
             captions: The captions file below `folder`: a CSV with the columns `file` and `caption`.
-            cache: Where decoded clips are kept, in a folder named after the fingerprint of the videos,
-                captions and shape; see `ClipCache` for where that is if None.
-            files: Those of the captions file to take; all if None.
+            cache: Folder for decoded clips, which are kept in a subfolder named after the fingerprint of the videos,
+                captions and shape. See `ClipCache` for the default.
+            files: The rows of the captions file to use; all if `None`.
 
         Raises:
-            DataError: The folder, its captions file or its cache cannot be used, or no video can.
+            DataError: The folder, its captions file or its cache cannot be used, or no video is usable.
             StorageError: The cache cannot be written.
         """
         folder = Path(folder)
@@ -101,7 +101,7 @@ def _decode(folder: Path, files: Sequence[CaptionedFile], shape: ClipShape, stor
 
 
 def _add(writer: ShardWriter, file: CaptionedFile, shape: ClipShape) -> int:
-    """Add the clips of a file, or none of them if it is damaged, and say how many they are."""
+    """Add the clips of a file, or none of them if it is damaged; return their number."""
     count = 0
     with writer.together():
         for video_TCHW in iter_clips(Media.file(file.path), shape):
@@ -127,6 +127,6 @@ def _left_out(index: ShardIndex, shape: ClipShape) -> str:
 
 
 def _fingerprint(files: Sequence[CaptionedFile], shape: ClipShape) -> str:
-    """A digest of contents, not of dates, so that clones of a folder agree."""
+    """A digest of the contents, not of dates, so that copies of a folder have the same one."""
     rows = [(file.name, file.caption, sampled_digest(file.path, error=DataError)) for file in files]
     return fingerprint(["videos", _VERSION, shape.size_TCHW, float(shape.fps), rows])

@@ -1,7 +1,7 @@
-"""Films of high dynamic range (HDR10, Dolby Vision with such a base, HLG) as ordinary RGB of 8 bits.
+"""Videos of high dynamic range (HDR10, Dolby Vision on an HDR10 base, HLG) as ordinary RGB of 8 bits.
 
-Their numbers stand for brightness otherwise than those of ordinary films: read as such, they look grey and washed out.
-Reference white of 203 cd/m2 (ITU-R BT.2408) becomes white; what is brighter is white, too.
+Their pixel values encode brightness differently: read as ordinary values, they look grey and washed out. The reference
+white of 203 cd/m2 (ITU-R BT.2408) becomes white, and everything brighter becomes white, too.
 
 Shape suffixes: C channels (RGB), H height, W width.
 """
@@ -27,16 +27,16 @@ _FROM_2020 = np.array(
 
 
 def is_high_range(frame: av.VideoFrame) -> bool:
-    """Whether a frame says that its numbers are those of high dynamic range."""
+    """Whether a frame declares high dynamic range."""
     return frame.color_trc in _KINDS
 
 
 def high_range_pixels(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
-    """The pixels `rgb_HWC` of such a frame; transparency is none."""
+    """The pixels `rgb_HWC` of a frame of high dynamic range; transparency is ignored."""
     signal_HWC = frame.reformat(format="rgb48le", threads=1).to_ndarray()
     light_HWC = _light(int(frame.color_trc))[signal_HWC]
     if frame.color_trc == ColorTrc.ARIB_STD_B67:
-        # What a camera saw becomes what a display shows: by a power of the luma, the same for all colours.
+        # From scene light to display light: a power of the luma, the same for all colours.
         light_HWC *= _HLG_PEAK / _WHITE * (light_HWC @ _LUMA_2020)[..., None] ** np.float32(0.2)
     if frame.color_primaries in {ColorPrimaries.BT2020, ColorPrimaries.UNSPECIFIED}:
         light_HWC = light_HWC @ _FROM_2020.T

@@ -1,4 +1,4 @@
-"""Where the bytes of a video or an image are: in a file of its own, or in a part of a larger one."""
+"""Where the bytes of a video or an image are: a whole file, or a part of a larger one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nas.errors import DataError
 
 @dataclass(frozen=True)
 class Media:
-    """A video or an image, wherever its bytes are; they are read as they are needed, never all at once.
+    """A video or an image. Its bytes are read when they are needed, never all at once.
 
     Args:
-        where: What it is called in messages.
+        where: Its name in messages.
         path: The file that holds it.
-        offset: Where its bytes begin.
-        size: How many there are; all that follow if `None`.
+        offset: Position of its first byte.
+        size: Number of bytes; all to the end of the file if `None`.
         is_image: Whether it is read as one frame.
     """
 
@@ -38,12 +38,12 @@ class Media:
 
     @property
     def is_part(self) -> bool:
-        """Whether the file holds other things, too."""
+        """Whether it is only a part of the file."""
         return self.size is not None
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Its bytes.
+        """Open its bytes for reading.
 
         Raises:
             DataError: The file cannot be opened.
@@ -56,7 +56,7 @@ class Media:
             yield file if self.size is None else Part(file, self.offset, self.size)
 
     def begins_with(self) -> tuple[bytes, int]:
-        """The first 4 KiB, and how many bytes there are in all; see `open`."""
+        """The first 4 KiB, and the number of bytes; raises as `open`."""
         with self.open() as file:
             return file.read(4096), file.seek(0, os.SEEK_END)
 

@@ -1,4 +1,4 @@
-"""From what a file stores of a picture to upright RGB of 8 bits: turned, of any depth, transparent or not.
+"""Images and frames as upright RGB of 8 bits, from any rotation, depth or transparency.
 
 Shape suffixes: C channels (RGB), H height, W width.
 """
@@ -27,14 +27,14 @@ _SQUARE_TO_WITHIN = math.radians(1)
 _DEEPEST = 2**16 - 1
 _DAMAGES = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
             ValueError, struct.error, Image.DecompressionBombError)  # fmt: skip
-"""What Pillow raises of files that are no images, or are damaged."""
+"""What Pillow raises for files that are damaged or not images."""
 
 
 def read_image(media: Media) -> Pixels:
-    """The pixels `rgb_HWC` of an image, turned as its file says; what is transparent is laid on white.
+    """The pixels `rgb_HWC` of an image, rotated as its file says, on a white background.
 
     Raises:
-        DataError: It is no image, is damaged, or holds numbers of which nobody knows what is white.
+        DataError: It is not an image, is damaged, or has pixels of unknown range.
     """
     with media.open() as file:
         try:
@@ -59,10 +59,10 @@ def _rgb(image: Image.Image, kind: str) -> Pixels:
 
 
 def frame_pixels(frame: av.VideoFrame) -> Pixels:
-    """The pixels `rgb_HWC` of a frame, turned as its file says; what is transparent is laid on white.
+    """The pixels `rgb_HWC` of a frame, rotated as its file says, on a white background.
 
     Raises:
-        ValueError: It is turned by an angle that would leave corners empty, or its format is unknown.
+        ValueError: The rotation is not a multiple of a quarter turn, or the format is unknown.
     """
     swapped, upside_down, mirrored = turning(frame)
     rgb_HWC = _frame_rgb(frame)
@@ -73,17 +73,17 @@ def frame_pixels(frame: av.VideoFrame) -> Pixels:
 def _frame_rgb(frame: av.VideoFrame) -> Pixels:
     if is_high_range(frame):
         return high_range_pixels(frame)
-    # Left to itself, FFmpeg starts a thread for each processor and each frame.
+    # By default, FFmpeg starts a thread for each processor and each frame.
     shown = frame.reformat(format="rgba" if _has_alpha(frame.format.name) else "rgb24", threads=1)
     rgb_HWC = np.asarray(shown.to_ndarray(), dtype=np.uint8)
     return on_white(rgb_HWC) if rgb_HWC.shape[2] == 4 else rgb_HWC
 
 
 def turning(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """How a frame is set upright: whether rows become columns, then top and bottom change, then left and right.
+    """How a frame is made upright: whether to swap rows and columns, then to flip vertically, then horizontally.
 
     Raises:
-        ValueError: It is turned by an angle that would leave corners empty.
+        ValueError: The rotation is not a multiple of a quarter turn.
     """
     matrix = cast(Buffer | None, frame.side_data.get("DISPLAYMATRIX"))
     if matrix is None:
@@ -93,12 +93,12 @@ def turning(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     swapped = abs(b) > abs(a)
     angle = math.atan2(*sorted((abs(a), abs(b)))) + math.atan2(*sorted((abs(c), abs(d))))
     if angle > _SQUARE_TO_WITHIN:
-        raise ValueError(f"it is to be turned by {math.degrees(math.atan2(b, a)):.0f} degrees, no quarter of a turn")
+        raise ValueError(f"it is rotated by {math.degrees(math.atan2(b, a)):.0f} degrees, not a multiple of 90")
     return (True, b < 0, c < 0) if swapped else (False, d < 0, a < 0)
 
 
 def on_white(rgba_HWC: Pixels) -> Pixels:
-    """Pixels `rgb_HWC` of an image with opacity as its last channel, laid on white."""
+    """Pixels `rgb_HWC` on a white background, of an image whose last channel is opacity."""
     alpha_HW1 = rgba_HWC[..., 3:].astype(np.uint16)
     if (alpha_HW1 == 255).all():
         return np.ascontiguousarray(rgba_HWC[..., :3])

@@ -1,4 +1,4 @@
-"""How long a video stream lasts, by what its packets and its container say; and whether it ends too early."""
+"""The length of a video stream, from its packets and its container, and whether the stream is truncated."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 class Length(NamedTuple):
-    """How long a stream is, in seconds after its first frame.
+    """The length of a stream, in seconds after its first frame.
 
     Args:
         end_s: When its last frame ends.
-        promised_s: When it would end if nothing of it were lost.
+        promised_s: When it would end if nothing were lost.
     """
 
     end_s: float
@@ -29,15 +29,15 @@ class Length(NamedTuple):
 
     @property
     def is_truncated(self) -> bool:
-        """Whether a considerable part is lost."""
+        """Whether a large part is lost."""
         return self.end_s < (1 - LOST_SHARE) * self.promised_s
 
 
 class PacketRecord:
-    """What the packets of a stream say of its length.
+    """The length of a stream according to its packets.
 
-    A packet's duration is that of its frame on the screen, unless packets stand in another order than frames: then it
-    is the way to the next packet, which is not the same where frames last unequally.
+    The duration of a packet is that of its frame on the screen, unless packets are in another order than frames. Then
+    it is the time to the next packet, which differs if frames have unequal durations.
 
     Args:
         stream: The stream.
@@ -51,7 +51,7 @@ class PacketRecord:
         self._last_duration = 0
 
     def add(self, packet: av.Packet[av.VideoStream]) -> None:
-        """Take one more packet in; empty ones that flush a decoder are none."""
+        """Record one more packet, but no empty one that flushes a decoder."""
         self._count += 1
         if packet.pts is None or getattr(packet, "is_discard", False):
             return
@@ -64,15 +64,15 @@ class PacketRecord:
         """The length, once all packets have been read.
 
         Args:
-            media: What they were read from.
-            container_name: Name of the format, as FFmpeg has it.
+            media: The source of the packets.
+            container_name: FFmpeg's name of the format.
             first_s: Time stamp of the first frame.
             last_s: When the last frame begins, after the first.
         """
         own_s = max(self._end_s(first_s), last_s + 1e-3)
         promised_s = promised_seconds(self._stream)
         declared, size = declared_bytes(media) if container_name in {"asf", "avi"} else (0, 0)
-        if container_name == "asf" and size < declared:  # FFmpeg then believes nothing that its header says.
+        if container_name == "asf" and size < declared:  # FFmpeg then ignores its header.
             promised_s = own_s * declared / size
         if promised_s <= last_s:
             return Length(own_s, promised_s)
@@ -111,7 +111,7 @@ def promised_seconds(stream: av.VideoStream) -> float:
 
 
 def declared_bytes(media: Media) -> tuple[int, int]:
-    """How large an AVI or ASF file says that it is, 0 where it does not; and how large it is."""
+    """The declared size of an AVI or ASF file, 0 if it declares none; and its actual size."""
     head, size = media.begins_with()
     if head.startswith(b"RIFF"):
         return 8 + int.from_bytes(head[4:8], "little"), size

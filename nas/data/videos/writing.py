@@ -27,7 +27,7 @@ _STRIP_GAP = 2
 def write_mp4(video_TCHW: torch.Tensor, path: str | Path, fps: float, *, crf: int = 14) -> None:
     """Write a clip as MP4: H.264, or MPEG-4 where FFmpeg was built without an H.264 encoder.
 
-    Players want even sizes, so the last row or column of an odd one is repeated.
+    Players need even sizes, so the last row or column of an odd size is repeated.
 
     Args:
         video_TCHW: RGB frames, uint8.
@@ -36,7 +36,7 @@ def write_mp4(video_TCHW: torch.Tensor, path: str | Path, fps: float, *, crf: in
         crf: How much libx264 may lose, from 0, nothing, to 51. Other encoders choose for themselves.
 
     Raises:
-        DataError: The tensor is not such a video, or the rate is not positive.
+        DataError: The tensor is not a video of that type, or the rate is not positive.
         StorageError: The file cannot be written.
     """
     frames_THWC = _frames(video_TCHW, fps)
@@ -67,8 +67,8 @@ def _encode(frames_THWC: npt.NDArray[np.uint8], rate: Fraction, crf: int) -> byt
 def write_gif(video_TCHW: torch.Tensor, path: str | Path, fps: float) -> None:
     """Write a clip as an endless GIF.
 
-    The format counts in hundredths of a second, and viewers slow down what is shorter than two, so the
-    rate is the nearest that it can say, 50 frames per second at most. See `write_mp4` for the rest.
+    The format counts in hundredths of a second, and viewers slow down frames shorter than two of them. The rate is
+    therefore the nearest possible one, at most 50 frames per second. See `write_mp4` for the rest.
     """
     frames = [Image.fromarray(frame_HWC) for frame_HWC in _frames(video_TCHW, fps)]
     duration_ms = 10 * max(round(100 / fps), 2)
@@ -84,10 +84,10 @@ def frame_strip(video_TCHW: torch.Tensor, path: str | Path, every: int = 1) -> N
     Args:
         video_TCHW: RGB frames, uint8.
         path: The PNG to write; it appears when it is complete.
-        every: Show every so-manieth frame, beginning with the first.
+        every: Show one frame in this many, beginning with the first.
 
     Raises:
-        DataError: The tensor is not such a video, or `every` is below 1.
+        DataError: The tensor is not a video of that type, or `every` is below 1.
         StorageError: The file cannot be written.
     """
     if every < 1:

@@ -1,7 +1,7 @@
-"""A classifier of moving-shapes clips: what it reads is prompt accuracy, what it sees with are Frechet features.
+"""A classifier of moving-shapes clips. Its answers give prompt accuracy, its features give a Frechet distance.
 
-Its weights are made by `nas.training.train_classifier` (`nas classifier`), in a minute or two on a CPU, and never
-shipped: anybody can make them again, from the same seed.
+`nas.training.train_classifier` (`nas classifier`) trains it in a minute or two on a CPU. Its weights are not shipped,
+because everybody can train them from the same seed.
 
 Shape suffixes: B clips, T frames, C channels (RGB), H height, W width, K features, N classes, A attributes.
 """
@@ -30,7 +30,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "shape": SHAPES,
     "direction": tuple(DIRECTIONS),
 }
-"""What is read off a clip, and the answers there are."""
+"""The attributes that are recognised in a clip, and the possible answers."""
 
 FEATURES = 64
 _WEIGHTS, _CONFIG = "classifier.safetensors", "classifier.yaml"
@@ -39,7 +39,7 @@ _BATCH = 64
 
 
 class ClassifierRecord(StrictModel):
-    """What a classifier was made for, and how well it reads clips that it was not trained on.
+    """What a classifier was trained for, and its accuracy on clips that it was not trained on.
 
     Args:
         frames: Frames of its clips.
@@ -47,7 +47,7 @@ class ClassifierRecord(StrictModel):
         width: Their width in pixels.
         steps: Optimiser steps of its training.
         seed: Seed of its training.
-        accuracy: By attribute, share of the held-out clips that are read right.
+        accuracy: Share of the held-out clips that are recognised correctly, by attribute.
     """
 
     frames: PositiveInt
@@ -60,13 +60,13 @@ class ClassifierRecord(StrictModel):
 
 
 class ShapeClassifier(nn.Module):
-    """Reads colour, shape and direction off a clip.
+    """Recognises colour, shape and direction in a clip.
 
-    Convolutions over space and time see the pixels beside where and when they are; means over the pixels of each
-    frame keep the order of frames, which the direction is in.
+    Convolutions over space and time see each pixel together with its coordinates. Means over the pixels of each frame
+    keep the order of frames, which the direction depends on.
 
     Args:
-        shape: Of the clips.
+        shape: Shape of the clips.
     """
 
     def __init__(self, shape: ClipShape) -> None:
@@ -98,7 +98,7 @@ class ShapeClassifier(nn.Module):
 
     @torch.no_grad()
     def extract(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
-        """Features (B, K) of clips, uint8, for `FrechetVideoDistance`; on the classifier's device.
+        """Features (B, K) of uint8 clips, for `FrechetVideoDistance`; on the classifier's device.
 
         Raises:
             ConfigError: The clips have another shape than those it was trained on.
@@ -108,7 +108,7 @@ class ShapeClassifier(nn.Module):
 
     @torch.no_grad()
     def read(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
-        """Places (B, A) in `ATTRIBUTES` of what clips, uint8, show; on the CPU; raises as `extract`."""
+        """Answers (B, A) for uint8 clips, as indices into `ATTRIBUTES`, on the CPU; raises as `extract`."""
         self._check(video_BTCHW)
         logits = self(to_pixels(video_BTCHW.to(self.places.device)))
         return torch.stack([logits[name].argmax(dim=1) for name in ATTRIBUTES], dim=1).cpu()
@@ -143,17 +143,17 @@ class ShapeClassifier(nn.Module):
 
 
 def labels(prompts: Sequence[str]) -> torch.Tensor:
-    """Places (B, A) in `ATTRIBUTES` of what moving-shapes sentences say; raises `DataError` for other sentences."""
+    """The right answers (B, A) for moving-shapes sentences, as indices into `ATTRIBUTES`; raises as `parse_caption`."""
     scenes = [parse_caption(prompt) for prompt in prompts]
     return torch.tensor([[names.index(getattr(scene, name)) for name, names in ATTRIBUTES.items()] for scene in scenes])
 
 
 class ReadAccuracy(ClipMetric):
-    """Share of clips in which a classifier reads what the prompt says.
+    """Share of clips in which a classifier recognises what the prompt says.
 
     Args:
         classifier: Trained on clips of this shape.
-        attribute: One of `ATTRIBUTES`; all of them at once when left out.
+        attribute: One of `ATTRIBUTES`; all of them together when left out.
     """
 
     direction = "maximize"
@@ -171,5 +171,5 @@ class ReadAccuracy(ClipMetric):
         return np.asarray(right_B, dtype=np.float64)[:, None]
 
     def value(self, generated_BK: Floats, real_BK: Floats) -> float:
-        """See `ClipMetric.value`."""
+        """The share of clips that are right."""
         return float(generated_BK.mean())

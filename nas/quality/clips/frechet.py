@@ -17,22 +17,22 @@ from nas.quality.clips.metric import ClipMetric
 Floats = NDArray[np.float64]
 
 FeatureExtractor = Callable[[torch.Tensor], torch.Tensor]
-"""`f(video_BTCHW)`: features (B, K) of clips, uint8, each seen alone."""
+"""`f(video_BTCHW)`: features (B, K) of uint8 clips, each clip seen alone."""
 
 BATCH = 32
 
 
 def frechet_distance(one_BK: Floats, other_BK: Floats) -> float:
-    """Squared Frechet distance of two sets, each taken for a normal distribution.
+    """Squared Frechet distance of two sets of features, each treated as a normal distribution.
 
     `|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))` (Dowson and Landau, 1982; as a distance between sets of images,
     Heusel et al. 2017, arXiv 1706.08500, equation 6). With `A1^T A1 = S1` and `A2^T A2 = S2`, the trace of the root is
-    the sum of the singular values of `A1 A2^T`, so that no root of a matrix is needed; a triangular factor of the
-    centred features is such an A.
+    the sum of the singular values of `A1 A2^T`, so no root of a matrix is needed. A triangular factor of the centred
+    features can serve as A.
 
     Args:
-        one_BK: Features of a set, two clips or more.
-        other_BK: Features of the other.
+        one_BK: Features of one set, two clips or more.
+        other_BK: Features of the other set.
     """
     (one_K, one_RK), (other_K, other_RK) = _moments(one_BK), _moments(other_BK)
     common = np.linalg.svd(one_RK @ other_RK.T, compute_uv=False).sum()
@@ -53,8 +53,8 @@ class FrechetVideoDistance(ClipMetric):
     Distances over different features, or of different numbers of clips, are not comparable.
 
     Args:
-        extract: Makes features of clips.
-        name: Says whose features they are.
+        extract: Computes features of clips.
+        name: Name of the metric, with the origin of the features.
     """
 
     direction = "minimize"
@@ -67,7 +67,7 @@ class FrechetVideoDistance(ClipMetric):
         """The features.
 
         Raises:
-            DataError: The extractor fails, or gives something else than a row of finite numbers per clip.
+            DataError: The extractor fails, or does not return a row of finite numbers per clip.
         """
         parts = [self._features(part) for part in torch.split(video_BTCHW, BATCH)]
         return np.asarray(torch.cat(parts).double().cpu().numpy(), dtype=np.float64)
@@ -87,5 +87,5 @@ class FrechetVideoDistance(ClipMetric):
         return feature_BK
 
     def value(self, generated_BK: Floats, real_BK: Floats) -> float:
-        """See `ClipMetric.value`."""
+        """The distance between the two sets of features."""
         return frechet_distance(generated_BK, real_BK)

@@ -1,4 +1,4 @@
-"""Metrics of generated clips, each compared with real clips of the same prompts, with intervals by bootstrap.
+"""The abstract base of metrics of clips, its estimate with a bootstrap interval, and temporal flicker.
 
 Shape suffixes: B clips, T frames, C channels (RGB), H height, W width, K numbers per clip.
 """
@@ -22,13 +22,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value of a metric, with the interval that a draw of other clips would leave it in.
+    """A value of a metric, with the interval in which other clips of the same kind would put it.
 
     Args:
-        value: Of all clips.
+        value: The value for all clips.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        clips: How many clips it is from.
+        clips: Number of clips.
     """
 
     value: float
@@ -40,8 +40,8 @@ class Estimate:
 class ClipMetric(ABC):
     """Judges a set of generated clips.
 
-    The contract: `describe` looks at each clip alone and gives the same numbers for the same clip, whatever is beside
-    it. `value` sees these numbers only, and not in what order the clips came. So a bootstrap draws rows, and looks at
+    The contract: `describe` looks at each clip alone, and gives the same numbers for a clip in any batch. `value` uses
+    these numbers only, and does not depend on the order of the clips. A bootstrap can therefore draw rows, and look at
     each clip once.
     """
 
@@ -54,12 +54,12 @@ class ClipMetric(ABC):
 
         Args:
             video_BTCHW: Clips, uint8.
-            prompts: What each of them should show.
+            prompts: What each clip should show.
         """
 
     @abstractmethod
     def value(self, generated_BK: Floats, real_BK: Floats) -> float:
-        """The value of the generated clips; metrics that need no real ones take no notice of them."""
+        """The value of the generated clips. A metric that needs no real clips ignores them."""
 
 
 def estimate(
@@ -74,20 +74,20 @@ def estimate(
 ) -> Estimate:
     """The value of a metric, and a percentile interval of a bootstrap over the clips (Efron, 1979).
 
-    Clip `i` of both sets belongs to prompt `i`, and they are drawn together. The interval is moved by what the
-    bootstrap itself adds to the value, since a distance between sets grows when clips of them repeat.
+    Clip `i` of both sets belongs to prompt `i`, and they are drawn together. The interval is corrected for the bias of
+    the bootstrap, because a distance between sets grows when clips repeat.
 
     Args:
-        metric: What is estimated.
+        metric: The metric.
         generated_BTCHW: Generated clips, uint8.
         real_BTCHW: Real clips of the same prompts, uint8.
         prompts: One for each clip.
-        resamples: Draws of the bootstrap.
+        resamples: Number of draws of the bootstrap.
         confidence: Share of the draws within the interval.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
-        DataError: There is not one clip of each set for each prompt, or fewer than two.
+        DataError: The sets do not have one clip for each prompt, or there are fewer than two prompts.
     """
     counts = {len(generated_BTCHW), len(real_BTCHW), len(prompts)}
     if len(counts) > 1 or len(prompts) < 2:
@@ -108,8 +108,8 @@ def estimate(
 class TemporalFlicker(ClipMetric):
     """Mean absolute difference of consecutive frames, from 0 to 1.
 
-    That of VBench (Huang et al. 2023, arXiv 2311.17982), as a difference instead of its complement. Motion counts as
-    well: compare it with that of real clips of the same prompts.
+    The metric of VBench (Huang et al. 2023, arXiv 2311.17982), as a difference instead of its complement. Motion adds
+    to it, so compare it with the value of real clips of the same prompts.
     """
 
     name = "temporal flicker"
@@ -123,5 +123,5 @@ class TemporalFlicker(ClipMetric):
         return np.asarray(steps.cpu().numpy(), dtype=np.float64)[:, None]
 
     def value(self, generated_BK: Floats, real_BK: Floats) -> float:
-        """See `ClipMetric.value`."""
+        """The mean over the generated clips."""
         return float(generated_BK.mean())

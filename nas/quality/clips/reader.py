@@ -1,7 +1,7 @@
-"""Reading colour and direction of motion off the pixels of a moving-shapes clip, made by rule or by a model.
+"""A reader that finds colour and direction of motion in the pixels of a moving-shapes clip by fixed rules.
 
-The reader knows nothing of how clips are drawn. It weighs pixels by chroma (saturation times value), which
-grey background, grey bar and blur do not have, and follows the centroid of what is left.
+The reader does not know how clips are drawn. It weighs pixels by chroma (saturation times value), which the grey
+background, the grey bar and blur do not have, and follows the centroid of the weights.
 
 Shape suffixes: B clips, T frames, C channels (RGB), H height, W width.
 """
@@ -33,8 +33,8 @@ class Reading:
     """What a clip shows.
 
     Args:
-        colour: Name of the colour, or None where nothing coloured can be seen.
-        direction: Name of the direction, or None where nothing coloured moves.
+        colour: Name of the colour; `None` if nothing coloured is seen.
+        direction: Name of the direction; `None` if nothing coloured moves.
     """
 
     colour: str | None
@@ -49,7 +49,7 @@ class PromptAccuracy:
         colour: Share with the right colour.
         direction: Share with the right direction.
         both: Share with both right.
-        n: How many clips were read.
+        n: Number of clips.
     """
 
     colour: float
@@ -66,7 +66,7 @@ def prompt_accuracy(videos: Iterable[torch.Tensor], prompts: Sequence[str]) -> P
         prompts: One moving-shapes sentence per clip.
 
     Raises:
-        DataError: A prompt is no moving-shapes sentence, or there is not one clip per prompt.
+        DataError: A prompt is not a moving-shapes sentence, or there is not one clip per prompt.
     """
     scenes = [parse_caption(prompt) for prompt in prompts]
     readings = [read_clip(video_TCHW) for video_TCHW in videos]
@@ -81,8 +81,8 @@ def prompt_accuracy(videos: Iterable[torch.Tensor], prompts: Sequence[str]) -> P
 def read_clip(video_TCHW: torch.Tensor) -> Reading:
     """Read the shape's colour and its direction of motion off a clip.
 
-    The colour is the one of the six nearest in hue to most of the coloured pixels. The direction is the axis
-    and sign of the largest excursion of their centroid from where it was first seen.
+    The colour is the one of the six whose hue is nearest to most of the coloured pixels. The direction is the axis and
+    sign of the largest excursion of their centroid from its first position.
 
     Args:
         video_TCHW: RGB frames, uint8, or floating point from -1 to 1.
@@ -117,7 +117,7 @@ def _unit_range(video_TCHW: torch.Tensor) -> torch.Tensor:
 
 
 def _smooth(video_TCHW: torch.Tensor) -> FloatArray:
-    """Average over about a tenth of the frame, so that noise loses its chroma and shapes keep theirs."""
+    """Average over about a tenth of the frame, which removes the chroma of noise and keeps that of shapes."""
     radius = max(round(min(video_TCHW.shape[-2:]) / 24), 1)
     smooth_TCHW = F.avg_pool2d(video_TCHW, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
     rgb_THWC: FloatArray = smooth_TCHW.permute(0, 2, 3, 1).numpy()

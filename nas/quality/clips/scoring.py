@@ -1,4 +1,4 @@
-"""A model's clips judged by several metrics, beside real clips of the same prompts.
+"""A model scored by several metrics of clips, beside real clips of the same prompts; and generating the clips.
 
 Shape suffixes: B clips, T frames, C channels (RGB), H height, W width.
 """
@@ -25,12 +25,12 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Score:
-    """What a metric says.
+    """The score of a model by one metric.
 
     Args:
         metric: The metric.
-        generated: Of the model's clips.
-        real: Of other real clips of the same prompts: what a perfect model would have.
+        generated: The value of the model's clips.
+        real: The value of other real clips of the same prompts, which a perfect model would have.
     """
 
     metric: ClipMetric
@@ -47,32 +47,33 @@ def score_clips(
     steps: int | None = None,
     guidance_scale: float | None = None,
 ) -> tuple[Score, ...]:
-    """Generate a clip for each moving-shapes prompt, and compare.
+    """Generate a clip for each moving-shapes prompt, and score the clips.
 
     Args:
-        model: What is judged.
-        metrics: What it is judged by.
+        model: The model.
+        metrics: The metrics.
         prompts: Sentences of the moving-shapes grammar.
-        seed: Of noise, real clips and bootstrap; with an equal one, models are compared on the same.
+        seed: Seed of noise, real clips and bootstrap; with an equal one, models are compared on the same clips.
         steps: Denoising steps; the model's own when left out.
         guidance_scale: Classifier-free guidance; the model's own when left out.
 
     Raises:
-        DataError: A prompt is no moving-shapes sentence.
+        DataError: A prompt is not a moving-shapes sentence.
     """
     shape = ClipShape.of(model.space.file.video)
     real, other = (real_clips(prompts, shape, derive_seed(seed, name)) for name in ("real", "other"))
     made = generated_clips(model, prompts, seed=seed, steps=steps, guidance_scale=guidance_scale)
-    return tuple(
-        Score(each, estimate(each, made, real, prompts, seed=seed), estimate(each, other, real, prompts, seed=seed))
-        for each in metrics
-    )
+
+    def value(metric: ClipMetric, video_BTCHW: torch.Tensor) -> Estimate:
+        return estimate(metric, video_BTCHW, real, prompts, seed=seed)
+
+    return tuple(Score(metric, value(metric, made), value(metric, other)) for metric in metrics)
 
 
 def real_clips(prompts: Sequence[str], shape: ClipShape, seed: int) -> torch.Tensor:
     """A clip (B, T, C, H, W), uint8, drawn for each moving-shapes sentence."""
     scenes = [parse_caption(prompt) for prompt in prompts]
-    return torch.stack([render(each, shape, np.random.default_rng([seed, i])) for i, each in enumerate(scenes)])
+    return torch.stack([render(scene, shape, np.random.default_rng([seed, i])) for i, scene in enumerate(scenes)])
 
 
 def generated_clips(
@@ -100,15 +101,15 @@ def generated_batches(
     guidance_scale: float | None = None,
     batch_size: int = BATCH,
 ) -> Iterator[torch.Tensor]:
-    """A model's clip for each prompt, as they are made: some (B, T, C, H, W), uint8, then those of the next prompts.
+    """A model's clip for each prompt, in batches (B, T, C, H, W), uint8.
 
     Args:
         model: The model.
-        prompts: What it is asked for.
-        seed: Of the noise; the clip of a prompt depends on its place among them, too.
+        prompts: The prompts.
+        seed: Seed of the noise. The clip of a prompt also depends on its place in the list.
         steps: Denoising steps; the model's own when left out.
         guidance_scale: Classifier-free guidance; the model's own when left out.
-        batch_size: Clips that are made together; decides time and memory alone.
+        batch_size: Clips that are made together; affects only time and memory.
 
     Raises:
         TrainingError: A clip is not finite.
