@@ -47,8 +47,8 @@ class FunctionQuality(QualityMetric):
         supernet: Weights for the networks; only for a function that takes a network.
 
     Raises:
-        ConfigError: The direction is missing, unknown or contradicted; the function takes other arguments; or a supernet
-            is given and the function takes no network, or the other way round.
+        ConfigError: The direction is missing, unknown or contradicted; the function takes other arguments; or a
+            supernet is given and the function takes no network, or the other way round.
     """
 
     Config = FunctionOptions

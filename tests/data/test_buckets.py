@@ -100,7 +100,7 @@ def test_of_each_size_some_files_are_held_out(tar: Path) -> None:
     ("buckets", "message"),
     [
         ([*BUCKETS, {"frames": 4, "height": 20, "width": 16}],
-         r"data\.buckets\[3\]\.height: expected a multiple of 8, as the codec and .* backbone need it, got 20"),
+         r"data\.buckets\[3\]\.height: expected a multiple of 8, which the codec and .* backbone need, got 20"),
         ([*BUCKETS, {"frames": 1, "height": 16, "width": 12}], r"buckets\[3\]\.width: expected a multiple of 8.*12"),
         ([*BUCKETS, {"frames": 5, "height": 16, "width": 16}],
          r"buckets\[3\]\.frames: the model makes clips of 4 frames, 5 are too many"),

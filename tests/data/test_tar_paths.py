@@ -50,7 +50,7 @@ def test_what_a_pattern_names(pattern: str, names: list[str], folder: Path) -> N
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("{000..009}.tar", r"7 of 10 tars are missing: 003\.tar, 004\.tar.* and 2 more; complete them"),
+        ("{000..009}.tar", r"7 of 10 tars are missing: 003\.tar, 004\.tar.* and 2 more; add the missing tars"),
         ("x.tar", r"no tar matches x\.tar"),
         ("{x}.tar", r"no tar matches \{x\}\.tar"),
         ("x*.tar", r"no tar matches x\*\.tar"),
