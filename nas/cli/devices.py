@@ -1,4 +1,4 @@
-"""`nas devices`: what latencies can be measured on."""
+"""`nas devices`: the devices that latencies can be measured on."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _TITLES = {"processor": "this processor", "mac": "this Mac", "iphone": "iPhone"}
 
 
 def devices(as_json: JsonOption = False) -> None:
-    """List what latencies can be measured on, here and now, and what is in the way of the rest."""
-    from nas.runtimes import devices as find_devices
+    """List the devices that latencies can be measured on, and say what to do about those that are not ready."""
+    from nas.runtimes import devices as list_devices
 
-    found = find_devices()
+    listed = list_devices()
     if as_json:
-        emit_json({"devices": [asdict(each) | {"ready": each.ready} for each in found]})
+        emit_json({"devices": [asdict(device) | {"ready": device.ready} for device in listed]})
         return
-    for each in found:
-        typer.echo(_line(each))
-        typer.echo(f"    {each.hint}")
+    for device in listed:
+        typer.echo(_line(device))
+        typer.echo(f"    {device.hint}")
 
 
 def _line(device: Device) -> str:
-    """A device in one line: what it is, its name and particulars, and whether it can be measured on."""
+    """A device in one line: its kind, name and details, and whether it is ready."""
     phone = device.phone
-    about = "" if phone is None else f", {phone.model}, iOS {phone.os_version} ({phone.os_build})"
-    name = "" if device.name is None else f" {device.name}{about}"
+    details = "" if phone is None else f", {phone.model}, iOS {phone.os_version} ({phone.os_build})"
+    name = "" if device.name is None else f" {device.name}{details}"
     state = f"ready for {' and '.join(device.runtimes)}" if device.ready else f"not now: it {device.reason}"
     if device.name is None:
         state = f"none: {device.reason}"

@@ -19,14 +19,16 @@ def export(
         Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder, e.g. made by `nas distill`.")
     ],
     out: Annotated[Path, typer.Option(parser=WritesFolder("bundle"), help="Folder to write the bundle to.")],
-    formats: Annotated[str, typer.Option(help="What to write, separated by commas.")] = "safetensors,onnx,coreml",
+    formats: Annotated[str, typer.Option(help="Formats to write, separated by commas.")] = "safetensors,onnx,coreml",
     table: Annotated[
-        Path | None, typer.Option(parser=READS, help="Latency table, to put predicted latency in the report.")
+        Path | None, typer.Option(parser=READS, help="Latency table; the report then has the predicted latency.")
     ] = None,
-    deployment_target: Annotated[str, typer.Option(help="Oldest system for Core ML: iOS17 or iOS18.")] = "iOS18",
+    deployment_target: Annotated[
+        str, typer.Option(help="Oldest system that Core ML packages run on: iOS17 or iOS18.")
+    ] = "iOS18",
     json: JsonOption = False,
 ) -> None:
-    """Write weights, architecture, ONNX checked against torch, and Core ML packages to one folder."""
+    """Write a model to one folder: weights, architecture, ONNX files checked against torch, and Core ML packages."""
     from nas.export import export_bundle
     from nas.models import VideoModel
 

@@ -1,4 +1,4 @@
-"""Writing a bundle: the folder a user takes away."""
+"""Writing a bundle: the folder that a user takes away."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONVERTERS = {"onnx": "onnxruntime", "coreml": "coreml"}
 FORMATS = ("safetensors", *CONVERTERS)
 
 MIN_PSNR_DB = {"fp32": 80.0, "fp16": 30.0}
-"""Below this a converted network computes something else: rounding leaves about 140 dB and 60 dB."""
+"""Below this, a converted network is wrong: rounding alone leaves about 140 dB and 60 dB."""
 
 
 def export_bundle(
@@ -35,16 +35,16 @@ def export_bundle(
 ) -> BundleReport:
     """Write a model as a bundle, atomically.
 
-    The folder holds the model's own files, so `VideoModel.load` and `nas generate` accept it; `onnx/` and
-    `coreml/` with the text encoder, the denoising network and the decoder; and `report.json`. Each converted
-    network is compared with torch wherever its runtime can execute.
+    The folder holds the model's own files, so `VideoModel.load` and `nas generate` accept it. `onnx/` and `coreml/`
+    hold the text encoder, the denoising network and the decoder, and `report.json` describes everything. Each converted
+    network is compared with torch if its runtime can execute here.
 
     Args:
-        model: What to export; on the processor.
-        folder: The bundle. A bundle that is there is replaced; any other folder with content is left alone.
+        model: The model, on the processor.
+        folder: Folder to write. An existing bundle is replaced; any other folder with content is an error.
         formats: Some of `FORMATS`. Without `safetensors`, the model's own files are left out.
-        latency: Predicted latency with its provenance, to be kept in the report.
-        deployment_target: Oldest system the Core ML packages are for.
+        latency: Predicted latency with its provenance, for the report.
+        deployment_target: Oldest system that the Core ML packages run on.
 
     Raises:
         CheckpointError: A weight is NaN or infinite.
@@ -108,21 +108,21 @@ def _parity(part: ModelPart, runtime: Runtime, path: Path, name: str) -> ParityR
         return ParityReport(status=f"not measured: {reason}")
     executable = runtime.load(path)
     parities = [compare(executable.run(to_arrays(inputs)), part.reference(inputs)) for inputs in part.inputs]
-    if any(parity.psnr_db == -math.inf for parity in parities):
+    if any(compared.psnr_db == -math.inf for compared in parities):
         raise NasError(
             f"{name} computes NaN or infinity where torch does not, in {runtime.settings.precision}",
             where=type(part.module).__name__,
             hint="leave this format out, or export in a wider precision",
         )
-    found, least_db = worst(parities), MIN_PSNR_DB[runtime.settings.precision]
-    if found.psnr_db is not None and not found.psnr_db >= least_db:
+    parity, least_db = worst(parities), MIN_PSNR_DB[runtime.settings.precision]
+    if parity.psnr_db is not None and not parity.psnr_db >= least_db:
         raise NasError(
-            f"{name} does not compute what torch does: PSNR {found.psnr_db:.1f} dB, expected at least {least_db:g}, "
-            f"largest difference {found.max_abs_error:g}",
+            f"{name} does not compute what torch does: PSNR {parity.psnr_db:.1f} dB, expected at least {least_db:g}, "
+            f"largest difference {parity.max_abs_error:g}",
             where=type(part.module).__name__,
-            hint="leave this format out, or report it with the architecture.yaml",
+            hint="leave this format out, and report the problem with the architecture.yaml",
         )
-    return found
+    return parity
 
 
 def _converters(formats: Sequence[str], deployment_target: str) -> dict[str, Runtime]:

@@ -25,10 +25,10 @@ class ModelPart:
     """A network of a model.
 
     Args:
-        name: Which one.
+        name: Its name.
         module: Its module, with the model's weights.
         input_names: Names of its arguments.
-        inputs: Argument tuples of batch 1 to compare on; the first is also the example for conversion.
+        inputs: Argument tuples of batch 1 to compare on; conversion uses the first as its example.
     """
 
     name: Part
@@ -55,8 +55,8 @@ class ModelPart:
 def model_parts(model: VideoModel) -> tuple[ModelPart, ...]:
     """The text encoder, the denoising network and the decoder.
 
-    Inputs are what the networks really see: tokens of a caption and of the empty one, noise at the timesteps of
-    a four-step schedule with those captions' contexts, latents of unit variance.
+    Inputs are like those in use: tokens of a caption and of the empty caption, noise at the timesteps of a four-step
+    schedule with the contexts of these captions, latents of unit variance.
     """
     pipeline = model.space.lower_pipeline(model.architecture)
     tokens = [model.text_encoder.tokenize([caption]) for caption in _CAPTIONS]

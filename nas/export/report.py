@@ -1,4 +1,4 @@
-"""What a bundle's `report.json` says."""
+"""The contents of a bundle's `report.json`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Part = Literal["text_encoder", "unet", "decoder"]
 
 
 class ParityReport(StrictModel):
-    """How far a converted network is from torch, over all inputs tried.
+    """Difference between a converted network and torch, over all inputs tried.
 
     Args:
-        status: `measured`, or why it is not.
+        status: `measured`, or why it is not measured.
         max_abs_error: Largest absolute difference.
-        psnr_db: Lowest peak signal-to-noise ratio in dB; `None` where the outputs are equal, or not measured.
+        psnr_db: Lowest peak signal-to-noise ratio in dB; `None` if the outputs are equal, or not measured.
         inputs: Number of inputs tried.
     """
 
@@ -47,10 +47,10 @@ class ConvertedFile(StrictModel):
 
     Args:
         path: File or package, relative to the bundle.
-        part: What it computes.
-        runtime: The runtime it is for.
+        part: The network in it.
+        runtime: The runtime that executes it.
         precision: Type of its arithmetic.
-        opset: Set of operations it uses: an ONNX opset, or a Core ML deployment target.
+        opset: Version of the operations in it: an ONNX opset, or a Core ML deployment target.
         size_bytes: Its size on disk.
         parity: Comparison with torch.
     """
@@ -73,11 +73,11 @@ class BundleReport(StrictModel):
         space: Name of the search space.
         architecture: Canonical id of the architecture.
         parameters: Number of weights of each part.
-        steps: Denoising steps the model is meant for.
-        guidance_scale: Classifier-free guidance it is meant for; 1 means none.
+        steps: Denoising steps that the model is made for.
+        guidance_scale: Classifier-free guidance that it is made for; 1 means none.
         files: Sizes in bytes of the model's own files.
         converted: The converted networks.
-        latency: Predicted latency with its provenance, where a table was given.
+        latency: Predicted latency with its provenance, if a table was given.
         versions: Versions of the system and the libraries that made the bundle.
     """
 

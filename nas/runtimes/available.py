@@ -1,4 +1,4 @@
-"""How much memory there is left for this process, as Linux tells it."""
+"""How much memory is left for this process, as Linux reports it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PROC = Path("/proc")
 _GROUPS = Path("/sys/fs/cgroup")
 
 _FILES = {
-    # Of a control group: its limit, what it uses, and the prefix of its page cache in `memory.stat`.
+    # Files of a control group: its limit, its usage, and the prefix of its page cache in `memory.stat`.
     "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),  # version 1
     "": ("memory.max", "memory.current", ""),  # version 2
 }
@@ -18,20 +18,20 @@ _FILES = {
 def available_memory_bytes(proc: Path = _PROC, groups: Path = _GROUPS) -> int | None:
     """Memory that this process may still take without making the system swap or kill.
 
-    The least of what the system estimates to be available (`MemAvailable`) and what each control group of the
-    process has left of its limit, page cache counted as free: in a container the second is what matters.
+    The minimum of the system's own estimate (`MemAvailable`) and of what each control group of the process has left
+    of its limit, with page cache counted as free. In a container, the control groups decide.
 
     Args:
-        proc: Where the system shows processes.
-        groups: Where it shows control groups.
+        proc: Folder in which the system shows processes.
+        groups: Folder in which it shows control groups.
 
     Returns:
-        Bytes; `None` where the system does not say, which is anywhere but on Linux.
+        Bytes; `None` if the system does not report it, as on any system but Linux.
     """
     system = _numbers(proc / "meminfo").get("MemAvailable")
     if system is None:
         return None
-    return max(min([system * 1024, *_rooms(proc, groups)]), 0)
+    return max(min([system * 1024, *_left_in_groups(proc, groups)]), 0)
 
 
 def data_memory_bytes(proc: Path = _PROC) -> int | None:
@@ -40,8 +40,8 @@ def data_memory_bytes(proc: Path = _PROC) -> int | None:
     return None if mapped is None else mapped * 1024
 
 
-def _rooms(proc: Path, groups: Path) -> Iterator[int]:
-    """What each control group around the process still allows; nothing for those without a limit."""
+def _left_in_groups(proc: Path, groups: Path) -> Iterator[int]:
+    """Bytes that each control group around the process still allows; nothing for groups without a limit."""
     for line in _text(proc / "self" / "cgroup").splitlines():
         _, controllers, name = line.split(":", 2)
         if controllers not in _FILES:
@@ -49,12 +49,12 @@ def _rooms(proc: Path, groups: Path) -> Iterator[int]:
         root = groups / controllers
         # Inside a container the name may be that of the host, of which only the root can be seen.
         for folder in (root / name.strip("/"), *(root / name.strip("/")).parents):
-            yield from _room(folder, *_FILES[controllers])
+            yield from _left_in_group(folder, *_FILES[controllers])
             if folder == root:
                 break
 
 
-def _room(folder: Path, limit: str, usage: str, prefix: str) -> Iterator[int]:
+def _left_in_group(folder: Path, limit: str, usage: str, prefix: str) -> Iterator[int]:
     bound, used = _text(folder / limit).strip(), _text(folder / usage).strip()
     if bound.isdecimal() and used.isdecimal():
         stat = _numbers(folder / "memory.stat")
@@ -63,7 +63,7 @@ def _room(folder: Path, limit: str, usage: str, prefix: str) -> Iterator[int]:
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    """Lines of a name and a number, as the kernel writes them."""
+    """The kernel's lines of a name and a number, as a dictionary."""
     words = (line.replace(":", " ").split() for line in _text(path).splitlines())
     return {line[0]: int(line[1]) for line in words if len(line) > 1 and line[1].isdecimal()}
 

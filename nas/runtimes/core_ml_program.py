@@ -1,7 +1,7 @@
-"""What a Core ML package holds: the operations of its program, read off the file and not off what was converted.
+"""The program in a Core ML package: its operations, read from the file.
 
-The converter rewrites a network on the way: it takes norms apart, folds constants, and keeps attention in one piece or
-does not. What a phone is given is the list of operations in the package.
+The converter rewrites a network: it decomposes norms, folds constants, and keeps attention as one operation or not. The
+phone executes the operations in the package.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _GROUPS: Mapping[str, frozenset[str]] = {
 _OTHER = "other"
 
 OPERATION_GROUPS = (*_GROUPS, _OTHER)
-"""What operations are told apart by: those that do the arithmetic, and those that only move values about."""
+"""Groups of operations: some do arithmetic, others only move values."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,10 @@ class CoreMLProgram:
     """The program of a package.
 
     Args:
-        operations: How often each type of operation occurs, in the order of first use; constants do not count.
-        highest_rank: Most dimensions of any value in it, constants and inputs included. Core ML takes five.
-        fp32_operations: Those operations that read or write a value in fp32, by type; casts, which only leave or enter
-            fp32, do not count.
-        size_bytes: Size of the package's files together.
+        operations: Number of operations of each type, in the order of first use, without constants.
+        highest_rank: Most dimensions of any value, including constants and inputs. Core ML allows five.
+        fp32_operations: Number of operations of each type that read or write a value in fp32, without casts.
+        size_bytes: Total size of the package's files.
     """
 
     operations: Mapping[str, int]
@@ -68,7 +67,7 @@ class CoreMLProgram:
 
     @property
     def groups(self) -> dict[str, int]:
-        """Numbers of operations by `OPERATION_GROUPS`, those that do not occur included."""
+        """Numbers of operations by `OPERATION_GROUPS`, including groups without any."""
         counts = dict.fromkeys(OPERATION_GROUPS, 0)
         for kind, count in self.operations.items():
             counts[operation_group(kind)] += count
@@ -81,7 +80,7 @@ def operation_group(kind: str) -> str:
 
 
 def read_program(path: str | Path) -> CoreMLProgram:
-    """Read the program of a `.mlpackage`; works wherever coremltools installs.
+    """Read the program of a `.mlpackage`; works on any platform that coremltools installs on.
 
     Raises:
         CheckpointError: There is no such package, it is damaged, or it holds no program.
@@ -90,15 +89,15 @@ def read_program(path: str | Path) -> CoreMLProgram:
     path = Path(path)
     functions = _functions(path)
     operations = [operation for function in functions for operation in _operations(_body(function))]
-    counted = [operation for operation in operations if operation.type != _CONSTANT]
+    executed = [operation for operation in operations if operation.type != _CONSTANT]
     given = [value for function in functions for value in function.inputs]
     made = [value for operation in operations for value in operation.outputs]
     types = {value.name: value.type for value in given}
-    types |= {value.name: value.type for operation in counted for value in operation.outputs}
+    types |= {value.name: value.type for operation in executed for value in operation.outputs}
     return CoreMLProgram(
-        operations=dict(Counter(operation.type for operation in counted)),
+        operations=dict(Counter(operation.type for operation in executed)),
         highest_rank=max((value.type.tensorType.rank for value in (*given, *made)), default=0),
-        fp32_operations=dict(Counter(one.type for one in counted if one.type != _CAST and _touches_fp32(one, types))),
+        fp32_operations=dict(Counter(operation.type for operation in executed if _touches_fp32(operation, types))),
         size_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
     )
 
@@ -134,7 +133,9 @@ def _operations(block: Any) -> Iterator[Any]:
 
 
 def _touches_fp32(operation: Any, types: Mapping[str, Any]) -> bool:
-    """Whether an operation reads or writes a value in fp32; its constants, such as the scale of a resize, may be."""
+    """Whether an operation, other than a cast, reads or writes a value in fp32; its constants do not count."""
+    if operation.type == _CAST:
+        return False
     read = [argument.name for given in operation.inputs.values() for argument in given.arguments]
-    found = [types[name] for name in read if name in types] + [value.type for value in operation.outputs]
-    return any(one.tensorType.dataType == _FLOAT32 for one in found)
+    touched = [types[name] for name in read if name in types] + [value.type for value in operation.outputs]
+    return any(value.tensorType.dataType == _FLOAT32 for value in touched)

@@ -1,6 +1,6 @@
-"""Operators of torch that Core ML's converter does not know, in those that it does.
+"""Operators of torch that Core ML's converter does not know, rewritten in those that it knows.
 
-Autoencoders of clips and CLIP use them; each is rewritten exactly, with at most five dimensions.
+Autoencoders of clips and CLIP use them. Each is rewritten exactly, with at most five dimensions.
 
 Shape suffixes: N clips, C channels, T frames, H height, W width.
 """
@@ -39,24 +39,24 @@ def nearest_3d(x_NCTHW: torch.Tensor, size: Sequence[int] | None, factors: Seque
 
 
 def nearest_exact_2d(x_NCHW: torch.Tensor, size: Sequence[int] | None, factors: Sequence[float] | None) -> torch.Tensor:
-    """`nearest-exact` upsampling of images, which by whole factors is the common one.
+    """`nearest-exact` upsampling of images, which equals `nearest` for whole factors.
 
     Raises:
         NotImplementedError: A factor is not whole.
     """
-    found = factors or [new / old for new, old in zip(size or (), x_NCHW.shape[2:], strict=True)]
-    if any(factor != int(factor) for factor in found):
-        raise NotImplementedError(f"nearest-exact upsampling by {tuple(found)}")
-    return _aten.upsample_nearest2d.vec(x_NCHW, None, [float(factor) for factor in found])  # type: ignore[no-any-return]
+    scales = factors or [new / old for new, old in zip(size or (), x_NCHW.shape[2:], strict=True)]
+    if any(factor != int(factor) for factor in scales):
+        raise NotImplementedError(f"nearest-exact upsampling by {tuple(scales)}")
+    return _aten.upsample_nearest2d.vec(x_NCHW, None, [float(factor) for factor in scales])  # type: ignore[no-any-return]
 
 
 def concatenate(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
-    """Torch's other name of `cat`."""
+    """`cat`, under its other name in torch."""
     return _aten.cat.default(tensors, dim)  # type: ignore[no-any-return]
 
 
 def same(x: torch.Tensor) -> torch.Tensor:
-    """A tensor under another name, which the converter has no operator for."""
+    """A copy instead of an alias, for which the converter has no operator."""
     return x.clone()
 
 

@@ -1,4 +1,4 @@
-"""What latencies can be measured on from here, now, and why not on the rest."""
+"""The devices that latencies can be measured on now, and why the others cannot be used."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Kind = Literal["processor", "mac", "iphone"]
 
 @dataclass(frozen=True)
 class Device:
-    """Something to measure on.
+    """A device to measure on.
 
     Args:
         kind: The processor of this machine, this Mac through Core ML, or an iPhone.
-        name: Its name; for an iPhone, what `nas profile --device` takes. `None` where there is none of the kind.
-        runtimes: Runtimes that would measure on it.
-        reason: Why nothing can be measured on it now; `None` where it can.
-        hint: What to do about that, or how to measure on it.
-        phone: An iPhone's particulars.
+        name: Its name; for an iPhone, what `nas profile --device` takes. `None` if there is no device of the kind.
+        runtimes: Runtimes that measure on it.
+        reason: Why nothing can be measured on it now; `None` if it is ready.
+        hint: How to make it ready, or how to measure on it.
+        phone: Details of an iPhone.
     """
 
     kind: Kind
@@ -41,7 +41,7 @@ class Device:
 
 
 def devices() -> tuple[Device, ...]:
-    """This machine's processor, this Mac through Core ML, and the iPhones it knows; each with what is in the way."""
+    """This machine's processor, this Mac through Core ML, and paired iPhones, with reasons for those not ready."""
     hint = "nas profile SPACE --runtime onnxruntime --table FILE"
     return (Device("processor", cpu_model(), ("onnxruntime", "torch"), None, hint), _mac(), *_phones())
 
@@ -57,13 +57,13 @@ def _phones() -> tuple[Device, ...]:
     reason, hint = coremltools_missing(), "pip install coremltools, on a Mac with Xcode"
     if reason is None:
         try:
-            found = list_phones()
+            phones = list_phones()
         except RuntimeUnavailableError as error:
             reason, hint = error.what, error.hint or "connect the iPhone to a Mac with Xcode, see docs/iphone.md"
         else:
             reason, hint = "no iPhone is paired with this Mac", "plug one in, unlock it, and trust this Mac"
-            if found:
-                return tuple(map(_of_phone, found))
+            if phones:
+                return tuple(map(_of_phone, phones))
     return (Device("iphone", None, ("coreml",), reason, hint),)
 
 

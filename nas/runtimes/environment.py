@@ -13,31 +13,31 @@ _PACKAGES = ("torch", "diffusers", "onnx", "onnxscript", "onnxruntime", "coremlt
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the operating system and the libraries that convert and execute; absent ones left out."""
-    found = {"python": platform.python_version(), "os": platform.platform(terse=True)}
+    """Versions of Python, the operating system and the libraries that convert and execute, if installed."""
+    installed = {"python": platform.python_version(), "os": platform.platform(terse=True)}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def cpu_model() -> str:
-    """The processor's name as the system gives it, e.g. `Apple M3`; its architecture where it gives none."""
+    """The processor's name as the system gives it, e.g. `Apple M3`; its architecture if there is none."""
     name = _cpu_model_linux() if sys.platform.startswith("linux") else _cpu_model_other()
     return name or platform.processor() or platform.machine()
 
 
 def affinity() -> tuple[int, ...] | None:
-    """Numbers of the processors this process may run on, ascending; `None` where the system does not say."""
+    """Numbers of the processors this process may run on, ascending; `None` if the system does not report it."""
     if not hasattr(os, "sched_getaffinity"):  # macOS
         return None
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def load_average() -> float | None:
-    """Processes that ran or waited to run, averaged over the last minute; `None` where the system does not say."""
+    """Processes that ran or waited to run, averaged over the last minute; `None` if the system does not report it."""
     try:
         return os.getloadavg()[0]
     except OSError:

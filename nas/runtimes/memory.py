@@ -1,4 +1,4 @@
-"""Running out of memory as an error that can be handled, and not as the end of the process."""
+"""Running out of memory as an error that can be handled, instead of the end of the process."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _AMOUNT = re.compile(r"(?:tried to allocate|buffer of size|Unable to allocate) (
 
 @contextlib.contextmanager
 def memory_guard(task: str = "execute the module", *, limit_bytes: int | None = None) -> Iterator[None]:
-    """Let what needs more memory than there is fail with an error.
+    """Raise an error if the body needs more memory than there is.
 
-    Left alone, Linux grants more memory than it has and kills a process once the memory is used. Within the
-    guard, it refuses what exceeds the memory available on entry less a twentieth for everything else, and the
-    limit that there was before comes back at the end. On other systems, only errors are translated.
+    By default, Linux grants more memory than it has, and kills a process when the memory is used. Within the guard,
+    it refuses allocations beyond the memory available on entry, less a twentieth for other uses. The previous limit
+    is restored at the end. On other systems, the guard only translates errors.
 
-    The limit (`RLIMIT_DATA`) holds for the whole process and its new children: enter guards from one thread at a
-    time; one within another is fine. It covers memory of the processor, not of a graphics card, whose own
-    failures are translated all the same. An import that fails halfway can leave a library unusable: where only
-    some hundred megabytes are left, import, or convert something small, before entering.
+    The limit (`RLIMIT_DATA`) applies to the whole process and its new children: enter guards from one thread at a
+    time. Guards may be nested. The limit covers memory of the processor only; failures of a GPU's own memory are
+    translated as well. An import that fails halfway can leave a library unusable: if only some hundred megabytes are
+    left, import the libraries, or convert something small, before entering.
 
     Args:
-        task: What is being done, for the message: `not enough memory to {task}`.
-        limit_bytes: Memory that may be taken, where that is to be less than what is available.
+        task: The task, for the message: `not enough memory to {task}`.
+        limit_bytes: Memory that the body may take, if less than all that is available.
 
     Raises:
         OutOfMemoryError: Memory ran out; see `memory_errors`.
@@ -40,20 +40,20 @@ def memory_guard(task: str = "execute the module", *, limit_bytes: int | None = 
 
 @contextlib.contextmanager
 def memory_errors(task: str) -> Iterator[None]:
-    """Turn every way in which Python, torch and ONNX Runtime say that memory ran out into `OutOfMemoryError`.
+    """Turn the errors of Python, torch and ONNX Runtime for a lack of memory into `OutOfMemoryError`.
 
-    Also where a library has wrapped the failure into an error of its own. Other errors pass unchanged.
+    This includes errors that a library has wrapped into its own. Other errors pass unchanged.
 
     Args:
-        task: What is being done, as in `memory_guard`.
+        task: The task, as in `memory_guard`.
     """
     try:
         yield
     except Exception as error:
-        said = None if isinstance(error, OutOfMemoryError) else allocation_failure(error)
-        if said is None:
+        failure = None if isinstance(error, OutOfMemoryError) else allocation_failure(error)
+        if failure is None:
             raise
-        amount = _AMOUNT.search(said)
+        amount = _AMOUNT.search(failure)
         refused = f": {amount[1]}{amount[2] or ' bytes'} could not be allocated" if amount else ""
         hint = "use a smaller module or a machine with more memory"
         raise OutOfMemoryError(f"not enough memory to {task}{refused}", hint=hint) from error
@@ -68,7 +68,7 @@ def _limited(limit_bytes: int | None) -> Iterator[None]:
     free = int(available * (1 - _RESERVED_SHARE))
     before, hard = resource.getrlimit(resource.RLIMIT_DATA)
     bounds = (mapped + (free if limit_bytes is None else min(limit_bytes, free)), before, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (min(b for b in bounds if b != resource.RLIM_INFINITY), hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (min(bound for bound in bounds if bound != resource.RLIM_INFINITY), hard))
     try:
         yield
     finally:

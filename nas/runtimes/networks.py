@@ -1,4 +1,4 @@
-"""From a plan to what a runtime converts: its module, its example inputs and their names."""
+"""Modules of blocks and plans with example inputs, as a runtime converts them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Parity:
     Args:
         max_abs_error: Largest absolute difference.
         psnr_db: Peak signal-to-noise ratio in dB, the peak being the reference's largest absolute value;
-            `inf` where the outputs are equal, `-inf` where the output is not finite.
+            `inf` if the outputs are equal, `-inf` if the output is not finite.
     """
 
     max_abs_error: float
@@ -30,7 +30,7 @@ def compare(output: Array, reference: Array) -> Parity:
 
     Raises:
         ValueError: The shapes differ.
-        NasError: The reference is not finite, so nothing can be compared with it.
+        NasError: The reference is not finite.
     """
     if output.shape != reference.shape:
         raise ValueError(f"output has shape {output.shape}, the reference {reference.shape}")

@@ -17,19 +17,19 @@ _SILENT = "99"
 
 
 def weight_bytes(module: nn.Module) -> int:
-    """Bytes of a module's parameters and buffers; what several of them share counts once."""
+    """Bytes of a module's parameters and buffers; shared storage counts once."""
     tensors = itertools.chain(module.parameters(), module.buffers())
     storages = (tensor.untyped_storage() for tensor in tensors)
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def peak_value_bytes(call: Callable[[], object]) -> int:
-    """The most memory on the processor that was in use at one time for what a call allocates.
+    """Peak memory on the processor of what a call allocates.
 
-    From the profiler's record of every allocation and release. What was there before does not count, nor does
-    what libraries below torch allocate by themselves.
+    It is computed from the profiler's record of every allocation and release. Earlier allocations do not count, nor
+    do those that libraries below torch make without it.
     """
-    # Kineto, the library behind the profiler, reads this once, and otherwise writes remarks to the screen.
+    # Kineto, the library behind the profiler, reads this once; without it, Kineto writes to the screen.
     set_default("KINETO_LOG_LEVEL", _SILENT)
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:

@@ -2,9 +2,9 @@
 
     class TestMyRuntime(RuntimeConformance):
         name = "my_runtime"            # a registered name
-        options = {"threads": 2}       # options, where the defaults will not do
+        options = {"threads": 2}       # options, if not all defaults
 
-What needs execution is skipped, silently, where the runtime says that it cannot execute on this machine.
+If the runtime says that it cannot execute on this machine, the tests that execute pass without doing so.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from nas.errors import CheckpointError, NasError, RuntimeUnavailableError
+from nas.files import StrictModel
 from nas.runtimes import Array, Executable, Runtime, get_runtime, to_arrays
 from nas.runtimes.registry import runtime_options
 
@@ -69,7 +70,7 @@ class RuntimeConformance:
 
     Attributes:
         name: Its registered name.
-        options: Options of its class.
+        options: Fields of its `Config`.
         tolerance: Largest relative difference from torch that its precision explains.
     """
 
@@ -81,6 +82,13 @@ class RuntimeConformance:
         """The runtime under test."""
         return get_runtime(self.name, **self.options)
 
+    def test_every_option_has_a_default(self) -> None:
+        """The runtime can be built without options, and its `Config` lists them."""
+        runtime = type(self.build())
+        assert issubclass(runtime.Config, StrictModel)
+        assert runtime().config == runtime.Config()
+        assert self.options.keys() <= runtime.Config.model_fields.keys()
+
     def test_settings_describe_the_runtime(self) -> None:
         """Equal options give equal settings, and the settings lead back to the options."""
         settings = self.build().settings
@@ -90,7 +98,7 @@ class RuntimeConformance:
         assert get_runtime(self.name, **runtime_options(settings)).settings == settings
 
     def test_computes_what_torch_computes(self, tmp_path: Path) -> None:
-        """In evaluation mode, whatever mode the module is in, and without touching inputs."""
+        """In evaluation mode, also if the module is in training mode, and without changing inputs."""
         if not self._executes():
             return
         for label, (kind, inputs, names) in EXAMPLES.items():
@@ -101,7 +109,7 @@ class RuntimeConformance:
             assert all(np.array_equal(a, b) for a, b in zip(arrays, to_arrays(inputs), strict=True))
 
     def test_executables_live_side_by_side(self, tmp_path: Path) -> None:
-        """Several may be loaded at once and called in turn, bound or not."""
+        """Several executables may be loaded at once and called in turn, bound or not."""
         if not self._executes():
             return
         kind, inputs, names = EXAMPLES["convolution"]
@@ -116,7 +124,7 @@ class RuntimeConformance:
                 self._assert_close(executable.run(arrays), _reference(module, inputs), "side by side")
 
     def test_peak_memory_is_reported_or_not_known(self, tmp_path: Path) -> None:
-        """The same number twice, more than the weights take; calls go on as before, bound or not."""
+        """The same number twice, more than the weights take; later calls work as before, bound or not."""
         if not self._executes():
             return
         item_bytes = {"fp32": 4, "fp16": 2}[self.build().settings.precision]
@@ -146,7 +154,7 @@ class RuntimeConformance:
         self._assert_close(executable.run(to_arrays(inputs)), expected, "after training")
 
     def test_the_module_comes_back_as_it_was(self, tmp_path: Path) -> None:
-        """Mode of every part, weights and gradients are untouched."""
+        """Mode of every part, weights and gradients are unchanged."""
         kind, inputs, names = EXAMPLES["convolution"]
         module = _seeded(kind).train()
         module.get_submodule("layer").eval()
@@ -195,7 +203,7 @@ class RuntimeConformance:
             assert str(path) in str(_raised(CheckpointError, lambda path=path: runtime.load(path)))  # type: ignore[misc]
 
     def test_says_why_it_cannot_execute(self, tmp_path: Path) -> None:
-        """`load` and `prepare` raise with the reason, where there is one."""
+        """If there is a reason, `load` and `prepare` raise with it."""
         runtime = self.build()
         reason = runtime.unavailable_reason()
         if reason is None:

@@ -1,15 +1,15 @@
-"""The parts of coremltools' device client that its public face hides, all in this module.
+"""All uses of the private parts of coremltools' device client.
 
-What is private there and used here, and why (coremltools 9.0; tests/phone shows each of these):
+These private parts are used, for these reasons (coremltools 9.0; tests/phone shows each of them):
 
-- `_RemoteMLModelService` and what it is made of. The public `MLModelAsyncWrapper` makes one with 20 polls, half a
-  second apart, for any answer: loading a large model takes longer, and then the phone keeps a model that nobody knows
-  of. It also asks for `is_alive` as if it were a property, and so takes a dead app for a living one for ever.
-- `retrieve_compute_plan` of the same class. The public `MLComputePlan.load_from_path_on_device` loads the model once
-  more for it, and loses operations with several outputs.
+- `_RemoteMLModelService` and its parts. The public `MLModelAsyncWrapper` polls 20 times, half a second apart, for any
+  answer. Loading a large model takes longer; then the phone keeps a model that no one can unload. It also reads
+  `is_alive` as if it were a property, so it never notices that the app has ended.
+- `retrieve_compute_plan` of the same class. The public `MLComputePlan.load_from_path_on_device` loads the model a
+  second time, and loses operations with several outputs.
 - `_DeviceCtlError` and `_AppBuilder.Error`, which its functions raise.
 
-Import this module where a phone is used, and not before: it brings coremltools.
+Import this module only when a phone is used: it imports coremltools.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _APP_FOLDER = "Documents/modelrunnerd"
 _LOAD, _PREDICTION = "MLModelService.Load", "MLModelService.Prediction"
 _NOT_LOADED = "not currently loaded"
 _MEMORY_WORDS = ("memory", "allocate")
-_ILLEGIBLE_READS = 3
+_UNREADABLE_ANSWERS = 3
 _END_S = 5
 _FIRST_POLL = 16
 
 
 class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
-    """Asks the app, and waits for its answer as long as `WaitSettings` allows, but no longer than the app lives."""
+    """Sends requests to the app and waits for answers, as long as `WaitSettings` allows and the app runs."""
 
     def __init__(self, socket: Any, wait_settings: WaitSettings) -> None:
         super().__init__(socket=socket)
@@ -68,7 +68,7 @@ class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
         return response.result, response.resource
 
     def fire_and_forget(self, name: str, params: Any, resource: Path | None = None) -> None:
-        """Nothing: the client's way to unload what is dropped never runs, and complains. See `PhoneSession.unload`."""
+        """Do nothing: the client's own unloading of dropped models never runs, and warns. See `PhoneSession.unload`."""
 
     async def _send(self, request: Any, resource: Path | None) -> None:
         deadline = time.monotonic() + self._wait.send_s
@@ -79,21 +79,21 @@ class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
             except DeviceCtlError as error:
                 self._require_app()
                 if time.monotonic() > deadline:
-                    raise PhoneLostError(f"cannot reach the phone: {said(error)}") from error
+                    raise PhoneLostError(f"cannot reach the phone: {error_text(error)}") from error
             await asyncio.sleep(self._wait.poll_s)
 
     async def _receive(self, identifier: str, name: str, limit_s: float) -> Any:
-        deadline, illegible, pause_s = time.monotonic() + limit_s, 0, self._wait.poll_s / _FIRST_POLL
+        deadline, unreadable, pause_s = time.monotonic() + limit_s, 0, self._wait.poll_s / _FIRST_POLL
         while True:
             try:
                 return await asyncio.to_thread(self.socket.receive, identifier)
-            except DeviceCtlError as error:  # so far there is no answer
-                problem = said(error)
+            except DeviceCtlError as error:  # there is no answer yet
+                problem = error_text(error)
             except (json.JSONDecodeError, ValueError, KeyError) as error:
-                illegible += 1  # half a file may be whole a moment later
+                unreadable += 1  # a half-written file may be complete at the next poll
                 problem = f"an answer that cannot be read ({error})"
             self._require_app()
-            if illegible >= _ILLEGIBLE_READS or time.monotonic() > deadline:
+            if unreadable >= _UNREADABLE_ANSWERS or time.monotonic() > deadline:
                 raise NoAnswerError(f"no answer to {name} within {limit_s:g} s: {problem}")
             await asyncio.sleep(pause_s)  # most answers come at once, loads of large models take minutes
             pause_s = min(2 * pause_s, self._wait.poll_s)
@@ -101,12 +101,12 @@ class _Service(remote_device._DeviceCtlRemoteService):  # type: ignore[misc]
     def _require_app(self) -> None:
         session = self.socket.device.session
         if not session.is_alive():
-            raise PhoneLostError(f"the app on the phone has ended: {app_words(session) or 'it does not say why'}")
+            raise PhoneLostError(f"the app on the phone has ended: {app_error(session) or 'it does not say why'}")
 
 
 def _refusal(message: object) -> RuntimeUnavailableError | OutOfMemoryError:
     text = " ".join(str(message).split())
-    if _NOT_LOADED in text:  # another app of ours has taken the place of the one that had loaded it
+    if _NOT_LOADED in text:  # the app was launched again, without the model
         return PhoneLostError(text)
     if any(word in text.lower() for word in _MEMORY_WORDS):
         return OutOfMemoryError(text)
@@ -114,7 +114,7 @@ def _refusal(message: object) -> RuntimeUnavailableError | OutOfMemoryError:
 
 
 async def load(device: Any, compiled: Path, unit: str, wait_settings: WaitSettings) -> Any:
-    """Load a compiled model on a prepared device; what is returned knows `predict`, `unload` and the rest.
+    """Load a compiled model on a prepared device; the result has `predict`, `unload` and more.
 
     Raises:
         PhoneLostError: The connection or the app is lost.
@@ -135,20 +135,20 @@ def connected_device(identifier: str) -> Any:
         PhoneLostError: It is not connected.
     """
     with client_errors():
-        found = remote_device.Device.get_connected_devices(remote_device.DeviceType.IPHONE)
-    device = next((each for each in found if each.identifier == identifier), None)
+        devices = remote_device.Device.get_connected_devices(remote_device.DeviceType.IPHONE)
+    device = next((device for device in devices if device.identifier == identifier), None)
     if device is None:
         raise PhoneLostError("the phone is not connected")
     return device
 
 
 def credentials(team: str | None, profile: str | None, bundle: str | None) -> Any:
-    """How the app is to be signed, as coremltools takes it."""
+    """How to sign the app, as coremltools expects it."""
     return remote_device.AppSigningCredentials(team or "", profile, bundle)
 
 
-def app_words(session: Any) -> str:
-    """Why an app that has ended did: the last line on a pipe that the client leaves unread."""
+def app_error(session: Any) -> str:
+    """Why an app has ended: the last line on a pipe that the client does not read."""
     with contextlib.suppress(OSError, ValueError):
         return last_line(session._process.stderr.read())
     return ""
@@ -165,9 +165,9 @@ def end_app(session: Any) -> None:
 
 
 def arguments(package: Path) -> Callable[[list[Array]], dict[str, Array]]:
-    """What turns arguments, in their order, into the inputs of a package: by name, in its types and C order.
+    """A function that turns arguments, in their order, into the inputs of a package: by name, in its types, in C order.
 
-    The client sends values in C order along with the strides that they had before.
+    C order matters: the client sends values in C order, but with the original strides.
     """
     types = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType
     numpy_types = {
@@ -192,9 +192,9 @@ def client_errors() -> Iterator[None]:
     try:
         yield
     except DeviceCtlError as error:
-        raise PhoneLostError(said(error)) from error
+        raise PhoneLostError(error_text(error)) from error
 
 
-def said(error: Exception) -> str:
-    """The last line of a client's error: its message may be text, bytes, or nothing."""
+def error_text(error: Exception) -> str:
+    """The last line of a client's error, whose message may be text, bytes or empty."""
     return last_line(getattr(error, "message", None) or str(error))

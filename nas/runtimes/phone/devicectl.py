@@ -1,4 +1,4 @@
-"""Phones that Xcode's `devicectl` lists, in what coremltools leaves out: their model, and whether they are locked."""
+"""Phones that Xcode's `devicectl` lists, with what coremltools leaves out: their model, and whether they are locked."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class ConnectedPhone:
         identifier: Identifier that devicectl takes.
         udid: Identifier of the hardware.
         connected: Whether it can be reached now.
-        developer_mode: Whether it lets developers in; `None` where that is not told.
-        locked: Whether its screen is locked; likewise.
+        developer_mode: Whether developer mode is on; `None` if devicectl does not report it.
+        locked: Whether its screen is locked; `None` likewise.
     """
 
     name: str
@@ -46,11 +46,11 @@ class ConnectedPhone:
 
     @property
     def description(self) -> str:
-        """What latencies belong to: another build of the system may run the same model in another time."""
+        """The device of a latency table: another build of iOS may run the same model at another speed."""
         return f"{self.name}, {self.model}, iOS {self.os_version} ({self.os_build})"
 
     def obstacle(self) -> str | None:
-        """Why nothing can be measured on it now, with what to do; `None` where it can."""
+        """Why nothing can be measured on it now, and what to do; `None` if it is ready."""
         if not self.connected:
             return "is not connected: plug it in, unlock it, and trust this Mac when it asks"
         if self.developer_mode is False:
@@ -61,7 +61,7 @@ class ConnectedPhone:
 
 
 def unavailable_reason() -> str | None:
-    """Why no phone can be reached from this machine; `None` where one could be."""
+    """Why no phone can be reached from this machine; `None` if one can be."""
     if shutil.which("devicectl") and shutil.which("xcrun"):
         return None
     if sys.platform != "darwin":
@@ -73,31 +73,32 @@ def list_phones() -> tuple[ConnectedPhone, ...]:
     """The iPhones that are paired with this machine, connected or not.
 
     Raises:
-        RuntimeUnavailableError: There is no devicectl here, or it fails.
+        RuntimeUnavailableError: devicectl is missing here, or fails.
     """
     reason = unavailable_reason()
     if reason is not None:
         raise RuntimeUnavailableError(reason, hint=_TOOLS_HINT if sys.platform == "darwin" else None)
-    found = _iphones()
-    # A phone that was idle shows as disconnected until some command other than this one wakes the tunnel to it.
-    states = {_identifier(each): _lock_state(each) for each in found if _tunnel(each) in ("connected", "disconnected")}
-    if any(_tunnel(each) == "disconnected" for each in found):
-        found = _iphones()
-    return tuple(_phone(each, states.get(_identifier(each))) for each in found)
+    listed = _iphones()
+    # An idle phone is listed as disconnected until another command, such as this query, wakes the tunnel to it.
+    reachable = [device for device in listed if _tunnel(device) in ("connected", "disconnected")]
+    states = {_identifier(device): _lock_state(device) for device in reachable}
+    if any(_tunnel(device) == "disconnected" for device in listed):
+        listed = _iphones()
+    return tuple(_phone(device, states.get(_identifier(device))) for device in listed)
 
 
 def find_phone(name: str) -> ConnectedPhone:
-    """The phone of a name, identifier or UDID. It may be locked.
+    """The connected phone with this name, identifier or UDID; it may be locked.
 
     Raises:
-        RuntimeUnavailableError: There is none, or it lets no developer in; the message lists what is connected.
+        RuntimeUnavailableError: There is none, or developer mode is off; the message lists the connected phones.
     """
     phones = list_phones()
-    phone = next((each for each in phones if name in (each.name, each.identifier, each.udid)), None)
+    phone = next((phone for phone in phones if name in (phone.name, phone.identifier, phone.udid)), None)
     if phone is None or not phone.connected:
-        connected = ", ".join(repr(each.name) for each in phones if each.connected) or "none"
+        connected = ", ".join(repr(phone.name) for phone in phones if phone.connected) or "none"
         what = f"iPhone {name!r} is not connected (connected: {connected})"
-        raise RuntimeUnavailableError(what, hint="plug it in and unlock it; nas devices says what this Mac sees")
+        raise RuntimeUnavailableError(what, hint="plug it in and unlock it; list the phones with nas devices")
     if phone.developer_mode is False:
         raise RuntimeUnavailableError(f"iPhone {name!r} {phone.obstacle()}")
     return phone
@@ -105,17 +106,17 @@ def find_phone(name: str) -> ConnectedPhone:
 
 def _iphones() -> list[Mapping[str, Any]]:
     devices = _run("list", "devices").get("devices", [])
-    return [each for each in devices if each.get("hardwareProperties", {}).get("deviceType") == "iPhone"]
+    return [device for device in devices if device.get("hardwareProperties", {}).get("deviceType") == "iPhone"]
 
 
 def _phone(device: Mapping[str, Any], locked: bool | None) -> ConnectedPhone:
-    about, hardware = device.get("deviceProperties", {}), device["hardwareProperties"]
-    mode = about.get("developerModeStatus")
+    properties, hardware = device.get("deviceProperties", {}), device["hardwareProperties"]
+    mode = properties.get("developerModeStatus")
     return ConnectedPhone(
-        name=about.get("name", ""),
+        name=properties.get("name", ""),
         model=hardware.get("productType", "iPhone"),
-        os_version=about.get("osVersionNumber", ""),
-        os_build=about.get("osBuildUpdate", ""),
+        os_version=properties.get("osVersionNumber", ""),
+        os_build=properties.get("osBuildUpdate", ""),
         identifier=_identifier(device),
         udid=hardware.get("udid", ""),
         connected=_tunnel(device) == "connected",
@@ -133,17 +134,17 @@ def _tunnel(device: Mapping[str, Any]) -> str:
 
 
 def _lock_state(device: Mapping[str, Any]) -> bool | None:
-    """Whether a phone is locked; `None` where it does not tell, as old systems do not."""
+    """Whether a phone is locked; `None` if it does not report it, as older systems do not."""
     try:
         state = _run("device", "info", "lockState", "--device", _identifier(device))
     except RuntimeUnavailableError:
         return None
-    found = state.get("passcodeRequired")
-    return found if isinstance(found, bool) else None
+    locked = state.get("passcodeRequired")
+    return locked if isinstance(locked, bool) else None
 
 
 def _run(*arguments: str) -> Mapping[str, Any]:
-    """What devicectl answers; its JSON goes to a file, because what it prints is for people and changes."""
+    """The answer of devicectl, as JSON in a file; its printed output is for people, and changes."""
     with tempfile.TemporaryDirectory(prefix="nas-") as folder:
         file = Path(folder) / "answer.json"
         command = ["xcrun", "devicectl", *arguments, "--json-output", str(file)]
@@ -161,7 +162,7 @@ def _run(*arguments: str) -> Mapping[str, Any]:
 
 
 def last_line(text: str | bytes | None) -> str:
-    """The last line that says something, of what a program has printed."""
+    """The last line of a program's output that is not empty."""
     plain = text.decode(errors="replace") if isinstance(text, bytes) else text or ""
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     return lines[-1].removeprefix("ERROR: ") if lines else ""

@@ -1,6 +1,6 @@
-"""What can go wrong with a phone, by what is to be done about it.
+"""Errors of a phone, one class for each way to handle them.
 
-What the user has to do, such as to sign the app, is a `RuntimeUnavailableError` like any other.
+If the user has to act, for example to sign the app, the error is a plain `RuntimeUnavailableError`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from nas.errors import RuntimeUnavailableError
 
 
 class PhoneLostError(RuntimeUnavailableError):
-    """The connection or the app is gone, or the phone is locked: wait for it, and ask again."""
+    """The connection or the app is lost, or the phone is locked: wait for it, and send the request again."""
 
 
 class NoAnswerError(PhoneLostError):
-    """The phone is there and the app runs, but a request was not answered in time, or not legibly: ask again."""
+    """The app runs, but a request was not answered in time, or not readably: send it again."""
 
 
 class ModelFailedError(RuntimeUnavailableError):
-    """The phone has refused one model or one call of it, and says why; others may do."""
+    """The phone has refused one model, or one call of it; other models may work."""

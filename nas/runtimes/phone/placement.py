@@ -1,4 +1,4 @@
-"""Where a model's operations run, from the plan that the system makes of it."""
+"""Where a model's operations run, from the system's compute plan."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _ENGINES = {"NeuralEngineDevice": "neural_engine", "GPUDevice": "gpu", "CPUDevic
 
 @dataclass(frozen=True)
 class ComputePlacement:
-    """Shares of a model, each from 0 to 1, that run on each engine; three of one kind make 1.
+    """Shares of a model that run on each engine; the shares of `neural_engine`, `gpu` and `cpu` add up to 1.
 
     Args:
-        ops: By number of operations: `neural_engine`, `gpu` and `cpu`; `None` where the plan lists none.
-        cost: By the plan's estimate of their cost; `None` where it has none. An estimate is no measurement.
+        ops: Shares of the number of operations; `None` if the plan lists none.
+        cost: Shares of the plan's estimated cost, which is not a measurement; `None` if it has none.
     """
 
     ops: dict[str, float] | None
@@ -22,18 +22,18 @@ class ComputePlacement:
 
     @classmethod
     def of_plan(cls, plan: Any) -> ComputePlacement:
-        """The shares in a plan of coremltools' client."""
-        places = [_ENGINES[type(info.device_usage.preferred).__name__] for info in plan.infos.values()]
+        """The shares in a compute plan of coremltools' client."""
+        engines = [_ENGINES[type(info.device_usage.preferred).__name__] for info in plan.infos.values()]
         costs = [float(info.estimated_cost or 0) for info in plan.infos.values()]
-        return cls(_shares(places, [1.0] * len(places)), _shares(places, costs))
+        return cls(_shares(engines, [1.0] * len(engines)), _shares(engines, costs))
 
 
-def _shares(places: list[str], weights: list[float]) -> dict[str, float] | None:
+def _shares(engines: list[str], weights: list[float]) -> dict[str, float] | None:
     total = sum(weights)
     if total <= 0:
         return None
     sums = {
-        engine: sum(weight for place, weight in zip(places, weights, strict=True) if place == engine)
-        for engine in _ENGINES.values()
+        name: sum(weight for engine, weight in zip(engines, weights, strict=True) if engine == name)
+        for name in _ENGINES.values()
     }
-    return {engine: min(value / total, 1.0) for engine, value in sums.items()}
+    return {name: min(value / total, 1.0) for name, value in sums.items()}

@@ -1,4 +1,4 @@
-"""Waiting for a phone that is gone, and taking up where it left off."""
+"""Waiting for a lost phone, and launching its app again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ logger = logging.getLogger("nas")
 
 
 class PhoneGoneError(RuntimeUnavailableError):
-    """A phone did not come back in the time that there was for it."""
+    """A lost phone did not come back in time."""
 
 
 class Recovery:
-    """Brings a session back to life, within `WaitSettings.lost_s` of the last answer that the phone gave.
+    """Restores a session, within `WaitSettings.lost_s` of the phone's last answer.
 
     Args:
         session: The session.
@@ -27,21 +27,21 @@ class Recovery:
     def __init__(self, session: PhoneSession) -> None:
         self._session = session
         self._lost_since: float | None = None
-        self._told: str | None = None
+        self._logged: str | None = None
 
     def answered(self) -> None:
-        """Tell that the phone answers."""
-        self._lost_since = self._told = None
+        """Record that the phone has answered."""
+        self._lost_since = self._logged = None
 
     def restore(self) -> bool:
-        """Wait until the phone can be used, with its app running, and launch the app where it is not.
+        """Wait until the phone is ready and its app runs; launch the app if it does not run.
 
         Returns:
-            Whether the phone was at fault: it had been away, or locked. Where it was not, the request was.
+            Whether the phone was at fault, because it was disconnected or locked. Otherwise the request was at fault.
 
         Raises:
             PhoneGoneError: It did not come back in time.
-            RuntimeUnavailableError: It needs something only its owner can do.
+            RuntimeUnavailableError: Only its owner can make it ready.
         """
         self._lost_since = self._lost_since or time.monotonic()
         phone_at_fault = False
@@ -51,12 +51,13 @@ class Recovery:
         return phone_at_fault
 
     def _obstacle(self) -> str | None:
-        """What is in the way; launches the app where nothing else is."""
+        """Why the phone cannot be used, or `None`; launches the app if only that is missing."""
         wait_settings = self._session.wait_settings
         try:
-            phone = next((each for each in list_phones() if each.udid == self._session.phone.udid), None)
+            udid = self._session.phone.udid
+            phone = next((phone for phone in list_phones() if phone.udid == udid), None)
         except RuntimeUnavailableError as error:
-            return f"cannot be asked for: {error}"
+            return f"cannot be listed: {error}"
         if phone is None:
             return "is not connected: plug it in and unlock it"
         if (obstacle := phone.obstacle()) is not None or self._session.alive():
@@ -74,7 +75,7 @@ class Recovery:
         assert self._lost_since is not None
         if time.monotonic() - self._lost_since > wait_settings.lost_s:
             raise PhoneGoneError(f"iPhone {name!r} {obstacle} (waited {wait_settings.lost_s:g} s)")
-        if obstacle != self._told:
+        if obstacle != self._logged:
             logger.warning("iPhone %r %s; waiting up to %g s", name, obstacle, wait_settings.lost_s)
-            self._told = obstacle
+            self._logged = obstacle
         time.sleep(wait_settings.look_s)

@@ -1,4 +1,4 @@
-"""One app on one phone, for as long as a job takes: models are loaded and called through it."""
+"""An app on a phone, for the duration of a job: it loads models and calls them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Signing:
-    """How the app that runs the models is signed: by a team, or with a profile that names the app.
+    """How the app that runs the models is signed: by a team, or with a provisioning profile.
 
     Args:
         development_team: Identifier of the team; Xcode makes the profile.
-        provisioning_profile: UUID of a profile that exists.
-        bundle_identifier: Identifier of the app; that of the profile, where there is one.
+        provisioning_profile: UUID of an existing profile.
+        bundle_identifier: Identifier of the app; if there is a profile, the one that the profile names.
     """
 
     development_team: str | None = None
@@ -43,8 +43,8 @@ class Prediction:
     """One call of a model.
 
     Args:
-        duration_ms: What it took, by the phone's own clock.
-        output: What it returned.
+        duration_ms: Duration, by the phone's own clock.
+        output: The output.
     """
 
     duration_ms: float
@@ -52,11 +52,11 @@ class Prediction:
 
 
 class PhoneModel:
-    """A model that is loaded on a phone; see `PhoneSession.load`.
+    """A model that `PhoneSession.load` has loaded on a phone.
 
     Args:
-        service: coremltools' side of it.
-        convert: Makes its inputs of arguments.
+        service: coremltools' object for the model.
+        convert: Turns arguments into named inputs.
         compiled: Folder of the compiled model.
     """
 
@@ -65,7 +65,7 @@ class PhoneModel:
 
     @property
     def load_ms(self) -> float | None:
-        """What loading took on the phone; `None` where it does not say."""
+        """Duration of loading on the phone; `None` if it does not report it."""
         duration_ns = self.service.load_duration_in_nano_seconds
         return duration_ns / _NS_PER_MS if duration_ns else None
 
@@ -74,8 +74,8 @@ class PhoneSession:
     """An app on a phone that loads models and calls them, one request at a time.
 
     Every request is a round trip of seconds: four copies of files, and half a second's wait or more. Use within a
-    `with` block. All methods raise `PhoneLostError` where connection or app are lost: then call `launch` once the phone
-    is there again, and load the models again.
+    `with` block. All methods raise `PhoneLostError` if the connection or the app is lost: call `launch` when the phone
+    is back, and load the models again.
 
     Args:
         phone: The phone; see `find_phone`.
@@ -94,7 +94,7 @@ class PhoneSession:
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
-        with quiet("coremltools"):  # it remarks on other libraries' versions
+        with quiet("coremltools"):  # it warns about other libraries' versions
             import nas.runtimes.phone.client  # noqa: F401 - before a folder is made
 
         self._folder = _work_folder()
@@ -109,11 +109,11 @@ class PhoneSession:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def launch(self) -> None:
-        """Launch the app, for the first time or again; it is built the first time only. Models are gone afterwards.
+        """Launch the app; it is built the first time only. Models of an earlier launch have to be loaded again.
 
         Raises:
-            PhoneLostError: The phone is not there.
-            RuntimeUnavailableError: The app cannot be built or installed, and the user has to do something.
+            PhoneLostError: The phone is not connected.
+            RuntimeUnavailableError: The app cannot be built or installed, and the user has to act.
         """
         from nas.runtimes.phone.client import BuildError, client_errors, connected_device, credentials
 
@@ -133,11 +133,11 @@ class PhoneSession:
         self.launches += 1
 
     def alive(self) -> bool:
-        """Whether the app runs: it goes with the cable, when the phone kills it, and when its owner does."""
+        """Whether the app runs: it ends when the cable is pulled, or when the phone or its owner ends it."""
         return self._device is not None and bool(self._device.session.is_alive())
 
     def stop(self) -> None:
-        """End the app, with the models it has loaded."""
+        """End the app; its models are unloaded."""
         if self._device is not None:
             from nas.runtimes.phone.client import end_app
 
@@ -145,7 +145,7 @@ class PhoneSession:
             self._device = None
 
     def load(self, package: Path, compute_unit: str) -> PhoneModel:
-        """Compile a package here and load it there.
+        """Compile a package on this machine and load it on the phone.
 
         Args:
             package: The package.
@@ -177,12 +177,12 @@ class PhoneSession:
         return Prediction(duration_ns / _NS_PER_MS, outputs["output"])
 
     def placement(self, model: PhoneModel) -> ComputePlacement:
-        """Where a model's operations run, by the phone's own plan; raises as `predict`."""
+        """Where a model's operations run, by the phone's compute plan; raises as `predict`."""
         self._require_app()
         return ComputePlacement.of_plan(self._ask(model.service.retrieve_compute_plan()))
 
     def unload(self, model: PhoneModel) -> None:
-        """Give the memory of a model back, here and there; raises as `predict`."""
+        """Free the memory of a model, here and on the phone; raises as `predict`."""
         shutil.rmtree(model.compiled, ignore_errors=True)
         self._require_app()
         self._ask(model.service.unload())
@@ -191,7 +191,7 @@ class PhoneSession:
         self.round_trips += 1
         try:
             return self._runner.run(call)
-        except (TypeError, KeyError) as error:  # what the client says of an answer without its parts
+        except (TypeError, KeyError) as error:  # the client raises these if parts of an answer are missing
             raise ModelFailedError(f"the phone's answer is not complete: {error}") from error
 
     def _require_app(self) -> None:
@@ -209,13 +209,13 @@ class PhoneSession:
 
 
 def _work_folder() -> Path:
-    """A folder for the app and for messages. The client quotes no name on its way to the shell."""
+    """A folder for the app and for messages, without spaces: the client passes names to the shell unquoted."""
     folder = tempfile.gettempdir()
     return Path(tempfile.mkdtemp(prefix="nas-phone-", dir="/tmp" if " " in folder else folder))  # noqa: S108
 
 
 def _setup_error(error: PhoneLostError) -> RuntimeUnavailableError | None:
-    """What only the user can mend, of what devicectl says when it installs the app."""
+    """The error of installing the app, if only the user can fix it."""
     if "Developer Mode" not in error.what:
         return None
     hint = "switch it on in Settings > Privacy & Security > Developer Mode, and run the same command again"
@@ -223,13 +223,13 @@ def _setup_error(error: PhoneLostError) -> RuntimeUnavailableError | None:
 
 
 def _build_error(error: Exception, signing: Signing) -> RuntimeUnavailableError:
-    """What xcodebuild said, which the client drops: it is left in the exception that was there before."""
+    """The error of xcodebuild; the client drops it, but the exception before has its output."""
     printed = getattr(error.__context__, "output", None) or b""
     lines = [line for line in printed.decode(errors="replace").splitlines() if "error:" in line]
-    said = lines[0].partition("error:")[2].strip() if lines else last_line(printed) or "it does not say why"
+    reason = lines[0].partition("error:")[2].strip() if lines else last_line(printed) or "it does not say why"
     hint = "name your team with --development-team ID (Xcode > Settings > Accounts shows it), see docs/iphone.md"
     if signing.development_team or signing.provisioning_profile:
         hint = (
             "check the team, the profile and the bundle identifier in Xcode > Settings > Accounts, see docs/iphone.md"
         )
-    return RuntimeUnavailableError(f"Xcode cannot build the app for the phone: {said}", hint=hint)
+    return RuntimeUnavailableError(f"Xcode cannot build the app for the phone: {reason}", hint=hint)

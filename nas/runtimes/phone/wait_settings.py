@@ -11,13 +11,13 @@ class WaitSettings(StrictModel):
     """How long to wait for a phone, in seconds.
 
     Args:
-        poll_s: Between two looks whether there is an answer, at most; the first ones follow faster.
-        send_s: For a request to reach the phone.
-        answer_s: For an answer.
-        load_s: For a model to load: the first time, the phone compiles it.
-        lost_s: For a phone that is gone, or locked, to come back.
-        look_s: Between two looks whether it has.
-        attempts: How often a model may fail, or take the app with it, before it counts as failed.
+        poll_s: Longest pause between two polls for an answer; the first pauses are shorter.
+        send_s: Longest time for a request to reach the phone.
+        answer_s: Longest time for an answer.
+        load_s: Longest time for a model to load; the first time, the phone compiles it.
+        lost_s: Longest time to wait for a phone that is disconnected or locked.
+        look_s: Pause between two checks whether it is back.
+        attempts: Number of faults, of a model or of the app that runs it, after which the model has failed.
     """
 
     poll_s: PositiveFloat = 0.5
