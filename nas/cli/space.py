@@ -1,4 +1,4 @@
-"""`nas space`: look at search spaces, check them, draw architectures from them."""
+"""`nas space`: show search spaces, check them, sample architectures from them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from nas.cli._app import App
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json, emit_table
 from nas.cli._paths import READS, WritesFile, WritesInto
 
-app = App(help="Look at a search space, check it, draw architectures from it.", no_args_is_help=True)
+app = App(help="Show a search space, check it, sample architectures from it.", no_args_is_help=True)
 
 
 @app.command()
 def show(
     space: SpaceArgument,
     architecture: Annotated[
-        list[Path] | None, typer.Option(parser=READS, help="Count this architecture (YAML), too; may be repeated.")
+        list[Path] | None,
+        typer.Option(parser=READS, help="Architecture (YAML) whose costs are also shown; may be repeated."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print stages, slots, candidates, the number of architectures and what the extremes cost."""
+    """Print stages, slots, candidates, the number of architectures and the costs of the smallest and the largest."""
     from nas.models import space_summary
     from nas.space import SearchSpace
 
@@ -57,13 +58,14 @@ def validate(
 @app.command()
 def sample(
     space: SpaceArgument,
-    count: Annotated[int, typer.Option(min=1, help="How many; they all differ.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="Number of architectures; they all differ.")] = 1,
     seed: SeedOption = 0,
     out: Annotated[
-        Path | None, typer.Option(parser=WritesInto("ID.yaml"), help="Folder to write ID.yaml files to; else print.")
+        Path | None,
+        typer.Option(parser=WritesInto("ID.yaml"), help="Folder for ID.yaml files; default: print."),
     ] = None,
 ) -> None:
-    """Draw random architectures, each equally likely, as YAML."""
+    """Sample random architectures, each equally likely, as YAML."""
     import random
 
     from nas.space import SearchSpace
@@ -80,7 +82,7 @@ def sample(
 
 @app.command()
 def schema(
-    out: Annotated[Path | None, typer.Option(parser=WritesFile(), help="File to write; else print.")] = None,
+    out: Annotated[Path | None, typer.Option(parser=WritesFile(), help="File to write; default: print.")] = None,
 ) -> None:
     """Print the JSON Schema of search-space files, with which editors complete and check them."""
     from nas.files import write_json
@@ -124,7 +126,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     parts = {name.replace("_", " "): costs for name, costs in summary["pipeline"].items()}
     emit_table(
         "once per clip, counted",
-        [{"part": part, "parameters": each["parameters"], "MACs": each["macs"]} for part, each in parts.items()],
+        [{"part": part, "parameters": costs["parameters"], "MACs": costs["macs"]} for part, costs in parts.items()],
     )
 
 

@@ -1,6 +1,6 @@
 """Autoencoders of diffusers as codecs: of images, frame by frame, and of clips.
 
-Shape suffixes as in `nas.models.codecs`; z is a latent as the autoencoder itself has it, before scaling.
+Shape suffixes as in `nas.models.codecs`; z is a latent of the autoencoder, before scaling.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from nas.space.schema import AutoencoderCodec as AutoencoderEntry
 
 
 class FoldedGroupNorm(nn.GroupNorm):
-    """The group norm of a clip (N, C, T, H, W), written on four dimensions.
+    """The group norm of a clip (N, C, T, H, W), computed on four dimensions.
 
-    Core ML lowers one on five dimensions to six, and takes five at most.
+    Core ML turns a group norm of five dimensions into six, and takes at most five.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -39,11 +39,11 @@ class FoldedGroupNorm(nn.GroupNorm):
 class AutoencoderDecoder(nn.Module):
     """The decoder of an autoencoder of diffusers.
 
-    One of images decodes frame by frame, one with a temporal decoder (`AutoencoderKLTemporalDecoder`) frame by frame
-    with a look at the others, one that convolves in three dimensions whole clips.
+    An autoencoder of images decodes frame by frame. One with a temporal decoder (`AutoencoderKLTemporalDecoder`)
+    decodes frames together with their neighbours. One that convolves in three dimensions decodes whole clips.
 
     Args:
-        autoencoder: The autoencoder; what only encodes may be missing.
+        autoencoder: The autoencoder; the half that encodes may be missing.
     """
 
     def __init__(self, autoencoder: Any) -> None:
@@ -82,11 +82,11 @@ class AutoencoderDecoder(nn.Module):
 class AutoencoderCodec(Codec):
     """An autoencoder of diffusers; one with a posterior encodes to its mean.
 
-    Its weights are loaded when they are first used, so that what needs no more than its identity is quick.
+    Its weights are loaded when they are first used, so that reading its identity is quick.
 
     Args:
-        codec: What the search space says of it.
-        folder: Where it lies.
+        codec: The codec of the search space.
+        folder: Its folder.
     """
 
     def __init__(self, codec: AutoencoderEntry, folder: str) -> None:
@@ -94,7 +94,7 @@ class AutoencoderCodec(Codec):
 
     @cached_property
     def identity(self) -> str:
-        """See `Codec.identity`; reads some of each file of the folder.
+        """The digest of the folder and the scale; reads a part of each file.
 
         Raises:
             CheckpointError: The folder is missing.
@@ -104,17 +104,17 @@ class AutoencoderCodec(Codec):
 
     @cached_property
     def decoder(self) -> AutoencoderDecoder:
-        """The autoencoder; raises as `load_autoencoder`."""
-        # Loading draws random weights first: whoever needs the codec in the middle of a step must not notice.
+        """The decoder with its weights; raises as `load_autoencoder`."""
+        # Loading draws random weights first, which must not change the random numbers of a training step.
         with torch.random.fork_rng(devices=[]):
             return decoder_of(load_autoencoder(self.codec, self.folder), self.codec, self.folder)
 
     @torch.no_grad()
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
-        """See `Codec.encode`.
+        """Scaled latents of each clip or frame.
 
         Raises:
-            ConfigError: It cannot encode so many frames.
+            ConfigError: The autoencoder cannot encode this number of frames.
         """
         frames = video_BTCHW.shape[1]
         try:
@@ -128,24 +128,24 @@ class AutoencoderCodec(Codec):
         return (z_BTCHW - self.decoder.mean_C11) / self.decoder.std_C11
 
     def decode(self, latent_BTCHW: torch.Tensor) -> torch.Tensor:
-        """See `Codec.decode`.
+        """Pixels of scaled latents.
 
         Raises:
-            CheckpointError: It cannot decode: a setting of the folder is wrong in a way that only shows here.
+            CheckpointError: The autoencoder cannot decode: a setting in its folder is wrong, which only shows here.
         """
         decoder = self.decoder
         with foreign_errors("cannot decode", CheckpointError, self.folder), torch.no_grad():
             return decoder(latent_BTCHW)  # type: ignore[no-any-return]
 
     def _encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
-        # One by one: kernels differ in the last bits with the size of a batch, and latents must depend on the clip or
-        # frame alone, so that clips encoded beforehand, or by more processes, are those encoded on the fly.
+        # One by one: results differ in the last bits with the batch size, and a latent must depend on its clip or frame
+        # alone, so that clips encoded in advance, or by more processes, equal those encoded on the fly.
         autoencoder = self.decoder.autoencoder
         if takes_clips(autoencoder):
             clips = torch.split(video_BTCHW.transpose(1, 2), 1)
-            return torch.cat([_posterior(autoencoder.encode(each)) for each in clips]).transpose(1, 2)
+            return torch.cat([_posterior(autoencoder.encode(clip)) for clip in clips]).transpose(1, 2)
         images = torch.split(video_BTCHW.flatten(0, 1), 1)
-        return frames_like(torch.cat([_posterior(autoencoder.encode(each)) for each in images]), video_BTCHW)
+        return frames_like(torch.cat([_posterior(autoencoder.encode(image)) for image in images]), video_BTCHW)
 
     def _cannot(self, frames: int, why: str) -> ConfigError:
         name = type(self.decoder.autoencoder).__name__
@@ -161,7 +161,7 @@ def takes_clips(autoencoder: nn.Module) -> bool:
 
 
 def without_encoder(autoencoder: Any) -> Any:
-    """Drop what a decoder does not need."""
+    """The same autoencoder, without the modules that only encode."""
     for name in ("encoder", "quant_conv"):
         if hasattr(autoencoder, name):
             setattr(autoencoder, name, nn.Identity())
@@ -172,11 +172,11 @@ def load_autoencoder(codec: AutoencoderEntry, folder: str) -> Any:
     """Load an autoencoder from a folder that diffusers saved.
 
     Args:
-        codec: What the search space says of it.
+        codec: The codec of the search space.
         folder: The folder.
 
     Raises:
-        CheckpointError: The folder is missing, does not hold an autoencoder of diffusers, or another one.
+        CheckpointError: The folder is missing, or does not hold the autoencoder that the space describes.
     """
     layout, where = folder_layout(folder), f"{folder}/config.json"
     config = json.loads(layout)
@@ -191,7 +191,7 @@ def decoder_of(autoencoder: Any, codec: AutoencoderEntry, folder: str) -> Autoen
     """The decoder of an autoencoder that was loaded from a folder, ready for use.
 
     Raises:
-        CheckpointError: Its `config.json` says nothing sensible of the scale of its latents.
+        CheckpointError: Its `config.json` gives no valid scale of its latents.
     """
     where = f"{folder}/config.json"
     with foreign_errors("the scale of its latents is unknown", CheckpointError, where):
@@ -217,17 +217,17 @@ def _check_sizes(codec: AutoencoderEntry, kind: Any, config: dict[str, Any], whe
 
 
 def _spatial_factor(name: str, fields: dict[str, Any]) -> int | None:
-    """Pixels per latent pixel, for the classes that halve once between any two of their blocks."""
+    """Pixels per latent pixel, for the classes that halve the size between their blocks."""
     widths = {"AutoencoderKL": "block_out_channels", "AutoencoderTiny": "encoder_block_out_channels"}
     levels = fields.get(widths.get(name, ""))
     return 2 ** (len(levels) - 1) if isinstance(levels, list | tuple) else None
 
 
 def _scaling(config: Any) -> tuple[float, list[float], list[float]]:
-    """The factor that latents are scaled by, and their deviations and means, one for all channels or one for each.
+    """The scale of latents: a factor, then standard deviations and means, one for all channels or one for each.
 
     Raises:
-        ValueError: They are not finite, or the deviation is 0.
+        ValueError: A number is not finite, or a deviation is 0.
     """
     factor = float(getattr(config, "scaling_factor", None) or 1.0)
     stds = [float(std) for std in getattr(config, "latents_std", None) or [1.0]]
@@ -247,7 +247,7 @@ def _per_channel(values: list[float]) -> torch.Tensor:
 
 
 def _sample(decoded: Any) -> torch.Tensor:
-    """What an autoencoder decoded; some return it as it is, most in an output."""
+    """The decoded tensor; most autoencoders return it inside an output object."""
     return decoded if isinstance(decoded, torch.Tensor) else decoded.sample
 
 

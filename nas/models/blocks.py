@@ -48,8 +48,7 @@ def build_module(block: Block) -> nn.Module:
     """Build the torch module of a block, freshly initialised.
 
     Raises:
-        ConfigError: The kind is neither spatial nor a registered temporal layer, or needs a library that is not
-            installed.
+        ConfigError: The kind is unknown, or needs a library that is not installed.
     """
     if block.kind in _BUILDERS:
         return _BUILDERS[block.kind](block)

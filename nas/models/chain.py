@@ -1,7 +1,7 @@
-"""A block several times in a row, as one module: what a device takes longer for more copies is the block's own time.
+"""A block several times in a row, as one module: the extra time of more copies is the block's own time.
 
-One call of a model costs a device a fixed time, whatever the model: dispatch, copies of inputs and outputs. For small
-blocks it is longer than the block. The difference between two chains of the same block is free of it.
+Each call of a model costs a device a fixed time: dispatch, copies of inputs and outputs. For a small block that is more
+than the block itself. The difference between two chains of the same block does not contain it.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from nas.models.temporal import TemporalLayer
 from nas.space import Block
 
 LINK_SCALE = 2.0**-10
-"""What a value is multiplied by on its way into the next copy where it would grow there; exact in fp16."""
+"""Factor on a value that is passed to the next copy and would grow there; exact in fp16."""
 
 _STABLE = (TemporalLayer, Resnet, SpatialTransformer, TextEmbedding, NormAct)
-"""Modules that add to what they read, or normalise it: 32 of them in a row stay within fp16."""
+"""Modules that add to their input, or normalise it: the output of 32 in a row stays within fp16."""
 
 _GROWING = (DataToVelocity,)
-"""Modules that multiply what they read: a noise level of 0.02 makes 50 of 1, and infinity of it in four steps."""
+"""Modules that multiply their input: a noise level of 0.02 turns 1 into 50, and four copies overflow fp16."""
 
 
 class Chain(nn.Module):
-    """Copies of a block's module, each with weights of its own, of which each waits for the one before.
+    """Copies of a block's module, each with its own weights; each copy waits for the one before it.
 
-    A layer that keeps the shape of its first input, and its size, reads there what the copy before has written:
-    that costs nothing, and is how it runs in a network. This goes for all temporal layers.
+    A layer whose output has the shape and the scale of its first input reads the output of the copy before it. That
+    costs nothing, and is how it runs in a network. All temporal layers are of this sort.
 
-    Any other block reads its own inputs again, and to the first of them one value is added that was cut off the output
-    before, so that no compiler may run two copies at once, or compute what they share once. Each copy but the first
-    then takes two small operations more than the block: the cut, and a sum as large as the first input. The latency
-    that is found is too high by those. How much that is on a phone, nobody has measured; it is the more, the less the
-    block itself does. In a network most such blocks stand once.
+    Any other block reads its own inputs again. One value, cut off the output of the copy before it, is added to the
+    first input. So no compiler can run two copies at once, or compute a shared part once. Each copy after the first
+    then runs two small operations more than the block: the cut, and a sum as large as the first input. The measured
+    latency is too high by these. By how much, was not measured on a phone; the less the block computes, the larger is
+    their share. Most of these blocks occur once in a network.
 
     Args:
         block: The block.
@@ -56,11 +56,11 @@ class Chain(nn.Module):
         return output
 
     def _linked(self, value: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-        """The value, by a little changed according to a result, so that it has to wait for it."""
-        one = before[(slice(0, 1),) * before.dim()]
-        if one.dim() != value.dim():
-            one = one.reshape((1,) * value.dim())
+        """The value, changed slightly by an earlier result, so that it has to wait for that result."""
+        first = before[(slice(0, 1),) * before.dim()]
+        if first.dim() != value.dim():
+            first = first.reshape((1,) * value.dim())
         if not value.is_floating_point():
-            # Numbers of tokens stay what they are: the part below 1 falls away, which no compiler can know.
-            return value + one.clamp(0, 0.5).to(value.dtype)
-        return value + (one * LINK_SCALE if isinstance(self.copies[0], _GROWING) else one)
+            # Token numbers do not change: the part below 1 is cut off, which no compiler can know.
+            return value + first.clamp(0, 0.5).to(value.dtype)
+        return value + (first * LINK_SCALE if isinstance(self.copies[0], _GROWING) else first)

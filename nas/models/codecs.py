@@ -1,8 +1,9 @@
-"""Codecs: between pixels and the latents that the denoising network works on.
+"""Codecs convert between pixels and the latents that the denoising network works on.
 
-Pixels are in [-1, 1]. Shape suffixes: B clips, T frames, C channels, H height, W width; capital letters of
-latents and pixels differ in size, not in meaning. Decoders are blocks of the plan, because their latency
-counts; encoding happens on the training machine only. Autoencoders of diffusers are in `nas.models.autoencoders`.
+Decoders are blocks of the plan, because their latency counts; encoding happens on the training machine only.
+Autoencoders of diffusers are in `nas.models.autoencoders`.
+
+Pixels are in [-1, 1]. Shape suffixes: B clips, T frames, C channels, H height, W width, for latents and pixels alike.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from nas.space import Block
 class Codec(ABC):
     """Encodes and decodes clips.
 
-    Implementations are deterministic, and what they make of a clip or frame depends on that one alone.
+    A codec is deterministic, and the latent of a clip or frame depends on that clip or frame alone.
     """
 
     @property
     @abstractmethod
     def identity(self) -> str:
-        """What decides the latents, in words: codecs with the same one make the same latents."""
+        """A text that decides the latents: codecs with the same identity make the same latents."""
 
     @property
     @abstractmethod
@@ -35,7 +36,7 @@ class Codec(ABC):
         """The decoder that the plan's block describes, with its weights."""
 
     def to(self, device: torch.device) -> Self:
-        """Move what there is of weights to a device, where pixels and latents are then given."""
+        """Move the weights to a device, which pixels and latents must then be on."""
         self.decoder.to(device)
         return self
 
@@ -85,16 +86,16 @@ class IdentityCodec(Codec):
 
     @property
     def identity(self) -> str:
-        """See `Codec.identity`."""
+        """The same for every clip."""
         return "pixels as they are"
 
     @property
     def decoder(self) -> IdentityDecoder:
-        """See `Codec.decoder`."""
+        """A clamp."""
         return IdentityDecoder()
 
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
-        """See `Codec.encode`."""
+        """The video itself."""
         return video_BTCHW
 
 
@@ -106,15 +107,15 @@ class SpaceToDepthCodec(Codec):
 
     @property
     def identity(self) -> str:
-        """See `Codec.identity`."""
+        """The factor."""
         return f"space_to_depth of factor {self.factor}"
 
     @property
     def decoder(self) -> SpaceToDepthDecoder:
-        """See `Codec.decoder`."""
+        """The inverse of `encode`."""
         return SpaceToDepthDecoder(self.factor)
 
     def encode(self, video_BTCHW: torch.Tensor) -> torch.Tensor:
-        """See `Codec.encode`."""
+        """Pixels (B, T, 3, H, W) to (B, T, 3*f*f, H/f, W/f)."""
         latent_NCHW = F.pixel_unshuffle(video_BTCHW.flatten(0, 1), self.factor)
         return frames_like(latent_NCHW, video_BTCHW)

@@ -1,6 +1,6 @@
 """Costs that need no device: parameters, multiply-accumulates, activation memory.
 
-Blocks are built on the meta device, so the largest space takes seconds and no memory.
+Blocks are built on the meta device, so counting the largest space takes seconds and no memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class NetworkCost:
 
 
 def abstract_block(block: Block) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
-    """A block's module in evaluation mode, with inputs of its shapes, on the meta device: all shapes and no values."""
+    """A block's module in evaluation mode and its inputs, on the meta device, which has shapes and no values."""
     with torch.device("meta"):
         module = build_module(block).eval().to("meta")  # some libraries' parameters are on the CPU all the same
         return module, tuple(torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in block.inputs)
@@ -52,13 +52,13 @@ def block_cost(block: Block) -> BlockCost:
     """Parameters and multiply-accumulates of a block, counted on the meta device.
 
     Raises:
-        ConfigError: It computes something of another shape than its plan says.
+        ConfigError: Its output has another shape than its plan says.
     """
     module, inputs = abstract_block(block)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         made = tuple(module(*inputs).shape)
     if made != block.output_shape:
-        # Of nas's own blocks the shapes are known; those of other libraries' models follow from what the user says.
+        # The shapes of nas's own blocks are right. Those of other libraries' models come from the user's file.
         shapes = ["x".join(map(str, shape)) for shape in (made, block.output_shape)]
         raise ConfigError(f"{block.kind}: makes {shapes[0]} of {block.inputs[0]}, not {shapes[1]}",
                           hint="change the sizes, factors or layout of the search space's text or codec")  # fmt: skip

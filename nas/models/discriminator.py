@@ -1,8 +1,8 @@
-"""The discriminator of adversarial distillation: heads on what a frozen denoising network sees in a clip.
+"""The discriminator of adversarial distillation: heads on the features of a frozen denoising network.
 
-Each level of the network's down path has a head of its own, which looks at every frame (a residual block) and then
-along time at every place (self-attention), as in SF-V (arXiv 2406.04324, section 3.2) and SnapGen-V (arXiv
-2412.10494). A frame by itself is a clip of one frame, and passes the same heads.
+Each level of the network's down path has a head. It processes every frame (a residual block), then every place along
+time (self-attention), as in SF-V (arXiv 2406.04324, section 3.2) and SnapGen-V (arXiv 2412.10494). A single frame is a
+clip of one frame, and passes the same heads.
 
 Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens, D text width.
 """
@@ -23,11 +23,11 @@ from nas.space import Plan
 from nas.space.layer_settings import AttentionConfig
 
 Sees = Literal["both", "frames", "time"]
-"""What a head looks at: frames and then time, or one of them alone."""
+"""What a head reads: frames and then time, or one of the two."""
 
 
 class DiscriminatorHead(nn.Module):
-    """Judges what one level sees: a logit for every place of every frame.
+    """Judges the features of one level: a logit for every place of every frame.
 
     The text enters as in a projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637): the features are
     multiplied with a projection of the pooled text.
@@ -35,7 +35,7 @@ class DiscriminatorHead(nn.Module):
     Args:
         shape: Shape (B, T, C, H, W) of the features; B is ignored, and T may be smaller.
         context_width: Width of the text context.
-        sees: What it looks at.
+        sees: What it reads.
     """
 
     def __init__(self, shape: tuple[int, ...], context_width: int, sees: Sees) -> None:
@@ -70,7 +70,7 @@ class Discriminator(nn.Module):
 
     Args:
         plan: Plan of the network whose features are judged.
-        sees: What the heads look at.
+        sees: What the heads read.
     """
 
     def __init__(self, plan: Plan, sees: Sees = "both") -> None:

@@ -19,7 +19,7 @@ TIMESTEP_SCALE = 1000.0
 
 @dataclass(frozen=True)
 class NoisyBatch:
-    """Clips at some noise levels, with what the network should predict.
+    """Clips at some noise levels, with the target of the network.
 
     Args:
         sample_BTCHW: Noisy latents.
@@ -48,14 +48,14 @@ def renoise(
 ) -> torch.Tensor:
     """Take samples to a higher noise level with fresh noise.
 
-    What holds data and noise as (1 - s) and s comes to hold them as (1 - r) and r: it is scaled by (1 - r) / (1 - s),
-    and as much noise is added as is missing. From level 0 this is `mix`.
+    A sample is (1 - s) data and s noise; it becomes (1 - r) data and r noise. It is scaled by (1 - r) / (1 - s), and
+    the missing noise is added. From level 0 this is `mix`.
 
     Args:
         sample_BTCHW: Samples at `level_B`.
         noise_BTCHW: Noise that is not in them yet.
         level_B: Their noise levels s, below 1.
-        higher_B: The noise levels r to come to, not below s.
+        higher_B: The noise levels r to reach, not below s.
     """
     kept_B = (1 - higher_B) / (1 - level_B)
     added_B = (higher_B.square() - (kept_B * level_B).square()).clamp(min=0).sqrt()

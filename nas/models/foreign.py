@@ -1,6 +1,6 @@
-"""Models of other libraries, built and loaded strictly: an error or a warning of theirs is one line here.
+"""Models of other libraries, built and loaded strictly: their errors and warnings become one line.
 
-A loader of theirs gives a weight that its file lacks a random value, and says so in a warning. Here that is an error.
+Their loaders give a weight that is missing in the file a random value, with a warning. Here that is an error.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from nas.models.weights import refuse_non_finite
 
 @contextlib.contextmanager
 def foreign_errors(what: str, error: type[NasError], where: str | Path | None = None) -> Iterator[None]:
-    """Turn whatever another library raises into one line.
+    """Turn any exception of another library into one line.
 
-    Configurations of other libraries are checked by these alone, if at all, so a value of a wrong type shows as any
-    kind of exception, from anywhere inside them.
+    These libraries hardly check their configurations, so a value of a wrong type may raise any exception, anywhere
+    inside them.
 
     Args:
         what: What could not be done.
@@ -42,7 +42,7 @@ def foreign_errors(what: str, error: type[NasError], where: str | Path | None = 
 
 @contextlib.contextmanager
 def _no_warnings() -> Iterator[None]:
-    """Keep the libraries from listing at length what `load_foreign` says in a line."""
+    """Silence the warnings of the libraries: `load_foreign` says the same in one line."""
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -61,7 +61,7 @@ def load_foreign(kind: Any, folder: str | Path, stems: tuple[str, ...], *, spare
         kind: Its class, with `from_pretrained`.
         folder: The folder that holds its `config.json` and its weights.
         stems: As for `find_weights`.
-        spare: Pattern of the names of weights that the folder may hold beside those of the model.
+        spare: Pattern of names of weights that the folder may hold and the model does not have.
 
     Raises:
         CheckpointError: The folder cannot be loaded; or a weight is missing, left over, of another shape or not finite.
@@ -74,7 +74,7 @@ def load_foreign(kind: Any, folder: str | Path, stems: tuple[str, ...], *, spare
     for names, what in ((report["missing_keys"], "lacks"), (left_over, "has an unknown weight")):
         if names:
             first, more = sorted(names)[0], f" and {len(names) - 1} more" if len(names) > 1 else ""
-            hint = f"it does not belong to the config.json beside it, which is that of {kind.__name__}"
+            hint = f"it does not belong to the config.json in its folder, which describes {kind.__name__}"
             raise CheckpointError(f"{what} {first}{more}", where=files.name, hint=hint)
     refuse_non_finite(model, where=files.name)
     return model.float()

@@ -1,4 +1,4 @@
-"""Telling each frame its place in the clip.
+"""The frame embedding tells each frame its place in the clip.
 
 Shape suffixes: B clips, T frames, C channels, H height, W width, E time-embedding width.
 """
@@ -14,10 +14,10 @@ from nas.space import Block
 
 
 class FrameEmbedding(nn.Module):
-    """Adds to the time embedding of a clip what is particular to each frame.
+    """Adds a part that differs from frame to frame to the time embedding of a clip.
 
-    The residual is a small network of embedding plus frame number, so noise level, pooled text and frame number
-    meet in a nonlinearity before any block reads them. Its last layer starts at zero.
+    The added part is a small network of embedding plus frame number. So noise level, pooled text and frame number are
+    combined nonlinearly before any block reads them. Its last layer starts at zero.
 
     Args:
         frames: Most frames of a clip.
@@ -37,7 +37,7 @@ class FrameEmbedding(nn.Module):
         return cls(block.output_shape[1], block.output_shape[2])
 
     def forward(self, temb_BE: torch.Tensor, sample_BTCHW: torch.Tensor) -> torch.Tensor:
-        """Embedding (B, T, E) of each frame; the sample only tells how many frames there are."""
+        """Embedding (B, T, E) of each frame; only the number of frames of the sample is used."""
         temb_B1E = temb_BE.unsqueeze(1)
         frames_TE = self.positions[: sample_BTCHW.shape[1]]
         return temb_B1E + self.network(temb_B1E + frames_TE)  # type: ignore[no-any-return]

@@ -33,12 +33,12 @@ def mount(root: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def call_block(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
-    """Call a block as it is, and keep all that its backward pass needs."""
+    """Call a block, and keep everything that its backward pass needs."""
     return module(*inputs)  # type: ignore[no-any-return]
 
 
 def call_block_again(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
-    """Call a block and keep its inputs alone; the backward pass calls it once more.
+    """Call a block, and keep only its inputs; the backward pass calls it again.
 
     Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174), with a block as the unit.
     """
@@ -48,7 +48,7 @@ def call_block_again(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
 
 
 class Mounted(nn.Module):
-    """Modules mounted at the names that their nodes have in plans; what plans are run on.
+    """Modules mounted at the names of their nodes in plans, so that plans can run on them.
 
     Args:
         nodes: What to build.
@@ -57,7 +57,7 @@ class Mounted(nn.Module):
     def __init__(self, nodes: Iterable[Node]) -> None:
         super().__init__()
         self.call: BlockCall = call_block
-        """How blocks are called; `call_block_again` trades time for memory."""
+        """How blocks are called; `call_block_again` uses more time and less memory."""
         built = {node.name: build_module(node.block) for node in nodes}
         self.names = tuple(built)
         for name, module in built.items():
@@ -77,8 +77,8 @@ def execute(
         plan: What to run.
         root: Holds the modules, and says how they are called.
         inputs: By name.
-        skipped: Names of temporal layers to pass by. A temporal layer keeps the shape of its first input, which is
-            what comes out in its place.
+        skipped: Names of temporal layers to skip. The first input of a skipped layer, which has the same shape, is its
+            output.
     """
     (output,) = evaluate(plan, root, inputs, (plan.output,), skipped)
     return output
@@ -91,7 +91,7 @@ def evaluate(
     wanted: Sequence[str],
     skipped: Collection[str] = (),
 ) -> tuple[torch.Tensor, ...]:
-    """Run a plan as `execute` does and return the values that some of its nodes write; others live until last used."""
+    """Run a plan as `execute` does, and return the values of some of its nodes; others are freed after use."""
     values = dict(inputs)
     for node, freed in plan.schedule:
         if node.name in skipped:
@@ -118,14 +118,14 @@ class _Planned(Mounted):
 
 
 def recompute_blocks(module: nn.Module) -> None:
-    """Let all networks in a module compute their blocks once more in the backward pass, to save memory."""
-    for each in module.modules():
-        if isinstance(each, Mounted):
-            each.call = call_block_again
+    """Let all networks in a module recompute their blocks in the backward pass, to save memory."""
+    for part in module.modules():
+        if isinstance(part, Mounted):
+            part.call = call_block_again
 
 
 class PlanModule(_Planned):
-    """The module that any plan describes, such as a fragment of a network.
+    """The module of any plan, for example of a fragment of a network.
 
     Args:
         plan: What to build.
@@ -161,7 +161,7 @@ class VideoUNet(_Planned):
 
 
 class DownPath:
-    """The part of a network up to the end of its down path, run by itself: what each level sees.
+    """The part of a network up to the end of its down path, which computes the features of each level.
 
     Args:
         plan: Plan of the network.
@@ -173,7 +173,7 @@ class DownPath:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shape (1, T, C, H, W) of what each level sees."""
+        """Shape (1, T, C, H, W) of each level's features."""
         shapes = {node.name: node.block.output_shape for node in self.plan.nodes}
         return tuple(shapes[name] for name in self.levels)
 
@@ -189,7 +189,7 @@ def spatial_names(plan: Plan, module: nn.Module) -> set[str]:
 
 
 def freeze_backbone(module: nn.Module, plan: Plan) -> None:
-    """Leave the backbone of a network or supernet out of training, and train what is searched.
+    """Exclude the backbone of a network or supernet from training; only temporal layers train.
 
     Args:
         module: The network or supernet.

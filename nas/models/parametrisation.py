@@ -12,7 +12,7 @@ from nas.models.flow import TIMESTEP_SCALE
 from nas.space import Block
 
 MIN_LEVEL = 0.02
-"""Noise levels below this count as this, so that the division stays tame; the last of 50 even steps is at it."""
+"""Lower bound of the noise level in the division, so that the result stays small; the last of 50 even steps."""
 
 
 class DataToVelocity(nn.Module):

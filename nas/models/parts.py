@@ -1,4 +1,4 @@
-"""The parts of a pipeline beside its denoising network, with their weights: what a search space names, made."""
+"""Codec and text encoder of a search space, built with their weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas.space import SearchSpace
 
 
 def make_codec(space: SearchSpace) -> Codec:
-    """The codec a search space names, with its weights.
+    """The codec of a search space, with its weights.
 
     Raises:
         CheckpointError: An autoencoder's folder cannot be used.
@@ -24,7 +24,7 @@ def make_codec(space: SearchSpace) -> Codec:
 
 
 def unloaded_codec(space: SearchSpace) -> Codec:
-    """The codec a search space names, for use where it may not be needed: weights are read when they are."""
+    """The codec of a search space; its weights are read when they are first needed."""
     codec = space.file.codec
     if codec.kind == "space_to_depth":
         return SpaceToDepthCodec(codec.factor)
@@ -34,7 +34,7 @@ def unloaded_codec(space: SearchSpace) -> Codec:
 
 
 def make_decoder(space: SearchSpace) -> nn.Module:
-    """The decoder of the codec alone, without what encodes; raises as `make_codec`."""
+    """The decoder of the codec, without the half that encodes; raises as `make_codec`."""
     codec = space.file.codec
     if codec.kind != "autoencoder":
         return make_codec(space).decoder
@@ -43,7 +43,7 @@ def make_decoder(space: SearchSpace) -> nn.Module:
 
 
 def make_text_encoder(space: SearchSpace) -> TextEncoder:
-    """The text encoder a search space names, freshly initialised or loaded.
+    """The text encoder of a search space, freshly initialised or loaded.
 
     Raises:
         CheckpointError: CLIP's folder cannot be used.
@@ -63,7 +63,7 @@ def _weights(space: SearchSpace, part: str, folder: str | None) -> str:
 
 
 def text_identity(space: SearchSpace) -> str | None:
-    """What decides the contexts of a space's captions, in words; `None` where the encoder is trained with the model.
+    """A text that decides the contexts of captions; `None` if the encoder is trained with the model.
 
     Raises:
         CheckpointError: The encoder's folder is missing.

@@ -1,7 +1,7 @@
-"""A backbone that diffusers saved: its settings compared with the search space's, then its weights.
+"""Loading a backbone that diffusers saved: settings are compared with the search space's, then weights are read.
 
 Weights of equal shapes may belong to networks that compute different things: with other heads, norms, activations or
-embeddings. What decides the computation stands in the checkpoint's `config.json`, and is compared field by field.
+embeddings. The checkpoint's `config.json` decides the computation, and is compared field by field.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from nas.space.backbone import Backbone
 _CLASS = "UNet2DConditionModel"
 
 _NO_MATTER = frozenset({"sample_size", "dropout"})
-"""Fields that decide nothing about what given weights compute: a size for users, and what training alone does."""
+"""Fields that do not change what given weights compute: a hint for users, and a setting of training."""
 
 _AVERAGES = frozenset(
     {"decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power"}
 )
-"""What diffusers writes beside the fields where the weights are an average over training steps."""
+"""Keys that diffusers adds if the weights are an average over training steps."""
 
 _PER_LEVEL = frozenset(
     {"layers_per_block", "transformer_layers_per_block", "attention_head_dim", "cross_attention_dim"}
@@ -64,8 +64,7 @@ def check_config(space: SearchSpace, file: Path) -> None:
         file: The checkpoint's `config.json`.
 
     Raises:
-        CheckpointError: It is missing or damaged, or some of its fields differ; the message names them all, with
-            what they are and what was expected.
+        CheckpointError: It is missing or damaged, or fields differ; the message names each, with the expected value.
     """
     config = read_json(file, error=CheckpointError)
     if not isinstance(config, dict):
@@ -81,7 +80,7 @@ def check_config(space: SearchSpace, file: Path) -> None:
 
 
 def _differing(space: SearchSpace, config: Mapping[str, Any]) -> Iterator[str]:
-    """What differs, a sentence each."""
+    """The differences, one phrase for each field."""
     from diffusers import UNet2DConditionModel  # brings all UNets of diffusers
 
     fields = inspect.signature(UNet2DConditionModel.__init__).parameters
@@ -100,17 +99,17 @@ def _differing(space: SearchSpace, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _own_fields(space: SearchSpace) -> dict[str, Any]:
-    """The fields of diffusers' class that the space's backbone implements, as it computes them."""
+    """The fields of diffusers' class that the space's backbone implements, with its values."""
     backbone, channels = space.file.backbone, space.latent_shape[1]
     fields = {name: getattr(backbone, name) for name in Backbone.model_fields if name != "pretrained"}
     return fields | {"in_channels": channels, "out_channels": channels}
 
 
 def _canonical(name: str, value: Any, levels: int) -> Any:
-    """A value in the one form of all that mean the same to diffusers."""
+    """A value, written the same for all spellings that diffusers treats alike."""
     if name == "act_fn" and isinstance(value, str):
         return {"swish": "silu"}.get(value.lower(), value.lower())
-    if isinstance(value, bool):  # which is no number, though Python has it so
+    if isinstance(value, bool):  # which is a number in Python
         return str(value)
     if name in _PER_LEVEL and isinstance(value, int):
         return [value] * levels
@@ -118,5 +117,5 @@ def _canonical(name: str, value: Any, levels: int) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A value as YAML and JSON write it, near enough, on one line."""
+    """A value on one line, written much as in YAML and JSON."""
     return repr(list(value) if isinstance(value, tuple) else value)

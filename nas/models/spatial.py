@@ -27,7 +27,7 @@ def frames_like(x_NCHW: torch.Tensor, video_BTCHW: torch.Tensor) -> torch.Tensor
 
 
 def per_frame(x_BX: torch.Tensor, frames: int) -> torch.Tensor:
-    """Repeat what belongs to a clip for each of its frames: (B, ...) to (B*T, ...)."""
+    """Repeat a value of each clip for its frames: (B, ...) to (B*T, ...)."""
     return x_BX.unsqueeze(1).expand(-1, frames, *x_BX.shape[1:]).flatten(0, 1)
 
 
@@ -62,7 +62,7 @@ class NormAct(nn.GroupNorm):
 
 
 class TimeEmbedding(TimestepEmbedding):
-    """Sinusoids of the timestep and the two linear layers behind them."""
+    """Sinusoids of the timestep, then two linear layers."""
 
     def __init__(self, channels: int, width: int, act_fn: str, sinusoids: Timesteps) -> None:
         super().__init__(channels, width, act_fn=act_fn)
@@ -96,7 +96,7 @@ class TextEmbedding(TextTimeEmbedding):
 
 
 class Resnet(ResnetBlock2D):
-    """Residual block of every frame, with the skip connection of the up path where there is one."""
+    """Residual block of every frame; in the up path it also reads the skip connection."""
 
     @classmethod
     def from_block(cls, block: Block) -> Resnet:
@@ -114,7 +114,7 @@ class Resnet(ResnetBlock2D):
         )
 
     def forward(self, x_BTCHW: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-        """Apply to (B, T, C, H, W); `rest` is an optional skip of that form, then the embedding (B, E) or (B, T, E)."""
+        """Apply to (B, T, C, H, W); `rest` is an optional skip of that shape, then the embedding (B[, T], E)."""
         *skips, temb = rest
         x_NCHW = torch.cat([x_BTCHW, *skips], dim=2).flatten(0, 1)
         temb_NE = temb.flatten(0, 1) if temb.dim() == 3 else per_frame(temb, x_BTCHW.shape[1])

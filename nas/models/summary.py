@@ -1,4 +1,4 @@
-"""What a search space holds, as plain data for a screen or a script."""
+"""A summary of a search space, as plain data for a screen or a script."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from nas.space.lowering import stage_positions
 def space_summary(space: SearchSpace, chosen: Sequence[Architecture] = ()) -> dict[str, Any]:
     """Stages, slots with their candidates, how many architectures there are, and what some of them cost.
 
-    Costs are of one call at batch 1: parameters and multiply-accumulates are counted, the activation memory of the
-    denoising network is that of values alive between blocks in fp32. `smallest` and `largest` are the architectures
-    with the fewest and the most parameters.
+    Costs are those of one call at batch 1. Activation memory is that of values alive between blocks, in fp32.
+    `smallest` and `largest` are the architectures with the fewest and the most parameters.
 
     Args:
         space: The search space.
         chosen: Other architectures to count.
 
     Raises:
-        ConfigError: The text encoder or the codec makes something of another shape than the space says, or needs a
-            library that is not installed.
+        ConfigError: The output of text encoder or codec has another shape than the space says, or a library is not
+            installed.
     """
     parameters = slot_parameters(space)
     smallest, largest = (_costs(space, architecture) for architecture in extreme_architectures(space))
@@ -39,7 +38,7 @@ def space_summary(space: SearchSpace, chosen: Sequence[Architecture] = ()) -> di
             for stage, positions in stage_positions(space.file.backbone).items()
         ],
         "slots": [{"slot": slot.id, "candidates": parameters[slot.id]} for slot in space.slots],
-        "layers": {each.name: {"kind": each.kind, **each.config} for each in space.candidates.values()},
+        "layers": {name: {"kind": layer.kind, **layer.config} for name, layer in space.candidates.items()},
         "architectures": space.count(),
         "parameters": [smallest["parameters"], largest["parameters"]],
         "smallest": smallest,
@@ -51,7 +50,7 @@ def space_summary(space: SearchSpace, chosen: Sequence[Architecture] = ()) -> di
 
 
 def _parts(space: SearchSpace) -> dict[str, Any]:
-    """What stands beside the denoising network in a pipeline, called once per clip each."""
+    """Costs of the text encoder and the decoder, which are called once per clip."""
     pipeline = space.lower_pipeline(space.smallest())
     plans = {"text_encoder": pipeline.text_encoder, "decoder": pipeline.decoder}
     return {name: asdict(network_cost(plan)) for name, plan in plans.items()}

@@ -1,4 +1,4 @@
-"""The supernet: every candidate of every slot, one set of weights, any architecture.
+"""The supernet: one set of weights for every candidate of every slot, and so for any architecture.
 
 Shape suffixes as in `nas.models.network`.
 """
@@ -17,14 +17,14 @@ from nas.space import Architecture, Node, Plan, SearchSpace
 
 
 class SuperNet(Mounted):
-    """A network with all candidates, of which one architecture runs at a time.
+    """A network with all candidates; it runs one architecture at a time.
 
-    Modules stand at the names their nodes have in any plan, so running an architecture is executing its plan,
-    and extracting one is building its plan's network and copying the weights of the same names. Candidates of a
-    slot that compute the same share one module; it is implemented as the first of them says.
+    Modules have the names of their nodes in any plan. So running an architecture is executing its plan, and extracting
+    it is building its plan's network and copying the weights of the same names. Candidates of a slot that compute the
+    same share one module, implemented as the first of them.
 
     Args:
-        space: The search space. Its `backbone.pretrained` is loaded where given.
+        space: The search space. Its `backbone.pretrained` is loaded if there is one.
 
     Raises:
         CheckpointError: The pretrained backbone does not fit.
@@ -45,7 +45,7 @@ class SuperNet(Mounted):
             load_pretrained(self, space, space.resolve_path(space.file.backbone.pretrained))
 
     def plan(self, architecture: Architecture) -> Plan:
-        """The plan of an architecture, remembered."""
+        """The plan of an architecture, cached."""
         return self._plan(architecture)
 
     def temporal_parameters(self) -> list[nn.Parameter]:
@@ -60,7 +60,7 @@ class SuperNet(Mounted):
         architecture: Architecture,
         skipped: Collection[str] = (),
     ) -> torch.Tensor:
-        """Predict the velocity with one architecture's layers, but for those to be skipped.
+        """Predict the velocity with one architecture's layers, without the skipped ones.
 
         The tensors are those of `VideoUNet.forward`; `skipped` is that of `execute`.
         """
@@ -71,8 +71,8 @@ class SuperNet(Mounted):
     def extract(self, architecture: Architecture) -> VideoUNet:
         """A stand-alone copy of one architecture with the supernet's weights.
 
-        Its output is bit-identical. It is equal to float rounding where the architecture names another implementation
-        of a layer than the one that the supernet runs.
+        Its output is bit-identical, or equal up to float rounding if the architecture names another implementation of a
+        layer than the supernet runs.
         """
         network = VideoUNet(self.plan(architecture)).to(next(self.parameters()).device)
         weights = self.state_dict()

@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 _PAD, _START, _RESERVED = 0, 1, 2
 
 _BESIDE_TEXT = r"vision_model\.|visual_projection\.|text_projection\.|logit_scale$|.*position_ids$"
-"""Names of what a checkpoint of the whole of CLIP, or one of an older transformers, holds beside the text model."""
+"""Names of other weights in a checkpoint of the whole of CLIP, or of an older transformers."""
 
 
 class TextEncoder(nn.Module, ABC):
     """Turns captions into the context that cross-attention reads.
 
-    The empty caption stands for "no caption" in classifier-free guidance.
+    The empty caption means "no caption" in classifier-free guidance.
     """
 
     trainable: bool
@@ -47,14 +47,14 @@ class TextEncoder(nn.Module, ABC):
         """Token numbers (B, L) to context (B, L, D)."""
 
     def length(self, caption: str) -> tuple[int, int]:
-        """Words or the like that a caption has, and how many of these are read; one of one where all is read."""
+        """Number of words or tokens of a caption, and how many of them are read."""
         return 1, 1
 
     def warn_of_losses(self, captions: Collection[str]) -> None:
-        """Warn, once with their numbers, of captions of which not all or nothing is read.
+        """Warn once, with their number, of captions that are cut, or of which nothing is read.
 
         Args:
-            captions: All that will be used, or so many that they stand for all; the empty one is never counted.
+            captions: All captions that will be used, or a large sample; the empty one is never counted.
         """
         lengths = [self.length(caption) for caption in captions if caption.strip()]
         cut, most = sum(count > read for count, read in lengths), max((read for _, read in lengths), default=0)
@@ -76,8 +76,8 @@ class TextEncoder(nn.Module, ABC):
 class LearnedTextEncoder(TextEncoder):
     """A small transformer over hashed words, trained with the model.
 
-    Words, as `nas.models.words` finds them, are hashed (CRC-32) into a fixed number of buckets, so there is no
-    vocabulary file to keep in step with the weights, and any caption can be read.
+    Words, split by `nas.models.words`, are hashed (CRC-32) into a fixed number of buckets. So no vocabulary file has to
+    match the weights, and any caption can be read.
     """
 
     trainable = True
@@ -91,7 +91,7 @@ class LearnedTextEncoder(TextEncoder):
             width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
-        for parameter in self.layers.parameters():  # torch makes the layers as copies of one
+        for parameter in self.layers.parameters():  # torch copies one layer
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
@@ -101,16 +101,16 @@ class LearnedTextEncoder(TextEncoder):
         return cls(**block.settings)  # type: ignore[arg-type]
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
-        """See `TextEncoder.tokenize`."""
+        """Hashed words after a start token, padded with zeros."""
         return torch.tensor([self._numbers(caption) for caption in captions], dtype=torch.int64)
 
     def length(self, caption: str) -> tuple[int, int]:
-        """See `TextEncoder.length`."""
+        """Words of the caption; the start takes one token."""
         count = len(words(caption))
         return count, min(count, self.tokens - 1)
 
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
-        """See `TextEncoder.forward`; padding gives zeros, so that it does not dilute the words when pooled."""
+        """Contexts of tokens; those of padding are zeros, so that they do not dilute the words when pooled."""
         words_BL1 = (tokens_BL != _PAD).unsqueeze(-1)
         return self.layers(self.embedding(tokens_BL) + self.positions) * words_BL1  # type: ignore[no-any-return]
 
@@ -167,24 +167,24 @@ class ClipTextEncoder(TextEncoder):
     def load(cls, text: ClipText, folder: str) -> ClipTextEncoder:
         """Load from a folder that transformers saved.
 
-        It holds a tokenizer and a text model, side by side or in `tokenizer/` and `text_encoder/`, as in a Stable
+        It holds a tokenizer and a text model, in one folder or in `tokenizer/` and `text_encoder/`, as in a Stable
         Diffusion checkpoint.
 
         Raises:
-            ConfigError: transformers is not installed, or the folder's width is not the one that the space says.
+            ConfigError: transformers is not installed, or the folder's width differs from the space's.
             CheckpointError: The folder cannot be loaded, or holds another text encoder than the space says.
         """
         transformers = import_transformers()
-        found = clip_layout(text.model_copy(update={"layout": None}), folder)
-        if text.layout not in (None, found):
+        layout = clip_layout(text.model_copy(update={"layout": None}), folder)
+        if text.layout not in (None, layout):
             raise CheckpointError("is another text encoder than the search space's text.layout says", where=folder)
         place = clip_folder(folder, "tokenizer")
         with foreign_errors("holds no tokenizer of CLIP", CheckpointError, place):
             tokenizer = transformers.CLIPTokenizer.from_pretrained(place, local_files_only=True)
             words = len(tokenizer)
-        if words > found.vocab_size:
+        if words > layout.vocab_size:
             raise CheckpointError(
-                f"its tokenizer knows {words} words, and its text model {found.vocab_size}",
+                f"its tokenizer knows {words} words, and its text model {layout.vocab_size}",
                 where=folder,
                 hint="take both from one checkpoint",
             )
@@ -192,11 +192,11 @@ class ClipTextEncoder(TextEncoder):
         model = load_foreign(transformers.CLIPTextModel, place, TRANSFORMERS, spare=_BESIDE_TEXT)
         encoder = cls(tokenizer, ClipContext(model.eval()), text.tokens)
         with foreign_errors("cannot encode a caption", CheckpointError, folder), torch.no_grad():
-            encoder.context(encoder.tokenize([""]))  # some settings are wrong only once they are used
+            encoder.context(encoder.tokenize([""]))  # some wrong settings fail only when they are used
         return encoder
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
-        """See `TextEncoder.tokenize`."""
+        """Tokens of CLIP's tokenizer."""
         if not captions:  # which the tokenizer does not take
             return torch.zeros(0, self.tokens, dtype=torch.int64)
         batch = self.tokenizer(
@@ -205,17 +205,17 @@ class ClipTextEncoder(TextEncoder):
         return torch.as_tensor(batch["input_ids"])
 
     def length(self, caption: str) -> tuple[int, int]:
-        """See `TextEncoder.length`; start and end take a token each."""
+        """Tokens of the caption; start and end take a token each."""
         count = len(self.tokenizer(caption, add_special_tokens=False)["input_ids"])
         return count, min(count, self.tokens - 2)
 
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
-        """See `TextEncoder.forward`."""
+        """The last hidden states of the text model."""
         return self.context(tokens_BL)  # type: ignore[no-any-return]
 
 
 class ReadCaptions(Protocol):
-    """Captions that a frozen encoder has read beforehand."""
+    """Captions that a frozen encoder has encoded in advance."""
 
     def read(self, captions: Sequence[str]) -> torch.Tensor:
         """Contexts (B, L, D) of captions, the empty one among those that can be read."""
@@ -223,12 +223,12 @@ class ReadCaptions(Protocol):
 
 
 class StoredText(TextEncoder):
-    """Stands in for a frozen encoder where that has read all captions beforehand: there is nothing left to compute.
+    """Replaces a frozen encoder that has encoded all captions in advance: nothing is left to compute.
 
     Its tokens are the contexts themselves.
 
     Args:
-        contexts: What the encoder made of the captions; of others it can say nothing.
+        contexts: The encoder's contexts; other captions cannot be read.
     """
 
     trainable = False
@@ -236,7 +236,7 @@ class StoredText(TextEncoder):
     def __init__(self, contexts: ReadCaptions) -> None:
         super().__init__()
         self.contexts = contexts
-        # Tells which device contexts are wanted on; a module without weights would not know.
+        # Follows the module to its device, on which contexts are wanted.
         self.register_buffer("anchor", torch.zeros(0), persistent=False)
         self.anchor: torch.Tensor
 
@@ -249,7 +249,7 @@ class StoredText(TextEncoder):
         return tokens_BL
 
     def encode(self, captions: Sequence[str]) -> torch.Tensor:
-        """See `TextEncoder.encode`."""
+        """The stored contexts of captions."""
         return self.tokenize(captions).to(self.anchor.device)
 
 

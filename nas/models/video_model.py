@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 STRONG_GUIDANCE = 100.0
-"""A guidance scale beyond this, and not the weights, is the likely cause where a clip is not finite."""
+"""Above this guidance scale, the scale is the likely cause of a clip that is not finite, rather than the weights."""
 
 
 class Generation(StrictModel):
-    """How a model is meant to be sampled; saved beside its weights.
+    """How a model is sampled; saved with its weights.
 
     Args:
         steps: Denoising steps.
@@ -43,8 +43,8 @@ class Generation(StrictModel):
 
 
 def flow_schedule(steps: int, shift: float = 1.0) -> FlowMatchEulerDiscreteScheduler:
-    """A scheduler whose noise levels go evenly from 1 to 1/steps, then to 0, shifted by `shift`."""
-    # It brings the whole of scipy.stats.
+    """A scheduler whose noise levels fall evenly from 1 to 1/steps, then to 0, shifted by `shift`."""
+    # Its import loads all of scipy.stats.
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
     scheduler: FlowMatchEulerDiscreteScheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
@@ -53,7 +53,7 @@ def flow_schedule(steps: int, shift: float = 1.0) -> FlowMatchEulerDiscreteSched
 
 
 def unet_file(folder: str | Path) -> Path:
-    """The weights of the denoising network in a model's folder; a `CheckpointError` where it is none."""
+    """The weights of the denoising network in a model's folder; raises `CheckpointError` if it is no model."""
     require_whole(folder)
     file = Path(folder) / "unet.safetensors"
     if not file.is_file():
@@ -81,7 +81,7 @@ class VideoModel:
 
     @classmethod
     def build(cls, space: SearchSpace, architecture: Architecture, generation: Generation) -> VideoModel:
-        """A model with fresh weights; call under a seed for a reproducible one."""
+        """A model with fresh weights; set torch's seed before to reproduce it."""
         architecture = space.check(architecture)
         return cls(space, architecture, VideoUNet(space.lower(architecture)), make_text_encoder(space), generation)
 
@@ -95,7 +95,7 @@ class VideoModel:
             self.write_files(root)
 
     def write_files(self, folder: Path) -> None:
-        """Write the files of `save` into a folder that is there."""
+        """Write the files of `save` into an existing folder."""
         save_safetensors(folder / "unet.safetensors", self.unet.state_dict())
         if self.text_encoder.trainable:
             save_safetensors(folder / "text_encoder.safetensors", self.text_encoder.state_dict())
@@ -124,7 +124,7 @@ class VideoModel:
         return model
 
     def to(self, device: torch.device | str) -> Self:
-        """Move network and text encoder to a device, where clips are then made."""
+        """Move network and text encoder to a device, on which clips are made."""
         self.unet.to(device)
         self.text_encoder.to(device)
         return self
@@ -144,8 +144,8 @@ class VideoModel:
         Args:
             prompts: Captions.
             seed: Clip `i` depends on this seed, `first + i` and its prompt, and on nothing else in the batch.
-            steps: Denoising steps; the model's own when left out.
-            guidance_scale: Classifier-free guidance; the model's own when left out.
+            steps: Denoising steps; the model's own if left out.
+            guidance_scale: Classifier-free guidance; the model's own if left out.
             first: Number of the first clip, to continue a series in batches.
             on_step: Called after each denoising step.
 
@@ -173,7 +173,7 @@ class VideoModel:
         guidance_scale: float | None = None,
         on_step: Callable[[], object] | None = None,
     ) -> torch.Tensor:
-        """Latents (B, T, C, H, W) of one clip per prompt, from given noise of that shape; else as `generate`."""
+        """Latents (B, T, C, H, W) of one clip per prompt, from noise of that shape; arguments as for `generate`."""
         scale = self.generation.guidance_scale if guidance_scale is None else guidance_scale
         scheduler = flow_schedule(steps or self.generation.steps, self.generation.shift)
         context_BLD = self.text_encoder.encode(prompts)
@@ -196,10 +196,10 @@ class VideoModel:
 
 
 def refuse_non_finite_clips(clips: torch.Tensor, prompts: Sequence[str], guidance_scale: float) -> None:
-    """Refuse clips (B, ...) of which one holds NaN or infinity; as pixels, these would be black or white.
+    """Refuse clips (B, ...) with NaN or infinity, which would be black or white pixels.
 
     Raises:
-        TrainingError: One does; the message names its prompt and the likely cause.
+        TrainingError: A clip has one; the message names its prompt and the likely cause.
     """
     broken = [index for index, clip in enumerate(clips) if not torch.isfinite(clip).all()]
     if broken:
@@ -218,7 +218,7 @@ def guided_velocity(
     empty_BLD: torch.Tensor | None,
     scale: float,
 ) -> torch.Tensor:
-    """Velocity with classifier-free guidance: `empty + scale * (context - empty)`; plain where `empty` is None.
+    """Velocity with classifier-free guidance: `empty + scale * (context - empty)`; without guidance if `empty` is None.
 
     Args:
         unet: The denoising network.

@@ -1,8 +1,8 @@
-"""Which files of a folder hold the weights of a model that diffusers or transformers saved, and reading them.
+"""Finding and reading the weights of a model that diffusers or transformers saved to a folder.
 
-Looked for in this order: one safetensors file, its shards, the same as a pickle (`.bin`); then the same three of each
-variant, `fp32`, `fp16` and `bf16` before a variant of another name. What a loader without wishes takes comes first, so
-full precision is preferred to half. Pickles are read by torch with `weights_only`, which runs no code.
+The order is: one safetensors file, its shards, then the same as a pickle (`.bin`); then the same files of each variant,
+with `fp32`, `fp16` and `bf16` before other names. So full precision is preferred, as by the libraries' own loaders.
+Pickles are read by torch with `weights_only`, which runs no code.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class WeightFiles:
     """The files that hold one set of weights.
 
     Args:
-        name: The file that stands for all: the weights themselves, or the index of their shards.
+        name: The weights themselves, or the index of their shards.
         shards: The files with tensors, in the order of their names.
-        variant: The variant's name, such as `fp16`; `None` for weights without one.
+        variant: The variant's name, for example `fp16`, or `None`.
     """
 
     name: Path
@@ -45,7 +45,7 @@ class WeightFiles:
 
     @property
     def safe(self) -> bool:
-        """Whether they are safetensors, and no pickles."""
+        """Whether all files are safetensors, not pickles."""
         return all(shard.suffix == ".safetensors" for shard in self.shards)
 
     def read(self) -> dict[str, torch.Tensor]:
@@ -61,14 +61,14 @@ class WeightFiles:
 
 
 def find_weights(folder: str | Path, stems: tuple[str, ...] = DIFFUSERS) -> WeightFiles:
-    """The weights in a folder, the first there are in the order of this module.
+    """The first weights in a folder, in the order of this module.
 
     Args:
-        folder: The folder that holds them, and not one above.
+        folder: The folder that holds the files themselves.
         stems: What their file names begin with.
 
     Raises:
-        CheckpointError: There are none, variants of unknown names leave a choice, or an index is damaged.
+        CheckpointError: There are none, several variants of unknown names, or an index is damaged.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -93,15 +93,15 @@ def _names(stems: tuple[str, ...], variant: str | None) -> Iterator[str]:
 
 
 def _variants(root: Path, stems: tuple[str, ...]) -> list[str]:
-    """The variants in a folder, in the order to take them; of unknown names at most one."""
+    """The variants in a folder, in the order of this module; at most one of an unknown name."""
     any_stem = "|".join(sorted({re.escape(stem) for stem in stems}))
     patterns = (
         rf"(?:{any_stem})\.(?P<variant>[^.]+)\.(?:safetensors|bin)",
         rf"(?:{any_stem})\.(?:safetensors|bin)\.index\.(?P<variant>[^.]+)\.json",
     )
     matches = [re.fullmatch(pattern, file.name) for file in root.iterdir() for pattern in patterns]
-    found = {match["variant"] for match in matches if match}
-    known, others = [name for name in _PRECISIONS if name in found], sorted(found - {*_PRECISIONS})
+    variants = {match["variant"] for match in matches if match}
+    known, others = [name for name in _PRECISIONS if name in variants], sorted(variants - {*_PRECISIONS})
     if not known and len(others) > 1:
         raise CheckpointError(
             f"holds weights in the variants {', '.join(others)}, and none without a variant",
@@ -112,7 +112,7 @@ def _variants(root: Path, stems: tuple[str, ...]) -> list[str]:
 
 
 def _shards(name: Path) -> tuple[Path, ...]:
-    """The files that a file stands for; an index names them."""
+    """The file itself, or the shards that an index names."""
     if name.suffix != ".json":
         return (name,)
     index = read_json(name, error=CheckpointError)

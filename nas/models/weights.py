@@ -44,7 +44,7 @@ def load_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
-        # The last three: numbers of a kind that torch or safetensors knows by name alone.
+        # The last three: types of numbers that torch or safetensors does not support.
         raise CheckpointError(f"not a valid safetensors file: {error}", where=path) from error
 
 
@@ -61,11 +61,11 @@ def load_into(
         module: What to load into.
         weights: Its state dict.
         where: The file they came from, for messages.
-        partial: Names that may be absent from `weights`, and then keep their values.
+        partial: Names that may be missing in `weights`; these keep their values.
 
     Raises:
-        CheckpointError: A name is missing or unknown, a shape differs, numbers are of another kind (whole, where
-            fractions belong), or one is not finite; the message names the first. The module is then as before.
+        CheckpointError: A name is missing or unknown, a shape differs, numbers are of another kind (integers
+            instead of floats), or one is not finite; the message names the first. The module is unchanged.
     """
     own = module.state_dict()
     missing = sorted(own.keys() - weights.keys() - partial)
@@ -81,16 +81,16 @@ def load_into(
 
 
 def refuse_non_finite(module: nn.Module, *, where: str | Path) -> None:
-    """Refuse the weights of a module that another library has loaded, where one is NaN or infinite.
+    """Refuse the weights of a module that another library has loaded if one is NaN or infinite.
 
     Raises:
-        CheckpointError: One is; the message names the first.
+        CheckpointError: A weight is; the message names the first.
     """
     _refuse(sorted(not_finite(module.state_dict())), "has NaN or infinity in", where, _BROKEN)
 
 
 def not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Names of the tensors with a number that is not finite, in what this process holds of them."""
+    """Names of the tensors with a number that is not finite, in this process's part of them."""
     return [name for name, tensor in tensors.items() if not _finite_as(tensor, tensor.dtype)]
 
 
@@ -101,18 +101,18 @@ def _refuse(names: Sequence[str], what: str, where: str | Path, hint: str) -> No
 
 
 def _kind(tensor: torch.Tensor) -> str:
-    """What sort of numbers a tensor holds, as far as one may become another without a word."""
+    """The kind of numbers of a tensor; torch converts between kinds without an error."""
     return "complex" if tensor.is_complex() else "fractions" if tensor.is_floating_point() else "whole"
 
 
 def _finite_as(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether all numbers are finite once they are of another type; of a shared tensor, those that lie here."""
+    """Whether all numbers are finite after conversion to a type; of a sharded tensor, this process's part."""
     local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return not (dtype.is_floating_point or dtype.is_complex) or bool(torch.isfinite(local.to(dtype)).all())
 
 
 def weights_digest(module: nn.Module) -> str:
-    """Digest of a module's weights, equal exactly where they are equal bit for bit."""
+    """Digest of a module's weights; equal if and only if they are equal bit for bit."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
@@ -121,7 +121,7 @@ def weights_digest(module: nn.Module) -> str:
 
 
 def folder_digest(folder: str | Path) -> str:
-    """Digest of the weights and settings in a folder that diffusers or transformers saved, wherever it lies.
+    """Digest of the weights and settings in a folder that diffusers or transformers saved, independent of its path.
 
     Raises:
         CheckpointError: There are none.

@@ -1,12 +1,12 @@
-"""The words of a caption in any script: what the learned text encoder reads.
+"""The words of a caption in any script, which the learned text encoder reads.
 
-A caption is put in Unicode's normal form C first: one text then is one sequence of characters, however a system spells
-its accents. Form KC would go further and also make `ﬁ` of one character two, or `²` a plain 2; C changes nothing that a
-reader could see, and leaves captions that already are in it, as nearly all are, the tokens they have had.
+A caption is first converted to Unicode's normal form C, so that the same text is the same sequence of characters on
+every system. Form KC would also change visible characters (`²` to 2). C changes nothing visible, and does not change
+the tokens of captions that are in it already, as nearly all are.
 
-- Letters and numbers, with the marks that belong to them, are words where they stand together.
-- A symbol outside ASCII, such as an emoji, is a word of its own; with it go skin tones and what is joined to it.
-- All else separates: spaces, punctuation, and the symbols of ASCII.
+- Adjacent letters and numbers, with their marks, are a word.
+- A symbol outside ASCII, for example an emoji, is a word, together with its skin tone and what is joined to it.
+- Everything else separates words: spaces, punctuation, and the symbols of ASCII.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import unicodedata
 
 _ASCII_WORD = re.compile(r"[^\W_]+")
 _WORD = re.compile(r"w(?:[wm]|j(?=w))*|s[mt]*(?:js[mt]*)*")
-"""A word among the kinds of a caption's characters: letters with their marks, or a symbol and what is joined to it."""
+"""A word in a string of character kinds: letters with their marks, or a symbol and what is joined to it."""
 
 _JOINER = "\u200d"
 _PRESENTATION = dict.fromkeys(map(ord, "\ufe0e\ufe0f"))
@@ -29,11 +29,11 @@ def words(caption: str) -> list[str]:
         return _ASCII_WORD.findall(caption.lower())
     lower = unicodedata.normalize("NFC", caption).lower()
     text = unicodedata.normalize("NFC", lower).translate(_PRESENTATION)
-    return [text[found.start() : found.end()] for found in _WORD.finditer("".join(map(_kind, text)))]
+    return [text[match.start() : match.end()] for match in _WORD.finditer("".join(map(_kind, text)))]
 
 
 def _kind(character: str) -> str:
-    """What a character is to words: part of one, mark, symbol, skin tone, joiner, or what separates (a space)."""
+    """The kind of a character: letter or number, mark, symbol, skin tone, joiner, or separator (a space)."""
     if character.isalnum():
         return "w"
     if character == _JOINER:

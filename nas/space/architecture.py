@@ -1,4 +1,4 @@
-"""One architecture: which temporal layer stands in each slot."""
+"""One architecture: which temporal layer fills each slot."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Architecture:
 
     @classmethod
     def _from_file(cls, file: _ArchitectureFile, where: str | Path) -> Architecture:
-        # A space without a network has an order of its own, in which its architectures are written down.
+        # A space without a network has another order of stages, which is the order in the file.
         written = cls(file.space, tuple(file.layers.items()))
         if file.id == written.id:
             return written
@@ -83,6 +83,6 @@ class Architecture:
 
 
 def _network_order(item: tuple[str, object]) -> tuple[str, int, str]:
-    """Sort key of a stage; `down`, `mid`, `up` happen to stand in the order of the alphabet."""
+    """Sort key of a stage; `down`, `mid`, `up` are in alphabetical order."""
     part, _, number = item[0].partition(".")
     return (part, int(number) if number.isdecimal() else -1, number)

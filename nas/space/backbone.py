@@ -83,7 +83,7 @@ class Backbone(StrictModel):
         return self
 
     def attends(self, level: int) -> bool:
-        """Whether any stage at a level (0 is the finest) reads the text."""
+        """Whether a stage at this level reads the text; level 0 is the finest."""
         last = len(self.block_out_channels) - 1
         types = {self.down_block_types[level], self.up_block_types[last - level]}
         mid = level == last and self.mid_block_type == "UNetMidBlock2DCrossAttn"

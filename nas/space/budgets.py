@@ -21,5 +21,5 @@ class Budgets(StrictModel):
     memory_bytes: int | None = Field(None, gt=0)
 
     def or_else(self, others: Budgets) -> Budgets:
-        """These limits, and where there is none that of `others`."""
+        """These limits; a limit that is not set is taken from `others`."""
         return Budgets(**(others.model_dump() | self.model_dump(exclude_none=True)))

@@ -40,15 +40,14 @@ class ArchitectureSet:
     def without(self, removed: Mapping[str, Collection[str]]) -> Self:
         """A copy whose slots have fewer candidates; everything else is shared with the original.
 
-        Its architectures are architectures of the original, with equal ids; one that holds a removed candidate
-        does not fit it. Counting, sampling and all else here works on what is left. A supernet is trained for
-        the original and then serves both.
+        Its architectures are architectures of the original, with equal ids. An architecture that holds a removed
+        candidate does not fit the copy. A supernet that was trained for the original serves both.
 
         Args:
-            removed: For each slot, by its id, the candidates it loses.
+            removed: Candidates to remove, by slot id.
 
         Raises:
-            ConfigError: There is no such slot, it has no such candidate, or none would be left to it.
+            ConfigError: A slot or a candidate does not exist, or a slot would have no candidate left.
         """
         known = {slot.id: slot for slot in self.slots}
         for name, lost in removed.items():
@@ -67,7 +66,7 @@ class ArchitectureSet:
         """The architecture with these choices, one per slot in the order of the network.
 
         Raises:
-            ArchitectureError: The number of choices is wrong, or one is not a candidate of its slot.
+            ArchitectureError: The number of choices is wrong, or a choice is not a candidate of its slot.
         """
         if len(choices) != len(self.slots):
             raise ArchitectureError(f"{len(choices)} choices for {len(self.slots)} slots", where=self.where)
@@ -112,8 +111,8 @@ class ArchitectureSet:
     def encode(self, architectures: Sequence[Architecture]) -> NDArray[np.int64]:
         """Architectures as numbers: for each choice, its place among the candidates of its slot.
 
-        Made for many: equal stages of different architectures are looked up once. The places are those in this
-        set; `without` moves up what stands behind a removed candidate.
+        Fast for many architectures: equal stages are looked up once. The places are those in this set; `without`
+        moves up the candidates after a removed one.
 
         Args:
             architectures: Any number of them, each checked as by `check`.
@@ -152,11 +151,11 @@ class ArchitectureSet:
         return math.prod(len(slot.candidates) for slot in self.slots)
 
     def smallest(self) -> Architecture:
-        """No temporal layer wherever the slot allows it, the first candidate elsewhere."""
+        """The architecture with `none` in each slot that offers it, and the first candidate in the others."""
         return self.architecture([NONE if NONE in slot.candidates else slot.candidates[0] for slot in self.slots])
 
     def uniform(self, candidate: str) -> Architecture | None:
-        """The same candidate in every slot, or `None` where some slot does not offer it."""
+        """The architecture with this candidate in every slot; `None` if a slot does not offer it."""
         if all(candidate in slot.candidates for slot in self.slots):
             return self.architecture([candidate] * len(self.slots))
         return None
@@ -185,7 +184,7 @@ class ArchitectureSet:
     def mutate(self, architecture: Architecture, rng: random.Random, *, slots: int = 1) -> Architecture:
         """A copy with the choice of `slots` random slots replaced by another candidate.
 
-        Slots with one candidate cannot change; where fewer than `slots` can, all that can do.
+        Slots with one candidate cannot change. If fewer than `slots` can change, all of them do.
         """
         choices = list(self.check(architecture).choices)
         free = [index for index, slot in enumerate(self.slots) if len(slot.candidates) > 1]
@@ -224,7 +223,7 @@ class ArchitectureSet:
                 raise ArchitectureError(what, where=where, hint=self._hint(slot, name))
 
     def _hint(self, slot: Slot, name: str) -> str | None:
-        """What to add where a choice is refused that the space had before `without`."""
+        """A hint for a refused choice that `without` has removed."""
         return f"{name} was removed from {slot.id}" if name in self.removed.get(slot.id, ()) else None
 
     def _check_removal(self, slot: Slot, lost: Collection[str]) -> None:

@@ -19,7 +19,7 @@ def candidate_indices(slots: Sequence[Slot], names: Sequence[str]) -> list[int]:
     """The place of each name among the candidates of its slot.
 
     Raises:
-        ValueError: There are more or fewer names than slots, or one is not a candidate of its slot.
+        ValueError: The number of names is not that of the slots, or a name is not a candidate of its slot.
     """
     return [slot.candidates.index(name) for slot, name in zip(slots, names, strict=True)]
 
@@ -29,8 +29,8 @@ def encode_canonical(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The candidate indices of those architectures that fit the slots, stages in the order of the network.
 
-    Only a few different fillings of a stage exist, however many architectures there are. So each filling is
-    looked at once, and what is done per architecture is one look-up per stage.
+    A stage has few different fillings, however many architectures there are. So each filling is encoded once, and an
+    architecture costs one look-up per stage.
 
     Args:
         space: Name of the space that the architectures must carry.
@@ -44,14 +44,18 @@ def encode_canonical(
     import numpy as np  # heavy
 
     stages = [list(group) for _, group in itertools.groupby(slots, key=lambda slot: slot.stage)]
-    rows = [row for row, one in enumerate(architectures) if one.space == space and len(one.layers) == len(stages)]
+    rows = [
+        row
+        for row, architecture in enumerate(architectures)
+        if architecture.space == space and len(architecture.layers) == len(stages)
+    ]
     layers = [architectures[row].layers for row in rows]
     columns = [_stage_indices(stage, [given[number] for given in layers]) for number, stage in enumerate(stages)]
-    found = np.hstack([np.empty((len(rows), 0), dtype=np.int64), *columns])
-    whole = (found >= 0).all(axis=1)
+    encoded = np.hstack([np.empty((len(rows), 0), dtype=np.int64), *columns])
+    whole = (encoded >= 0).all(axis=1)
     fitting = np.array(rows, dtype=np.intp)[whole]
     indices = np.full((len(architectures), len(slots)), -1, dtype=np.int64)
-    indices[fitting] = found[whole]
+    indices[fitting] = encoded[whole]
     fits = np.zeros(len(architectures), dtype=np.bool_)
     fits[fitting] = True
     return indices, fits

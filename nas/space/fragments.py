@@ -1,4 +1,4 @@
-"""Plans made from parts of plans: what latency can be measured in, beside single blocks and whole networks."""
+"""Plans made from parts of plans: latency can be measured in them, as in single blocks and whole networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CONTINUES_CELL = frozenset({"spatial_transformer"})
 
 
 def fragment(nodes: Sequence[Node]) -> Plan:
-    """Some nodes of a plan as a plan of their own.
+    """Some nodes of a plan, as a plan.
 
     Args:
         nodes: The nodes, in their order. What they read from elsewhere becomes an input, and the last one writes
@@ -27,7 +27,7 @@ def fragment(nodes: Sequence[Node]) -> Plan:
 
 
 def cells(plan: Plan) -> tuple[Plan, ...]:
-    """A plan cut into cells: a resnet with the attention and temporal layer behind it, and all else one by one."""
+    """A plan cut into cells: a resnet with the attention and temporal layer after it; every other node alone."""
     parts: list[list[Node]] = []
     for node in plan.nodes:
         if parts and (node.slot is not None or node.block.kind in _CONTINUES_CELL):
@@ -38,7 +38,7 @@ def cells(plan: Plan) -> tuple[Plan, ...]:
 
 
 def down_path(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
-    """The part of a UNet up to the end of its down path, and the value that each level of that ends with.
+    """The part of a UNet up to the end of its down path, and the name of each level's last value.
 
     All levels but the last end with their downsampling.
     """
@@ -48,7 +48,7 @@ def down_path(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
 
 
 def chain(block: Block, copies: int) -> Plan:
-    """A block behind itself: copies with weights of their own, each reading what the one before wrote.
+    """A plan of copies of a block in a row: each has its own weights and reads what the copy before it wrote.
 
     Raises:
         ValueError: The block's output cannot be its own first input.

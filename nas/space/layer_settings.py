@@ -1,6 +1,6 @@
 """Settings of temporal layers: their hyper-parameters, and what a search space must know of a layer.
 
-They stand apart from the layers' modules, so that a space is read, lowered and counted without loading torch.
+They are separate from the layers' torch modules, so that a space is read and lowered without loading torch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Layouts: how the models of other libraries are built, as far as it decides what they compute.
+"""Layouts: how models of other libraries are built, as far as that decides what they compute.
 
-A text encoder of transformers and an autoencoder of diffusers say in a `config.json` how they are built. What of it
-decides the arithmetic, in one canonical form, is the configuration of their block: tables made on one machine then
-serve on another, wherever the weights lie there, and a block can be measured before its weights are downloaded.
+A text encoder of transformers and an autoencoder of diffusers say in a `config.json` how they are built. The fields
+that decide the arithmetic, in one canonical form, are the configuration of their block. So a table does not depend on
+where the weights are stored, and a block can be measured before its weights are downloaded.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _CLIP_DEFAULTS = {
     "hidden_act": "quick_gelu",
     "layer_norm_eps": 1e-5,
 }
-"""What transformers' `CLIPTextConfig` has for a field that its file leaves out; other defaults than a space's."""
+"""Defaults of transformers' `CLIPTextConfig`, for fields that a file leaves out; a space has other defaults."""
 
 
 def clip_layout(text: ClipText, folder: str | None) -> ClipLayout:
-    """The layout of a text encoder: that of the search space, or that of its folder where the space gives none.
+    """The layout of a text encoder: the search space's, or its folder's if the space gives none.
 
     Args:
         text: The text encoder of a search space.
@@ -39,12 +39,12 @@ def clip_layout(text: ClipText, folder: str | None) -> ClipLayout:
 
     Raises:
         CheckpointError: The folder holds no text encoder.
-        ConfigError: Its width is not the one that the space says.
+        ConfigError: Its width differs from the space's.
     """
     if text.layout is not None:
         layout, where = text.layout, "text.layout"
     else:
-        assert folder is not None, "ClipText has a path where it has no layout"
+        assert folder is not None, "ClipText has a path or a layout"
         file = clip_folder(folder, "text_encoder") / "config.json"
         layout, where = _clip_config(file), str(file)
     if layout.hidden_size != text.width:
@@ -66,22 +66,22 @@ def autoencoder_layout(codec: AutoencoderCodec, folder: str | None) -> str:
 
     Args:
         codec: The codec of a search space.
-        folder: Its `path`, made absolute; read where the space gives no layout.
+        folder: Its `path`, made absolute; read if the space gives no layout.
 
     Raises:
         CheckpointError: The folder holds no autoencoder of diffusers.
-        ConfigError: The space's layout is not that of one.
+        ConfigError: The space's layout is not one of an autoencoder.
     """
     if codec.layout is not None:
         return _canonical(codec.layout, ConfigError, "codec.layout")
-    assert folder is not None, "AutoencoderCodec has a path where it has no layout"
+    assert folder is not None, "AutoencoderCodec has a path or a layout"
     return folder_layout(folder)
 
 
 def folder_layout(folder: str | Path) -> str:
     """The canonical layout of an autoencoder that diffusers saved to a folder.
 
-    What `config.json` holds beside the fields of its class says nothing of its arithmetic, and is passed over.
+    Keys of `config.json` that are no fields of the class do not change the arithmetic, and are ignored.
 
     Raises:
         CheckpointError: The folder holds no autoencoder of diffusers.
@@ -91,7 +91,7 @@ def folder_layout(folder: str | Path) -> str:
     config = config if isinstance(config, dict) else {}
     fields = _fields(autoencoder_class(config.get("_class_name"), CheckpointError, str(file)))
     if config.get("quantization_config") is not None:
-        raise CheckpointError("is that of a quantised autoencoder, which is not implemented", where=file)
+        raise CheckpointError("belongs to a quantised autoencoder, which is not implemented", where=file)
     known = {key: value for key, value in config.items() if key in fields or key == "_class_name"}
     return _canonical(known, CheckpointError, str(file))
 
@@ -100,7 +100,7 @@ def autoencoder_class(name: object, error: type[NasError], where: str) -> Any:
     """The class of an autoencoder of diffusers.
 
     Raises:
-        NasError: Of the given type: there is none of that name.
+        NasError: Of the given type: diffusers has no autoencoder of that name.
     """
     import diffusers  # heavy, and only spaces with an autoencoder need it
 
@@ -127,7 +127,7 @@ def _fields(kind: Any) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON would give it back, so that tuples and lists compare."""
+    """A value after a round trip through JSON, so that tuples and lists compare."""
     return None if value is inspect.Parameter.empty else json.loads(json.dumps(value))
 
 
@@ -137,6 +137,6 @@ def _clip_config(file: Path) -> ClipLayout:
     if not isinstance(fields, dict) or "clip" not in str(fields.get("model_type", "")):
         raise CheckpointError("is not the configuration of a CLIP text encoder", where=file)
     if fields.get("quantization_config") is not None:
-        raise CheckpointError("is that of a quantised text encoder, which is not implemented", where=file)
+        raise CheckpointError("belongs to a quantised text encoder, which is not implemented", where=file)
     known = {key: value for key, value in fields.items() if key in ClipLayout.model_fields}
     return parse(_CLIP_DEFAULTS | known, ClipLayout, where=file)

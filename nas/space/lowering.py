@@ -1,7 +1,7 @@
 """Lowering: from a search space and an architecture to the plan of the network.
 
 This is the only code that knows how a UNet is wired. The order, the module paths and the arguments of the
-spatial blocks are those of diffusers' `UNet2DConditionModel`; a temporal layer stands after the resnet and
+spatial blocks are those of diffusers' `UNet2DConditionModel`; a temporal layer comes after the resnet and
 attention pair of its position, where AnimateDiff (arXiv 2307.04725) puts its motion modules.
 """
 
@@ -19,7 +19,7 @@ from nas.space.schema import SpaceFile
 SAMPLE, TIMESTEP, CONTEXT = "sample", "timestep", "context"
 
 LayerOf = Callable[[str, int], "Placement | None"]
-"""The temporal layer at a stage's position, or `None` where there is none."""
+"""The temporal layer at a stage's position, or `None`."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Placement:
 
     Args:
         slot: Identifier of the slot, e.g. `down.0/1`.
-        module: Name of its module in the slot: that of the first candidate which computes the same.
+        module: Name of its module in the slot: the first candidate that computes the same.
         kind: Its registered kind.
         config: Its hyper-parameters.
     """
@@ -53,10 +53,10 @@ def lower_unet(file: SpaceFile, latent: Shape, context: Shape, layer_of: LayerOf
     """Write out the denoising network.
 
     Args:
-        file: The search space; the plan returns a velocity, whatever its backbone predicts.
+        file: The search space; the plan returns a velocity, also if the backbone predicts clean data.
         latent: Shape (frames, channels, height, width) of the latent clip.
         context: Shape (tokens, width) of the text context.
-        layer_of: What stands in each slot.
+        layer_of: The layer in each slot.
 
     Returns:
         A plan with inputs `sample` (1, T, C, H, W), `timestep` (1,) and `context` (1, L, D).

@@ -1,11 +1,11 @@
 """The plan: the one description of what a network contains and in which order it runs.
 
 An architecture is lowered once, to a `Plan`. The torch modules, the keys of the latency table, parameters,
-FLOPs, memory, export and drawings are all read off it; nothing else walks the network.
+FLOPs, memory, export and drawings are all read off it. No other code walks the network.
 
-A plan is in single-assignment form: each `Node` names the values it reads (network inputs or earlier nodes)
-and its own name is the value it writes, so skip connections need no special case. What a node computes is a
-`Block`: the unit that is profiled, shared by every node with the same kind, configuration and input shapes.
+A plan is in single-assignment form. Each `Node` names the values it reads (network inputs or earlier nodes), and its
+own name is the value it writes, so skip connections need no special case. A node computes a `Block`, the unit of
+profiling; nodes with the same kind, configuration and input shapes share one.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Block:
 
     @property
     def settings(self) -> dict[str, Scalar]:
-        """The configuration as a dictionary; `integer` and its kin read one value with its type."""
+        """The configuration as a dictionary; `integer`, `number`, `flag` and `text` read one value with its type."""
         return dict(self.config)
 
     def integer(self, name: str) -> int:
@@ -100,8 +100,8 @@ class Node:
         name: Dotted module path, equal to diffusers' for spatial blocks; also the value this node writes.
         block: What is computed.
         inputs: Names of the values read, matching `block.inputs` one to one.
-        slot: The slot of the search space this node fills; `None` where it fills none.
-        in_backbone: Whether diffusers' `UNet2DConditionModel` of this backbone has it, too.
+        slot: The slot of the search space that this node fills, or `None`.
+        in_backbone: Whether diffusers' `UNet2DConditionModel` of this backbone has this node.
     """
 
     name: str

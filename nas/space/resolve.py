@@ -1,6 +1,6 @@
-"""From the text of a search-space file to slots and candidates, with every check that needs no plan.
+"""From a search-space file to slots and candidates, with every check that needs no plan.
 
-Each error names the key of the file it is about.
+Each error names the key of the file that is wrong.
 """
 
 from __future__ import annotations

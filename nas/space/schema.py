@@ -16,7 +16,7 @@ from nas.space.budgets import Budgets
 Prediction = Literal["velocity", "data"]
 
 _MOST_PIXELS = 2**31
-"""Of a clip, all frames together: libraries count in 32 bits, and the system kills what asks for far more memory."""
+"""Most pixels of a clip, all frames together: libraries count in 32 bits, and more would not fit in memory."""
 
 
 class Video(StrictModel):
@@ -165,12 +165,12 @@ Text = Annotated[LearnedText | ClipText, Field(discriminator="kind")]
 
 
 class SlotRule(StrictModel):
-    """Which temporal layers may stand in a stage.
+    """Which temporal layers a stage may hold.
 
     Args:
         stage: `down.N`, `mid` or `up.N`.
-        positions: Places in the stage, counted from 0: position k is after the k-th pair of resnet and
-            attention. Every place of the stage when left out.
+        positions: Positions in the stage, counted from 0: position k is after the k-th pair of resnet and
+            attention. All positions of the stage if left out.
         candidates: Names from `layers`, names of registered layers (with default hyper-parameters), or `none`.
     """
 
@@ -200,7 +200,7 @@ LayerName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class SpaceFile(StrictModel):
-    """A search space as it stands in a YAML file.
+    """A search space as written in a YAML file.
 
     Args:
         name: Name of the space; architectures carry it.
@@ -208,16 +208,16 @@ class SpaceFile(StrictModel):
         video: The clip the model makes.
         codec: From latents to pixels.
         text: Encodes the caption.
-        prediction: What the backbone's last convolution stands for: the `velocity`, or the clean `data`, from
-            which the network computes the velocity (Li and He 2025, arXiv 2511.13720). Choose `data` where a
-            latent pixel has more channels than the first level: noise does not fit through, clean data does.
-        frame_embedding: Whether the time embedding also tells each frame its place in the clip, mixed with the
-            text where the backbone pools it (`addition_embed_type: text`). A small network, the identity at the
-            start; what should happen when is learnt sooner with it.
+        prediction: What the backbone predicts: the `velocity`, or the clean `data`, from which the network computes
+            the velocity (Li and He 2025, arXiv 2511.13720). Choose `data` if a latent pixel has more channels than
+            the first level: noise does not fit through a narrower layer, clean data does.
+        frame_embedding: Whether the time embedding also tells each frame its place in the clip, mixed with the text
+            if the backbone pools it (`addition_embed_type: text`). It is a small network that starts as the
+            identity. With it, the timing of events is learnt sooner.
         backbone: The spatial network.
         layers: Temporal layers by name, with hyper-parameters.
-        slots: Which of them may stand where.
-        budgets: What an architecture may cost at most. A search keeps to it, or to what it is told instead.
+        slots: Which layers each stage may hold.
+        budgets: What an architecture may cost at most; options of a search replace them.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]

@@ -10,12 +10,12 @@ from nas.space.plan import Scalar
 
 @dataclass(frozen=True)
 class Slot:
-    """A place that may hold one temporal layer.
+    """A position of the network that may hold one temporal layer.
 
     Args:
         stage: `down.N`, `mid` or `up.N`.
-        position: Place in the stage, counted from 0.
-        candidates: Names that may be chosen, `none` among them where the place may stay empty.
+        position: Position in the stage, counted from 0.
+        candidates: Names that may be chosen; `none` among them leaves the slot empty.
     """
 
     stage: str

@@ -40,7 +40,7 @@ class SearchSpace(ArchitectureSet):
             check_parts(file)
             self.candidates = resolve_candidates(file)
             super().__init__(file.name, resolve_slots(file), where)
-            # Of the whole space: what `without` removes changes no module's name, and so no weight's.
+            # Of the whole space: `without` changes no module's name, and so no weight's.
             self._modules = module_names(self.slots, self.candidates)
             self._check_placements()
         except NasError as error:
@@ -64,17 +64,17 @@ class SearchSpace(ArchitectureSet):
     def to_dict(self) -> dict[str, Any]:
         """The space as plain data, complete but for the folder that relative paths start from.
 
-        It is the file: what `without` removed is in it again. A removal belongs to a device and not to the
-        space, and a model saved with this stays loadable anywhere, by any copy of the space.
+        It is the file, with the candidates that `without` removed. A removal belongs to a device, not to the space, and
+        a model saved with this can be loaded by any copy of the space.
         """
         return self.file.model_dump(mode="json")
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of everything that decides what weights mean: names, shapes, prediction; checkpoints carry it.
+        """Digest of everything that decides what weights mean: names, shapes, prediction. Checkpoints carry it.
 
-        Two files that mean the same have the same one; where a file or what it points to lies does not matter.
-        Nor does what `without` removed: weights trained for all candidates are also those of the ones that stay.
+        Two files that mean the same have the same fingerprint; paths do not matter. `without` does not change it:
+        weights trained for all candidates serve those that stay.
         """
         slots = resolve_slots(self.file)
         used = sorted({name for slot in slots for name in slot.candidates if name != NONE})
@@ -103,7 +103,7 @@ class SearchSpace(ArchitectureSet):
 
     @property
     def outside_paths(self) -> tuple[str, ...]:
-        """What the space loads from outside its file: pretrained backbone, text encoder, autoencoder."""
+        """Paths that the space loads from: pretrained backbone, text encoder, autoencoder."""
         pretrained = self.file.backbone.pretrained
         paths = (None if pretrained is None else self.resolve_path(pretrained), self.text_folder, self.codec_folder)
         return tuple(path for path in paths if path is not None)
@@ -122,7 +122,7 @@ class SearchSpace(ArchitectureSet):
 
     @property
     def pixel_multiple(self) -> int:
-        """What height and width of any clip, in pixels, must be multiples of."""
+        """The number of which height and width of any clip, in pixels, must be multiples."""
         return pixel_multiple(self.file)
 
     @property
@@ -165,9 +165,9 @@ class SearchSpace(ArchitectureSet):
         return SearchSpace(self.file, where=self.where) if self.removed else self
 
     def placed_blocks(self) -> dict[tuple[str, str], Block]:
-        """The block of every candidate in every slot, by slot identifier and candidate; `none` places none.
+        """The block of every candidate in every slot, by slot identifier and candidate, without `none`.
 
-        A temporal layer keeps the shape of what passes it, so the block does not depend on the other slots.
+        A temporal layer keeps the shape of its input, so the block does not depend on the other slots.
         """
         placed: dict[tuple[str, str], Block] = {}
         for variant in self.covering():
@@ -184,7 +184,7 @@ class SearchSpace(ArchitectureSet):
         return Placement(slot.id, self._modules[slot.id, name], candidate.kind, candidate.config)
 
     def distinct(self) -> SearchSpace:
-        """The space with one candidate, the first, of those of a slot that compute the same."""
+        """The space with only the first of the candidates of a slot that compute the same."""
         repeated: dict[str, list[str]] = {}
         for slot in self.slots:
             modules = [self._modules.get((slot.id, name), NONE) for name in slot.candidates]
@@ -198,20 +198,20 @@ class SearchSpace(ArchitectureSet):
         return os.path.realpath(self.base / path)
 
     def _text(self) -> dict[str, Scalar]:
-        """What decides the arithmetic of the text encoder."""
+        """The settings that decide the arithmetic of the text encoder."""
         text = self.file.text
         part = text if text.kind == "learned" else clip_layout(text, self.text_folder)
         return part.model_dump(mode="json", exclude={"kind"})
 
     def _decoder(self) -> dict[str, Scalar]:
-        """What decides the arithmetic of the decoder."""
+        """The settings that decide the arithmetic of the decoder."""
         codec = self.file.codec
         if codec.kind == "autoencoder":
             return {"layout": autoencoder_layout(codec, self.codec_folder)}
         return codec.model_dump(mode="json", exclude={"kind"})
 
     def _check_placements(self) -> None:
-        """Let every candidate of every slot judge the width it would stand at, read off the plans."""
+        """Check every candidate at the width that its slot has in the plans."""
         self.lower(self.smallest())
         for (slot, name), block in self.placed_blocks().items():
             config, channels = layer_config(block.kind).model_validate(block.settings), block.inputs[0].shape[2]
@@ -219,11 +219,11 @@ class SearchSpace(ArchitectureSet):
                 config.check(channels)
             except ValueError as error:
                 key = key_of(self.file, slot, name)
-                raise ConfigError(f"{key}: {name} cannot stand in {slot}: {error}") from error
+                raise ConfigError(f"{key}: {name} does not fit slot {slot}: {error}") from error
 
 
 def lower(space: SearchSpace, architecture: Architecture) -> Plan:
-    """The plan of the denoising network; see `SearchSpace.lower`."""
+    """The plan of the denoising network of an architecture."""
     return space.lower(architecture)
 
 

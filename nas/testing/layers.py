@@ -2,7 +2,7 @@
 
     class TestMyLayer(TemporalLayerConformance):
         layer = "my_layer"            # a registered name, or the class itself
-        config = {"kernel_size": 5}   # hyper-parameters, where the defaults will not do
+        config = {"kernel_size": 5}   # hyper-parameters that differ from the defaults
 
 Shape suffixes as in `nas.models.temporal`.
 """
@@ -31,8 +31,8 @@ class TemporalLayerConformance:
         config: Hyper-parameters that differ from the defaults.
         shape: Shape (1, T, C, H, W) of the video the layer is built for; T, H and W at least 2.
         context_shape: Shape (L, D) of the text, for layers that read it.
-        links_frames: Whether a frame's output depends on the other frames. A layer that only reads the text, or one
-            whose kernel covers one frame, sets this to `False`, and is then checked not to link them.
+        links_frames: Whether a frame's output depends on the other frames. A layer that only reads the text, or
+            whose kernel covers one frame, sets this to `False`; the test then checks that it does not link frames.
     """
 
     layer: ClassVar[str | type[TemporalLayer]]
@@ -54,7 +54,7 @@ class TemporalLayerConformance:
         return module
 
     def inputs(self, batch: int = 1, frames: int | None = None, *, seed: int = 0) -> tuple[torch.Tensor, ...]:
-        """A random video (B, T, C, H, W), and a text (B, L, D) where the layer reads one."""
+        """A random video (B, T, C, H, W), and a text (B, L, D) if the layer reads one."""
         generator = torch.Generator().manual_seed(seed)
         _, built_for, *image = self.shape
         x_BTCHW = torch.randn(batch, frames or built_for, *image, generator=generator)
@@ -88,7 +88,7 @@ class TemporalLayerConformance:
         gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
         assert any(bool(gradient.abs().max() > 0) for gradient in gradients), "no weight receives a gradient"
         perturbed = self.build(perturbed=True)
-        assert not torch.equal(_call(perturbed, *inputs), inputs[0]), "the layer is the identity whatever its weights"
+        assert not torch.equal(_call(perturbed, *inputs), inputs[0]), "the layer is the identity for any weights"
 
     def test_clips_of_a_batch_do_not_see_each_other(self) -> None:
         """Each clip's output is what it would be alone."""
@@ -100,7 +100,7 @@ class TemporalLayerConformance:
             torch.testing.assert_close(together[index : index + 1], alone, rtol=1e-4, atol=1e-4)
 
     def test_frames_are_linked_as_stated(self) -> None:
-        """A change of the last frame shows in the others exactly where `links_frames` says so."""
+        """A change of the last frame changes the others if `links_frames` says so, and only then."""
         module = self.build(perturbed=True)
         x_BTCHW, *context = self.inputs()
         changed_BTCHW = x_BTCHW.clone()
@@ -118,7 +118,7 @@ class TemporalLayerConformance:
         assert not torch.allclose(_call(module, x_BTCHW, context_BLD), _call(module, x_BTCHW, -context_BLD), atol=1e-5)
 
     def test_is_deterministic_and_keeps_no_state(self) -> None:
-        """Equal inputs give equal outputs, whatever was computed in between; inputs stay as they were."""
+        """Equal inputs give equal outputs, also after other calls; inputs are not changed."""
         module = self.build(perturbed=True)
         weights = {name: value.clone() for name, value in module.state_dict().items()}
         inputs = self.inputs()
@@ -146,7 +146,7 @@ class TemporalLayerConformance:
                 assert value.dim() <= MAX_RANK, f"{node} has {value.dim()} dimensions"
 
     def test_weights_have_names(self) -> None:
-        """Everything that two copies can differ in is in the state dict, so that weights are copied by name."""
+        """The state dict holds everything in which two copies can differ, so that weights can be copied by name."""
         module = self.build(perturbed=True)
         copy = self.build(seed=1)
         copy.load_state_dict(module.state_dict())
@@ -154,7 +154,7 @@ class TemporalLayerConformance:
         assert torch.equal(_call(copy, *inputs), _call(module, *inputs))
 
     def test_every_implementation_computes_the_same(self) -> None:
-        """Fields that `Config.implementation_fields` names change neither the weights nor what is computed."""
+        """The fields in `Config.implementation_fields` change neither the weights nor the result."""
         reference = self.build(perturbed=True)
         kind = type(reference)
         for config in implementations_of(kind.Config(**self.config)):

@@ -142,7 +142,7 @@ CASES: list[tuple[str, Any, str]] = [
     (
         "layers/wide",
         {"kind": "self_attention_1d", "heads": 3},
-        "slots[0].candidates[2]: wide cannot stand in down.0/0: 16 ",
+        "slots[0].candidates[2]: wide does not fit slot down.0/0: 16 ",
     ),
     # slots
     (

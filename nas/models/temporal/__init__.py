@@ -1,4 +1,4 @@
-"""The temporal layers that may stand in a slot; see `TemporalLayer` for the contract."""
+"""The temporal layers that may fill a slot; `TemporalLayer` states the contract."""
 
 from nas.models.temporal.base import LayerConfig, TemporalLayer, fold_frames, frame_norm, layer_class, zero_init
 

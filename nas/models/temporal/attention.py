@@ -1,6 +1,6 @@
 """Attention over time, alone (1D) or together with space (3D), to frames (self) or to text (cross).
 
-SnapGen-V (arXiv 2412.10494) names these candidates without printing their equations; the readings here are:
+SnapGen-V (arXiv 2412.10494) names these candidates without giving equations. They are read here as:
 
 - `self_attention_1d`: each pixel attends along time, T tokens at every (h, w);
 - `self_attention_3d`: every (t, h, w) attends to every other, T*H*W tokens;
@@ -11,9 +11,9 @@ Positions are fixed sinusoids, so that a layer built for T frames also takes one
 
 Attention has three implementations, with the same weights and the same result: torch's own operator, which Core ML
 keeps as one operation from iOS 18 on; matrix products around a softmax; and the same for each head separately, on
-tensors of three dimensions that are cut and joined along channels and never transposed for heads. The last is what
-Apple recommends for the Neural Engine (https://machinelearning.apple.com/research/neural-engine-transformers) and calls
-split einsum in ml-stable-diffusion; there, tokens stand last besides.
+tensors of three dimensions that are cut and joined along channels and never transposed for heads. Apple
+recommends the last for the Neural Engine (https://machinelearning.apple.com/research/neural-engine-transformers), and
+calls it split einsum in ml-stable-diffusion, where tokens are also the last dimension.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from nas.space.layer_settings import (
 )
 
 MOST_SEQUENCES = 2**16 - 1
-"""Sequences that torch's operator takes at once on a graphics card: a grid of CUDA has no more rows. Attention along
-time has one for every place of every clip."""
+"""Most sequences that torch's operator takes at once on a GPU: a CUDA grid has no more rows. Attention along time has
+one sequence for every place of every clip."""
 
 
 def _native(q_BNC: torch.Tensor, key_BMC: torch.Tensor, value_BMC: torch.Tensor, heads: int) -> torch.Tensor:
@@ -110,8 +110,8 @@ class _Attention(TemporalLayer):
     def attend(self, query_BNC: torch.Tensor, source_BMK: torch.Tensor) -> torch.Tensor:
         """Multi-head attention of (B, N, C) to (B, M, K), projected to (B, N, C).
 
-        The projection reads each token beside what it attended to. Attention alone averages positions away
-        until it has learnt where to look; this way a frame's position reaches the network from the first step.
+        The projection reads each token together with what it attended to. Attention alone averages positions away until
+        it has learnt where to look; so a frame's position reaches the network from the first step.
         """
         key_BMC, value_BMC = self.to_kv(source_BMK).chunk(2, dim=-1)
         mixed_BNC = _ATTENTION[self.form](self.to_q(query_BNC), key_BMC, value_BMC, self.heads)
@@ -129,7 +129,7 @@ class _Attention3D(_Attention):
         self.shape = shape[1:]
 
     def positions_of(self, x_BTCHW: torch.Tensor) -> torch.Tensor:
-        """Positions (T, H*W, C) for a video of any size; those of its own size are kept."""
+        """Positions (T, H*W, C) for a video of any size; those of the built size are stored."""
         frames, channels, height, width = x_BTCHW.shape[1:]
         if (height, width) == self.shape[2:]:
             return self.positions[:frames]
@@ -155,7 +155,7 @@ class SelfAttention1D(_Attention):
     """Each pixel attends along time."""
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
-        """See `TemporalLayer.forward`."""
+        """Attend along time at every pixel."""
         batch, frames, channels, height, width = x_BTCHW.shape
         h_BTCHW = fold_frames(self.norm, x_BTCHW)
         h_NTC = h_BTCHW.flatten(3).permute(0, 3, 1, 2).flatten(0, 1) + self.positions[:frames]
@@ -167,7 +167,7 @@ class SelfAttention3D(_Attention3D):
     """Every pixel of every frame attends to all of them."""
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
-        """See `TemporalLayer.forward`."""
+        """Attend from every pixel to all pixels."""
         h_BNC = self.tokens(x_BTCHW)
         return self.residual(x_BTCHW, self.attend(h_BNC, h_BNC))
 
@@ -178,7 +178,7 @@ class CrossAttention1D(_Attention):
     Config = CrossAttention1DConfig
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
-        """See `TemporalLayer.forward`."""
+        """Attend from each frame to the text."""
         assert context_BLD is not None
         h_BTC = fold_frames(self.norm, x_BTCHW).mean(dim=(3, 4)) + self.positions[: x_BTCHW.shape[1]]
         return x_BTCHW + self.attend(h_BTC, context_BLD)[:, :, :, None, None]
@@ -190,6 +190,6 @@ class CrossAttention3D(_Attention3D):
     Config = CrossAttention3DConfig
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
-        """See `TemporalLayer.forward`."""
+        """Attend from every pixel to the text."""
         assert context_BLD is not None
         return self.residual(x_BTCHW, self.attend(self.tokens(x_BTCHW), context_BLD))

@@ -29,10 +29,10 @@ class _TimeConvolution(TemporalLayer):
 
     @abstractmethod
     def convolutions(self) -> tuple[nn.Conv2d, ...]:
-        """What is applied in turn to (B, C, T, H*W)."""
+        """The convolutions that are applied in turn to (B, C, T, H*W)."""
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
-        """See `TemporalLayer.forward`."""
+        """Convolve each pixel over time, in the chosen implementation."""
         h_BTCHW = F.silu(fold_frames(self.norm, x_BTCHW))
         if self.form == "conv3d":
             h_BCTHW = h_BTCHW.transpose(1, 2)
@@ -55,7 +55,7 @@ class Conv1D(_TimeConvolution):
         zero_init(self.convolution)
 
     def convolutions(self) -> tuple[nn.Conv2d, ...]:
-        """See `_TimeConvolution.convolutions`."""
+        """The one full convolution."""
         return (self.convolution,)
 
 
@@ -70,7 +70,7 @@ class SeparableConv1D(_TimeConvolution):
         self.convolution = nn.Sequential(over_time, zero_init(mix))
 
     def convolutions(self) -> tuple[nn.Conv2d, ...]:
-        """See `_TimeConvolution.convolutions`."""
+        """The depthwise convolution, then the mix of channels."""
         over_time, mix = self.convolution
         assert isinstance(over_time, nn.Conv2d)
         assert isinstance(mix, nn.Conv2d)
@@ -89,7 +89,7 @@ class Conv3D(TemporalLayer):
         self.convolution = zero_init(nn.Conv3d(channels, channels, size, padding=size // 2))
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
-        """See `TemporalLayer.forward`."""
+        """Convolve over time and space."""
         h_BTCHW = F.silu(fold_frames(self.norm, x_BTCHW))
         h_BCTHW: torch.Tensor = self.convolution(h_BTCHW.transpose(1, 2))
         return x_BTCHW + h_BCTHW.transpose(1, 2)
