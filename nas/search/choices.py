@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 from nas.errors import ArchitectureError, ConfigError
 from nas.files import fingerprint
 from nas.space import Architecture
+from nas.space.product import Product
 
 Choices = tuple[str, ...]
 """One candidate per slot, in the order of the slots."""
@@ -61,6 +60,7 @@ class ChoiceSpace:
         self.slots = tuple(_slot(slot, candidates, name) for slot, candidates in choices.items())
         if not self.slots:
             raise ConfigError("a space needs at least one slot", where=f"space {name}")
+        self._product = Product(slot.candidates for slot in self.slots)
         self.canonical = canonical
         self._representative = lru_cache(maxsize=2**16)(self._canonicalise)
 
@@ -68,7 +68,7 @@ class ChoiceSpace:
     def fingerprint(self) -> str:
         """See `Space.fingerprint`; the canonical form is recognised by what it makes of a fixed sample."""
         rng = random.Random(0)
-        forms = [self._representative(self._draw(rng)) for _ in range(32)] if self.canonical else []
+        forms = [self._representative(self._product.sample(rng)) for _ in range(32)] if self.canonical else []
         return fingerprint([self.name, [[slot.id, *slot.candidates] for slot in self.slots], forms])
 
     def architecture(self, choices: Sequence[str]) -> Architecture:
@@ -99,7 +99,7 @@ class ChoiceSpace:
     @cached_property
     def combinations(self) -> int:
         """Number of ways to choose, equal architectures counted apart."""
-        return math.prod(len(slot.candidates) for slot in self.slots)
+        return self._product.count()
 
     def count(self) -> int:
         """Number of architectures; exact, but for one case.
@@ -114,7 +114,7 @@ class ChoiceSpace:
 
     def sample(self, rng: random.Random) -> Architecture:
         """A random architecture: all combinations are equally likely, so one with many forms comes more often."""
-        return self.architecture(self._draw(rng))
+        return self.architecture(self._product.sample(rng))
 
     def mutate(self, architecture: Architecture, rng: random.Random, *, slots: int = 1) -> Architecture:
         """An architecture with `slots` random choices replaced, and then made canonical.
@@ -123,19 +123,15 @@ class ChoiceSpace:
         candidate cannot change; where fewer than `slots` can, all that can do.
         """
         before = self.check(architecture)
-        free = [index for index, slot in enumerate(self.slots) if len(slot.candidates) > 1]
         for _ in range(MUTATIONS):
-            choices = list(before.choices)
-            for index in rng.sample(free, min(slots, len(free))):
-                choices[index] = rng.choice([one for one in self.slots[index].candidates if one != choices[index]])
-            after = self.architecture(choices)
+            after = self.architecture(self._product.mutate(before.choices, rng, slots))
             if after != before:
                 return after
         return before
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture once, in a fixed order; look at `combinations` first, for all of them are walked."""
-        for choices in itertools.product(*(slot.candidates for slot in self.slots)):
+        for choices in self._product.rows():
             # Each class of equal architectures holds its representative, once.
             if self.canonical is None or self._representative(choices) == choices:
                 yield self.architecture(choices)
@@ -143,9 +139,6 @@ class ChoiceSpace:
     @cached_property
     def _distinct(self) -> int:
         return sum(1 for _ in self.enumerate())
-
-    def _draw(self, rng: random.Random) -> Choices:
-        return tuple(rng.choice(slot.candidates) for slot in self.slots)
 
     def _checked(self, choices: Sequence[str]) -> Choices:
         if len(choices) != len(self.slots):

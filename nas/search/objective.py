@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import BudgetError, ConfigError, NasError, OutOfMemoryError, TrainingError
+from nas.errors import BudgetError, ConfigError, NasError
 from nas.search.probes import probes
 from nas.search.protocols import CostModel, LatencyModel, Space
 from nas.search.scores import Score, score
@@ -43,14 +43,6 @@ class KnownCosts:
     runtime: str
     parameters: int | None
     memory_bytes: int | None
-
-
-def is_mistake(error: Exception) -> bool:
-    """Whether what scoring raised is a user's mistake, which is the same for every architecture.
-
-    Training that diverges and memory that runs out belong to the one architecture, as does all that is no `NasError`.
-    """
-    return isinstance(error, NasError) and not isinstance(error, TrainingError | OutOfMemoryError)
 
 
 class Objective:

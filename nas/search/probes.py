@@ -6,12 +6,12 @@ import random
 
 from nas.search.protocols import Space
 from nas.space import Architecture
+from nas.space.product import Product
 
 
 def probes(space: Space, extra: int = 16) -> list[Architecture]:
     """A fixed sample that together holds every candidate of every slot, such as to recognise a model by."""
-    most = max((len(slot.candidates) for slot in space.slots), default=1)
-    rows = [[slot.candidates[row % len(slot.candidates)] for slot in space.slots] for row in range(most)]
+    covering = Product(slot.candidates for slot in space.slots).covering()
     rng = random.Random(0)
     sampled = (space.sample(rng) for _ in range(extra))
-    return list(dict.fromkeys([*(space.architecture(row) for row in rows), *sampled]))
+    return list(dict.fromkeys([*map(space.architecture, covering), *sampled]))

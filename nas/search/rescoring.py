@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +11,10 @@ import optuna
 
 from nas.errors import BudgetError, ConfigError, NasError
 from nas.progress import progress_bar
-from nas.search.objective import is_mistake
 from nas.search.pareto import pareto_ranks
 from nas.search.protocols import Space
 from nas.search.record import FrontMember, StudyRecord, empty_front, read_study
-from nas.search.scores import Score, score
+from nas.search.scores import Failures, Score, is_mistake, score
 from nas.search.storage.address import shown
 from nas.search.storage.contents import IDENTITY
 from nas.search.storage.final_scores import make_final, metric_key, read_scores, write_failure, write_score
@@ -25,8 +23,6 @@ from nas.space import Architecture
 
 if TYPE_CHECKING:
     from nas.quality.base import QualityMetric
-
-logger = logging.getLogger("nas")
 
 MAX_FAILURES = 5
 """Failures in a row after which the cause is taken to be the metric."""
@@ -112,8 +108,8 @@ class _Rescoring:
     def __init__(self, study: optuna.Study, quality: QualityMetric, where: str) -> None:
         self.study, self.quality, self.where = study, quality, where
         self.metric = metric_key(quality)
-        self.scored = self.failed = self.failures_in_a_row = 0
-        self.last_failure = ""
+        self.scored = 0
+        self.failures = Failures(MAX_FAILURES, study.study_name, "fix the cause and run it again")
 
     def run(self, chosen: list[Architecture]) -> RescoreResult:
         """Score what has no score yet."""
@@ -127,9 +123,9 @@ class _Rescoring:
                 advance(architecture.id)
         if not self._known():
             raise NasError(f"none of {len(chosen)} architectures could be scored, the last one failed with "
-                           f"{self.last_failure}", where=f"study {self.study.study_name}")  # fmt: skip
+                           f"{self.failures.last}", where=f"study {self.study.study_name}")  # fmt: skip
         record = read_study(self.study, where=self.where)
-        return RescoreResult(record, self.scored, len(chosen) - len(waiting), self.failed)
+        return RescoreResult(record, self.scored, len(chosen) - len(waiting), self.failures.total)
 
     def _known(self) -> dict[str, Score]:
         return read_scores(self.study.user_attrs, self.metric)[0]
@@ -148,18 +144,11 @@ class _Rescoring:
             if not self.scored:
                 make_final(self.study, self.quality)
             self.scored += 1
-            self.failures_in_a_row = 0
+            self.failures.end_of_row()
 
     def _fail(self, architecture: Architecture, error: Exception) -> None:
         """Record a failure; give up when there are too many in a row."""
-        self.last_failure = f"{type(error).__name__}: {error}"
-        logger.warning("scoring %s failed: %s", architecture.id, self.last_failure)
-        write_failure(self.study, self.metric, architecture.id, failure=self.last_failure)
-        self.failed += 1
-        self.failures_in_a_row += 1
-        if self.failures_in_a_row >= MAX_FAILURES:
-            raise NasError(
-                f"{self.failures_in_a_row} scores in a row failed, the last one with {self.last_failure}",
-                where=f"study {self.study.study_name}",
-                hint="mend the cause and run it again",
-            ) from error
+        failure = f"{type(error).__name__}: {error}"
+        self.failures.add(architecture, failure)
+        write_failure(self.study, self.metric, architecture.id, failure=failure)
+        self.failures.check(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from nas.errors import ArchitectureError, ConfigError
 from nas.space.architecture import Architecture
 from nas.space.encoding import candidate_indices, encode_canonical
 from nas.space.layers import NONE
+from nas.space.product import Product
 from nas.space.slots import Slot
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class ArchitectureSet:
 
     def count(self) -> int:
         """Number of architectures."""
-        return math.prod(len(slot.candidates) for slot in self.slots)
+        return self._product().count()
 
     def smallest(self) -> Architecture:
         """The architecture with `none` in each slot that offers it, and the first candidate in the others."""
@@ -162,7 +162,7 @@ class ArchitectureSet:
 
     def sample(self, rng: random.Random) -> Architecture:
         """A random architecture, every one equally likely."""
-        return self.architecture([rng.choice(slot.candidates) for slot in self.slots])
+        return self.architecture(self._product().sample(rng))
 
     def sample_distinct(self, rng: random.Random, count: int) -> tuple[Architecture, ...]:
         """Random architectures that all differ, every set of them equally likely.
@@ -186,27 +186,18 @@ class ArchitectureSet:
 
         Slots with one candidate cannot change. If fewer than `slots` can change, all of them do.
         """
-        choices = list(self.check(architecture).choices)
-        free = [index for index, slot in enumerate(self.slots) if len(slot.candidates) > 1]
-        for index in rng.sample(free, min(slots, len(free))):
-            choices[index] = rng.choice([name for name in self.slots[index].candidates if name != choices[index]])
-        return self.architecture(choices)
+        return self.architecture(self._product().mutate(self.check(architecture).choices, rng, slots))
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture once, in a fixed order; look at `count` first."""
-        sizes = [len(slot.candidates) for slot in self.slots]
-        for number in range(self.count()):
-            choices, rest = [], number
-            for size, slot in zip(reversed(sizes), reversed(self.slots), strict=True):
-                rest, digit = divmod(rest, size)
-                choices.append(slot.candidates[digit])
-            yield self.architecture(choices[::-1])
+        return map(self.architecture, self._product().rows())
 
     def covering(self) -> tuple[Architecture, ...]:
         """A few architectures that together hold every candidate of every slot."""
-        most = max((len(slot.candidates) for slot in self.slots), default=1)
-        rows = ([slot.candidates[index % len(slot.candidates)] for slot in self.slots] for index in range(most))
-        return tuple(dict.fromkeys(self.architecture(row) for row in rows))
+        return tuple(dict.fromkeys(map(self.architecture, self._product().covering())))
+
+    def _product(self) -> Product[str]:
+        return Product(slot.candidates for slot in self.slots)
 
     def _stages(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(slot.stage for slot in self.slots))

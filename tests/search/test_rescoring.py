@@ -196,7 +196,7 @@ def test_failures_are_counted_and_too_many_end_the_run(storage):
         raise KeyError("weights")
 
     dear = Dear(fails)
-    with pytest.raises(NasError, match=r"5 scores in a row failed.*KeyError.*weights"):
+    with pytest.raises(NasError, match=r"5 evaluations in a row failed.*KeyError.*weights"):
         rescore(storage, "s", dear)
     assert len(dear.calls) == 5
     assert load_study(storage, "s").final_scores is None

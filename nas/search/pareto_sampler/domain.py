@@ -5,7 +5,6 @@ Shape suffixes: N architectures, D parameters.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -17,6 +16,8 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+
+from nas.space.product import Product
 
 Codes = NDArray[np.int16]
 
@@ -33,9 +34,12 @@ class Domain:
 
     def __init__(self, values: Mapping[str, tuple[Any, ...]]) -> None:
         self.values = dict(values)
+        self.product = Product(self.values.values())
         self.names = tuple(self.values)
-        self.sizes = np.array([len(each) for each in self.values.values()], dtype=np.int64)
-        self._places = [{_key(value): place for place, value in enumerate(each)} for each in self.values.values()]
+        self.sizes = np.array([len(offered) for offered in self.product.candidates], dtype=np.int64)
+        self._places = [
+            {_key(value): place for place, value in enumerate(offered)} for offered in self.product.candidates
+        ]
 
     @classmethod
     def of(cls, search_space: Mapping[str, BaseDistribution]) -> Self | None:
@@ -47,7 +51,7 @@ class Domain:
     @property
     def count(self) -> int:
         """Number of combinations."""
-        return math.prod(self.sizes.tolist())
+        return self.product.count()
 
     def encode(self, params: Mapping[str, Any]) -> tuple[int, ...] | None:
         """The places of values; `None` where a parameter is missing or has a value from outside the domain."""

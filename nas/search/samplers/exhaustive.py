@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
+
+from nas.space.product import Product
 
 Params = Mapping[str, Any]
 
@@ -93,8 +94,8 @@ class ExhaustiveSampler(BaseSampler):
         return whole and (self._counts is None or self._counts(trial))
 
     def _combinations(self) -> Iterator[Params]:
-        choices = (distribution.choices for distribution in self._search_space.values())
-        return (dict(zip(self._search_space, values, strict=True)) for values in itertools.product(*choices))
+        product = Product(distribution.choices for distribution in self._search_space.values())
+        return (dict(zip(self._search_space, values, strict=True)) for values in product.rows())
 
     def _values(self, params: Params) -> Hashable:
         return tuple((type(params[name]), params[name]) for name in self._search_space)

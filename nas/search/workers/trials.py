@@ -10,10 +10,9 @@ from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas.errors import NasError
 from nas.search.config import SearchConfig
-from nas.search.objective import Objective, is_mistake
-from nas.search.scores import Score
+from nas.search.objective import Objective
+from nas.search.scores import Failures, Score, is_mistake
 from nas.search.storage.contents import PARTS, WITHDRAWN
 from nas.search.workers.coordination import Coordination, Decision
 from nas.search.workers.snapshot import RELEASED, StudySnapshot
@@ -43,7 +42,8 @@ class Trials:
     ) -> None:
         self.objective, self.config, self.study, self.coordination = objective, config, study, coordination
         self.scored = self.repeated = self.over_budget = 0
-        self._failures_in_a_row = 0
+        hint = "fix the cause and start a study of another name"
+        self._failures = Failures(config.max_failures, study.study_name, hint)
         # Scores whose trial somebody else had ended; they are told again under the next one.
         self._untold: dict[str, Score] = {}
 
@@ -128,22 +128,16 @@ class Trials:
         if told:
             del self._untold[architecture.id]
             self.scored += 1
-            self._failures_in_a_row = 0
+            self._failures.end_of_row()
         return told
 
     def _fail(self, trial: Trial, architecture: Architecture, failure: str, error: Exception | None = None) -> None:
         """Record a failed evaluation; give up when there are too many in a row."""
-        logger.warning("scoring %s failed: %s", architecture.id, failure)
+        self._failures.add(architecture, failure)
         trial.set_user_attr("failure", failure)
         self._tell(trial, state=TrialState.FAIL)
         self.scored += 1
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row >= self.config.max_failures:
-            raise NasError(
-                f"{self._failures_in_a_row} evaluations in a row failed, the last one with {failure}",
-                where=f"study {self.study.study_name}",
-                hint="mend the cause and start a study of another name",
-            ) from error
+        self._failures.check(error)
 
     def _tell(self, trial: Trial, values: list[float] | None = None, state: TrialState | None = None) -> bool:
         """End a trial in the storage; `False` when somebody else had ended it before."""
