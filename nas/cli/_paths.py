@@ -78,7 +78,7 @@ class ReadsStorage(PathParser):
 
     def reads(self, value: str) -> Iterable[Path]:
         """See `PathParser.reads`."""
-        from nas.search import study_file
+        from nas.search.storage.address import study_file
 
         return [file for file in [study_file(value)] if file is not None]
 

@@ -11,7 +11,8 @@ import typer
 from nas.cli._paths import ReadsStorage, WritesStorage
 
 if TYPE_CHECKING:
-    from nas.search import HypervolumeHistory, StudyRecord
+    from nas.search import StudyRecord
+    from nas.search.history import HypervolumeHistory
 
 StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
 _STORAGE_HELP = "SQLite file of the study, or for many workers postgresql://user@host/base."

@@ -78,7 +78,8 @@ def search(
     from nas.files import parse
     from nas.latency import fastest_settings
     from nas.models import network_cost
-    from nas.search import SearchConfig, empty_front, run_search
+    from nas.search import SearchConfig, run_search
+    from nas.search.record import empty_front
     from nas.space import SearchSpace
 
     budgets = {"latency_ms": latency_budget_ms, "parameters": max_parameters, "memory_bytes": max_memory_bytes}

@@ -9,7 +9,7 @@ from typing import Any
 from nas.pipeline.runner import stage_values
 from nas.pipeline.samples import LABELS, SHEET
 from nas.report import Picture, Section
-from nas.search import HalvesAgreement
+from nas.search.agreement import HalvesAgreement
 
 
 def run_sections(root: Path, trainings: Sequence[str]) -> list[Section]:

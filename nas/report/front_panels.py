@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from nas.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, tidy
-from nas.search import Evaluation, FrontMember, StudyRecord
+from nas.search import FrontMember, StudyRecord
+from nas.search.record import Evaluation
 from nas.space import Architecture
 
 MAX_LISTED = 10

@@ -29,7 +29,9 @@ from nas.report import (
     plot_latency_check,
     plot_latency_heat_map,
 )
-from nas.search import Evaluation, FinalScores, StudyRecord, hypervolume_history
+from nas.search import StudyRecord, hypervolume_history
+from nas.search.record import Evaluation
+from nas.search.storage.final_scores import FinalScores
 from nas.space import SearchSpace
 from tests.latency.strategies import measured
 from tests.search.problem import FormulaLatency, formula_loss, small_space

@@ -10,15 +10,7 @@ import pytest
 
 from nas.errors import BudgetError, ConfigError, NasError, OutOfMemoryError, TrainingError
 from nas.quality import FunctionQuality
-from nas.search import (
-    ChoiceSpace,
-    ParetoSampler,
-    SearchConfig,
-    SumLatency,
-    TableLatency,
-    rescore,
-    run_search,
-)
+from nas.search import ChoiceSpace, ParetoSampler, SearchConfig, SumLatency, TableLatency, rescore, run_search
 from nas.space import Architecture, Budgets
 
 SIZES = {"big": 1000, "mid": 100, "tiny": 1}

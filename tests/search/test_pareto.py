@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 
-from nas.search import hypervolume, knee, pareto_front, pareto_ranks
+from nas.search import hypervolume, pareto_front
+from nas.search.pareto import knee, pareto_ranks
 
 MIN2 = ("minimize", "minimize")
 directions = st.sampled_from(["minimize", "maximize"])

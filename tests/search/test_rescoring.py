@@ -21,11 +21,11 @@ from nas.search import (
     hypervolume_history,
     load_front,
     load_study,
-    pareto_ranks,
     pick,
     rescore,
     run_search,
 )
+from nas.search.pareto import pareto_ranks
 from nas.search.rescoring import select_members
 from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, small_space
 
