@@ -1,4 +1,4 @@
-"""A search space that trains in a second."""
+"""A search space that trains in a second; other small spaces of the tests are made from it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,10 @@ TINY: dict[str, Any] = {
         {"stage": "mid", "candidates": ["none", "self_attention_3d"]},
     ],
 }
+
+ONE_LEVEL: dict[str, Any] = TINY["backbone"] | {
+    "down_block_types": ["DownBlock2D"],
+    "up_block_types": ["UpBlock2D"],
+    "block_out_channels": [16],
+}
+"""A backbone of one level."""

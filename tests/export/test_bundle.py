@@ -25,20 +25,16 @@ from nas.runtimes import Array
 from nas.runtimes.environment import cpu_model
 from nas.runtimes.onnx_runtime import OnnxRuntime
 from nas.space import SearchSpace
+from tests.tiny import ONE_LEVEL, TINY
 
-SPACE = {
-    "name": "tiny",
+SPACE = TINY | {
     "video": {"frames": 2, "height": 8, "width": 8, "fps": 8},
     "codec": {"kind": "space_to_depth", "factor": 2},
-    "text": {"kind": "learned", "tokens": 8, "width": 16, "heads": 2, "layers": 1, "vocabulary": 64},
-    "backbone": {
+    "prediction": "velocity",
+    "backbone": ONE_LEVEL
+    | {
         "down_block_types": ["CrossAttnDownBlock2D"],
         "up_block_types": ["CrossAttnUpBlock2D"],
-        "block_out_channels": [16],
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "cross_attention_dim": 16,
-        "attention_head_dim": 2,
         "mid_block_type": None,
     },
     "slots": [{"stage": "down.0", "candidates": ["conv1d", "self_attention_1d"]}],

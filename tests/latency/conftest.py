@@ -11,6 +11,7 @@ import yaml
 from nas.latency import LatencyRow, LatencyTable, MeasurementSettings, TableMetadata, profile, space_blocks
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
+from tests.tiny import ONE_LEVEL
 from tests.tiny import TINY as BASE
 
 TINY = BASE | {
@@ -26,16 +27,7 @@ TINY = BASE | {
 }
 
 SMALL = TINY | {
-    "backbone": {
-        "down_block_types": ["DownBlock2D"],
-        "mid_block_type": None,
-        "up_block_types": ["UpBlock2D"],
-        "block_out_channels": [16],
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "cross_attention_dim": 16,
-        "attention_head_dim": 2,
-    },
+    "backbone": ONE_LEVEL | {"mid_block_type": None},
     "slots": [{"stage": "down.0", "candidates": ["none", "conv1d"]}],
 }
 """Nine blocks, for what converts them all."""

@@ -9,20 +9,12 @@ from nas.models import SuperNet, make_codec, make_text_encoder
 from nas.quality import HeldOutFlowLoss
 from nas.search.scores import score
 from nas.space import Architecture, SearchSpace
+from tests.tiny import ONE_LEVEL, TINY
 
-SPACE = {
-    "name": "tiny",
-    "video": {"frames": 4, "height": 16, "width": 16, "fps": 8},
-    "text": {"kind": "learned", "tokens": 8, "width": 16, "layers": 1, "heads": 2, "vocabulary": 64},
-    "backbone": {
-        "down_block_types": ["CrossAttnDownBlock2D"],
-        "up_block_types": ["UpBlock2D"],
-        "block_out_channels": [16],
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "cross_attention_dim": 16,
-        "attention_head_dim": 2,
-    },
+SPACE = TINY | {
+    "codec": {"kind": "identity"},
+    "prediction": "velocity",
+    "backbone": ONE_LEVEL | {"down_block_types": ["CrossAttnDownBlock2D"]},
     "slots": [{"stage": "mid", "candidates": ["none", "conv1d", "self_attention_3d"]}],
 }
 

@@ -13,21 +13,21 @@ import torch
 from nas.runtimes import block_convertible, compare, get_runtime, to_arrays
 from nas.space import Block, SearchSpace, layer_kinds
 from nas.space.implementations import block_implementations
+from tests.tiny import TINY
 
 KINDS = layer_kinds()
-SPACE = {
+SPACE = TINY | {
     "name": "every_kind",
     "video": {"frames": 3, "height": 16, "width": 24, "fps": 8},
     "codec": {"kind": "space_to_depth", "factor": 2},
-    "text": {"kind": "learned", "tokens": 5, "width": 24, "heads": 2, "layers": 1, "vocabulary": 4096},
-    "backbone": {
+    "text": TINY["text"] | {"tokens": 5, "width": 24, "vocabulary": 4096},
+    "prediction": "velocity",
+    "backbone": TINY["backbone"]
+    | {
         "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
         "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
         "block_out_channels": [16, 32],
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
         "cross_attention_dim": 24,
-        "attention_head_dim": 2,
     },
     "slots": [{"stage": "down.0", "candidates": ["none", *KINDS]}],
 }

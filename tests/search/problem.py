@@ -7,6 +7,7 @@ from typing import Any
 from nas.quality import QualityMetric
 from nas.space import Architecture, SearchSpace
 from tests.search.formulas import FormulaLatency, formula_loss, true_front
+from tests.tiny import TINY
 
 __all__ = ["FormulaLatency", "FormulaQuality", "formula_loss", "small_space", "true_front"]
 
@@ -14,18 +15,16 @@ __all__ = ["FormulaLatency", "FormulaQuality", "formula_loss", "small_space", "t
 def small_space(**changes: Any) -> SearchSpace:
     """24 architectures in three slots."""
     return SearchSpace.from_dict(
-        {
+        TINY
+        | {
             "name": "small",
-            "video": {"frames": 4, "height": 16, "width": 16, "fps": 8},
-            "codec": {"kind": "space_to_depth", "factor": 4},
-            "text": {"kind": "learned", "tokens": 8, "width": 32, "layers": 1, "heads": 4, "vocabulary": 256},
-            "backbone": {
+            "text": TINY["text"] | {"width": 32, "heads": 4, "vocabulary": 256},
+            "prediction": "velocity",
+            "backbone": TINY["backbone"]
+            | {
                 "down_block_types": ["DownBlock2D", "DownBlock2D"],
-                "mid_block_type": "UNetMidBlock2DCrossAttn",
                 "up_block_types": ["UpBlock2D", "UpBlock2D"],
                 "block_out_channels": [16, 32],
-                "layers_per_block": 1,
-                "norm_num_groups": 8,
                 "cross_attention_dim": 32,
                 "attention_head_dim": 4,
             },

@@ -10,27 +10,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from nas.space import NONE, SearchSpace, layer_kinds
+from tests.tiny import TINY
 
 few = settings(max_examples=25)
 """Building a space takes some 20 ms."""
 
 QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
 
-TINY: dict[str, Any] = {
-    "name": "tiny",
+SMALL: dict[str, Any] = TINY | {
     "video": {"frames": 3, "height": 8, "width": 16, "fps": 4},
     "codec": {"kind": "space_to_depth", "factor": 2},
-    "text": {"kind": "learned", "tokens": 4, "width": 16, "layers": 1, "heads": 2, "vocabulary": 64},
-    "backbone": {
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-        "mid_block_type": "UNetMidBlock2DCrossAttn",
-        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-        "block_out_channels": [16, 32],
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "cross_attention_dim": 16,
-        "attention_head_dim": 4,
-    },
+    "text": TINY["text"] | {"tokens": 4},
+    "prediction": "velocity",
+    "backbone": TINY["backbone"] | {"block_out_channels": [16, 32], "attention_head_dim": 4},
     "layers": {"wide": {"kind": "conv1d", "kernel_size": 5}},
     "slots": [
         {"stage": "down.0", "candidates": ["none", "conv1d", "wide", "self_attention_1d"]},
@@ -51,7 +43,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Any]] = {
 
 def tiny(**parts: Any) -> dict[str, Any]:
     """The small space as plain data, with whole parts replaced, or keys of `backbone` by a dict."""
-    value = copy.deepcopy(TINY)
+    value = copy.deepcopy(SMALL)
     value["backbone"] |= parts.pop("backbone", {})
     return value | parts
 
@@ -83,7 +75,7 @@ def space_values(draw: st.DrawFn) -> dict[str, Any]:
         },
         video={"frames": draw(st.integers(1, 4)), "height": 16, "width": 8 * draw(st.integers(1, 3)), "fps": 4},
         slots=[{"stage": stage, "positions": [place], "candidates": draw(candidates)} for stage, place in chosen],
-        layers=TINY["layers"] | IMPLEMENTATIONS,
+        layers=SMALL["layers"] | IMPLEMENTATIONS,
         prediction=draw(st.sampled_from(["velocity", "data"])),
     )
 
