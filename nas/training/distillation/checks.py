@@ -1,4 +1,4 @@
-"""What tells a good student from a bad one while it is trained, whatever the clips show.
+"""A check of the student during training: how close its clips are to their reference, and how diverse.
 
 Shape suffixes: B clips, K numbers per clip.
 """
@@ -28,12 +28,14 @@ _BATCH = 8
 
 
 class Check(StrictModel):
-    """A student's clips, beside those that it should make.
+    """How good a student's clips are.
 
     Args:
-        step: Steps of its training.
-        distance: Frechet distance over the features of the teacher's down path; `None` where clips are not finite.
-        diversity: How far clips of one caption, from different noise, are apart; 1 is the teacher in as few steps.
+        step: Training steps of the student.
+        distance: Frechet distance to the reference, over features of the teacher's down path; `None` if the clips are
+            not finite.
+        diversity: Distance between clips of one caption from different noise, as a share of the same for the teacher in
+            as few steps; `None` if the clips are not finite.
     """
 
     step: int
@@ -42,19 +44,20 @@ class Check(StrictModel):
 
 
 class StudentCheck:
-    """Makes a few clips with a student and compares them with what it learns from.
+    """Makes a few clips with a student and compares them with a reference.
 
-    That is real clips of the same captions where its target is the data, and else clips that the guided teacher makes
-    of the same noise: guidance leads away from real clips, and a student that has learnt it is not to blame for that.
+    The reference is what the student learns from. It is clips of the guided teacher from the same noise if the target
+    uses the teacher: guidance leads away from real clips, and the student should learn that, too. Otherwise it is real
+    clips of the same captions.
 
     Args:
-        teacher: Sees the clips, and says how far apart clips of one caption are.
-        clips: Where captions and real clips are from.
+        teacher: The teacher. Its network turns clips into features, and its diversity is the measure of the student's.
+        clips: Captions and real clips.
         config: What the student learns.
-        seed: Of the choice of clips, and of the noise.
+        seed: Seed of the choice of clips, and of the noise.
 
     Raises:
-        TrainingError: What it learns from is not finite.
+        TrainingError: The reference is not finite.
     """
 
     def __init__(self, teacher: VideoModel, clips: CaptionedClips, config: DistillationConfig, seed: int) -> None:
@@ -75,21 +78,21 @@ class StudentCheck:
         if not np.isfinite(self.reference_BK).all():
             raise TrainingError(f"{source} hold numbers that are not finite", hint=hint)
         self.teacher_BK = self._features(self._clips(teacher, config.steps))
-        self._apart = self._apart_of(self.teacher_BK)
+        self.teacher_spread = _spread(self.teacher_BK)
 
     def at_start(self) -> Check:
-        """What a student is that has learnt nothing yet: the teacher in as few steps."""
-        return self._compared(self.teacher_BK, 0)
+        """The check of an untrained student, which is the teacher in as few steps."""
+        return self._compare(self.teacher_BK, 0)
 
     def __call__(self, student: VideoModel, step: int) -> Check:
-        """Look at a student."""
-        return self._compared(self._features(self._clips(student, self.steps)), step)
+        """Check a student."""
+        return self._compare(self._features(self._clips(student, self.steps)), step)
 
-    def _compared(self, made_BK: Floats, step: int) -> Check:
-        if not np.isfinite(made_BK).all():
+    def _compare(self, generated_BK: Floats, step: int) -> Check:
+        if not np.isfinite(generated_BK).all():
             return Check(step=step, distance=None, diversity=None)
-        diversity = self._apart_of(made_BK) / self._apart if self._apart else 1.0
-        distance = frechet_distance(made_BK, self.reference_BK)
+        diversity = _spread(generated_BK) / self.teacher_spread if self.teacher_spread else 1.0
+        distance = frechet_distance(generated_BK, self.reference_BK)
         if not (np.isfinite(distance) and np.isfinite(diversity)):
             return Check(step=step, distance=None, diversity=None)
         return Check(step=step, distance=distance, diversity=diversity)
@@ -110,24 +113,24 @@ class StudentCheck:
 
     @torch.no_grad()
     def _features(self, latent_BTCHW: torch.Tensor) -> Floats:
-        """Mean of each channel of each level, and its deviation along time."""
+        """Mean of each channel of each level, and its standard deviation along time."""
         context_BLD = self.teacher.text_encoder.encode(self.prompts)
-        seen = [
-            self._seen(part_BTCHW, part_BLD)
+        features = [
+            self._features_of_batch(part_BTCHW, part_BLD)
             for part_BTCHW, part_BLD in zip(
                 torch.split(latent_BTCHW, _BATCH), torch.split(context_BLD, _BATCH), strict=True
             )
         ]
-        return np.asarray(torch.cat(seen).double().cpu().numpy(), dtype=np.float64)
+        return np.asarray(torch.cat(features).double().cpu().numpy(), dtype=np.float64)
 
-    def _seen(self, latent_BTCHW: torch.Tensor, context_BLD: torch.Tensor) -> torch.Tensor:
+    def _features_of_batch(self, latent_BTCHW: torch.Tensor, context_BLD: torch.Tensor) -> torch.Tensor:
         timestep_B = torch.full((len(latent_BTCHW),), 0.1 * TIMESTEP_SCALE, device=latent_BTCHW.device)
         features = self.path(self.teacher.unet, latent_BTCHW, timestep_B, context_BLD)
-        means = [feature.float().mean(dim=(3, 4)) for feature in features]
-        return torch.cat([each for mean in means for each in (mean.mean(1), mean.std(1, correction=0))], dim=1)
+        levels_BTC = [feature.float().mean(dim=(3, 4)) for feature in features]
+        return torch.cat([part for level in levels_BTC for part in (level.mean(1), level.std(1, correction=0))], dim=1)
 
-    @staticmethod
-    def _apart_of(feature_BK: Floats) -> float:
-        """Mean distance between the clips of one caption."""
-        one_BK, other_BK = feature_BK[0::CLIPS_PER_PROMPT], feature_BK[1::CLIPS_PER_PROMPT]
-        return float(np.linalg.norm(one_BK - other_BK, axis=1).mean())
+
+def _spread(feature_BK: Floats) -> float:
+    """Mean distance between the two clips of each caption."""
+    first_BK, second_BK = feature_BK[0::CLIPS_PER_PROMPT], feature_BK[1::CLIPS_PER_PROMPT]
+    return float(np.linalg.norm(first_BK - second_BK, axis=1).mean())

@@ -1,4 +1,4 @@
-"""What to distil to, and how."""
+"""Settings of a distillation."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class AdversarialConfig(StrictModel):
 
 
 class DistillationConfig(StrictModel):
-    """What to distil to.
+    """Target, number of steps and guidance of a distillation.
 
     Args:
         steps: Denoising steps of the student.
@@ -119,12 +119,12 @@ class DistillationConfig(StrictModel):
     def _teacher_is_used(self) -> Self:
         for name in ("teacher_substeps", "guidance_scale"):
             if getattr(self, name) is not None and not self.target_class.uses_teacher:
-                raise ValueError(f"{name} belongs to a teacher's path, and means nothing to target {self.target}")
+                raise ValueError(f"{name} is only for targets that use the teacher, and {self.target} does not")
         return self
 
     @model_serializer(mode="wrap")
     def _without_empty_options(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves empty `target_options` out, as versions before they existed did: digests of old runs stay valid."""
+        """Omits empty `target_options`, as earlier versions did, so that the digests of their runs stay valid."""
         values: dict[str, Any] = serialize(self)
         if not self.target_options:
             values.pop("target_options", None)
@@ -133,7 +133,7 @@ class DistillationConfig(StrictModel):
 
 @contextlib.contextmanager
 def _as_complaint() -> Iterator[None]:
-    """Turns an error of a target into one of the value that is validated."""
+    """Turns an error of a target into an error of the validated value."""
     try:
         yield
     except NasError as error:
@@ -141,18 +141,18 @@ def _as_complaint() -> Iterator[None]:
 
 
 class DistillationLoop(LoopConfig):
-    """Length, batches and learning rate of a distillation; a `LoopConfig` whose defaults suit a trained model."""
+    """Length, batches and learning rate of a distillation: a `LoopConfig` with defaults for a trained model."""
 
     steps: Count = 500
     learning_rate: Rate = 3e-4
 
 
 class DistillationSettings(StrictModel):
-    """Everything that decides a distillation, beside the teacher and the clips.
+    """All settings of a distillation.
 
     Args:
-        training: Its loop.
-        distillation: What to distil to.
+        training: Length, batches and learning rate.
+        distillation: Target, number of steps and guidance.
     """
 
     training: DistillationLoop = DistillationLoop()

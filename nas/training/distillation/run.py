@@ -27,10 +27,10 @@ from nas.training.recipes.runs import run_task
 
 @dataclass(frozen=True)
 class DistillationResult(TrainingResult):
-    """What a finished distillation says of itself.
+    """The result of a finished distillation.
 
     Args:
-        kept_step: Step of the student that is kept: the one whose clips came closest to those it learns from.
+        kept_step: Training steps of the student that is kept, whose clips were closest to those it learns from.
     """
 
     kept_step: int
@@ -43,17 +43,17 @@ def distill(
     distillation: DistillationConfig,
     folder: str | Path,
 ) -> DistillationResult:
-    """Distil a model to a few steps and write it to `folder/model`; goes on where an interrupted run stopped.
+    """Distil a model to a few steps and write it to `folder/model`; an interrupted run resumes.
 
-    At the beginning and before each checkpoint the student makes some clips, and `model` holds the one whose clips were
-    closest to those it learns from. A run that fails leaves the best student it had.
+    The student makes some clips at the beginning and before each checkpoint. `model` holds the student whose clips were
+    closest to those it learns from. A run that fails keeps its best student.
 
     Args:
-        teacher: A trained model, to be sampled with many steps and guidance. It is frozen.
+        teacher: A trained model that makes clips in many steps with guidance. It is frozen.
         clips: Training clips.
         training: Length, batches and learning rate.
-        distillation: What to distil to.
-        folder: Where checkpoints, metrics and the model go.
+        distillation: Target, number of steps and guidance.
+        folder: Folder of checkpoints, metrics and the model.
 
     Raises:
         CheckpointError: `folder` holds checkpoints of another run.
@@ -69,12 +69,12 @@ def _distill(
     teacher: VideoModel, clips: CaptionedClips, training: LoopConfig, distillation: DistillationConfig, root: Path
 ) -> DistillationResult:
     teacher = dataclasses.replace(teacher, text_encoder=reader_of(clips, teacher.space, lambda: teacher.text_encoder))
-    torch.manual_seed(derive_seed(training.seed, "weights"))  # those of a discriminator
+    torch.manual_seed(derive_seed(training.seed, "weights"))  # of a discriminator
     task = make_task(teacher, training, distillation)
     generation = Generation(steps=distillation.steps, guidance_scale=1.0, shift=teacher.generation.shift)
     student = VideoModel(teacher.space, teacher.architecture, task.unet, task.text_encoder, generation)  # type: ignore[arg-type]
     callback = BestStudentCallback(student, lambda: StudentCheck(teacher, clips, distillation, training.seed), root)
-    start = fingerprint(_decisive(teacher, distillation))
+    start = fingerprint(_identity(teacher, distillation))
     try:
         result = run_task(task, teacher.space, clips, training, root, "distilling", start=start, callback=callback)
     except TrainingError as error:
@@ -83,8 +83,8 @@ def _distill(
     return DistillationResult(result.steps, result.elapsed_s, result.final_loss, callback.state.best.step)
 
 
-def _decisive(teacher: VideoModel, distillation: DistillationConfig) -> list[object]:
-    """What decides the student, beside clips and training."""
+def _identity(teacher: VideoModel, distillation: DistillationConfig) -> list[object]:
+    """Everything that decides the result, besides the clips and the training settings."""
     resolved = {"teacher_substeps": distillation.substeps, "guidance_scale": distillation.guidance}
     return [
         teacher.architecture.id,
@@ -96,7 +96,7 @@ def _decisive(teacher: VideoModel, distillation: DistillationConfig) -> list[obj
 
 
 def make_task(teacher: VideoModel, training: LoopConfig, distillation: DistillationConfig) -> DistillationTask:
-    """What a distillation trains; a `ConfigError` where the batch is too small for a discriminator."""
+    """The task of a distillation; raises `ConfigError` if the batch is too small for a discriminator."""
     if distillation.adversarial is None:
         return DistillationTask(teacher, distillation)
     if training.batch_size < 2:

@@ -32,7 +32,7 @@ def _task(teacher: VideoModel, config: DistillationConfig = TO) -> AdversarialTa
 
 def test_the_hinge_is_open_between_the_margins_alone() -> None:
     right = [torch.full((2, 1, 3, 3), 1.5), torch.full((2, 1, 2, 2), 2.0)]
-    wrong = [-each for each in right]
+    wrong = [-logits for logits in right]
     assert hinge_loss(right, wrong).item() == 0
     assert hinge_loss(wrong, right).item() == pytest.approx((2.5 + 3.0) / 2 * 2)
 
@@ -72,7 +72,7 @@ def test_a_student_learns_to_look_real_to_a_discriminator_that_stands_still(teac
             step = task.student_step(batch.video_BTCHW, batch.video_tokens_BL, batch.video_keys.rng(MODEL))
             clips = step.noisy.sample_BTCHW - step.velocity_BTCHW
             features = task.discriminator.path(teacher.unet, clips, torch.zeros(len(clips)), step.context_BLD)
-            return float(torch.stack([each.mean() for each in task.discriminator(features, step.context_BLD)]).mean())
+            return float(torch.stack([level.mean() for level in task.discriminator(features, step.context_BLD)]).mean())
 
     videos = dataclasses.replace(batch, image_BTCHW=batch.image_BTCHW[:0], image_tokens_BL=batch.image_tokens_BL[:0])
     before = judged()

@@ -62,7 +62,9 @@ def test_data_are_flow_matching_on_the_levels_of_the_steps(teacher: VideoModel, 
     torch.testing.assert_close(loss, ((velocity - (noise - batch.video_BTCHW)) ** 2).mean())
 
 
-def test_consistency_is_with_what_is_foretold_from_the_end_of_the_step(teacher: VideoModel, batch: Batch) -> None:
+def test_consistency_predicts_the_clip_that_is_predicted_at_the_end_of_the_step(
+    teacher: VideoModel, batch: Batch
+) -> None:
     task = DistillationTask(
         teacher, DistillationConfig(steps=2, target="consistency", teacher_substeps=1, guidance_scale=2.0)
     )
@@ -77,9 +79,9 @@ def test_consistency_is_with_what_is_foretold_from_the_end_of_the_step(teacher: 
         text = teacher.text_encoder(batch.video_tokens_BL[clip : clip + 1]).detach()
         begun = (1 - start) * latent + start * noise[clip : clip + 1]
         arrived = begun - (start - end) * _guided(teacher, begun, start, text, 2.0)
-        foretold = arrived - end * _velocity(teacher, arrived, end, text) if end else arrived
+        predicted = arrived - end * _velocity(teacher, arrived, end, text) if end else arrived
         own = begun - start * _velocity(teacher, begun, start, text)
-        expected.append(pseudo_huber(own, foretold))
+        expected.append(pseudo_huber(own, predicted))
     torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-4, atol=1e-6)
 
 
@@ -91,7 +93,7 @@ def test_only_the_student_is_trained(teacher: VideoModel) -> None:
 
 
 def test_data_have_no_teacher_to_be_guided() -> None:
-    with pytest.raises(ValueError, match="guidance_scale belongs to a teacher's path"):
+    with pytest.raises(ValueError, match="guidance_scale is only for targets that use the teacher"):
         DistillationConfig(target="data", guidance_scale=2.0)
 
 
