@@ -15,23 +15,24 @@ if TYPE_CHECKING:
     from nas.search.history import HypervolumeHistory
 
 StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
-_STORAGE_HELP = "SQLite file of the study, or for many workers postgresql://user@host/base."
+_STORAGE_HELP = "SQLite file of the study, or postgresql://user@host/base for many workers."
 StorageOption = Annotated[str, typer.Option("--storage", parser=ReadsStorage(), help=_STORAGE_HELP)]
 StorageToWrite = Annotated[str, typer.Option("--storage", parser=WritesStorage(), help=_STORAGE_HELP)]
 SearchScoresOption = Annotated[
-    bool, typer.Option("--search-scores", help="The front that the search found, whatever `nas rescore` said since.")
+    bool, typer.Option("--search-scores", help="Use the front of the search, not that of `nas rescore`.")
 ]
 ReferenceOption = Annotated[
     tuple[float, float] | None,
     typer.Option(
-        metavar="QUALITY MS", help="Worst quality and latency that the hypervolume counts; the worst scored by default."
+        metavar="QUALITY MS",
+        help="Reference point of the hypervolume; the worst quality and latency scored by default.",
     ),
 ]
 DEFAULT_STORAGE = "study.db"
 
 
 def check_budget(latency_budget_ms: float | None) -> None:
-    """Refuse a budget that is none.
+    """Refuse an impossible budget.
 
     Raises:
         ConfigError: It is not a positive number.
@@ -44,7 +45,7 @@ def check_budget(latency_budget_ms: float | None) -> None:
 
 
 def load_record(storage: str, study: str, *, search_scores: bool) -> StudyRecord:
-    """Read a study, without what was scored again where `search_scores` asks for that."""
+    """Read a study; with `search_scores`, without the scores of `nas rescore`."""
     from nas.search import load_study
 
     record = load_study(storage, study)
@@ -52,7 +53,7 @@ def load_record(storage: str, study: str, *, search_scores: bool) -> StudyRecord
 
 
 def front_document(record: StudyRecord, reference: tuple[float, float] | None = None) -> dict[str, Any]:
-    """The front of a study with all that is needed to read it, as plain data."""
+    """The front of a study and what is needed to interpret it, as plain data."""
     from nas.search import hypervolume_history
 
     history = hypervolume_history(record, reference)
@@ -70,11 +71,11 @@ def front_document(record: StudyRecord, reference: tuple[float, float] | None = 
 
 
 def show_front(record: StudyRecord, reference: tuple[float, float] | None = None) -> None:
-    """Print the front of a study as a table, its hypervolume, and how far the scores agree with themselves."""
+    """Print the front of a study as a table, its hypervolume, and how well two halves of the data agree."""
     from nas.cli._common import emit_table
     from nas.search import hypervolume_history
 
-    # First, since it may refuse the reference, and half an answer looks like a whole one.
+    # First, because it may refuse the reference, and nothing should be printed then.
     history = hypervolume_history(record, reference)
     arrow = "lower is better" if record.direction == "minimize" else "higher is better"
     source = f"{' and '.join(record.provenance)} latency on {record.device}, {record.runtime}"
@@ -85,11 +86,11 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     if record.agreement is not None:
         typer.echo(record.agreement.sentence())
     if record.waiting:
-        typer.echo(f"{record.waiting} members of the search's front are not scored again yet: `nas rescore` goes on")
+        typer.echo(f"{record.waiting} members of the search's front are not scored again yet; `nas rescore` continues")
 
 
 def _rows(record: StudyRecord) -> list[dict[str, Any]]:
-    """The members without what is equal for all of them, which the title says or nobody knows."""
+    """The members, without columns that are unknown, or equal for all of them and in the title."""
     rows = [member.to_dict() for member in record.front]
     said = {"runtime": record.runtime, "provenance": record.provenance[0], "parameters": None}
     told = {name for name, value in said.items() if all(row[name] == value for row in rows)}

@@ -24,7 +24,7 @@ def front(
     reference: ReferenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the architectures that no other one beats in both quality and latency, and their hypervolume."""
+    """Print the architectures that no other architecture beats in both quality and latency, and their hypervolume."""
     from nas.search.record import empty_front
 
     record = load_record(storage, study, search_scores=search_scores).final

@@ -17,13 +17,15 @@ def pick(
     out: Annotated[Path, typer.Option(parser=WritesFile(), help="Architecture file to write (YAML).")],
     storage: StorageOption = DEFAULT_STORAGE,
     latency_budget_ms: Annotated[
-        float | None, typer.Option(help="Take the best one whose clip takes no longer.")
+        float | None, typer.Option(help="Take the best architecture whose latency per clip is within this budget.")
     ] = None,
-    knee: Annotated[bool, typer.Option("--knee", help="Take the one beyond which latency buys little.")] = False,
+    knee: Annotated[
+        bool, typer.Option("--knee", help="Take the knee of the front: beyond it, more latency buys little quality.")
+    ] = False,
     search_scores: SearchScoresOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one architecture of the front: the best within a latency budget, or the knee. Say which."""
+    """Write one architecture of the front: the best within a latency budget, or the knee. One of the two is needed."""
     from nas.errors import ConfigError
     from nas.search import pick as pick_member
 

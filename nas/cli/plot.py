@@ -25,15 +25,17 @@ def plot(
     storage: StorageOption = DEFAULT_STORAGE,
     latency_budget_ms: Annotated[
         float | None,
-        typer.Option(help="Draw this budget and mark what it would pick; the study's own when left out."),
+        typer.Option(help="Latency budget to draw; what it would pick is marked. The study's budget when left out."),
     ] = None,
-    knee: Annotated[bool, typer.Option("--knee", help="Mark the knee of the front instead.")] = False,
+    knee: Annotated[
+        bool, typer.Option("--knee", help="Mark the knee of the front instead of what a budget picks.")
+    ] = False,
     search_scores: SearchScoresOption = False,
     reference: ReferenceOption = None,
 ) -> None:
     """Draw every architecture scored, the front, and how its hypervolume grew.
 
-    After `nas rescore` both stages are drawn, with the members that fell off the front marked.
+    After `nas rescore` both stages are drawn, and the members that left the front are marked.
     """
     from nas.errors import BudgetError, ConfigError
     from nas.report import plot_front

@@ -1,4 +1,4 @@
-"""`nas rescore`: score the members of a front again, with a dearer metric."""
+"""`nas rescore`: score the members of a front again, with a more expensive metric."""
 
 from __future__ import annotations
 
@@ -36,23 +36,25 @@ def rescore(
         int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with; 64 when left out.")
     ] = None,
     finetune_steps: Annotated[
-        int | None, typer.Option(min=1, max=10**9, help="Train each architecture alone for so many steps first.")
+        int | None, typer.Option(min=1, max=10**9, help="Fine-tune each architecture alone for this many steps first.")
     ] = None,
     classifier: ClassifierOption = None,
     sample_metric: SampleMetricOption = None,
     members: Annotated[
         int | None,
-        typer.Option(min=1, help="Score so many: the whole front, then the ranks behind it. The front when left out."),
+        typer.Option(
+            min=1, help="Architectures to score: the front, then the ranks behind it. The front when left out."
+        ),
     ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Score the front of a study again, dearer; `front`, `plot` and `pick` then use the front made of that.
+    """Score the front of a study again with a more expensive metric; `front`, `plot` and `pick` then use that front.
 
-    The metric is the loss on more held-out clips; or what a classifier sees in clips that architectures make
-    (--classifier); or a function of yours (--quality). The first two can train each architecture alone for a while
-    before (--finetune-steps). Each score is kept at once: the same command goes on where
-    it was broken off. Scores of several metrics are kept apart, and the last one used here makes the final front.
+    The metric is the loss on more held-out clips, a classifier's view of generated clips (--classifier), another
+    registered metric (--metric), or your own function (--quality). --finetune-steps trains each architecture alone
+    first. Each score is stored at once, so the same command resumes after an interruption. Scores of different metrics
+    are stored apart, and the metric used last makes the final front.
     """
     from nas.search import rescore as rescore_study
     from nas.space import SearchSpace

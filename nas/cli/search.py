@@ -1,4 +1,4 @@
-"""`nas search`: look for the front of quality against latency."""
+"""`nas search`: search the front of quality against latency."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def search(
     table: Annotated[
         list[Path],
         typer.Option(
-            parser=READS, help="Latency table (CSV); several of one device, for other settings: the fastest one counts."
+            parser=READS,
+            help="Latency table (CSV). Repeat for tables of one device with other settings: the fastest counts.",
         ),
     ],
     study: StudyOption,
@@ -59,21 +60,25 @@ def search(
     ] = None,
     latency_budget_ms: Annotated[float | None, typer.Option(help="Limit on the latency of one clip.")] = None,
     max_parameters: Annotated[int | None, typer.Option(help="Limit on the denoising network's parameters.")] = None,
-    max_memory_bytes: Annotated[int | None, typer.Option(help="Limit on its peak activations, in bytes.")] = None,
-    timeout_s: Annotated[float | None, typer.Option(help="End this run after so many seconds.")] = None,
-    patience: Annotated[int | None, typer.Option(help="End after so many evaluations without progress.")] = None,
-    max_failures: Annotated[int, typer.Option(help="Give up after so many failed evaluations in a row.")] = 5,
+    max_memory_bytes: Annotated[
+        int | None, typer.Option(help="Limit on the denoising network's peak activations, in bytes.")
+    ] = None,
+    timeout_s: Annotated[float | None, typer.Option(help="End this run after this many seconds.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="End after this many evaluations that left the front unchanged.")
+    ] = None,
+    max_failures: Annotated[int, typer.Option(help="Give up after this many failed evaluations in a row.")] = 5,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Search SPACE with a latency table and a metric. A study of the same name is resumed.
 
-    The metric is the loss on held-out clips, with weights of a trained supernet (--supernet, --data), or a function of
-    yours (--quality).
+    The metric is the loss on held-out clips, with weights of a trained supernet (--supernet, --data), another
+    registered metric (--metric), or your own function (--quality).
 
-    Candidates whose blocks ran out of memory, or over the memory budget, when the table was measured are left out, and
-    those that compute the same as a faster one. Several tables, such as one for each deployment target and compute unit
-    of a phone, give each architecture the settings it is fastest with.
+    A candidate is left out if its blocks ran out of memory or exceeded the memory budget when the table was measured,
+    or if it computes the same as a faster candidate. With several tables, such as one for each deployment target and
+    compute unit of a phone, each architecture gets the settings with which it is fastest.
     """
     from nas.files import parse
     from nas.latency import fastest_settings
@@ -96,18 +101,24 @@ def search(
     }
     config = parse(options, SearchConfig, where="options")
     usable, latency, removed = fastest_settings(SearchSpace.load(space), table, config.steps)
-    for each in () if as_json else removed:
-        typer.echo(f"left out: {each}")
+    for removal in () if as_json else removed:
+        typer.echo(f"left out: {removal}")
     scoring = QualityOptions(metric, metric_option, quality, direction, supernet, data, batches, None, seed)
     scorer = make_quality(scoring, usable.whole, stage="search")
     result = run_search(
-        usable, latency, scorer, config, storage, study, cost=lambda one: network_cost(usable.lower(one))
+        usable,
+        latency,
+        scorer,
+        config,
+        storage,
+        study,
+        cost=lambda architecture: network_cost(usable.lower(architecture)),
     )
     if as_json:
         counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
-        found = {"failed": result.record.failed, "front": [member.to_dict() for member in result.front]}
-        left_out = [asdict(each) for each in removed]
-        emit_json({"study": study, "storage": result.record.where, "removed": left_out, **counts, **found})
+        results = {"failed": result.record.failed, "front": [member.to_dict() for member in result.front]}
+        left_out = [asdict(removal) for removal in removed]
+        emit_json({"study": study, "storage": result.record.where, "removed": left_out, **counts, **results})
         return
     typer.echo(f"ended: {result.reason}")
     if result.front:
