@@ -1,8 +1,8 @@
-"""The process environment: the one place where its variables are read.
+"""The process environment: the only place where its variables are read.
 
-A launcher tells its processes through variables which of how many they are. They are read together, so that what
-contradicts itself is said before any work. What decides a result comes from the settings of a run: accelerate, which
-would take some of it from variables, sees those of the launcher alone. An empty variable is one that is not set.
+A launcher tells each process its rank and the number of processes through variables. They are read together, so that
+contradictions are reported before any work. Results depend on the settings of a run only: accelerate, which would read
+some settings from variables, sees only those of the launcher. An empty variable counts as not set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MPI = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE"),
 )
-"""What several kinds of MPI name the variables of `_JOINING`."""
+"""The names that several MPI implementations give to the variables of `_JOINING`."""
 
 _LAUNCHERS = frozenset({*_JOINING, *(name for names in _MPI for name in names), "MASTER_ADDR", "MASTER_PORT"})
 _ACCELERATES = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_", "FORK_LAUNCHED")
@@ -40,20 +40,20 @@ _WRAPPERS = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "its own parallelism",
     "ACCELERATE_USE_SAGEMAKER": "SageMaker",
 }
-"""Ways to share weights that accelerate can be configured for, by the variable that says so."""
+"""Ways to shard weights that accelerate can be configured for, by their variable."""
 
 _WITHOUT_EFFECT = re.compile(
     r"ACCELERATE_(USE_CPU|LOG_LEVEL|ENABLE_RICH|DEBUG_MODE|CPU_AFFINITY|CONFIG_DS_FIELDS|BYPASS_DEVICE_MAP"
     r"|MIXED_PRECISION|GRADIENT_ACCUMULATION_STEPS|(DYNAMO|DEEPSPEED|FP8)_.*|USE_.*)"
 )
-"""What is looked at here, goes with something that is, or changes no number."""
+"""Variables that are checked here, belong to one that is, or do not change results."""
 
 _LIBRARIES = {
     "USE_TORCH": ("auto", "1", "on", "yes", "true"),
     "USE_TF": ("auto", "0", "off", "no", "false"),
     "DIFFUSERS_ATTN_BACKEND": ("native",),
 }
-"""Values with which diffusers works here, the one for a variable that is not set first."""
+"""Values with which diffusers works here; the first is used if the variable is not set."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Launcher:
 
     Args:
         rank: Number of this process.
-        world_size: How many there are.
-        local_rank: Number of this process among those of its machine, where the launcher says so.
-        local_world_size: How many there are on its machine, where the launcher says so.
-        address: Where the first process is met.
+        world_size: Number of processes.
+        local_rank: Number of this process on its machine, if the launcher says so.
+        local_world_size: Number of processes on its machine, if the launcher says so.
+        address: Address of the first process.
         port: Its port.
     """
 
@@ -77,7 +77,7 @@ class Launcher:
     port: int = 29500
 
     def variables(self) -> dict[str, str]:
-        """What accelerate and torch are to see: nothing for one process alone.
+        """The variables for accelerate and torch; none for a single process.
 
         Raises:
             ConfigError: The launcher leaves out what the processes need to find each other.
@@ -93,17 +93,17 @@ class Launcher:
 
 
 def launcher(variables: Mapping[str, str] | None = None) -> Launcher:
-    """What the launcher's variables say.
+    """Read the variables of the launcher.
 
     Args:
         variables: The process environment when left out.
 
     Raises:
-        ConfigError: They contradict each other, or are no numbers.
+        ConfigError: They contradict each other, or are not numbers.
     """
-    found = {name: value for name, value in (os.environ if variables is None else variables).items() if value}
-    names = _names(found)
-    rank, size, local_rank, local_size = (_number(found, name) for name in names)
+    given = {name: value for name, value in (os.environ if variables is None else variables).items() if value}
+    names = _names(given)
+    rank, size, local_rank, local_size = (_number(given, name) for name in names)
     if size is None:
         _refuse_without_size(names, rank, local_rank)
         return Launcher()
@@ -113,9 +113,9 @@ def launcher(variables: Mapping[str, str] | None = None) -> Launcher:
     _check_range(names[0], rank, 0, size)
     _check_range(names[3], local_size, 1, size + 1)
     _check_range(names[2], local_rank, 0, local_size or size)
-    port = _number(found, "MASTER_PORT")
+    port = _number(given, "MASTER_PORT")
     _check_range("MASTER_PORT", port, 0, 2**16)
-    address = found.get("MASTER_ADDR")
+    address = given.get("MASTER_ADDR")
     return Launcher(rank or 0, size, local_rank, local_size, address, Launcher.port if port is None else port)
 
 
@@ -129,14 +129,14 @@ def wants_cpu() -> bool:
 
 
 def check_settings(mixed_precision: str, gradient_accumulation: int) -> None:
-    """Refuse variables of accelerate that ask for other results than a run's settings; warn of those without effect.
+    """Refuse variables of accelerate that contradict the settings of a run; warn about those without effect.
 
     Args:
-        mixed_precision: Of the run.
-        gradient_accumulation: Of the run.
+        mixed_precision: The setting of the run.
+        gradient_accumulation: The setting of the run.
 
     Raises:
-        ConfigError: A variable asks for something else.
+        ConfigError: A variable contradicts the settings.
     """
     for name, kind in _WRAPPERS.items():
         if _is_true(name):
@@ -144,7 +144,7 @@ def check_settings(mixed_precision: str, gradient_accumulation: int) -> None:
                 f"accelerate is configured for {kind}, which would wrap the model without knowing its blocks ({name})",
                 hint="take it out of accelerate's configuration, and set parallel: fsdp in the training settings",
             )
-    # What `accelerate launch` sets where nobody has configured anything says nothing against the settings.
+    # The values that `accelerate launch` sets without any configuration do not contradict the settings.
     _check_value("ACCELERATE_MIXED_PRECISION", "mixed_precision", "no", mixed_precision)
     _check_value("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "gradient_accumulation", "1", str(gradient_accumulation))
     if (backend := os.environ.get("ACCELERATE_DYNAMO_BACKEND") or "no").lower() != "no":
@@ -161,13 +161,13 @@ def check_settings(mixed_precision: str, gradient_accumulation: int) -> None:
 
 
 def check_libraries() -> None:
-    """Refuse what the libraries below cannot be imported with; they see no variable that is empty.
+    """Refuse an environment in which the libraries cannot be imported, and hide empty variables from them.
 
     Raises:
-        ConfigError: Python is without docstrings, or a variable keeps diffusers from torch or names another attention.
+        ConfigError: Python runs without docstrings, or a variable makes diffusers use no torch or another attention.
     """
     if sys.flags.optimize > 1:
-        raise ConfigError("Python is without docstrings, and libraries need theirs", hint="unset PYTHONOPTIMIZE")
+        raise ConfigError("Python runs without docstrings, which libraries need", hint="unset PYTHONOPTIMIZE")
     for name, allowed in _LIBRARIES.items():
         value = os.environ.get(name) or os.environ.pop(name, "") or allowed[0]
         if value.lower() not in allowed:
@@ -176,14 +176,14 @@ def check_libraries() -> None:
 
 @contextlib.contextmanager
 def launcher_alone() -> Iterator[None]:
-    """While accelerate sets itself up, let it see of all variables that it reads those of the launcher alone.
+    """Show accelerate, while it starts, only the variables of the launcher.
 
     Raises:
         ConfigError: As `launcher` and `Launcher.variables`.
     """
-    told = launcher().variables()
+    shown = launcher().variables()
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if _is_read(name) or _is_list_of_threads(name)}
-    os.environ.update(told)
+    os.environ.update(shown)
     try:
         yield
     finally:
@@ -193,40 +193,40 @@ def launcher_alone() -> Iterator[None]:
 
 
 def set_default(name: str, value: str) -> None:
-    """Set a variable that a library reads, where the user has not."""
+    """Set a variable that a library reads, unless the user has set it."""
     os.environ.setdefault(name, value)
 
 
 def cache_folder() -> Path:
-    """Where programs keep what they can make again: for this user, on this machine.
+    """The cache folder of this user on this machine.
 
     Raises:
         RuntimeError: The user has no home folder.
     """
     given = Path(os.environ.get("XDG_CACHE_HOME") or "")
-    if given.is_absolute():  # A relative one counts as not set, by its specification.
+    if given.is_absolute():  # By the specification, a relative path counts as not set.
         return given
     return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
 
 
 def drop_empty_size() -> None:
-    """Unset a terminal's size that leaves no room for a letter, as some environments without a terminal set it."""
+    """Unset an impossible terminal size, which some environments without a terminal set."""
     for name in ("COLUMNS", "LINES"):
         if os.environ.get(name, "").strip().lstrip("+-0") == "" or os.environ[name].startswith("-"):
             os.environ.pop(name, None)
 
 
-def _names(found: Mapping[str, str]) -> tuple[str, ...]:
-    """The variables that count: those of MPI where it has started processes that are told where to meet."""
-    if "MASTER_ADDR" in found and not {"RANK", "WORLD_SIZE"} & found.keys():
+def _names(given: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the variables to use: those of MPI if it has started the processes and set an address."""
+    if "MASTER_ADDR" in given and not {"RANK", "WORLD_SIZE"} & given.keys():
         for names in _MPI:
-            if names[1] in found:
+            if names[1] in given:
                 return names
     return _JOINING
 
 
-def _number(found: Mapping[str, str], name: str) -> int | None:
-    text = found.get(name)
+def _number(given: Mapping[str, str], name: str) -> int | None:
+    text = given.get(name)
     if text is None or (name == "LOCAL_RANK" and text == "-1"):  # how some say that there is none
         return None
     if not re.fullmatch("[0-9]{1,9}", text):
@@ -257,7 +257,7 @@ def _check_value(name: str, setting: str, unsaid: str, expected: str) -> None:
 
 @functools.cache
 def _warn_of(names: str) -> None:
-    """Say it once, however often settings are looked at."""
+    """Warn once, even if settings are checked several times."""
     logger.warning("%s: without effect; what decides a result is set in the training settings", names)
 
 
@@ -275,5 +275,5 @@ def _is_read(name: str) -> bool:
 
 
 def _is_list_of_threads(name: str) -> bool:
-    """Whether this is what OpenMP takes as threads of each level, e.g. `4,2`, and accelerate as a number."""
+    """Whether it is a list of threads per level, e.g. `4,2`, which OpenMP accepts and accelerate does not."""
     return name == "OMP_NUM_THREADS" and not os.environ[name].isdigit()

@@ -1,8 +1,8 @@
 """The exception family of nas.
 
-Every mistake a user can make surfaces as a `NasError` whose text is one line: what is wrong, where it is
-(file, key, value), and what to do about it. The command line prints that line and exits with code 2; the
-Python API raises the exception. Anything else that escapes is a defect of nas itself.
+Every mistake that a user can make is a `NasError` whose text is one line: what is wrong, where it is (file, key,
+value), and what to do about it. The command line prints that line and exits with code 2. The Python API raises the
+exception. Any other exception is a defect of nas itself.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ class NasError(Exception):
     """A problem the user can solve.
 
     Args:
-        what: What is wrong, in a few words, naming what was got and what was expected.
-        where: The file, and where it helps the key inside it, e.g. `space.yaml: slots[2].stage`.
+        what: What is wrong, in a few words, with what was given and what was expected.
+        where: The file, and the key inside it if that helps, e.g. `space.yaml: slots[2].stage`.
         hint: What to do about it.
     """
 
@@ -79,11 +79,10 @@ _ALLOCATIONS = re.compile(r"bad_alloc|out of memory|(can't|cannot|failed to|unab
 
 
 def allocation_failure(error: BaseException) -> str | None:
-    """What is said by the error itself, or the one it was raised from or on the way of, where an allocation failed.
+    """The message of a failed memory allocation in an error or its causes; `None` if there is none.
 
-    Python, the system, torch and ONNX Runtime each have errors of their own for that, and libraries wrap them.
-
-    Not the error: its traceback would keep all that the failed task holds, until the garbage is collected.
+    Python, the system, torch and ONNX Runtime have different errors for a failed allocation, and libraries wrap them.
+    The error itself is not returned: its traceback would keep the memory of the failed task alive.
     """
     current: BaseException | None = error
     while current is not None and not _is_allocation_failure(current):
@@ -96,7 +95,7 @@ def _is_allocation_failure(error: BaseException) -> bool:
         return error.errno == errno.ENOMEM
     kind = type(error)
     # The exceptions of ONNX Runtime have no common base class but Exception.
-    speaks = isinstance(error, RuntimeError) or kind.__module__.startswith("onnxruntime.")
-    said = speaks and _ALLOCATIONS.search(str(error)) is not None
+    has_message = isinstance(error, RuntimeError) or kind.__module__.startswith("onnxruntime.")
+    is_named = has_message and _ALLOCATIONS.search(str(error)) is not None
     is_torchs = kind.__module__.startswith("torch") and kind.__name__ == "OutOfMemoryError"
-    return said or is_torchs or isinstance(error, MemoryError)
+    return is_named or is_torchs or isinstance(error, MemoryError)

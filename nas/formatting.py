@@ -1,4 +1,4 @@
-"""How values stand in tables, on screen and in reports."""
+"""How values are written in tables, on screen and in reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def cell_text(value: Cell) -> str:
-    """One cell: whole numbers with separators, others as `float_text`, `-` for what is not known."""
+    """The text of a cell: whole numbers with separators, other numbers by `float_text`, `-` for an unknown value."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -24,12 +24,12 @@ def cell_text(value: Cell) -> str:
 
 
 def float_text(value: float) -> str:
-    """Four digits, or all before the point where these are more; beyond fifteen, a power of ten."""
+    """Four digits, or all digits before the point if these are more; a power of ten beyond fifteen digits."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:,.4g}"
 
 
 def bytes_text(size_bytes: int) -> str:
-    """A number of bytes to read, e.g. `1.5 MiB`."""
+    """A number of bytes for people, e.g. `1.5 MiB`."""
     value, unit = float(size_bytes), 0
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
@@ -37,16 +37,17 @@ def bytes_text(size_bytes: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal takes for a command: control characters but line breaks, as backslash escapes."""
+    """Text that is safe to print: control characters except line breaks become backslash escapes."""
     return "".join(
-        one if one == "\n" or unicodedata.category(one) not in {"Cc", "Cs"} else ascii(one)[1:-1] for one in text
+        letter if letter == "\n" or unicodedata.category(letter) not in {"Cc", "Cs"} else ascii(letter)[1:-1]
+        for letter in text
     )
 
 
 def finite_or_null(value: Any) -> Any:
-    """Plain data as JSON can hold it: a number that is not finite becomes `None`, in mappings and lists, too."""
+    """Plain data for JSON: numbers that are not finite become `None`, also inside mappings and lists."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: finite_or_null(each) for key, each in value.items()}
-    return [finite_or_null(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: finite_or_null(inner) for key, inner in value.items()}
+    return [finite_or_null(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""How many processors this process may use, which may be fewer than the machine has."""
+"""The number of processors that this process may use, which may be smaller than that of the machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 def processors() -> int:
     """Processors that this process may use: at least 1.
 
-    Fewer than there are where its affinity is set (`taskset`, a batch system), or where its time is limited (a
-    container).
+    It is below that of the machine if the affinity is set (`taskset`, a batch system) or the processor time is limited
+    (a container).
     """
     if hasattr(os, "process_cpu_count"):  # Python 3.13; follows -X cpu_count, too
         allowed = os.process_cpu_count()
@@ -28,11 +28,11 @@ def processors() -> int:
 
 
 def time_limit(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> float | None:
-    """How many processors' time the control groups of this process have; `None` without a limit, and outside Linux.
+    """The processor time that the control groups allow, in processors; `None` without a limit, and outside Linux.
 
     Args:
-        mount: Where the system shows control groups.
-        membership: The file that says which of them this process belongs to.
+        mount: Folder of the control groups.
+        membership: The file that lists the control groups of this process.
     """
     limits = [limit for folder in _groups(mount, membership) if (limit := _limit(folder)) is not None]
     return min(limits, default=None)
@@ -46,7 +46,7 @@ def _groups(mount: Path, membership: Path) -> Iterator[Path]:
             continue
         root = mount / "cpu" if controllers else mount
         inner = PurePosixPath(path.lstrip("/"))
-        yield from (root / each for each in (inner, *inner.parents) if ".." not in each.parts)
+        yield from (root / path for path in (inner, *inner.parents) if ".." not in path.parts)
 
 
 def _limit(folder: Path) -> float | None:

@@ -1,4 +1,4 @@
-"""Progress bars for anything longer than two seconds, silent where nobody watches."""
+"""Progress bars for work longer than two seconds, without output if there is no terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Advance = Callable[[str], None]
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that speaks, of those a launcher has started; raises as `launcher`."""
+    """Whether this is the first of the processes that a launcher has started, which prints; raises as `launcher`."""
     return launcher().rank == 0
 
 
@@ -46,7 +46,7 @@ class Bar:
         self._bars.update(self._task, advance=1, status=status)
 
     def reach(self, done: int, status: str) -> None:
-        """So many units are finished in all, whoever did them."""
+        """Set the total number of finished units, including those of other processes."""
         self._bars.update(self._task, completed=done, status=status)
 
     def say(self, status: str) -> None:
@@ -59,12 +59,12 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
     """Show a bar on standard error while the block runs.
 
     Args:
-        label: What is being done, e.g. `training supernet`.
-        total: Units of work in all.
-        done: Units finished in an earlier, interrupted run.
+        label: The work, e.g. `training supernet`.
+        total: Total units of work.
+        done: Units that an earlier, interrupted run has finished.
 
     Yields:
-        The bar, to call after each unit with a status text to show beside it.
+        The bar. Call it after each unit, with a status text to show beside it.
     """
     columns = (
         TextColumn("{task.description:<20}", markup=False),

@@ -145,4 +145,4 @@ def test_python_without_docstrings_is_one_line() -> None:
     command = [sys.executable, "-OO", "-m", "nas", "space", "show", "no/such/space.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: Python is without docstrings, and libraries need theirs; unset PYTHONOPTIMIZE\n"
+    assert done.stderr == "error: Python runs without docstrings, which libraries need; unset PYTHONOPTIMIZE\n"

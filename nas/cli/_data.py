@@ -28,12 +28,12 @@ def open_clips(data: str, space: SearchSpace) -> DataSplit:
     from nas.training.engine.processes import processes
 
     file, base = data_file(data)
-    with processes().main_process_first():  # one process decodes, the others read what it made
+    with processes().main_process_first():  # one process decodes, the others read its cache
         return open_for(file.data, space, base=base, validation_fraction=file.validation_fraction)
 
 
 def data_file(data: str) -> tuple[DataFile, Path]:
-    """What `--data` says, and the folder that a relative path in it starts from."""
+    """The settings that `--data` gives, and the folder that relative paths in them start from."""
     from nas.data import DataFile
     from nas.files import load_yaml
 
@@ -43,7 +43,7 @@ def data_file(data: str) -> tuple[DataFile, Path]:
 
 
 def _config(data: str) -> MovingShapesConfig | VideoFolderConfig | WebDatasetConfig:
-    """The clips that a text names which is not a file of settings."""
+    """The clips that a text names, if it is not a YAML file."""
     from nas.data import MovingShapesConfig, VideoFolderConfig, WebDatasetConfig
     from nas.files import parse
 

@@ -1,4 +1,4 @@
-"""`nas data`: look at the clips a model would be trained on, and encode them beforehand."""
+"""`nas data`: inspect training clips, and encode them in advance."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, data_file, open_clips
 from nas.cli._paths import WritesFolder, WritesInto
 
-app = App(help="Look at training clips, and encode them beforehand.", no_args_is_help=True)
+app = App(help="Inspect training clips, and encode them in advance.", no_args_is_help=True)
 
 
 @app.command()
 def show(space: SpaceArgument, data: DataOption, as_json: JsonOption = False) -> None:
-    """Open the clips (what has to be decoded is kept for later runs) and count what is there, by size."""
+    """Open the clips and count them by size. Decoded clips are kept for later runs."""
     from nas.models.parts import unloaded_codec
     from nas.space import SearchSpace
 
@@ -46,7 +46,7 @@ def sample(
     space: SpaceArgument,
     data: DataOption,
     out: Annotated[Path, typer.Option(parser=WritesFolder("sample"), help="Folder for the clips.")],
-    count: Annotated[int, typer.Option(min=1, help="How many training clips to write.")] = 8,
+    count: Annotated[int, typer.Option(min=1, help="Number of training clips to write.")] = 8,
 ) -> None:
     """Write clips as the model sees them, encoded and decoded again: MP4, and a strip of frames."""
     from nas.data import frame_strip, to_bytes, write_mp4
@@ -75,20 +75,22 @@ def encode(
     out: Annotated[
         Path, typer.Option(parser=WritesInto(), help="Folder for the shards; an interrupted run resumes there.")
     ],
-    split: Annotated[str, typer.Option(help="Which clips: train, validation (held out), or all.")] = "all",
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes on this machine.")] = 1,
+    split: Annotated[str, typer.Option(help="Clips to encode: train, validation (held out), or all.")] = "all",
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Number of processes on this machine.")] = 1,
     dtype: Annotated[
-        str, typer.Option(help="How numbers are stored: float16, bfloat16 (wider range, coarser), or float32 (exact).")
+        str,
+        typer.Option(help="Type of the stored numbers: float16, bfloat16 (wider range, coarser), or float32 (exact)."),
     ] = "float16",
     shard_mib: Annotated[float, typer.Option(min=0.001, help="Size of a shard in MiB.")] = 64,
     validation_fraction: Annotated[
-        float | None, typer.Option(help="Share of the files to hold out; that of --data when left out, or 0.1.")
+        float | None,
+        typer.Option(help="Share of the files to hold out. The default is the share in the file of --data, or 0.1."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Encode clips to latents, and captions where the text encoder is frozen, so that training need not.
+    """Encode clips to latents in advance, and captions if the text encoder is frozen.
 
-    The same command may run on several machines that share the folder: they divide the work.
+    The same command can run on several machines that share the folder; they divide the work.
     """
     from nas.files import parse
     from nas.training import EncodingRequest, EncodingSettings, encode_clips

@@ -1,4 +1,4 @@
-"""`nas score`: judge a model by the clips it makes."""
+"""`nas score`: score a model by the clips that it generates."""
 
 from __future__ import annotations
 
@@ -17,24 +17,28 @@ if TYPE_CHECKING:
 def score(
     model: Annotated[Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder.")],
     classifier: Annotated[
-        Path, typer.Option(parser=READS, help="Classifier made by `nas classifier` for clips of this shape.")
+        Path,
+        typer.Option(parser=READS, help="Folder of a classifier for clips of this shape, made by `nas classifier`."),
     ],
     features: Annotated[
         str | None,
         typer.Option(
             metavar="MODULE:FUNCTION",
-            help="Frechet distance over features of yours: of clips B x T x 3 x H x W, uint8, a row each.",
+            help="Your own features for the Frechet distance: a function of clips B x T x 3 x H x W, uint8, "
+            "that returns a row for each.",
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=2, help="Prompts of moving_shapes, balanced over what they say.")] = 144,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's own when left out.")] = None,
+    count: Annotated[
+        int, typer.Option(min=2, help="Number of moving_shapes prompts, balanced over colours, directions and shapes.")
+    ] = 144,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps. The default is the model's own.")] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option(min=1, help="Classifier-free guidance; the model's own when left out.")
+        float | None, typer.Option(min=1, help="Scale of classifier-free guidance. The default is the model's own.")
     ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Print Frechet distance, prompt accuracy and flicker of MODEL's clips, beside those of real clips."""
+    """Print Frechet distance, prompt accuracy and flicker of the clips of MODEL, beside those of real clips."""
     from nas.data import prompts
     from nas.models import VideoModel
     from nas.quality.clips.scoring import score_clips
@@ -42,18 +46,18 @@ def score(
     metrics, asked = _metrics(classifier, features), prompts(count, seed=seed)
     scores = score_clips(VideoModel.load(model), metrics, asked, seed=seed, steps=steps, guidance_scale=guidance_scale)
     if as_json:
-        emit_json([{"metric": each.metric.name, "direction": each.metric.direction,
-                    "generated": vars(each.generated), "real": vars(each.real)} for each in scores])  # fmt: skip
+        emit_json([{"metric": result.metric.name, "direction": result.metric.direction,
+                    "generated": vars(result.generated), "real": vars(result.real)} for result in scores])  # fmt: skip
         return
     rows = [
         {
-            "metric": each.metric.name,
-            "generated": f"{each.generated.value:.4g}",
-            "95% interval": f"{each.generated.low:.4g} to {each.generated.high:.4g}",
-            "real": f"{each.real.value:.4g}",
-            "better is": "lower" if each.metric.direction == "minimize" else "higher",
+            "metric": result.metric.name,
+            "generated": f"{result.generated.value:.4g}",
+            "95% interval": f"{result.generated.low:.4g} to {result.generated.high:.4g}",
+            "real": f"{result.real.value:.4g}",
+            "better is": "lower" if result.metric.direction == "minimize" else "higher",
         }
-        for each in scores
+        for result in scores
     ]
     emit_table(f"{model}, {count} prompts", rows)
 

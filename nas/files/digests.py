@@ -26,7 +26,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def sampled_digest(path: str | Path, *, error: type[NasError] = ConfigError) -> str:
-    """Digest of a file's size, first, middle and last MiB: quick, whatever its size; raise `error` if unreadable."""
+    """Digest of a file's size and its first, middle and last MiB, fast for any size; raise `error` if unreadable."""
     path = Path(path)
     try:
         with path.open("rb") as file:

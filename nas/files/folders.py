@@ -1,8 +1,8 @@
-"""Folders that a result replaces as a whole, and whose they are.
+"""Folders that a result replaces as a whole, and the marker that tells who owns their files.
 
-A folder written here holds a marker: the kind of its content, and a list of the files that this program has put
-there. A folder with content and without the marker is the user's, and is refused; so is one with content of another
-kind. Files that the marker does not list are the user's, too, and stay.
+A folder written here contains a marker: the kind of its content, and a list of the files that this program has put
+there. A folder with content but without the marker belongs to the user, and is refused; so is one with content of
+another kind. Files that the marker does not list belong to the user, and stay.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from nas.files.temporaries import TEMPORARY_PREFIX, temporary_folder
 from nas.files.writing import storage_errors, sync, umask, write_text
 
 FOLDER_MARKER = ".nas-folder.json"
-"""Lists the files that this program has put into the folder where it stands."""
+"""Name of the marker, which lists the files that this program has put into its folder."""
 
 _ASIDE_PREFIX = ".nas-old-"
 
 _NOBODYS = frozenset({"lost+found", ".DS_Store"})
-"""What systems put into folders by themselves: a folder with nothing else is empty."""
+"""Files that systems create by themselves: a folder with nothing else counts as empty."""
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path, kind: str) -> Iterator[Path]:
-    """Yield a temporary folder; what is written there replaces what an earlier call has put at `path`.
+    """Yield a temporary folder; its content replaces what an earlier call has put at `path`.
 
-    A new folder appears whole or not at all. So does one that replaces another, unless it cannot be moved (it is a
-    mount or the current folder) or holds files of the user: it is filled file by file then, and a kill in between
-    leaves a folder that `require_whole` refuses.
+    A new folder appears complete or not at all. So does a replacement, unless the old folder cannot be moved (a mount
+    point or the current folder) or contains files of the user. Such a folder is filled file by file, and a kill during
+    that leaves a folder that `require_whole` refuses.
 
     Args:
         path: The folder. Links are followed, missing parents are made.
-        kind: What is written, e.g. `model`; it takes the place of its kind only.
+        kind: What is written, e.g. `model`; it replaces only content of the same kind.
 
     Raises:
-        StorageError: The folder holds something else, of the user or of this program, or cannot be written.
+        StorageError: The folder contains something else, of the user or of this program, or cannot be written.
     """
     path = Path(path)
     with storage_errors(path):
@@ -65,7 +65,7 @@ def folder_target(path: Path) -> Path:
     """The folder that a path leads to through links.
 
     Raises:
-        OSError: It leads to something that is no folder, or in a circle.
+        OSError: It does not lead to a folder, or leads in a circle.
     """
     target = Path(os.path.realpath(path))
     with contextlib.suppress(FileNotFoundError):
@@ -76,7 +76,7 @@ def folder_target(path: Path) -> Path:
 
 
 def require_own(folder: Path, kind: str) -> None:
-    """Raise `StorageError` for a folder with content that this program has not made, or that is of another kind."""
+    """Raise `StorageError` for a folder with content that this program has not made, or of another kind."""
     if not folder.is_dir():
         return
     marker, hint = _read_marker(folder), "choose another folder, or move what is in it"
@@ -94,7 +94,7 @@ def require_whole(folder: str | Path, *, error: type[NasError] = CheckpointError
     """Raise `error` for a folder that a killed process was filling."""
     marker = _read_marker(Path(folder))
     if marker is not None and not marker.whole:
-        raise error("is half-written: what was writing it has been killed", where=folder, hint="write it again")
+        raise error("is half-written: the process that was writing it was killed", where=folder, hint="write it again")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class _Marker:
 
 
 def _read_marker(folder: Path) -> _Marker | None:
-    """The marker of a folder; `None` where there is none that this program has written."""
+    """The marker of a folder; `None` if this program has written none."""
     try:
         value = json.loads((folder / FOLDER_MARKER).read_text(encoding="utf-8"))
         return _Marker(str(value["kind"]), frozenset(map(str, value["files"])), value["whole"] is True)
@@ -118,7 +118,7 @@ def _read_marker(folder: Path) -> _Marker | None:
 
 
 def _seal(folder: Path, kind: str) -> None:
-    """Complete a folder under way: its marker, its permissions, and all of it on the disk."""
+    """Complete a temporary folder: write its marker, set its permissions, and flush it to the disk."""
     files = _files(folder)
     for name in files:
         sync(folder / name)
@@ -127,7 +127,7 @@ def _seal(folder: Path, kind: str) -> None:
 
 
 def _replaced(temporary: Path, target: Path) -> bool:
-    """Put a folder in the place of the one around it, if that is possible and loses nothing."""
+    """Replace the folder that contains the temporary one, if that is possible and loses nothing."""
     marker = _read_marker(target)
     if marker is None or not marker.files.issuperset(_files(target)) or _is_current(target):
         return False
@@ -146,12 +146,12 @@ def _replaced(temporary: Path, target: Path) -> bool:
 
 
 def _aside(target: Path) -> Path:
-    """Where a folder waits while another one takes its place; no longer than a name may be."""
+    """Where a folder is kept while another one replaces it; the name stays short."""
     return target.with_name(f"{_ASIDE_PREFIX}{fingerprint(target.name)}")
 
 
 def _recover(target: Path) -> None:
-    """Put back a folder whose replacement was killed in between, or remove it where the replacement is there."""
+    """After a kill during a replacement: put the old folder back, or remove it if the new one is there."""
     old = _aside(target)
     if old.is_dir() and target.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -160,7 +160,7 @@ def _recover(target: Path) -> None:
 
 
 def _is_current(folder: Path) -> bool:
-    """Whether a folder, or one in it, is the current one of this process, and so perhaps that of a user's shell."""
+    """Whether the current folder of this process, and perhaps of a user's shell, is this folder or inside it."""
     try:
         return Path.cwd().is_relative_to(folder)
     except FileNotFoundError:
@@ -168,13 +168,13 @@ def _is_current(folder: Path) -> bool:
 
 
 def _fill(temporary: Path, target: Path, kind: str) -> None:
-    """Move files into a folder that stays, and remove those that this program had put there before."""
+    """Move files into an existing folder, and remove those that this program had put there before."""
     before, new = _read_marker(target), _files(temporary)
     own = frozenset() if before is None else before.files
     taken = sorted(name for name in new - own if (target / name).exists() or (target / name).is_symlink())
     if taken:
         hint = "choose another folder, or move it away"
-        raise StorageError("is in the way, and nas has not written it", where=target / taken[0], hint=hint)
+        raise StorageError("already exists, and nas has not written it", where=target / taken[0], hint=hint)
     _Marker(kind, own | new, whole=False).write(target)
     for name in sorted(new):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -185,9 +185,9 @@ def _fill(temporary: Path, target: Path, kind: str) -> None:
 
 
 def _drop(folder: Path, name: str) -> None:
-    """Remove a file that was this program's, and folders that are empty without it."""
+    """Remove a file of this program, and folders that are then empty."""
     path = folder / name
-    if not path.parent.resolve().is_relative_to(folder):  # a marker that somebody has changed
+    if not path.parent.resolve().is_relative_to(folder):  # the marker was edited
         return
     path.unlink(missing_ok=True)
     for parent in path.relative_to(folder).parents:
@@ -197,7 +197,7 @@ def _drop(folder: Path, name: str) -> None:
 
 
 def _files(folder: Path) -> frozenset[str]:
-    """Names of all files below a folder, links included, without its marker and what is under way."""
+    """Names of all files below a folder, including links, without its marker and temporary files."""
     names = set()
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not _is_nobodys(name)]

@@ -1,4 +1,4 @@
-"""Locks: who is at work where. The system takes a lock back from a process that ends, however it ends."""
+"""Locks of files and folders. The system releases a lock when its process ends, even by a kill."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from nas.files.writing import storage_errors
 logger = logging.getLogger("nas")
 
 LOCK_FILE = ".lock"
-"""Name of the file by which a process holds a folder."""
+"""Name of the lock file of a folder."""
 
 
 class NoLocksError(StorageError):
-    """The file system keeps no locks."""
+    """The file system does not support locks."""
 
 
 @contextlib.contextmanager
 def hold(folder: str | Path) -> Iterator[None]:
-    """Hold a run's folder for this process, so that no other one works in it at the same time.
+    """Hold the folder of a run, so that no other process works in it at the same time.
 
-    Where the file system keeps no locks, as on some clusters, a warning says that nobody is kept out.
+    If the file system does not support locks, as on some clusters, a warning says that the folder is not protected.
 
     Args:
-        folder: The folder, made where it is missing.
+        folder: The folder; it is made if it is missing.
 
     Raises:
         StorageError: Another process holds it, which the message names; or the folder cannot be written.
@@ -52,17 +52,17 @@ def hold(folder: str | Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lock(path: str | Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a lock file; it is given back when the process ends, however it ends.
+    """Hold a lock file. The lock is released when the process ends, even by a kill.
 
     Args:
-        path: The file, made where it is missing; it names the holder. Whoever holds the lock may remove it.
-        wait: Whether to wait until nobody else holds it.
+        path: The file; it is made if it is missing, and names the holder. The holder may remove it.
+        wait: Whether to wait until no other process holds it.
 
     Yields:
         Whether the lock is held; always true after waiting.
 
     Raises:
-        NoLocksError: The file system keeps no locks.
+        NoLocksError: The file system does not support locks.
         StorageError: The file cannot be made.
     """
     path = Path(path)
@@ -79,7 +79,7 @@ def lock(path: str | Path, *, wait: bool) -> Iterator[bool]:
             except OSError as error:
                 hint = "choose a path on another file system"
                 raise NoLocksError(f"cannot be locked: {error.strerror}", where=path, hint=hint) from error
-            # The holder before may have removed the file: then others lock a new one of that name.
+            # The previous holder may have removed the file. Then other processes lock a new file of that name.
             held = _is_at(path, os.fstat(file.fileno()).st_ino)
             if held:
                 _sign(file.fileno())
@@ -87,16 +87,16 @@ def lock(path: str | Path, *, wait: bool) -> Iterator[bool]:
 
 
 def lock_owner(path: str | Path) -> str:
-    """Who holds a lock file, as its holder has signed it; for messages."""
+    """The holder of a lock file, as written in the file; for messages."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         text = Path(path).read_text(encoding="utf-8").strip()
         if text and text.isprintable() and len(text) < 200:
             return text
-    return "one that has not signed"
+    return "an unknown one"
 
 
 def _sign(file: int) -> None:
-    """Write into a lock file who holds it; a full disk keeps nobody from holding it."""
+    """Write the holder into a lock file; a full disk does not prevent the lock."""
     since = dt.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     with contextlib.suppress(OSError):
         os.ftruncate(file, 0)

@@ -1,4 +1,4 @@
-"""Whether results can be kept, asked before the work that makes them."""
+"""Checks before the work whether its results can be written."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nas.files.writing import file_target, storage_errors
 
 
 def check_output_file(path: str | Path, suffixes: Sequence[str] = ()) -> None:
-    """See now whether a file could be written later.
+    """Check in advance that a file can be written.
 
     Args:
-        path: The file. Missing folders are no obstacle, and are not made.
-        suffixes: What its name may end with; anything when empty.
+        path: The file. Missing folders are allowed, and are not made.
+        suffixes: The allowed suffixes of its name; all when empty.
 
     Raises:
-        ConfigError: The name ends otherwise.
-        StorageError: It could not be written: read-only, full, a folder of that name, a name that is too long.
+        ConfigError: The name has another suffix.
+        StorageError: The file cannot be written: read-only, full, a folder of that name, a name that is too long.
     """
     path = Path(path)
     if suffixes:
@@ -34,7 +34,7 @@ def check_output_file(path: str | Path, suffixes: Sequence[str] = ()) -> None:
 
 
 def check_suffix(path: str | Path, suffixes: Sequence[str]) -> Path:
-    """The path of a file whose name says its format; a `ConfigError` where that is none of these."""
+    """The path of a file whose suffix gives its format; `ConfigError` if it is none of `suffixes`."""
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         got = f"cannot write {path.suffix}" if path.suffix else "the name has no suffix"
@@ -43,11 +43,11 @@ def check_suffix(path: str | Path, suffixes: Sequence[str]) -> Path:
 
 
 def check_output_folder(path: str | Path, kind: str | None = None) -> None:
-    """See now whether files could be written into a folder later; raises `StorageError` as `check_output_file`.
+    """Check in advance that files can be written into a folder; raises `StorageError` as `check_output_file`.
 
     Args:
-        path: The folder; not made where it is missing.
-        kind: What will take the place of its content, as of `atomic_folder`; nothing is replaced when left out.
+        path: The folder; it is not made if it is missing.
+        kind: What will replace its content, as for `atomic_folder`; nothing is replaced when left out.
     """
     path = Path(path)
     with storage_errors(path):
@@ -58,35 +58,35 @@ def check_output_folder(path: str | Path, kind: str | None = None) -> None:
 
 
 def refuse_overlap(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
-    """Refuse to write over what is read, and twice to one place.
+    """Refuse to overwrite inputs, and to write two outputs to one place.
 
     Args:
         outputs: Files and folders that will be written.
         inputs: Files and folders that will be read.
 
     Raises:
-        ConfigError: An output is an input, contains one, or lies in one; or two outputs are the same.
+        ConfigError: An output is an input, contains one, or is inside one; or two outputs are the same.
     """
     read, taken = [(path, Path(os.path.realpath(path))) for path in inputs], set()
     for output in outputs:
         written = Path(os.path.realpath(output))
         if written in taken:
-            raise ConfigError("two results would be written there", where=output, hint="give each a name of its own")
+            raise ConfigError("two results would be written there", where=output, hint="give each result its own name")
         taken.add(written)
         for path, source in read:
             if written == source:
-                relation = "is what is read"
+                relation = "is also an input"
             elif source.is_relative_to(written):
-                relation = f"contains {path}, which is read"
+                relation = f"contains {path}, which is an input"
             elif written.is_relative_to(source):
-                relation = f"lies in {path}, which is read"
+                relation = f"is inside {path}, which is an input"
             else:
                 continue
             raise ConfigError(f"the output {relation}", where=output, hint="choose another path to write to")
 
 
 def _probe(folder: Path, name: str) -> None:
-    """Make a file in the deepest folder that there is, and remove it; check the names of what is missing."""
+    """Make and remove a file in the deepest existing folder; check the names of missing folders."""
     missing = [name]
     while not folder.exists():
         missing.append(folder.name)

@@ -13,13 +13,14 @@ from nas.errors import ConfigError
 def user_path(text: str) -> str:
     """A path as a user has given it, with `~` and `~name` replaced by the home folder.
 
-    A shell leaves `~` alone after `=` and inside quotes, and no shell sees what stands in a file.
+    A shell does not expand `~` after `=`, inside quotes, or in a file.
 
     Raises:
-        ValueError: The text is no path: it is empty, as from a variable that is not set, or names no user.
+        ValueError: The text is not a path: it is empty, for instance from a variable that is not set, or the user is
+            unknown.
     """
     if not text.strip():
-        raise ValueError("a path is empty; is it from a variable that is not set?")
+        raise ValueError("a path is empty; does it come from a variable that is not set?")
     if "\0" in text:
         raise ValueError("a path holds a NUL character")
     try:
@@ -29,14 +30,14 @@ def user_path(text: str) -> str:
 
 
 UserPath = Annotated[str, pydantic.AfterValidator(user_path)]
-"""A path in a configuration; see `user_path`. Whoever reads the file joins it to the file's folder."""
+"""A path in a configuration; see `user_path`. The reader of the file joins it to the folder of the file."""
 
 
 def inside(folder: str | Path, name: str) -> Path:
     """Resolve `name` below `folder`.
 
     Raises:
-        ConfigError: `name` leaves the folder (absolute, `..`, or a link out of it), or is no path.
+        ConfigError: `name` leaves the folder (absolute, `..`, or a link out of it), or is not a path.
     """
     try:
         root = Path(folder).resolve()

@@ -1,4 +1,4 @@
-"""Reading files: every complaint is one line that names the file and, where there is one, the key."""
+"""Reading files. Every error is one line that names the file and, if there is one, the key."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def parse(value: Any, model: type[ModelT], *, where: str | Path | None, within: 
         value: The data.
         model: What it must be.
         where: The file it came from, for messages.
-        within: The key of that file under which it stands, for messages.
+        within: The key of that file that holds the data, for messages.
     """
     if not isinstance(value, Mapping):
         got = "nothing" if value is None else type(value).__name__

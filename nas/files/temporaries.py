@@ -1,7 +1,7 @@
-"""Files and folders under way: their names, and the removal of those whose process is gone.
+"""Temporary files and folders: their names, and the removal of those whose process is gone.
 
-A name carries the process that made it, and that process holds a lock on it. A killed process can clean up nothing;
-whoever writes beside its leftovers next does it.
+A name contains the number of the process that made it, and that process holds a lock on it. A killed process cannot
+clean up; the next process that writes beside its leftovers removes them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".nas-tmp-"
-"""Names of files and folders under way start with this."""
+"""Names of temporary files and folders start with this."""
 
 _live: set[Path] = set()
-"""What this process has under way."""
+"""The temporary files and folders of this process."""
 
 _OWNER = re.compile(re.escape(TEMPORARY_PREFIX) + r"(\d+)-")
 
@@ -44,9 +44,9 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_temporaries(folder: str | Path) -> None:
-    """Remove what killed processes left under way below `folder`, whoever they were.
+    """Remove all temporary files and folders below `folder`.
 
-    Call it where nobody else is writing: what a process of another machine is at would go, too.
+    Call it only if no other process is writing there: this also removes the files of living processes.
     """
     for path in list(Path(folder).rglob(f"{TEMPORARY_PREFIX}*")):
         _remove(path)
@@ -57,7 +57,7 @@ def _prefix() -> str:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the leftovers of dead processes that lie directly in a folder."""
+    """Remove the leftovers of dead processes directly in a folder."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]
     for name in names:
@@ -66,10 +66,10 @@ def _sweep(folder: Path) -> None:
 
 
 def _is_left_over(path: Path) -> bool:
-    """Whether the process of this name is gone and nobody, on any machine that shares the folder, holds the lock.
+    """Whether the process that made a file is gone, and no process on any machine holds the lock.
 
-    In containers every process may have the same number, so one of this number is gone unless it is this one's. The
-    lock alone would not do for files: what writes one may put another in its place.
+    In containers, processes may have the same number, so a process with the number of this one counts as gone unless
+    the file is this process's own. The lock alone is not enough for files: a writer may replace the locked file.
     """
     owner = _OWNER.match(path.name)
     if owner is None or path in _live:
@@ -105,7 +105,7 @@ def _is_alive(process: int) -> bool:
 def _under_way(path: Path, handle: int) -> Iterator[None]:
     _live.add(path)
     try:
-        # Where files cannot be locked, nobody else can take the lock, either, and nothing is swept.
+        # If files cannot be locked, no other process can take the lock either, and nothing is removed.
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

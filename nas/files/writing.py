@@ -1,4 +1,4 @@
-"""Writing files: under a temporary name first, then moved to their own, so that none is ever half-written."""
+"""Writing files under a temporary name and then moving them into place, so that no file is ever half-written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nas.validation import dump_plain
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn whatever the operating system has against writing into a `StorageError` that names `path`."""
+    """Turn an error of the operating system while writing into a `StorageError` that names `path`."""
     try:
         yield
     except OSError as error:
@@ -27,7 +27,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:
-    """What is wrong, where, and what to do about it."""
+    """The error for a path that cannot be written."""
     reason = error.strerror or str(error) or type(error).__name__
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     hint = "free some space and run the same command again" if full else "choose another path"
@@ -43,7 +43,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             its suffix, because some writers choose their format by it.
 
     Raises:
-        StorageError: The disk is full, the folder cannot be written, or `path` is something else than a file.
+        StorageError: The disk is full, the folder cannot be written, or `path` is not a file.
     """
     path = Path(path)
     with storage_errors(path):
@@ -81,7 +81,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically; a number that is not finite, which JSON cannot hold, is null."""
+    """Write `value` as indented JSON, atomically; numbers that are not finite become null."""
     write_text(path, json.dumps(finite_or_null(value), indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -91,13 +91,13 @@ def write_yaml(path: str | Path, value: Any) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the disk keep a file before anything refers to it."""
+    """Flush a file to the disk before anything refers to it."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def umask() -> int:
-    """The permissions that new files of this process do not get."""
+    """The umask: permissions that new files of this process do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""How plain data are read and checked: YAML and JSON, numbers in decimal, and complaints of one line."""
+"""Reading and checking plain data: YAML and JSON, decimal numbers, and errors of one line."""
 
 from nas.validation.complaints import complaint
 from nas.validation.numbers import decimal_float, decimal_int, strict_scalars

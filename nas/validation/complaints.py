@@ -1,4 +1,4 @@
-"""What pydantic has against a file, as one line that names the key, what was got and what was expected."""
+"""Errors of pydantic as one line that names the key, what was expected and what was given."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _FOREIGN = frozenset({"extra_forbidden", "invalid_key"})
 
 
 def complaint(problem: pydantic.ValidationError, model: type[pydantic.BaseModel], value: Any, within: str = "") -> str:
-    """The first of pydantic's complaints in one line.
+    """The first of pydantic's errors as one line.
 
     Args:
         problem: What pydantic raised.
         model: The model that the data was checked against.
         value: The data.
-        within: Key of the file under which the data stands.
+        within: Key of the file that holds the data.
     """
-    # An unknown key is often a misspelt one that is reported missing as well: say the unknown one first.
+    # A misspelt key is reported as unknown, and the right one as missing: put the unknown one first.
     errors = sorted(problem.errors(include_url=False), key=lambda error: error["type"] not in _FOREIGN)
     places = [_place(error, value) for error in errors]
-    # A union complains once per member: the member that got furthest into the data is the one that was meant.
+    # A union gives an error per member. The member that got furthest into the data was probably meant.
     about = [place for place in places if place[: len(places[0])] == places[0]]
     chosen = max(about, key=len)
     same = [error for error, place in zip(errors, places, strict=True) if place == chosen]
@@ -98,30 +98,30 @@ def _unquoted(context: Mapping[str, Any]) -> str:
 
 
 def _place(error: ErrorDetails, value: Any) -> Location:
-    """The location of an error in the data: pydantic's, without the names of union members."""
+    """The location of an error in the data: pydantic's location without the names of union members."""
     place: list[int | str] = []
     for part in error["loc"]:
         if isinstance(value, Mapping):
-            found = part in value
+            is_key = part in value
         else:
-            found = isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
-        if found:
+            is_key = isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
+        if is_key:
             value = value[part]
-        if found or (error["type"] == "missing" and part == error["loc"][-1]):
+        if is_key or (error["type"] == "missing" and part == error["loc"][-1]):
             place.append(part)
     return tuple(place)
 
 
 def _known(model: type[pydantic.BaseModel], location: Location) -> list[str]:
-    """The keys allowed where the unknown key `location` stands."""
+    """The keys that are allowed beside the unknown key at `location`."""
     models: list[type[pydantic.BaseModel]] = [model]
     for part in location[:-1]:
-        fields = [each.model_fields[str(part)] for each in models if part in each.model_fields]
+        fields = [model.model_fields[str(part)] for model in models if part in model.model_fields]
         if fields:
             models = [inner for field in fields for inner in _models(field.annotation)]
         else:  # an index, a key of a dictionary, or the tag that picks one model out of several
-            models = [each for each in models if _has_tag(each, part)] or models
-    return list(dict.fromkeys(name for each in models for name in each.model_fields))
+            models = [model for model in models if _has_tag(model, part)] or models
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
 
 
 def _has_tag(model: type[pydantic.BaseModel], tag: int | str) -> bool:

@@ -1,4 +1,4 @@
-"""Numbers, the same way everywhere: decimal, finite, of 64 bits, and neither a truth value nor a text."""
+"""Numbers by one rule everywhere: decimal, finite, of 64 bits, and neither a boolean nor text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 INT64 = 2**63
-"""Whole numbers lie below this and not below minus this: what torch, numpy and files can hold."""
+"""Whole numbers are below this and at least minus this, as torch, numpy and files need them."""
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -47,10 +47,10 @@ def decimal_float(text: str) -> float:
 
 
 def strict_scalars(schema: Any) -> Any:
-    """Tighten a pydantic core schema, in place: a scalar is what it is written as.
+    """Make the scalars of a pydantic core schema strict, in place.
 
-    A text is no number, a truth value is none, and `5.0` is no whole number. A whole number does where a number is
-    wanted, and a list where a tuple is. Times are written as texts. Whole numbers have 64 bits.
+    Text and booleans are not numbers, and `5.0` is not a whole number. A whole number is accepted as a number, and a
+    list as a tuple. Times are written as text. Whole numbers have 64 bits.
 
     Returns:
         The schema.
@@ -94,7 +94,7 @@ def _after(check: Callable[[Any], Any], schema: Mapping[str, Any]) -> dict[str, 
 
 
 def _whole(value: Any) -> Any:
-    """Refuse what Python takes for equal to a whole number."""
+    """Refuse values that Python treats as equal to a whole number."""
     if isinstance(value, bool | float):
         raise ValueError(f"expected a whole number; got {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""Plain data from JSON: what the standard has, and no more."""
+"""Plain data from JSON, strictly by the standard."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def load_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from problem
     except UnicodeEncodeError as problem:
         half = ord(problem.object[problem.start])
-        raise ValueError(f"U+{half:04X} is half a character, which cannot stand in a text") from problem
+        raise ValueError(f"U+{half:04X} is half a character, which text may not contain") from problem
     except ValueError as problem:
         raise ValueError(" ".join(str(problem).split())) from problem
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for place, name in enumerate(names) if name in names[:place])
         raise ValueError(f"key {twice!r} is given twice")
-    return found
+    return values
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _finite(text: str) -> float:

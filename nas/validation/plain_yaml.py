@@ -1,8 +1,8 @@
-"""Plain data from YAML, and to it: the core schema of YAML 1.2, without what YAML 1.1 reads in another way.
+"""Plain data from and to YAML: the core schema of YAML 1.2, without values that YAML 1.1 reads differently.
 
 PyYAML reads YAML 1.1, where `1:30` is 90, `010` is 8 and `no` is false. Editors, other programs and most people read
-1.2. A scalar that both read alike is read; any other is refused with what to write for it, so nobody has to know which
-of the two this is. Numbers are decimal.
+1.2. A scalar that both read alike is accepted. Any other is refused, with a message that says what to write, so users
+need not know which version this is. Numbers are decimal.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _TAG = "tag:yaml.org,2002:"
 _REFUSED = "nas:refused"
 _ALLOWED_TAGS = frozenset({f"{_TAG}str", f"{_TAG}seq", f"{_TAG}map"})
 _BREAKS = re.compile("[\x85\u2028\u2029]")
-"""Ends of lines in YAML 1.1, characters as any other in YAML 1.2."""
+"""Line breaks in YAML 1.1, ordinary characters in YAML 1.2."""
 
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
-"""What no path holds, and halves of characters, which no file and no screen takes."""
+"""NUL, which no path may contain, and halves of characters, which no file and no screen accepts."""
 
 _LONGEST = 200
-"""Characters of an unquoted text whose two readings are worked out for the message."""
+"""The longest unquoted text whose two readings are explained in the message."""
 
 _MOST_REPEATED = 100_000
-"""Values that aliases may repeat, all together."""
+"""The largest total number of values that aliases may repeat."""
 
 NodeT = TypeVar("NodeT", bound=yaml.Node)
 
@@ -95,14 +95,14 @@ _DISPUTED: list[tuple[re.Pattern[str], Callable[[str], str]]] = [
     (re.compile(r"=\Z"), lambda _: "is a default value to YAML 1.1 and a text to YAML 1.2"),
     (re.compile(r"<<\Z"), lambda _: "merges keys in YAML 1.1 and is a text to YAML 1.2: write the keys out"),
 ]
-"""Unquoted texts that YAML 1.1 and 1.2 read differently, or that are no decimal numbers, with what to say of them."""
+"""Unquoted texts that YAML 1.1 and 1.2 read differently, or that are not decimal, with their explanations."""
 
 _RESOLVERS = [(_REFUSED, pattern) for pattern, _ in _DISPUTED]
 _RESOLVERS += [(f"{_TAG}{name}", pattern) for name, pattern in [*_LITERALS, ("float", _FLOAT)]]
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the core schema, keys that stand once, and no tags but those of the schema."""
+    """PyYAML's safe loader with the core schema, unique keys, and only the tags of the schema."""
 
     yaml_implicit_resolvers = {None: _RESOLVERS}
 
@@ -133,12 +133,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """There is nothing to merge: `<<` is refused."""
+        """Merge nothing: `<<` is refused."""
 
     def construct_scalar(self, node: yaml.Node) -> Any:
         value: str = super().construct_scalar(node)  # type: ignore[arg-type]
-        if found := _UNUSABLE.search(value):
-            _refuse(node, f"character U+{ord(found.group()):04X} cannot stand in a text or a path; leave it out")
+        if match := _UNUSABLE.search(value):
+            _refuse(node, f"character U+{ord(match.group()):04X} is not allowed in text or a path; leave it out")
         return value
 
     def construct_whole(self, node: yaml.ScalarNode) -> int:
@@ -170,7 +170,7 @@ _Loader.add_constructor(_REFUSED, _Loader.construct_refused)
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper; quotes each text that would otherwise be read as something else, by whichever reader."""
+    """PyYAML's safe dumper. It quotes every text that some YAML reader would read as something else."""
 
     yaml_implicit_resolvers = {**yaml.SafeDumper.yaml_implicit_resolvers, None: _RESOLVERS}
 
@@ -188,7 +188,7 @@ def load_plain(text: str) -> Any:
     """Plain data from YAML text.
 
     Raises:
-        ValueError: It is not YAML, a key is given twice, or YAML 1.1 and 1.2 do not agree what is meant; the message
+        ValueError: It is not YAML, a key is given twice, or YAML 1.1 and 1.2 read a value differently; the message
             is one line, with line and column.
     """
     try:
@@ -216,17 +216,17 @@ def dump_plain(*documents: Any) -> str:
 
 
 def _check_breaks(text: str) -> None:
-    if found := _BREAKS.search(text):
-        before = text[: found.start()].split("\n")
-        escape = {"\x85": "\\N", "\u2028": "\\L", "\u2029": "\\P"}[found.group()]
+    if match := _BREAKS.search(text):
+        before = text[: match.start()].split("\n")
+        escape = {"\x85": "\\N", "\u2028": "\\L", "\u2029": "\\P"}[match.group()]
         raise ValueError(
-            f"line {len(before)}, column {len(before[-1]) + 1}: character U+{ord(found.group()):04X} ends a line in "
+            f"line {len(before)}, column {len(before[-1]) + 1}: character U+{ord(match.group()):04X} ends a line in "
             f'YAML 1.1 and does not in YAML 1.2: write {escape} in a text in "double quotes"'
         )
 
 
 def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
-    """How many values a node stands for, those that aliases repeat counted each time."""
+    """The number of values in a node; values that aliases repeat are counted each time."""
     if id(node) in sizes:
         known = sizes[id(node)]
         if known is None:
@@ -241,5 +241,5 @@ def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
 
 
 def _refuse(at: Any, problem: str) -> NoReturn:
-    """Refuse a node or an event, which know where they stand."""
+    """Refuse a node or an event, with its line and column."""
     raise yaml.constructor.ConstructorError(None, None, problem, at.start_mark)

@@ -66,7 +66,7 @@ def test_every_path_option_says_what_it_does_with_the_path() -> None:
 def test_an_empty_path_is_refused(words: list[str], option: str, parser: PathParser) -> None:
     given = [option, ""] if option.startswith("-") else ["--", ""]
     said = _run(*words, *given)
-    assert "a path is empty; is it from a variable that is not set?" in said or "Missing" in said
+    assert "a path is empty; does it come from a variable that is not set?" in said or "Missing" in said
 
 
 def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,28 +92,28 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 OVERLAPS = [
-    ("export run/model --out run/model", "is what is read"),
+    ("export run/model --out run/model", "is also an input"),
     ("export run/model --out run", "contains run/model"),
-    ("export run/model --out run/model/bundle", "lies in run/model"),
-    ("export run/model --out link/model", "is what is read"),
+    ("export run/model --out run/model/bundle", "is inside run/model"),
+    ("export run/model --out link/model", "is also an input"),
     ("export run/model --table table.csv --out .", "contains"),
-    ("generate run/model --prompt x --out run/model/clip.mp4", "lies in run/model"),
-    ("compare run/model --teacher run/model --prompt x --out run/model/sheet.png", "lies in run/model"),
-    ("train SPACE --data clips --out clips", "lies in clips"),
-    ("train SPACE --data clips --out clips/run", "lies in clips"),
-    ("train SPACE --data data.yaml --out clips/run", "lies in clips"),
-    ("data encode SPACE --data data.yaml --out clips", "is what is read"),
-    ("train SPACE --data moving_shapes --architecture a.yaml --backbone run/model --out run", "is what is read"),
-    ("distill SPACE --data clips --model run/model --out run", "is what is read"),
-    ("data sample SPACE --data clips --out clips", "is what is read"),
-    ("data encode SPACE --data clips --out clips/latents", "lies in clips"),
-    ("latency merge table.csv --out table.csv", "is what is read"),
-    ("latency show table.csv --space SPACE --figure table.csv", "is what is read"),
+    ("generate run/model --prompt x --out run/model/clip.mp4", "is inside run/model"),
+    ("compare run/model --teacher run/model --prompt x --out run/model/sheet.png", "is inside run/model"),
+    ("train SPACE --data clips --out clips", "is inside clips"),
+    ("train SPACE --data clips --out clips/run", "is inside clips"),
+    ("train SPACE --data data.yaml --out clips/run", "is inside clips"),
+    ("data encode SPACE --data data.yaml --out clips", "is also an input"),
+    ("train SPACE --data moving_shapes --architecture a.yaml --backbone run/model --out run", "is also an input"),
+    ("distill SPACE --data clips --model run/model --out run", "is also an input"),
+    ("data sample SPACE --data clips --out clips", "is also an input"),
+    ("data encode SPACE --data clips --out clips/latents", "is inside clips"),
+    ("latency merge table.csv --out table.csv", "is also an input"),
+    ("latency show table.csv --space SPACE --figure table.csv", "is also an input"),
     ("latency check SPACE --table table.csv --figure a.png --errors-figure a.png", "two results"),
     ("latency check SPACE --table table.csv --conversions .", "contains"),
-    ("pick --study s --storage study.db --knee --out study.db", "is what is read"),
-    ("pick --study s --storage sqlite:///study.db --knee --out ./study.db", "is what is read"),
-    ("search SPACE --table table.csv --study s --storage table.csv", "is what is read"),
+    ("pick --study s --storage study.db --knee --out study.db", "is also an input"),
+    ("pick --study s --storage sqlite:///study.db --knee --out ./study.db", "is also an input"),
+    ("search SPACE --table table.csv --study s --storage table.csv", "is also an input"),
 ]
 
 

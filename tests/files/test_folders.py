@@ -82,7 +82,7 @@ def test_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_the_user_with_the_name_of_a_new_one_is_in_the_way(tmp_path: Path) -> None:
     _write(tmp_path / "made", {"a": "1"})
     (tmp_path / "made" / "b").write_text("mine")
-    with pytest.raises(StorageError, match="made/b: is in the way, and nas has not written it"):
+    with pytest.raises(StorageError, match="made/b: already exists, and nas has not written it"):
         _write(tmp_path / "made", {"a": "2", "b": "2"})
     assert _read(tmp_path / "made") == {"a": "1", "b": "mine"}
 

@@ -71,8 +71,8 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("output", "source", "relation"),
-    [("a", "a", "is what is read"), ("a", "a/b", "contains"), ("a/b", "a", "lies in"), ("link/b", "a", "lies in"),
-     ("x/../a", "a", "is what is read")],
+    [("a", "a", "is also an input"), ("a", "a/b", "contains"), ("a/b", "a", "is inside"), ("link/b", "a", "is inside"),
+     ("x/../a", "a", "is also an input")],
 )  # fmt: skip
 def test_an_output_must_not_touch_an_input(tmp_path: Path, output: str, source: str, relation: str) -> None:
     (tmp_path / "a").mkdir()

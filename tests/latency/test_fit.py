@@ -190,8 +190,8 @@ def without(key: str) -> Callable[[dict[str, Any]], Any]:
     [
         (without("scale"), "key scale is missing; fit again with: nas latency fit SPACE --table"),
         (changed(scale=-1.2), r"scale: expected more than 0(\.0)?; got -1\.2"),
-        (changed(scale=math.nan), "not JSON: NaN is no number in JSON"),
-        (changed(interval_percent=math.inf), "not JSON: Infinity is no number in JSON"),
+        (changed(scale=math.nan), "not JSON: NaN is not a number in JSON"),
+        (changed(interval_percent=math.inf), "not JSON: Infinity is not a number in JSON"),
         (changed(interval_percent=-3.0), r"interval_percent: expected at least 0(\.0)?; got -3\.0"),
         (
             changed(scale=1.07),

@@ -59,7 +59,7 @@ def good(tmp_path: Path) -> Path:
         ({"schema_version": None}, r"table\.json: schema_version is None"),
         ({"phone": "a"}, r"table\.json: unknown key phone"),
         ({"threads": "many"}, r"table\.json: threads: .*got 'many'"),
-        ({"load_average": float("nan")}, r"table\.json: not JSON: NaN is no number in JSON"),
+        ({"load_average": float("nan")}, r"table\.json: not JSON: NaN is not a number in JSON"),
         ({"memory_budget_bytes": 0}, r"table\.json: memory_budget_bytes: expected more than 0; got 0"),
         ({"measurement": {"rounds": [30]}}, r"table\.json: measurement\.rounds: .*got \[30\]"),
         ({"began_at": "2026-01-01T00:00:00"}, r"table\.json: began_at: .*timezone"),

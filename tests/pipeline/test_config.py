@@ -102,7 +102,7 @@ def test_training_begins_again_with_another_model_of_images(base: Path) -> None:
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [(".", r"config\.yaml: is in the way"), ("videos", "the output lies in"), ("", "a path is empty")],
+    [(".", r"config\.yaml: is in the way"), ("videos", "the output is inside"), ("", "a path is empty")],
 )
 def test_a_run_writes_over_nothing_of_the_user(base: Path, out: str, message: str) -> None:
     (base / "config.yaml").write_text("mine: true\n")
@@ -118,7 +118,7 @@ def test_a_run_writes_over_nothing_of_the_user(base: Path, out: str, message: st
 def test_a_run_file_that_its_own_run_would_replace_is_refused(base: Path) -> None:
     file = _run_file(base, out=".").rename(base / "config.yaml")
     text = file.read_text()
-    with pytest.raises(ConfigError, match=r"config\.yaml: the output is what is read"):
+    with pytest.raises(ConfigError, match=r"config\.yaml: the output is also an input"):
         run_pipeline(file)
     assert file.read_text() == text
 

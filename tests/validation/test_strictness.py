@@ -80,8 +80,8 @@ def test_python_and_json_are_held_to_the_same(value: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("NaN", "NaN is no number in JSON"),
-        ("[-Infinity]", "-Infinity is no number in JSON"),
+        ("NaN", "NaN is not a number in JSON"),
+        ("[-Infinity]", "-Infinity is not a number in JSON"),
         ("1e400", "1e400 is too large for a number"),
         ('{"a": 1, "a": 2}', "key 'a' is given twice"),
         ("9" * 5000, "Exceeds the limit"),
