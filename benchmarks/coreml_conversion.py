@@ -1,9 +1,9 @@
 """Does every block of the shipped search spaces convert to Core ML, and into which operations?
 
-Converts each distinct block, with random weights: the text encoder, everything spatial, the decoder, and all temporal
+Converts each distinct block, with random weights: the text encoder, the spatial blocks, the decoder, and all temporal
 candidates in every implementation of their layer, listed in the space or not. Then reads the packages: the highest
-rank of any tensor, of which Core ML takes five, the operations by kind, what of them computes in fp32, and the size.
-Needs no Apple machine. The exit code is 1 when a conversion failed or a rank is above five.
+rank of any tensor (Core ML allows five), the operations by kind, those that compute in fp32, and the size. Runs on any
+platform that coremltools installs on. The exit code is 1 if a conversion failed or a rank is above five.
 
     python benchmarks/coreml_conversion.py --targets iOS17,iOS18 --workers 2
 """
@@ -37,7 +37,7 @@ MAX_RANK = 5
 
 @dataclass(frozen=True)
 class Task:
-    """A block to be converted for a target, with the spaces that have it."""
+    """A block to convert for a target, and the spaces that contain it."""
 
     block: Block
     target: str
@@ -46,7 +46,7 @@ class Task:
 
 @dataclass
 class Result:
-    """What became of a task; figures are absent where it failed."""
+    """The result of a task; without figures if it failed."""
 
     key: str
     kind: str
@@ -63,27 +63,27 @@ class Result:
 
     @property
     def sound(self) -> bool:
-        """Whether the block converted, into tensors that Core ML takes."""
+        """Whether the block was converted, with tensors that Core ML allows."""
         return self.highest_rank is not None and self.highest_rank <= MAX_RANK
 
 
 def blocks_in_all_implementations(space: SearchSpace) -> list[Block]:
     """The distinct blocks of a space, its temporal layers in all their implementations."""
-    blocks = [block for one in space.covering() for block in space.lower_pipeline(one).blocks]
+    blocks = [block for variant in space.covering() for block in space.lower_pipeline(variant).blocks]
     return list(dict.fromkeys(written for block in blocks for written in block_implementations(block)))
 
 
 def tasks(spaces: Sequence[SearchSpace], targets: Sequence[str]) -> list[Task]:
-    """Every block for every target; what several spaces have is converted once."""
-    found: dict[Block, list[str]] = {}
+    """Every block for every target; a block of several spaces is converted once."""
+    owners: dict[Block, list[str]] = {}
     for space in spaces:
         for block in blocks_in_all_implementations(space):
-            found.setdefault(block, []).append(space.name)
-    return [Task(block, target, tuple(names)) for block, names in found.items() for target in targets]
+            owners.setdefault(block, []).append(space.name)
+    return [Task(block, target, tuple(names)) for block, names in owners.items() for target in targets]
 
 
 def convert(task: Task) -> Result:
-    """Convert one block and read what came of it."""
+    """Convert one block and read the package."""
     torch.set_num_threads(1)
     began = time.perf_counter()
     result = Result(task.block.key, task.block.kind, task.target, list(task.spaces), converted=False, seconds=0)
@@ -95,7 +95,7 @@ def convert(task: Task) -> Result:
             program = read_program(path)
         except NasError as error:
             result.reason = str(error)
-        except Exception as error:  # noqa: BLE001 - a converter may raise anything; here, that is a finding
+        except Exception as error:  # noqa: BLE001 - a converter may raise anything; here, that is a result
             result.reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         else:
             result.converted = True
@@ -145,13 +145,13 @@ def _summary(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def as_text(results: Sequence[Result]) -> str:
-    """The report for people: a table of operations for each target, and what is to be known beside it."""
+    """The report as text: a table of operations for each target, and remarks below it."""
     lines = []
     for target, facts in summary(results).items():
-        found = [result for result in results if result.target == target]
+        of_target = [result for result in results if result.target == target]
         lines += [f"{target}: {facts['converted']} of {facts['blocks']} blocks converted", ""]
-        lines += _table([result for result in found if result.converted])
-        lines += ["", *_remarks(found), ""]
+        lines += _table([result for result in of_target if result.converted])
+        lines += ["", *_remarks(of_target), ""]
     return "\n".join(lines)
 
 
@@ -170,10 +170,12 @@ def _table(results: Sequence[Result]) -> list[str]:
 
 
 def _remarks(results: Sequence[Result]) -> list[str]:
-    """What does not fit into a table: failures with their reasons, operations without a group, fp32."""
-    lines = [f"not converted: {one.key}: {one.reason}" for one in results if not one.converted]
-    lines += [f"rank {one.highest_rank}: {one.key}" for one in results if one.converted and not one.sound]
-    lines += [f"in fp32: {_counts(one.fp32_operations)}: {one.key}" for one in results if one.fp32_operations]
+    """Remarks below the table: failures with their reasons, ranks above five, operations in fp32."""
+    lines = [f"not converted: {result.key}: {result.reason}" for result in results if not result.converted]
+    too_high = [result for result in results if result.converted and not result.sound]
+    lines += [f"rank {result.highest_rank}: {result.key}" for result in too_high]
+    in_fp32 = [result for result in results if result.fp32_operations]
+    lines += [f"in fp32: {_counts(result.fp32_operations)}: {result.key}" for result in in_fp32]
     facts = _summary(results)
     lines.append(
         f"highest rank {facts['highest_rank']}; {len(facts['with_fp32'])} blocks with operations in fp32; "

@@ -1,9 +1,9 @@
-"""The networks whose Core ML latencies others published, rebuilt with random weights on the meta device.
+"""Networks with published Core ML latencies, rebuilt with random weights on the meta device.
 
 Importing this module imports timm (extra `bench`), and with it torchvision, whose wheel may carry native code for
-another build of torch ("operator torchvision::nms does not exist"). Nothing of that code is needed, so the
-registration that fails is passed over; import this module before anything that imports diffusers, which would
-otherwise try torchvision by itself.
+another build of torch ("operator torchvision::nms does not exist"). That code is not needed, so this module skips the
+registration that fails. Import it before anything that imports diffusers, which would otherwise import torchvision
+itself.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from torch import nn
 
 @contextlib.contextmanager
 def _no_fake_operators() -> Iterator[None]:
-    """Let `torch.library.register_fake` do nothing meanwhile."""
+    """Disable `torch.library.register_fake`."""
     before = torch.library.register_fake
 
-    def passed_over(_name: object, function: Any = None, /, **_: object) -> Any:
+    def skipped(_name: object, function: Any = None, /, **_: object) -> Any:
         return (lambda given: given) if function is None else function
 
-    torch.library.register_fake = passed_over  # type: ignore[assignment]
+    torch.library.register_fake = skipped  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -51,10 +51,10 @@ from coreml_networks import diffusion_unet, synthetic  # noqa: E402
 
 @dataclass(frozen=True)
 class Network:
-    """A network that was measured somewhere.
+    """A network with published latencies.
 
     Args:
-        family: What is left out together when the model is tested on what it has not seen.
+        family: Networks of one family are left out together when the model is tested on unseen networks.
         kind: `classification`, `diffusion` or `synthetic`.
         module: The network, on the meta device.
         inputs: Its arguments.
@@ -99,7 +99,7 @@ _PIXELS_V4 = {"small": 224, "medium": 256, "large": 384}
 
 
 def build(name: str) -> Network | None:
-    """The network of that name; `None` where it is not known. A name may end in pixels, such as `384px`."""
+    """The network of that name, `None` if it is unknown. A name may end in pixels, such as `384px`."""
     text = name.strip().lower()
     sized = re.fullmatch(r"(?P<name>.*?)[-_ @]+(?P<pixels>\d{3})(?:px)?", text)
     return (
@@ -118,7 +118,7 @@ def _classifier(text: str, pixels: int | None) -> Network | None:
         if not timm.is_model(known):
             return None
         side = pixels or usual or _PIXELS_V4[known.rpartition("_")[2]]
-        # What is branches in training is one convolution on the phone.
+        # Branches used in training become one convolution on the phone.
         module = reparameterize_model(timm.create_model(known).eval()).to("meta")
         return Network(family, "classification", module, (torch.zeros(1, 3, side, side, device="meta"),))
     return None
@@ -137,5 +137,5 @@ def _diffusion(text: str) -> Network | None:
 
 
 def _synthetic(name: str) -> Network | None:
-    found = synthetic(name)
-    return None if found is None else Network("synthetic", "synthetic", *found)
+    network = synthetic(name)
+    return None if network is None else Network("synthetic", "synthetic", *network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def blocks() -> dict[str, Block]:
 
 def other_implementations(block: Block) -> dict[str, Block]:
     """A block in the implementations that are not its layer's default one."""
-    return {each.text("form"): each for each in block_implementations(block)[1:]}
+    return {written.text("form"): written for written in block_implementations(block)[1:]}
 
 
 SPATIAL = (
@@ -84,14 +85,28 @@ def test_onnx_equals_torch(label: str, tmp_path: Path) -> None:
         assert compare(reference, residual).psnr_db < 60, "the layer does nothing, so nothing was compared"
 
 
+Packages = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    """Converts a block for Core ML when it is first asked for, once for all tests."""
+    folder = tmp_path_factory.mktemp("packages")
+
+    @cache
+    def convert(label: str, target: str = "iOS18") -> Path:
+        item, path = block_convertible(blocks()[label]), folder / f"{label}_{target}.mlpackage"
+        get_runtime("coreml", deployment_target=target).convert(item.module, item.inputs, item.names, path)
+        return path
+
+    return convert
+
+
 @pytest.mark.parametrize("label", [*KINDS, *IMPLEMENTATIONS, "time_embedding", "text_learned"])
-def test_core_ml_package_has_the_blocks_interface(label: str, tmp_path: Path) -> None:
-    block, path = blocks()[label], tmp_path / "block.mlpackage"
-    item = block_convertible(block)
-    get_runtime("coreml").convert(item.module, item.inputs, item.names, path)
-    spec = coremltools.utils.load_spec(str(path))
-    found = {entry.name: tuple(entry.type.multiArrayType.shape) for entry in spec.description.input}
-    assert found == {entry.name: entry.shape for entry in block.inputs}
+def test_core_ml_package_has_the_blocks_interface(label: str, package: Packages) -> None:
+    spec = coremltools.utils.load_spec(str(package(label)))
+    shapes = {entry.name: tuple(entry.type.multiArrayType.shape) for entry in spec.description.input}
+    assert shapes == {entry.name: entry.shape for entry in blocks()[label].inputs}
     assert [entry.name for entry in spec.description.output] == ["output"]
 
 
@@ -108,46 +123,40 @@ def output_type(operation: Any) -> str:
     return str(types.Name(operation.outputs[0].type.tensorType.dataType))
 
 
-def test_core_ml_keeps_timesteps_exact(tmp_path: Path) -> None:
+def test_core_ml_keeps_timesteps_exact(package: Packages) -> None:
     """In fp16, 743.3 would become 743.5, and its sine another number altogether."""
-    item, path = block_convertible(blocks()["time_embedding"]), tmp_path / "block.mlpackage"
-    get_runtime("coreml").convert(item.module, item.inputs, item.names, path)
-    found = {operation.type: output_type(operation) for operation in operations(path)}
-    assert found["sin"] == found["cos"] == found["mul"] == "FLOAT32"
-    assert found["linear"] == "FLOAT16"
+    types = {operation.type: output_type(operation) for operation in operations(package("time_embedding"))}
+    assert types["sin"] == types["cos"] == types["mul"] == "FLOAT32"
+    assert types["linear"] == "FLOAT16"
 
 
-def test_core_ml_takes_tokens_as_integers(tmp_path: Path) -> None:
+def test_core_ml_takes_tokens_as_integers(package: Packages) -> None:
     """As fp16 numbers, tokens above 2048 would be rounded to their neighbours."""
-    item, path = block_convertible(blocks()["text_learned"]), tmp_path / "block.mlpackage"
-    get_runtime("coreml").convert(item.module, item.inputs, item.names, path)
-    (tokens,) = coremltools.utils.load_spec(str(path)).description.input
+    (tokens,) = coremltools.utils.load_spec(str(package("text_learned"))).description.input
     assert tokens.type.multiArrayType.dataType == coremltools.proto.FeatureTypes_pb2.ArrayFeatureType.INT32
 
 
 @pytest.mark.parametrize(("target", "whole"), [("iOS17", False), ("iOS18", True)])
-def test_core_ml_target_decides_whether_attention_stays_one_operation(target: str, whole: bool, tmp_path: Path) -> None:
-    item, path = block_convertible(blocks()["self_attention_1d"]), tmp_path / "block.mlpackage"
-    get_runtime("coreml", deployment_target=target).convert(item.module, item.inputs, item.names, path)
-    assert ("scaled_dot_product_attention" in {operation.type for operation in operations(path)}) == whole
+def test_core_ml_target_decides_whether_attention_stays_one_operation(
+    target: str, whole: bool, package: Packages
+) -> None:
+    kinds = {operation.type for operation in operations(package("self_attention_1d", target))}
+    assert ("scaled_dot_product_attention" in kinds) == whole
 
 
 @pytest.mark.parametrize("target", ["iOS17", "iOS18"])
-def test_core_ml_keeps_the_implementation_that_was_asked_for(target: str, tmp_path: Path) -> None:
-    found = {}
-    for label in ("conv1d", "conv1d_conv3d", "self_attention_3d_matmul", "self_attention_3d_split_heads"):
-        item, path = block_convertible(blocks()[label]), tmp_path / f"{label}.mlpackage"
-        get_runtime("coreml", deployment_target=target).convert(item.module, item.inputs, item.names, path)
-        found[label] = operations(path)
-    ranks = {label: _ranks(found[label], "conv") for label in ("conv1d", "conv1d_conv3d")}
-    assert ranks == {"conv1d": [4], "conv1d_conv3d": [5]}
-    assert _ranks(found["self_attention_3d_matmul"], "matmul") == [4, 4]
-    assert _ranks(found["self_attention_3d_split_heads"], "matmul") == [3] * 8
+def test_core_ml_keeps_the_implementation_that_was_asked_for(target: str, package: Packages) -> None:
+    def ranks(label: str, kind: str) -> list[int]:
+        """Ranks of the outputs of the operations of a kind."""
+        of_kind = [operation for operation in operations(package(label, target)) if operation.type == kind]
+        return [operation.outputs[0].type.tensorType.rank for operation in of_kind]
 
-
-def _ranks(found: list[Any], kind: str) -> list[int]:
-    """Ranks of what the operations of a kind make."""
-    return [operation.outputs[0].type.tensorType.rank for operation in found if operation.type == kind]
+    assert {label: ranks(label, "conv") for label in ("conv1d", "conv1d_conv3d")} == {
+        "conv1d": [4],
+        "conv1d_conv3d": [5],
+    }
+    assert ranks("self_attention_3d_matmul", "matmul") == [4, 4]
+    assert ranks("self_attention_3d_split_heads", "matmul") == [3] * 8
 
 
 def test_large_weights_go_into_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from nas.cli._runtime import chosen_runtime
 from nas.errors import ConfigError
 from nas.runtimes import Runtime, RuntimeSettings, compare, get_runtime
 from nas.runtimes.environment import cpu_model, versions
@@ -46,6 +47,16 @@ def test_an_impossible_value_names_runtime_option_and_what_is_possible(
 def test_options_that_are_none_keep_their_defaults() -> None:
     assert get_runtime("torch", threads=None).settings == get_runtime("torch").settings
     assert get_runtime("onnxruntime", threads=2).settings.threads == 2
+
+
+def test_the_command_line_takes_each_option_once() -> None:
+    assert chosen_runtime("onnxruntime", ["opset=21"], threads=2).settings == RuntimeSettings(
+        "onnxruntime", "fp32", "cpu", 2, "21"
+    )
+    with pytest.raises(ConfigError, match="threads is given twice; leave out --threads or --runtime-option"):
+        chosen_runtime("torch", ["threads=2"], threads=1, compute_unit=None)
+    with pytest.raises(ConfigError, match="--runtime-option: expected key=value, got 'threads'"):
+        chosen_runtime("torch", ["threads"])
 
 
 class OldStyle(Runtime):
