@@ -14,7 +14,7 @@ from tests.phone.simulated_phone import SimulatedPhone
 CHANNELS, SIZE = 8, 16
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chains(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Chains of 1, 2 and 4 convolutions, by their length."""
     folder = tmp_path_factory.mktemp("chains")

@@ -87,19 +87,14 @@ def test_what_is_no_package_is_said_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_program_is_an_error(tmp_path: Path) -> None:
-    converted(nn.ReLU(), tmp_path, torch.randn(1, 4))
-    (specification,) = (tmp_path / "m.mlpackage").rglob("*.mlmodel")
-    specification.write_bytes(b"\xff\xff no message")
-    with pytest.raises(CheckpointError, match="not a valid Core ML model"):
-        read_program(tmp_path / "m.mlpackage")
-
-
-def test_a_package_without_a_program_is_an_error(tmp_path: Path) -> None:
+def test_a_damaged_package_and_one_without_a_program_are_errors(tmp_path: Path) -> None:
     converted(nn.ReLU(), tmp_path, torch.randn(1, 4))
     (specification,) = (tmp_path / "m.mlpackage").rglob("*.mlmodel")
     model = coremltools.utils.load_spec(str(specification))
     model.neuralNetwork.SetInParent()
     specification.write_bytes(model.SerializeToString())
     with pytest.raises(CheckpointError, match="holds no program but a neuralNetwork"):
+        read_program(tmp_path / "m.mlpackage")
+    specification.write_bytes(b"\xff\xff no message")
+    with pytest.raises(CheckpointError, match="not a valid Core ML model"):
         read_program(tmp_path / "m.mlpackage")
