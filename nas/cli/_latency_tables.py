@@ -118,7 +118,7 @@ def diff(
     if found["compared"]:
         typer.echo(
             f"median ratio {found['median_ratio']:.3g} over {found['compared']} blocks; "
-            f"the 95% intervals of {found['apart']} of them have no point in common"
+            f"the 95% intervals of {found['apart']} of them do not overlap"
         )
     else:
         typer.echo("no block has a latency in both")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nas.space import Architecture, SearchSpace
 
 MOST_NETWORKS = 10**6
-NO_FIT = "sums of blocks, no fit: how far off they are is not known"
+NO_FIT = "sums of blocks, without a fit: their error is unknown"
 
 app = App(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
 app.command()(_latency_tables.show)
@@ -132,7 +132,7 @@ def check(
         typer.echo("predictions are sums of blocks, without a fit")
     else:
         typer.echo(
-            f"predictions are those of the fit x {report.slowdown:.3f}: what networks of the fit took, now over then"
+            f"predictions are multiplied by {report.slowdown:.3f}: the time of the fit's networks now, over their time then"
         )
 
 
@@ -173,7 +173,7 @@ def predict(
     elif metadata.of_phone:
         typer.echo(f"{NO_FIT}; whole networks are not measured on a phone yet")
     elif fitted is None:
-        typer.echo(f"{NO_FIT}; find out with: nas latency fit {space} --table {table}")
+        typer.echo(f"{NO_FIT}; measure it with: nas latency fit {space} --table {table}")
     else:
         typer.echo(f"fitted to {len(fitted.networks)} whole networks of this space")
 

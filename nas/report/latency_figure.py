@@ -124,7 +124,7 @@ def _caption(report: CheckReport, measured_on: str | None) -> str:
         sentences.append(f"{report.coverage:.0%} of the networks lie in the 90% interval of their prediction.")
     if report.slowdown is not None:
         sentences.append(
-            f"Predictions are those of the fit x {report.slowdown:.3f}: what networks of the fit took, now over then."
+            f"Predictions are multiplied by {report.slowdown:.3f}: the time of the fit's networks now, over their time then."
         )
     return " ".join(sentences)
 

@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from nas.errors import ConfigError
 from nas.latency import LatencyRow, LatencyTable
+from nas.latency.measuring.recorded import statistic_text
 from nas.report.latency_rows import conditions_text, provenance_text
 from nas.report.style import FAINT, INK, MUTED, add_title, check_format, new_figure, save_figure
 from nas.space import SearchSpace
@@ -111,7 +112,7 @@ def _caption(table: LatencyTable, rows: Mapping[Place, LatencyRow]) -> str:
     kinds = provenance_text(rows.values()) or "no"
     sentences = [f"{kinds[0].upper()}{kinds[1:]} latency at batch 1 on {conditions_text(table.metadata)}."]
     if kinds == "measured":
-        sentences.append(f"Figures are the {table.metadata.statistic} of the timed calls.")
+        sentences.append(f"Latencies: {statistic_text(table.metadata.statistic)}.")
     if not all(row.usable for row in rows.values()):
         sentences.append("Hatched: could not run there.")
     return " ".join([*sentences, "Empty: not a candidate of that slot."])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.formatting import Cell, bytes_text, cell_text
 from nas.latency import LatencyRow, LatencyTable, TableMetadata
+from nas.latency.measuring.recorded import statistic_text
 from nas.latency.tables.metadata import EstimateBasis
 from nas.latency.tables.samples import samples_path
 
@@ -69,9 +70,9 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
         "versions": _pairs(metadata.versions),
         "search spaces": ", ".join(metadata.spaces),
         "blocks": _counts(table.rows.values()),
-        "complete": "yes" if metadata.complete else "no; the command that began it goes on with it",
+        "complete": "yes" if metadata.complete else "no; run the command that began it again to resume",
         "memory budget": metadata.memory_budget_bytes and bytes_text(metadata.memory_budget_bytes),
-        "latency": f"{metadata.statistic} of the timed calls"
+        "latency": statistic_text(metadata.statistic)
         if any(row.samples for row in table.rows.values())
         else None,
         "call of a network": metadata.call_overhead_ms is not None
@@ -130,11 +131,11 @@ def table_data(table: LatencyTable, blocks: Collection[Block] | None = None) -> 
 
 
 def outcome_lines(table: LatencyTable, blocks: Collection[Block]) -> list[str]:
-    """What profiling has come to, one line per fact: measured, stopped for time, each block without latency."""
+    """The outcome of profiling, a line each: blocks measured, blocks stopped by the time limit, blocks without latency."""
     found, _ = _chosen(table, blocks)
     late = sum(row.stopped == "time" for row in found)
     lines = [f"{conditions_text(table.metadata)}: {_counts(found)}"]
-    lines += [f"{late} of them stopped for time, before they were precise"] if late else []
+    lines += [f"{late} of them reached the time limit before the requested precision"] if late else []
     return lines + [_refusal_line(row, table.metadata) for row in found if not row.usable]
 
 

@@ -140,7 +140,7 @@ def test_blocks_stopped_for_time_are_counted(nas: Nas, small_file: Path, tmp_pat
     rows = LatencyTable.load(tmp_path / "new.csv").rows.values()
     late = sum(row.stopped == "time" for row in rows)
     assert late > 0
-    assert f"{late} of them stopped for time" in lines[1]
+    assert f"{late} of them reached the time limit" in lines[1]
 
 
 def test_defaults_of_the_protocol_are_those_of_the_library() -> None:
@@ -269,7 +269,7 @@ def test_a_merge_says_what_gave_way(nas: Nas, here: Path) -> None:
 def test_a_fit_is_used_by_predict_and_check(nas: Nas, here: Path) -> None:
     space, table = here / "tiny.yaml", here / "here.csv"
     before = nas("latency", "predict", space, "--table", table)
-    assert "no fit" in before.text
+    assert "without a fit" in before.text
     assert "nas latency fit" in before.text
 
     printed = nas("latency", "fit", space, "--table", table, "--networks", 4, "--seed", 1, *QUICK).text
@@ -311,7 +311,7 @@ def test_a_check_says_what_predictions_are_made_of(nas: Nas, here: Path) -> None
     nas("latency", "fit", here / "tiny.yaml", "--table", here / "here.csv", "--networks", 3, *QUICK)
     shown = nas("latency", "check", here / "tiny.yaml", "--table", here / "here.csv", "--networks", 1, *QUICK)
     assert "without a fit" not in shown.text
-    assert "those of the fit x" in shown.text
+    assert "predictions are multiplied by" in shown.text
 
 
 def test_a_given_architecture_is_predicted(nas: Nas, here: Path) -> None:

@@ -46,7 +46,7 @@ def test_figures_that_were_not_measured_are_not_said_to_be() -> None:
     assert [row["stopped"] for row in table_cells(table)] == ["estimated"]
     both = table.add([measured("b", 3.0, NOON)])
     assert table_facts(both)["blocks"] == "2 blocks measured and estimated"
-    assert table_facts(both)["latency"] == "evened p25 of the timed calls"
+    assert table_facts(both)["latency"] == "25th percentile of the detrended calls"
 
 
 def test_a_table_that_was_never_saved_has_no_samples_file(tmp_path: Path) -> None:

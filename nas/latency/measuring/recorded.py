@@ -13,9 +13,9 @@ STATISTIC = "evened p25"
 CHAIN_STATISTIC = "chain difference median"
 """Statistic of measurements on a phone; see `nas.latency.measuring.chains`."""
 
-_TEXTS = {STATISTIC: "25th percentile of the detrended calls", CHAIN_STATISTIC: "median difference of chains"}
+_TEXTS = {STATISTIC: "25th percentile of the detrended calls", CHAIN_STATISTIC: "median difference of timed chains"}
 
 
 def statistic_text(statistic: str) -> str:
-    """A recorded statistic in words."""
-    return _TEXTS.get(statistic, statistic)
+    """The words for a recorded statistic."""
+    return _TEXTS.get(statistic, f"{statistic} of the timed calls")
