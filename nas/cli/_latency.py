@@ -1,4 +1,4 @@
-"""What the verbs that measure latencies or read tables share."""
+"""Options and checks that the latency commands share."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ if TYPE_CHECKING:
     from nas.space import SearchSpace
 
 TableToWrite = Annotated[
-    Path, typer.Option("--table", parser=WRITES_TABLE, help="Latency table (CSV) to write, or to resume.")
+    Path, typer.Option("--table", parser=WRITES_TABLE, help="Latency table (CSV) to write or to resume.")
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="Name to record (default: this machine's processor).")]
-RoundsOption = Annotated[int, typer.Option(help="Timed calls of each, at least.")]
-IntervalOption = Annotated[float, typer.Option(help="Measure until the 95% interval is within +- this many percent.")]
-SecondsOption = Annotated[
-    float, typer.Option(help="Or until the calls of one have taken so many seconds, or are very many.")
+RoundsOption = Annotated[int, typer.Option(help="Least number of timed calls per block or network.")]
+IntervalOption = Annotated[
+    float, typer.Option(help="Stop a block when its 95% interval is within +- this percentage of its latency.")
 ]
-SpanOption = Annotated[float, typer.Option(help="But never before the rounds have lasted so many seconds.")]
+SecondsOption = Annotated[
+    float, typer.Option(help="Stop a block when its own calls have taken this many seconds, or after 1000 calls.")
+]
+SpanOption = Annotated[float, typer.Option(help="Measure each block over a period of at least this many seconds.")]
 DriftOption = Annotated[
-    float, typer.Option(help="Measure again what fell into a time when the machine was so many percent slower.")
+    float, typer.Option(help="Repeat calls that were made while the machine was this many percent slower.")
 ]
 ConversionsOption = Annotated[
     Path | None,
     typer.Option(
-        parser=WritesInto(), help="Folder that keeps converted networks for another time (default: none kept)."
+        parser=WritesInto(), help="Folder to keep converted networks in, so that they can be reused (default: none)."
     ),
 ]
 
@@ -53,12 +55,12 @@ def measurement_settings(
 
 
 def open_usable(space: Path, table: Path, *, quiet: bool) -> tuple[SearchSpace, LatencyTable, tuple[Removed, ...]]:
-    """What of a space can run where a table was measured; says what was left out, unless it is to be quiet."""
+    """The part of a space that can run where a table was measured; prints what is left out, unless `quiet`."""
     from nas.latency import LatencyTable, usable_space
     from nas.space import SearchSpace
 
     measured = LatencyTable.load(table)
     usable, removed = usable_space(SearchSpace.load(space), measured)
-    for each in () if quiet else removed:
-        typer.echo(f"left out: {each}")
+    for candidate in () if quiet else removed:
+        typer.echo(f"left out: {candidate}")
     return usable, measured, removed

@@ -1,4 +1,4 @@
-"""`nas latency estimate`: a table for a phone that is not at hand."""
+"""`nas latency estimate`: estimated latencies of a phone, without the phone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DEFAULT_FOLDER = Path("latency_tables")
 def estimate(
     space: SpaceArgument,
     device: Annotated[
-        str, typer.Option(help="The phone, such as iphone-15-pro; an unknown one lists those there are.")
+        str, typer.Option(help="Phone to estimate for, e.g. iphone-15-pro; an unknown name lists all known ones.")
     ],
     compute_unit: Annotated[
-        str, typer.Option(help="Where Core ML may run it: all, cpu_and_ne, cpu_and_gpu, cpu_only.")
+        str, typer.Option(help="Processors that Core ML may use: all, cpu_and_ne, cpu_and_gpu or cpu_only.")
     ] = "cpu_and_ne",
     table: Annotated[
         Path | None,
@@ -29,7 +29,7 @@ def estimate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate the latency of all blocks on a phone, from figures of its chip and latencies that others published."""
+    """Estimate the latency of all blocks on a phone from published figures of its chip and published latencies."""
     from nas.errors import TableError
     from nas.latency import Estimator, LatencyTable, estimate_table, get_phone
     from nas.report.latency_rows import basis_text, conditions_text
@@ -41,7 +41,7 @@ def estimate(
     kinds = {row.provenance for row in LatencyTable.load(path).rows.values()} if path.is_file() else set()
     for kind in sorted(kinds - {"estimated"}):
         hint = "choose another file for --table"
-        raise TableError(f"holds {kind} latencies, which estimates must not replace", where=path, hint=hint)
+        raise TableError(f"has {kind} latencies, which estimates must not replace", where=path, hint=hint)
     made = estimate_table(loaded, estimator).save(path)
     if as_json:
         emit_json({"table": str(path), **made.metadata.model_dump(mode="json")})

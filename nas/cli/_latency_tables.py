@@ -1,4 +1,4 @@
-"""The verbs of `nas latency` that look at tables and change none: `show`, `job`, `diff`, `merge`."""
+"""The commands of `nas latency` that read tables: `show`, `job`, `diff`, `merge`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ TableArgument = Annotated[Path, typer.Argument(parser=READS, metavar="TABLE", he
 
 def show(
     table: TableArgument,
-    space: Annotated[Path | None, typer.Option(parser=READS, help="Search space (YAML): show its blocks only.")] = None,
+    space: Annotated[
+        Path | None, typer.Option(parser=READS, help="Search space (YAML) whose blocks are shown (default: all rows).")
+    ] = None,
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -38,7 +40,7 @@ def show(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what a table was measured on and its rows, the slowest first."""
+    """Print the conditions of a table and its rows, the slowest first."""
     from nas.errors import ConfigError
     from nas.latency import LatencyTable
     from nas.report.latency_rows import key_cells, table_cells, table_data, table_facts, table_keys
@@ -79,7 +81,7 @@ def job(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what `nas profile` with the same options would find: how far each block has come."""
+    """Print the state of each block that `nas profile` with the same options would measure."""
     from nas.latency import job_states
     from nas.space import SearchSpace
 
@@ -97,28 +99,33 @@ def job(
 
 def diff(
     first: Annotated[Path, typer.Argument(parser=READS, metavar="FIRST", help="Latency table (CSV).")],
-    second: Annotated[Path, typer.Argument(parser=READS, metavar="SECOND", help="Another, of any device and runtime.")],
+    second: Annotated[
+        Path,
+        typer.Argument(
+            parser=READS, metavar="SECOND", help="Latency table (CSV) to compare with, of any device and runtime."
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Print two tables side by side, with the ratio of second to first."""
+    """Print two tables side by side, with the ratio of the second to the first."""
     from nas.latency import LatencyTable, compare_tables
     from nas.report.latency_changes import difference_cells, difference_data
     from nas.report.latency_rows import conditions_text, key_cells
 
     tables = [LatencyTable.load(path) for path in (first, second)]
     differences = compare_tables(*tables)
-    found = difference_data(differences)
-    conditions = [conditions_text(each.metadata) for each in tables]
+    summary = difference_data(differences)
+    conditions = [conditions_text(loaded.metadata) for loaded in tables]
     if as_json:
-        emit_json({"first": conditions[0], "second": conditions[1], **found})
+        emit_json({"first": conditions[0], "second": conditions[1], **summary})
         return
     typer.echo(f"first: {first}, {conditions[0]}\nsecond: {second}, {conditions[1]}")
     emit_table("Latency, second over first", difference_cells(differences))
-    emit_table("Keys", key_cells(each.key for each in differences))
-    if found["compared"]:
+    emit_table("Keys", key_cells(row.key for row in differences))
+    if summary["compared"]:
         typer.echo(
-            f"median ratio {found['median_ratio']:.3g} over {found['compared']} blocks; "
-            f"the 95% intervals of {found['apart']} of them do not overlap"
+            f"median ratio {summary['median_ratio']:.3g} over {summary['compared']} blocks; "
+            f"the 95% intervals of {summary['apart']} of them do not overlap"
         )
     else:
         typer.echo("no block has a latency in both")
@@ -130,11 +137,11 @@ def merge(
     ],
     out: Annotated[Path, typer.Option(parser=WRITES_TABLE, help="Latency table (CSV) to write; it must not exist.")],
     fill_gaps: Annotated[
-        Path | None, typer.Option(parser=READS, help="Take what none of them has from this table of estimates (CSV).")
+        Path | None, typer.Option(parser=READS, help="Table of estimates (CSV) from which missing rows are taken.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Unite tables of one device, runtime and settings; of two rows of one block, the newer one stays."""
+    """Merge tables of one device, runtime and settings; of two rows of one block, the newer one is kept."""
     from nas.latency import merge_files
     from nas.report.latency_changes import superseded_data, superseded_lines
 

@@ -1,4 +1,4 @@
-"""`nas latency`: tables, predictions made from them, and how good these are."""
+"""`nas latency`: tables, predictions made from them, and checks of the predictions."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ app.command()(_latency_estimate.estimate)
 def fit(
     space: SpaceArgument,
     table: Annotated[
-        Path, typer.Option(parser=EXTENDS, help="Latency table (CSV) made by `nas profile`; the fit goes beside it.")
+        Path,
+        typer.Option(parser=EXTENDS, help="Latency table (CSV) made by `nas profile`; the fit is written beside it."),
     ],
     networks: Annotated[
-        int, typer.Option(max=MOST_NETWORKS, help="Whole networks to measure, from fast to slow; at least 3.")
+        int, typer.Option(max=MOST_NETWORKS, help="Number of whole networks to measure, from fast to slow; at least 3.")
     ] = 10,
     seed: SeedOption = 0,
     rounds: RoundsOption = defaults.ROUNDS,
@@ -59,20 +60,21 @@ def fit(
     conversions: ConversionsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a few whole networks and fit the sums of their blocks to them; predictions use it from then on."""
+    """Measure a few whole networks and fit the sums of their blocks to them; later predictions use the fit."""
     from nas.latency import fit_networks
 
     how = measurement_settings(rounds, interval_percent, max_seconds, min_seconds, drift_percent)
     usable, measured, removed = open_usable(space, table, quiet=as_json)
-    found = fit_networks(usable, measured, None, networks=networks, seed=seed, measurement=how, folder=conversions)
-    file = found.save(table)
+    fitted = fit_networks(usable, measured, None, networks=networks, seed=seed, measurement=how, folder=conversions)
+    file = fitted.save(table)
     if as_json:
-        emit_json({"file": str(file), "removed": [asdict(each) for each in removed], **found.model_dump(mode="json")})
+        left_out = [asdict(candidate) for candidate in removed]
+        emit_json({"file": str(file), "removed": left_out, **fitted.model_dump(mode="json")})
         return
     names = ("architecture", "sum_ms", "measured_ms")
-    rows = [{name: getattr(each, name) for name in names} for each in found.networks]
+    rows = [{name: getattr(network, name) for name in names} for network in fitted.networks]
     emit_table("Networks, one call of the denoising network", rows)
-    typer.echo(f"prediction = {found.equation} (90% interval)")
+    typer.echo(f"prediction = {fitted.equation} (90% interval)")
     typer.echo(f"written to {file}")
 
 
@@ -81,11 +83,14 @@ def check(
     space: SpaceArgument,
     table: TableOption,
     networks: Annotated[
-        int, typer.Option(min=1, max=MOST_NETWORKS, help="Random networks to measure; none that the fit has seen.")
+        int,
+        typer.Option(
+            min=1, max=MOST_NETWORKS, help="Number of random networks to measure; none of them is in the fit."
+        ),
     ] = 5,
     seed: SeedOption = 0,
     times: Annotated[
-        int, typer.Option(min=1, max=2, help="Measure each once, or twice to see how far measurements are apart.")
+        int, typer.Option(min=1, max=2, help="Measurements per network; two show how much measurements differ.")
     ] = 1,
     rounds: RoundsOption = defaults.ROUNDS,
     interval_percent: IntervalOption = defaults.INTERVAL_PERCENT,
@@ -97,11 +102,11 @@ def check(
         Path | None, typer.Option(parser=WRITES_FIGURE, help="Draw predicted against measured (.png, .svg, .pdf).")
     ] = None,
     errors_figure: Annotated[
-        Path | None, typer.Option(parser=WRITES_FIGURE, help="Draw the error by slot and layer; likewise.")
+        Path | None, typer.Option(parser=WRITES_FIGURE, help="Draw the error by slot and layer (.png, .svg, .pdf).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure whole networks and compare with their predictions."""
+    """Measure whole networks and compare them with their predictions."""
     from nas.latency import LatencyPredictor, check_networks, fresh_architectures
     from nas.report import plot_error_contributions, plot_latency_check
     from nas.report.latency_rows import conditions_text
@@ -112,7 +117,7 @@ def check(
         check_format(path)
     usable, measured, removed = open_usable(space, table, quiet=as_json)
     fitted = LatencyPredictor.open(usable, table).fit
-    seen = () if fitted is None else [each.architecture for each in fitted.networks]
+    seen = () if fitted is None else [network.architecture for network in fitted.networks]
     chosen = fresh_architectures(usable, networks, seed, exclude=seen)
     report = check_networks(
         usable, measured, None, chosen, fit=fitted, measurement=how, times=times, folder=conversions
@@ -123,16 +128,19 @@ def check(
     if errors_figure is not None:
         plot_error_contributions(usable, report, errors_figure, measured_on=measured_on)
     if as_json:
-        left_out = [asdict(each) for each in removed]
+        left_out = [asdict(candidate) for candidate in removed]
         emit_json({"measured_on": measured_on, "removed": left_out, "networks": report.rows(), **report.summary()})
         return
-    emit_table(f"One call of the denoising network, ms: {measured_on}", [_check_cells(one) for one in report.checks])
+    emit_table(
+        f"One call of the denoising network, ms: {measured_on}", [_check_cells(checked) for checked in report.checks]
+    )
     emit_table("Summary", [{"": name, " ": value} for name, value in report.summary().items()])
     if report.slowdown is None:
         typer.echo("predictions are sums of blocks, without a fit")
     else:
         typer.echo(
-            f"predictions are multiplied by {report.slowdown:.3f}: the time of the fit's networks now, over their time then"
+            f"predictions are multiplied by {report.slowdown:.3f}: "
+            "the time of the fit's networks now, over their time then"
         )
 
 
@@ -141,9 +149,10 @@ def predict(
     space: SpaceArgument,
     table: TableOption,
     architecture: Annotated[
-        Path | None, typer.Option(parser=READS, help="Architecture (YAML); reference ones if left out.")
+        Path | None,
+        typer.Option(parser=READS, help="Architecture (YAML) to predict (default: the reference architectures)."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, max=10**9, help="Denoising steps of one clip.")] = 4,
+    steps: Annotated[int, typer.Option(min=1, max=10**9, help="Number of denoising steps per clip.")] = 4,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the latency of an architecture, or of the smallest, the fastest, the slowest and uniform ones."""
@@ -151,7 +160,7 @@ def predict(
     from nas.report.latency_rows import basis_text
 
     usable, measured, removed = open_usable(space, table, quiet=as_json)
-    # What is given may hold an implementation that is not the fastest here: its latency is known all the same.
+    # A given architecture may use an implementation that is not the fastest here; its latency is known, too.
     predictor = LatencyPredictor.open(usable.whole if architecture else usable, table, steps)
     given = (
         {"given": predictor.space.load_architecture(architecture)} if architecture else _references(usable, predictor)
@@ -161,7 +170,7 @@ def predict(
     if as_json:
         facts = {"device": metadata.device_text, "runtime": metadata.runtime, "steps": steps}
         fitted_networks = 0 if fitted is None else len(fitted.networks)
-        left_out = [asdict(each) for each in removed]
+        left_out = [asdict(candidate) for candidate in removed]
         emit_json({**facts, "fitted_networks": fitted_networks, "removed": left_out, "architectures": rows})
         return
     title = (
@@ -179,17 +188,17 @@ def predict(
 
 
 def _prediction(name: str, architecture: Architecture, predictor: LatencyPredictor) -> dict[str, Any]:
-    found = predictor.predict(architecture)
+    latency = predictor.predict(architecture)
     return {
         "name": name,
         "architecture": architecture.id,
-        "text_encoder_ms": found.text_encoder_ms,
-        "unet_ms": found.unet_ms,
-        "decoder_ms": found.decoder_ms,
-        "pipeline_ms": found.pipeline_ms,
-        "low_ms": found.low_ms,
-        "high_ms": found.high_ms,
-        "blocks": found.provenance,
+        "text_encoder_ms": latency.text_encoder_ms,
+        "unet_ms": latency.unet_ms,
+        "decoder_ms": latency.decoder_ms,
+        "pipeline_ms": latency.pipeline_ms,
+        "low_ms": latency.low_ms,
+        "high_ms": latency.high_ms,
+        "blocks": latency.provenance,
     }
 
 
@@ -199,14 +208,14 @@ def _prediction_cells(row: dict[str, Any]) -> dict[str, Cell]:
     return {title: row[name] for name, title in names.items()} | {"90% interval": _range(row["low_ms"], row["high_ms"])}
 
 
-def _check_cells(one: NetworkCheck) -> dict[str, Cell]:
+def _check_cells(checked: NetworkCheck) -> dict[str, Cell]:
     """A network's check in the width of a screen."""
     return {
-        "architecture": one.architecture.id,
-        "predicted": one.predicted_unet_ms,
-        "90% interval": _range(one.low_ms, one.high_ms),
-        "measured": " and ".join(map(cell_text, one.measurements_ms)),
-        "error %": 100 * one.error,
+        "architecture": checked.architecture.id,
+        "predicted": checked.predicted_unet_ms,
+        "90% interval": _range(checked.low_ms, checked.high_ms),
+        "measured": " and ".join(map(cell_text, checked.measurements_ms)),
+        "error %": 100 * checked.error,
     }
 
 
@@ -217,5 +226,5 @@ def _range(low_ms: float | None, high_ms: float | None) -> str | None:
 def _references(space: SearchSpace, predictor: LatencyPredictor) -> dict[str, Architecture]:
     names = dict.fromkeys(name for slot in space.slots for name in slot.candidates)
     uniform = {f"all {name}": space.uniform(name) for name in names}
-    found = {"smallest": space.smallest(), "fastest": predictor.fastest(), "slowest": predictor.slowest()}
-    return found | {name: item for name, item in uniform.items() if item is not None}
+    references = {"smallest": space.smallest(), "fastest": predictor.fastest(), "slowest": predictor.slowest()}
+    return references | {name: item for name, item in uniform.items() if item is not None}

@@ -124,7 +124,8 @@ def _caption(report: CheckReport, measured_on: str | None) -> str:
         sentences.append(f"{report.coverage:.0%} of the networks lie in the 90% interval of their prediction.")
     if report.slowdown is not None:
         sentences.append(
-            f"Predictions are multiplied by {report.slowdown:.3f}: the time of the fit's networks now, over their time then."
+            f"Predictions are multiplied by {report.slowdown:.3f}: the time of the fit's networks now, over their time "
+            "then."
         )
     return " ".join(sentences)
 

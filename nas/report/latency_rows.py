@@ -72,9 +72,7 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
         "blocks": _counts(table.rows.values()),
         "complete": "yes" if metadata.complete else "no; run the command that began it again to resume",
         "memory budget": metadata.memory_budget_bytes and bytes_text(metadata.memory_budget_bytes),
-        "latency": statistic_text(metadata.statistic)
-        if any(row.samples for row in table.rows.values())
-        else None,
+        "latency": statistic_text(metadata.statistic) if any(row.samples for row in table.rows.values()) else None,
         "call of a network": metadata.call_overhead_ms is not None
         and f"takes {cell_text(metadata.call_overhead_ms)} ms beside its blocks",
         "estimates": metadata.estimate and basis_text(metadata.estimate),
@@ -131,7 +129,7 @@ def table_data(table: LatencyTable, blocks: Collection[Block] | None = None) -> 
 
 
 def outcome_lines(table: LatencyTable, blocks: Collection[Block]) -> list[str]:
-    """The outcome of profiling, a line each: blocks measured, blocks stopped by the time limit, blocks without latency."""
+    """The outcome of profiling, a line each: what was measured, what reached the time limit, what was refused."""
     found, _ = _chosen(table, blocks)
     late = sum(row.stopped == "time" for row in found)
     lines = [f"{conditions_text(table.metadata)}: {_counts(found)}"]

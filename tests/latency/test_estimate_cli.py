@@ -110,7 +110,7 @@ def test_measured_rows_are_never_replaced_by_estimates(nas: Nas, space: SearchSp
     before = path.read_bytes()
     code, _, err = nas("latency", "estimate", space.where, "--device", "iphone-12", "--table", path)
     assert code == 2
-    assert "holds measured latencies, which estimates must not replace" in err
+    assert "has measured latencies, which estimates must not replace" in err
     code, _, err = nas("latency", "merge", path, estimated, "--out", tmp_path / "both.csv")
     assert code == 2
     assert path.read_bytes() == before
