@@ -139,7 +139,7 @@ def test_a_table_with_a_single_measured_row_is_not_overwritten(
     before = path.read_bytes()
     code, _, err = nas("latency", "estimate", space.where, "--device", "iphone-16-pro-max", "--table", path)
     assert code == 2
-    assert "holds measured latencies" in err
+    assert "has measured latencies" in err
     assert path.read_bytes() == before
 
 

@@ -1,14 +1,15 @@
-"""Stretches of rounds, and what their calls would have taken had the machine kept one speed.
+"""Detrending: what the calls of some windows would have taken if the machine had kept one speed.
 
-A machine that is shared, or warm, or both, changes its speed from second to second by more than the blocks of a table
-may be off. All calls of one moment share its speed, though, and each call is made at many moments. So samples follow
-an additive model on logarithms,
+The speed of a shared or warm machine changes from second to second by more than the error that a table may have. All
+calls of one moment share its speed, and each call is made at many moments. So samples follow an additive model on
+logarithms,
 
     log(sample) = log(latency of the call) + pace(moment) + noise,
 
-as in Tukey's median polish (Exploratory Data Analysis, 1977, chapter 11), with a pace that runs along the sequence of
-calls, and low quantiles in place of medians, since what disturbs a single call makes it slower and never faster. Both
-parts are estimated in turn. What is reported is samples less the pace of their moment, plus that of the quiet machine.
+as in Tukey's median polish (Exploratory Data Analysis, 1977, chapter 11), with two changes. The pace runs along the
+sequence of calls. Low quantiles replace medians, because a disturbance makes a single call slower and never faster.
+Both parts are estimated in turn. The result is each sample less the pace of its moment, plus the pace of the quiet
+machine.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ _Values = NDArray[np.float64]
 PACE_CALLS = 15
 PACE_PERCENT = 20
 PACE_ROUNDS = 2
-# A call says nothing of its own pace: it would be found to be on time, always, and its interval to be nothing.
+# A call is left out of its own pace. Otherwise each call would seem to be on time, and its interval would vanish.
 _OTHERS = np.arange(PACE_CALLS) != PACE_CALLS // 2
 FIRST_QUANTILE = 0.1
 CALL_QUANTILE = 0.25
 QUIET_QUANTILE = 0.1
 STEADY = 2.0
-"""A call tells the pace while its samples spread at most this many times as far as the typical call's."""
+"""A call is used to estimate the pace if its samples spread at most this many times as far as the median call's."""
 
 
 @dataclass(frozen=True)
 class DetrendedSamples:
-    """Samples of a window, at the pace of the quiet machine.
+    """The samples of a window, at the pace of the quiet machine.
 
     Args:
         reference_ms: Calls of the reference.
@@ -50,7 +51,7 @@ class DetrendedSamples:
 
 
 def detrended(windows: Sequence[Window]) -> list[DetrendedSamples]:
-    """What the calls of each window would have taken at one pace; see the module.
+    """What the calls of each window would have taken at one pace.
 
     Args:
         windows: In the order they were measured. Calls are compared across all of them.
@@ -58,29 +59,29 @@ def detrended(windows: Sequence[Window]) -> list[DetrendedSamples]:
     if not windows:
         return []
     calls = _numbered(windows)
-    samples_ms = np.concatenate([each.sequence_ms for each in windows])
+    samples_ms = np.concatenate([window.sequence_ms for window in windows])
     pace = _pace(np.log(samples_ms), calls)
     values = samples_ms * np.exp(np.quantile(pace, QUIET_QUANTILE) - pace)
-    ends = np.cumsum([len(each.order) for each in windows])
-    return [_split(each, part) for each, part in zip(windows, np.split(values, ends[:-1]), strict=True)]
+    ends = np.cumsum([len(window.order) for window in windows])
+    return [_split(window, part) for window, part in zip(windows, np.split(values, ends[:-1]), strict=True)]
 
 
 def _numbered(windows: Sequence[Window]) -> NDArray[np.intp]:
-    """A number for each call, the same wherever the same thing is called.
+    """A number for each call; calls of the same thing have the same number.
 
-    What is measured and is the reference as well counts as two: each was loaded for itself.
+    A block that is measured and is also the reference has two numbers, because it was loaded twice.
     """
     numbers: dict[tuple[bool, str], int] = {}
-    found = []
-    for each in windows:
-        called = [(True, each.reference), *((False, name) for name in each.samples_ms)]
+    sequences = []
+    for window in windows:
+        called = [(True, window.reference), *((False, name) for name in window.samples_ms)]
         own = np.array([numbers.setdefault(name, len(numbers)) for name in called])
-        found.append(own[np.asarray(each.order)])
-    return np.concatenate(found)
+        sequences.append(own[np.asarray(window.order)])
+    return np.concatenate(sequences)
 
 
 def _pace(logs: _Values, calls: NDArray[np.intp]) -> _Values:
-    """How slow the machine was at each call, as a logarithm: what the calls about it have in common."""
+    """How slow the machine was at each call, as a logarithm: the slowdown that the neighbouring calls share."""
     latencies = _quantiles(logs, calls, FIRST_QUANTILE)
     steady = np.flatnonzero(_steady(logs, calls)[calls])
     pace = np.zeros_like(logs)
@@ -93,7 +94,7 @@ def _pace(logs: _Values, calls: NDArray[np.intp]) -> _Values:
 
 
 def _steady(logs: _Values, calls: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which calls tell the pace: the shortest ones jitter by more than the machine's pace ever changes."""
+    """Which calls are used to estimate the pace: the shortest ones jitter by more than the pace ever changes."""
     spreads = _quantiles(logs, calls, 0.75) - _quantiles(logs, calls, 0.25)
     return spreads <= STEADY * np.quantile(spreads, 0.5, method="lower")
 
@@ -106,5 +107,5 @@ def _quantiles(values: _Values, calls: NDArray[np.intp], quantile: float) -> _Va
 
 def _split(window: Window, values: _Values) -> DetrendedSamples:
     order = np.asarray(window.order)
-    reference_ms, *samples_ms = (values[order == turn] for turn in range(1 + len(window.samples_ms)))
+    reference_ms, *samples_ms = (values[order == number] for number in range(1 + len(window.samples_ms)))
     return DetrendedSamples(reference_ms, dict(zip(window.samples_ms, samples_ms, strict=True)))

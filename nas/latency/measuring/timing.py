@@ -17,12 +17,12 @@ from nas.latency.measuring.windows import Window, best_levels
 
 @dataclass(frozen=True)
 class Timing:
-    """What was found of one call.
+    """The latency of one call, with the conditions it was measured under.
 
     Args:
         summary: Latency and spread over the samples that count.
-        stopped: Why measuring ended: the interval was narrow enough, or the time was used up.
-        drift_percent: How much longer the reference took while they were taken than in its best window.
+        stopped: Why measuring stopped: the interval was narrow enough, or the time was used up.
+        drift_percent: How much longer the reference took meanwhile than in its best window.
     """
 
     summary: Summary
@@ -31,62 +31,68 @@ class Timing:
 
     @property
     def latency_ms(self) -> float:
-        """See `Summary`."""
+        """The latency, in milliseconds."""
         return self.summary.latency_ms
 
 
 def timings(names: Iterable[str], windows: Sequence[Window], measurement: MeasurementSettings) -> dict[str, Timing]:
-    """What the windows tell of those calls that need no more measuring."""
+    """The latencies of those calls that need no more measuring, from all windows."""
     names = list(names)
     return finished(names, compared(names, windows), measurement)
 
 
-class Part(NamedTuple):
-    """A window, its calls at the pace of the quiet machine, and how much longer the reference took than at best."""
+class ComparedWindow(NamedTuple):
+    """A window with its detrended samples, and how much longer the reference took than in its best window."""
 
     window: Window
     detrended: DetrendedSamples
     drift: float
 
 
-def compared(names: Collection[str], windows: Sequence[Window]) -> list[Part]:
-    """The windows that any of these calls took part in; all are compared with each other."""
+def compared(names: Collection[str], windows: Sequence[Window]) -> list[ComparedWindow]:
+    """The windows with any of these calls, detrended together."""
     best_ms = best_levels(windows)
-    theirs = [each for each in windows if not each.samples_ms.keys().isdisjoint(names)]
-    drift = [each.level_ms / best_ms[each.reference] - 1 for each in theirs]
-    return [Part(*each) for each in zip(theirs, detrended(theirs), drift, strict=True)]
+    relevant = [window for window in windows if not window.samples_ms.keys().isdisjoint(names)]
+    drifts = [window.level_ms / best_ms[window.reference] - 1 for window in relevant]
+    return [ComparedWindow(*fields) for fields in zip(relevant, detrended(relevant), drifts, strict=True)]
 
 
-def undrifted(parts: Sequence[Part], measurement: MeasurementSettings) -> list[Part]:
-    """The parts that count."""
-    return [each for each in parts if each.drift <= measurement.drift_percent / 100]
+def undrifted(windows: Sequence[ComparedWindow], measurement: MeasurementSettings) -> list[ComparedWindow]:
+    """The windows that count, because the machine was fast enough."""
+    return [window for window in windows if window.drift <= measurement.drift_percent / 100]
 
 
-def finished(names: Iterable[str], parts: Sequence[Part], measurement: MeasurementSettings) -> dict[str, Timing]:
-    """What is known of those calls that need no more measuring."""
-    found = {
-        name: _timing(name, [each for each in parts if name in each.detrended.samples_ms], measurement)
+def finished(
+    names: Iterable[str], windows: Sequence[ComparedWindow], measurement: MeasurementSettings
+) -> dict[str, Timing]:
+    """The latencies of those calls that need no more measuring."""
+    results = {
+        name: _timing(name, [window for window in windows if name in window.detrended.samples_ms], measurement)
         for name in names
     }
-    return {name: result for name, result in found.items() if result is not None}
+    return {name: timing for name, timing in results.items() if timing is not None}
 
 
-def _timing(name: str, parts: Sequence[Part], measurement: MeasurementSettings) -> Timing | None:
-    if not parts or sum(each.window.seconds for each in parts) < measurement.min_seconds:
+def _timing(name: str, windows: Sequence[ComparedWindow], measurement: MeasurementSettings) -> Timing | None:
+    if not windows or sum(window.window.seconds for window in windows) < measurement.min_seconds:
         return None
-    counting = undrifted(parts, measurement)
-    if sum(len(each.window.samples_ms[name]) for each in counting) >= measurement.rounds:
-        found = _found(name, counting, "precise")
-        if found.summary.interval_percent <= measurement.interval_percent:
-            return found
-    spent_s = sum(sum(each.window.samples_ms[name]) for each in parts) / 1e3
-    number = sum(len(each.window.samples_ms[name]) for each in parts)
-    if number < measurement.rounds or (spent_s < measurement.max_seconds and number < MAX_SAMPLES):
+    counting = undrifted(windows, measurement)
+    if _calls(name, counting) >= measurement.rounds:
+        timing = _summarised(name, counting, "precise")
+        if timing.summary.interval_percent <= measurement.interval_percent:
+            return timing
+    spent_s = sum(sum(window.window.samples_ms[name]) for window in windows) / 1e3
+    calls = _calls(name, windows)
+    if calls < measurement.rounds or (spent_s < measurement.max_seconds and calls < MAX_SAMPLES):
         return None
-    # All of a call's time may have fallen into drift: then its samples stand, and the drift is told beside them.
-    return _found(name, counting or parts, "time")
+    # If all of a call's time fell into drift, its samples are used, and the drift is recorded beside them.
+    return _summarised(name, counting or windows, "time")
 
 
-def _found(name: str, parts: Sequence[Part], stopped: Stopped) -> Timing:
-    samples_ms = np.concatenate([each.detrended.samples_ms[name] for each in parts])
-    return Timing(summarise(samples_ms), stopped, 100 * float(np.median([each.drift for each in parts])))
+def _calls(name: str, windows: Sequence[ComparedWindow]) -> int:
+    return sum(len(window.window.samples_ms[name]) for window in windows)
+
+
+def _summarised(name: str, windows: Sequence[ComparedWindow], stopped: Stopped) -> Timing:
+    samples_ms = np.concatenate([window.detrended.samples_ms[name] for window in windows])
+    return Timing(summarise(samples_ms), stopped, 100 * float(np.median([window.drift for window in windows])))

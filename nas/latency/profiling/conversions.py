@@ -1,4 +1,4 @@
-"""Converted modules on disk: made once, by as many processes as are at it, kept until they are measured."""
+"""Converted modules on disk: made once, by one or several processes, and kept until they are measured."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 POLL_S = 0.2
 
 Make = Callable[[], "Convertible"]
-"""Builds a module with its example inputs; called where it is needed, so that one module at a time is in memory."""
+"""Builds a module with its example inputs; called late, so that one module at a time is in memory."""
 
 
 class Conversions:
     """A folder of converted modules for one runtime.
 
-    Several processes may work on one folder: each module is claimed through a lock that the system takes back
-    from a process that ends, so that a killed one holds nothing up. Conversion is most of the time that profiling
-    takes, and the part that more processes make faster; measuring is for one at a time.
+    Several processes may work on one folder. A process claims a module through a lock, which the system releases
+    when the process ends, so a killed process blocks nothing. Conversion takes most of the time of profiling, and
+    more processes make it faster. Only one process at a time may measure.
 
     Args:
-        folder: The folder; made where it is missing.
-        runtime: What converts. One that has no files is converted when it is loaded.
+        folder: The folder; made if it is missing.
+        runtime: What converts. A runtime without files converts a module when it is loaded.
     """
 
     def __init__(self, folder: str | Path, runtime: Runtime) -> None:
         self.folder, self.runtime = Path(folder), runtime
 
     def convert(self, modules: Mapping[str, Make], advance: Callable[[str], None]) -> None:
-        """Convert what nobody has converted yet, and wait for what others are converting.
+        """Convert the modules that no process has converted yet, and wait for those that others are converting.
 
         Args:
-            modules: What to convert, by a name that says all that decides the result.
+            modules: What to convert, by a name that contains everything the result depends on.
             advance: Called with the name of each module that is ready.
 
         Raises:
@@ -58,7 +58,7 @@ class Conversions:
                 time.sleep(POLL_S)
 
     def load(self, name: str, make: Make) -> Executable:
-        """Load a converted module; raises `OutOfMemoryError` where it, or its conversion, does not fit."""
+        """Load a converted module; raises `OutOfMemoryError` if it, or its conversion, does not fit."""
         self.require_memory(name)
         with memory_guard():
             if self.runtime.suffix is not None:
@@ -67,24 +67,24 @@ class Conversions:
             return self.runtime.prepare(module.module, module.inputs, module.names, self.folder)
 
     def require_memory(self, name: str) -> None:
-        """Raise `OutOfMemoryError` where a module could not be converted for want of memory."""
+        """Raise `OutOfMemoryError` if a module could not be converted because memory ran out."""
         note = self._note(name)
         if note.is_file():
             raise OutOfMemoryError(note.read_text(encoding="utf-8"))
 
     def converted(self, name: str) -> bool:
-        """Whether a module lies converted on disk."""
+        """Whether a converted module is stored on disk."""
         return self.runtime.suffix is not None and self._path(name).exists()
 
     def package_bytes(self, name: str) -> int | None:
-        """Size of a converted module on disk, weights in files beside it included; `None` where there is no file."""
+        """Size of a converted module on disk, with weights in separate files; `None` if there is no file."""
         if not self.converted(name):
             return None
-        ours = (file for file in self._path(name).parent.rglob("*") if file.is_file() and file.suffix != ".lock")
-        return sum(file.stat().st_size for file in ours)
+        files = (file for file in self._path(name).parent.rglob("*") if file.is_file() and file.suffix != ".lock")
+        return sum(file.stat().st_size for file in files)
 
     def path(self, name: str) -> Path:
-        """Where a converted module lies, or would."""
+        """Path of a converted module, whether it exists or not."""
         return self._path(name)
 
     def remove(self) -> None:
@@ -111,7 +111,7 @@ class Conversions:
 
     def _path(self, name: str) -> Path:
         settings = self.runtime.settings
-        # Threads decide how fast a file runs, not what is in it.
+        # The number of threads changes the speed of a file, not its content.
         digest = fingerprint([name, settings.runtime, settings.precision, settings.compute_unit, settings.opset])
         return self.folder / digest / f"module{self.runtime.suffix or ''}"
 

@@ -1,4 +1,4 @@
-"""How long a profile will take: what is left to do, and how fast this machine is with one block of it."""
+"""The dry run of a profile: what is left to measure, and how long that takes on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nas.runtimes import Runtime, block_convertible
 from nas.space import Block, SearchSpace
 
 _LEAST_MACS = 1e6
-"""Of blocks without arithmetic, which take time all the same."""
+"""Multiply-accumulates assumed for blocks without arithmetic, which take time, too."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,10 @@ class PendingBlock:
 
     Args:
         block: The block.
-        state: How far it is.
+        state: Its state.
         macs: Its multiply-accumulates.
         weight_bytes: Its weights, in fp32.
-        call_ms: What a call is estimated to take: as much longer than one of the reference block as it has more
-            multiply-accumulates.
+        call_ms: Estimated time of a call: that of the reference block, scaled by multiply-accumulates.
     """
 
     block: Block
@@ -45,14 +44,14 @@ class PendingBlock:
 
 @dataclass(frozen=True)
 class ProfileDryRun:
-    """What a profile will do.
+    """What a profile has left to do.
 
     Args:
-        blocks: What is left to measure.
-        done: Number of blocks that need no more.
+        blocks: Blocks that are left to measure.
+        done: Number of blocks that are done.
         reference_ms: One call of the reference block on this machine, measured now.
-        conversion_s: Its conversion, measured now, or zero where it lay converted.
-        measurement: How finely is measured.
+        conversion_s: Its conversion, measured now, or zero if it was already converted.
+        measurement: How precisely to measure.
     """
 
     blocks: tuple[PendingBlock, ...]
@@ -64,18 +63,18 @@ class ProfileDryRun:
     @property
     def converting_s(self) -> float:
         """Estimated seconds of conversion, by one process."""
-        return self.conversion_s * sum(each.state == "waiting" for each in self.blocks)
+        return self.conversion_s * sum(block.state == "waiting" for block in self.blocks)
 
     @property
     def measuring_s(self) -> tuple[float, float]:
-        """Estimated seconds of measuring: if every block is precise at once, and if every one uses its time up.
+        """Estimated seconds of measuring: if every block is precise at once, and if every block uses up its time.
 
         Each round calls the reference block, too.
         """
         if not self.blocks:
             return 0.0, 0.0
-        least = self.measurement.rounds * sum(each.call_ms + self.reference_ms for each in self.blocks) / 1e3
-        most = sum(self._longest_s(each.call_ms / 1e3) for each in self.blocks)
+        least = self.measurement.rounds * sum(block.call_ms + self.reference_ms for block in self.blocks) / 1e3
+        most = sum(self._longest_s(block.call_ms / 1e3) for block in self.blocks)
         return max(least, self.measurement.min_seconds), max(most, least, self.measurement.min_seconds)
 
     def _longest_s(self, call_s: float) -> float:
@@ -91,7 +90,7 @@ def dry_run_profile(
     device: str | None = None,
     measurement: MeasurementSettings | None = None,
 ) -> ProfileDryRun:
-    """See what `profile` would do with the same arguments; converts one block and calls it, measures nothing else.
+    """Find out what `profile` would do with the same arguments; converts and calls the reference block only.
 
     Raises:
         RuntimeUnavailableError: The runtime cannot measure here.
@@ -105,7 +104,7 @@ def dry_run_profile(
     reference_ms, conversion_s = _speed(reference, Conversions(Path(table_path).with_suffix(".job"), runtime))
     per_mac_ms = reference_ms / max(block_cost(reference).macs, _LEAST_MACS)
     return ProfileDryRun(
-        tuple(_planned(block, state, per_mac_ms) for block, state in left.items()),
+        tuple(_pending(block, state, per_mac_ms) for block, state in left.items()),
         len(states) - len(left),
         reference_ms,
         conversion_s,
@@ -113,16 +112,16 @@ def dry_run_profile(
     )
 
 
-def _planned(block: Block, state: JobState, per_mac_ms: float) -> PendingBlock:
+def _pending(block: Block, state: JobState, per_mac_ms: float) -> PendingBlock:
     cost = block_cost(block)
     return PendingBlock(block, state, cost.macs, 4 * cost.parameters, max(cost.macs, _LEAST_MACS) * per_mac_ms)
 
 
 def _speed(block: Block, conversions: Conversions) -> tuple[float, float]:
-    """Milliseconds of a call, the best of three, and seconds of the conversion before it."""
+    """Milliseconds of the best of three calls, and seconds of the conversion before them."""
     conversion_s = 0.0
     if conversions.runtime.suffix is not None and not conversions.converted(block.key):
-        _wake(conversions.runtime)
+        _load_converter(conversions.runtime)
         began = time.perf_counter()
         conversions.convert({block.key: partial(block_convertible, block)}, lambda _: None)
         conversion_s = time.perf_counter() - began
@@ -135,7 +134,7 @@ def _speed(block: Block, conversions: Conversions) -> tuple[float, float]:
     return min(timings_ms), conversion_s
 
 
-def _wake(runtime: Runtime) -> None:
-    """Convert next to nothing, since the first conversion of a process loads the converter."""
+def _load_converter(runtime: Runtime) -> None:
+    """Convert a tiny module, because the first conversion of a process loads the converter."""
     with tempfile.TemporaryDirectory(prefix="nas-") as folder:
         runtime.convert(nn.Linear(1, 1), (torch.zeros(1, 1),), ("x",), Path(folder) / f"nothing{runtime.suffix}")

@@ -1,4 +1,4 @@
-"""From blocks to calls that can be timed: loaded in groups that fit in memory, beside one reference block."""
+"""Loading blocks as calls that can be timed, in groups that fit into memory together with a reference block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nas.runtimes import block_convertible, memory_guard, to_arrays
 from nas.space import Block, SearchSpace
 
 GROUP_BYTES = 4 * 2**30
-"""Blocks are loaded at once until they need this much; those that are measured together compare best."""
+"""Blocks are loaded together until they need this much memory; such blocks can be compared best."""
 
 _BYTES_PER_WEIGHT = 4
 
@@ -30,10 +30,10 @@ class Group:
         reference: Name and call of the reference block.
         calls: The blocks that can be timed, by key.
         blocks: All blocks of the group, by key.
-        memory_bytes: What the runtime says each of them needs; `None` where it does not say.
-        package_bytes: Size of each of them on disk; `None` where the runtime has no files.
-        refused: Why a block cannot be timed: `out_of_memory` or `over_memory_budget`.
-        loaded_bytes: What the calls need together.
+        memory_bytes: Memory that each of them needs, as the runtime reports it; `None` if it does not.
+        package_bytes: Size of each of them on disk; `None` if the runtime has no files.
+        refused: Why some blocks cannot be timed: `out_of_memory` or `over_memory_budget`.
+        loaded_bytes: Memory that all calls need together.
     """
 
     reference: tuple[str, Call]
@@ -46,7 +46,7 @@ class Group:
 
 
 def reference_block(space: SearchSpace) -> Block:
-    """The block that shows drift: the first resnet of the network, common work of a common length."""
+    """The block that shows drift: the first resnet of the network, whose work and length are typical."""
     blocks = space.lower(space.smallest()).blocks
     return next((block for block in blocks if block.kind == "resnet"), blocks[0])
 
@@ -54,10 +54,9 @@ def reference_block(space: SearchSpace) -> Block:
 def groups(
     blocks: Sequence[Block], reference: Block, conversions: Conversions, memory_budget_bytes: int | None
 ) -> Iterator[Group]:
-    """Load blocks group by group; the calls of a group are gone when the next one is asked for.
+    """Load blocks group by group; the calls of a group are released when the next group is requested.
 
-    A block that does not fit beside those loaded before it opens a group of its own; one that does not fit even there
-    is refused.
+    A block that does not fit beside the blocks before it starts a new group. If it does not fit there, it is refused.
 
     Raises:
         RuntimeUnavailableError: There is a memory budget, and the runtime reports no memory.
@@ -81,7 +80,7 @@ def groups(
 
 
 def _released(group: Group) -> Group:
-    """An empty group in the place of one: whoever still holds that, its calls are gone."""
+    """An empty group that replaces this one, whose calls are released even if the caller still holds it."""
     group.calls.clear()
     gc.collect()
     return Group(group.reference)
@@ -124,7 +123,7 @@ def _add(group: Group, block: Block, conversions: Conversions, memory_budget_byt
     try:
         call, memory_bytes = load_call(block, conversions)
     except OutOfMemoryError:
-        gc.collect()  # what was loaded before it failed
+        gc.collect()  # release what was loaded before the failure
         return False
     _enter(group, block, memory_bytes, conversions)
     if _over_budget(memory_bytes, memory_budget_bytes, conversions):

@@ -1,4 +1,4 @@
-"""Going on with a table that an earlier run has begun."""
+"""Resuming a table that an earlier run has begun."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas.latency.tables.table import LatencyTable
 
 
 def table_to_resume(path: Path, wanted: TableMetadata) -> LatencyTable:
-    """The table on disk if its conditions are the wanted ones, else, where there is no file, a new one.
+    """The table on disk, or a new one if there is no file.
 
     Raises:
         TableError: The table there was measured under other conditions, or is damaged.
