@@ -305,7 +305,7 @@ class TestInterruptions:
         assert code == 2
         assert "is not connected" in line
         assert "7 of 9 blocks are in" in line
-        assert "run the same command again to go on" in line
+        assert "run the same command again to resume" in line
         assert path.read_bytes() == before
         phone.plug_in()
         assert nas(*command(shared, path))[0] == 0
@@ -424,7 +424,7 @@ class TestHeat:
         (row,) = [row for row in found.rows.values() if row.kind == "norm_act"]
         (block,) = [block for block in space_blocks(space_of_phone) if block.kind == "norm_act"]
         assert row.latency_ms == pytest.approx(true_ms(phone, chains, block)[0], rel=0.02)
-        assert "slower than at its best; it cools down for 1 s" in caplog.text
+        assert "slower than at its best; letting it cool down for 1 s" in caplog.text
         assert row.drift_percent is not None
         assert row.drift_percent < 10
         log = SampleLog(samples_path(path), found.metadata.identity_digest).read()

@@ -1,4 +1,4 @@
-"""Measuring whole networks: what predictions are fitted to and checked against."""
+"""Measuring whole networks, to fit predictions to them and to check predictions against them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from nas.space import Plan
 
 @dataclass(frozen=True)
 class PlanTimings:
-    """What was found of whole networks.
+    """The measurements of whole networks.
 
     Args:
-        measurements: For each measurement, what was found, by name.
-        reference_ms: Latency of the reference meanwhile: how fast the machine was.
+        measurements: For each measurement, the timings by name of the network.
+        reference_ms: Latency of the reference meanwhile, which shows how fast the machine was.
     """
 
     measurements: tuple[Mapping[str, Timing], ...]
@@ -49,15 +49,15 @@ def measure_plans(
     """Measure whole networks, or parts of them, against each other.
 
     Args:
-        plans: What to measure, by name; at least one.
+        plans: The networks to measure, by name; at least one.
         runtime: What executes them.
-        reference: What shows drift. A network that is much like the others, such as the smallest one: a machine
-            that slows down does not slow down everything alike.
-        measurement: How finely; the defaults when left out.
-        times: How many measurements to make. Each has loaded everything for itself, and the rounds of all go on
-            in turn; they differ by chance alone.
-        folder: Where converted networks are kept for another time; a temporary folder when left out.
-        label: What is measured, for the progress bar.
+        reference: The network that shows drift. It should be like the others, e.g. the smallest one, because a
+            machine that slows down does not slow down all work alike.
+        measurement: How precisely to measure; the defaults when left out.
+        times: Number of measurements. Each loads everything anew, and the rounds of all are interleaved, so they
+            differ by chance alone.
+        folder: Folder that keeps converted networks, to be reused; a temporary folder when left out.
+        label: Name of what is measured, for the progress bar.
 
     Raises:
         RuntimeUnavailableError: The runtime cannot measure here, or refuses a network.
@@ -66,23 +66,23 @@ def measure_plans(
     require_available(runtime)
     warn_if_crowded(runtime.settings.threads)
     with ExitStack() as stack:
-        place = Path(folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-")))
-        convert_plans([reference, *plans.values()], runtime, place, label=label)
-        conversions = Conversions(place, runtime)
+        storage = Path(folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-")))
+        convert_plans([reference, *plans.values()], runtime, storage, label=label)
+        conversions = Conversions(storage, runtime)
         calls = {
             _label(name, number): _load(plan, conversions) for number in range(times) for name, plan in plans.items()
         }
-        watch = (_name(reference), _load(reference, conversions))
+        reference_call = (_name(reference), _load(reference, conversions))
         with progress_bar(f"measuring {label}", len(calls)) as advance:
-            found = measure(calls, watch, measurement, record=_progress(advance))
-    warn_if_busy(found.processor_share, runtime.settings.threads)
-    assert found.reference_ms is not None, "nothing was measured"
-    measurements = ({name: found.timings[_label(name, number)] for name in plans} for number in range(times))
-    return PlanTimings(tuple(measurements), found.reference_ms)
+            result = measure(calls, reference_call, measurement, record=_progress(advance))
+    warn_if_busy(result.processor_share, runtime.settings.threads)
+    assert result.reference_ms is not None, "nothing was measured"
+    measurements = ({name: result.timings[_label(name, number)] for name in plans} for number in range(times))
+    return PlanTimings(tuple(measurements), result.reference_ms)
 
 
 def convert_plans(plans: Iterable[Plan], runtime: Runtime, folder: str | Path, *, label: str = "networks") -> None:
-    """Convert what `measure_plans` will measure; several processes may do so for one folder at once."""
+    """Convert the networks that `measure_plans` will measure; several processes may share one folder."""
     makes: dict[str, Make] = {_name(plan): partial(plan_convertible, plan) for plan in plans}
     with progress_bar(f"preparing {label}", len(makes)) as advance:
         Conversions(folder, runtime).convert(makes, lambda _: advance(""))
@@ -106,7 +106,7 @@ def _progress(advance: Advance) -> Callable[[Window, Mapping[str, Timing]], None
 
 
 def _name(plan: Plan) -> str:
-    """A name that says all that decides what a network computes."""
+    """A name that contains everything the computation of a network depends on."""
     return f"network {fingerprint([[node.name, node.block.key, node.inputs] for node in plan.nodes])}"
 
 

@@ -1,4 +1,4 @@
-"""Chains of blocks on a phone: loaded where they are called, and loaded again after whatever goes wrong."""
+"""Chains of blocks on a phone: loaded when they are called, and loaded again after a failure."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class BlockFailedError(NasError):
     """A block cannot be measured on this phone.
 
     Args:
-        status: What its row says.
-        reason: Why, in a line.
+        status: The status of its row.
+        reason: The reason, in a line.
     """
 
     def __init__(self, status: Status, reason: str) -> None:
@@ -48,19 +48,19 @@ class BlockFailedError(NasError):
 
 @dataclass(frozen=True)
 class BlockChain:
-    """So many copies of a block in a row."""
+    """Several copies of a block in a row."""
 
     block: Block
     copies: int
 
     @property
     def name(self) -> str:
-        """What it is called among conversions: all that decides what is in the package."""
+        """Its name among conversions, which contains everything that the package depends on."""
         return f"{self.block.key} x{self.copies}"
 
     @property
     def make(self) -> Callable[[], Convertible]:
-        """Makes its module with example inputs."""
+        """A function that makes its module with example inputs."""
         return partial(chain_convertible, self.block, self.copies)
 
     def inputs(self) -> list[Array]:
@@ -74,8 +74,8 @@ class Loaded:
 
     Args:
         model: The model.
-        inputs: What it is called with.
-        first: Its first call after loading, which is slower than others and counts for nothing but its output.
+        inputs: The inputs it is called with.
+        first: Its first call after loading, which is slower than others; only its output is used.
     """
 
     model: PhoneModel
@@ -84,20 +84,20 @@ class Loaded:
 
 
 class Bench:
-    """Calls chains on a phone, and brings phone, app and models back where they are lost.
+    """Calls chains on a phone, and restores the connection, the app and the models when they are lost.
 
-    A fault counts against the chain it happened to, unless the phone was away or locked. A chain with
+    A fault counts against the chain that was called, unless the phone was disconnected or locked. A chain with
     `WaitSettings.attempts` faults in one request has failed.
 
     Args:
-        session: The session; its app is launched when it is first needed.
-        package: Where the package of a chain lies.
-        compute_unit: Where chains run.
+        session: The session, which launches the app when it is first needed.
+        package: Gives the path of a chain's package.
+        compute_unit: Processors that chains may run on.
 
     Attributes:
         interruptions: How often phone, app or answers were lost.
-        known_good: A chain that has run here; it tells a block that takes the app with it from a phone where no app
-            runs.
+        known_good: A chain that has run here. If it still runs, a crash is the fault of the crashing block, not of
+            the phone.
     """
 
     def __init__(self, session: PhoneSession, package: Callable[[BlockChain], Path], compute_unit: str) -> None:
@@ -117,15 +117,15 @@ class Bench:
         return self._ask(chain, lambda loaded: loaded)
 
     def call_ms(self, chain: BlockChain) -> float:
-        """What one call of a chain takes; raises as `load`."""
+        """Milliseconds of one call of a chain; raises as `load`."""
         return self._ask(chain, lambda loaded: self._session.predict(loaded.model, loaded.inputs).duration_ms)
 
     def placement(self, chain: BlockChain) -> ComputePlacement:
-        """Where the operations of a chain run; raises as `load`."""
+        """The processors of a chain's operations; raises as `load`."""
         return self._ask(chain, lambda loaded: self._session.placement(loaded.model))
 
     def unload(self, chain: BlockChain) -> None:
-        """Forget a chain; where the phone does not take notice, the app has it until it ends."""
+        """Unload a chain; if the phone does not answer, the app keeps it until it ends."""
         loaded = self._loaded.pop(chain.name, None)
         if loaded is None:
             return
@@ -150,7 +150,7 @@ class Bench:
 
     def _load(self, chain: BlockChain) -> Loaded:
         if not self._session.alive():
-            raise PhoneLostError("the app is not there")
+            raise PhoneLostError("the app is not running")
         model = self._session.load(self._package(chain), self._compute_unit)
         inputs = chain.inputs()
         loaded = Loaded(model, inputs, self._session.predict(model, inputs))
@@ -158,13 +158,13 @@ class Bench:
         return loaded
 
     def _recover(self, error: _Fault, *, again: bool) -> int:
-        """Mend what can be mended; returns the faults to count."""
+        """Restore what can be restored; returns the number of faults to count."""
         if not isinstance(error, PhoneLostError):
             self._recovery.answered()
             return 1
         self.interruptions += 1
         if isinstance(error, NoAnswerError) and again:
-            self._session.stop()  # an app that is asked in vain twice does not listen
+            self._session.stop()  # an app that does not answer twice has hung
         started = self._session.launches > 0
         if not isinstance(error, NoAnswerError) or not self._session.alive():
             self._loaded.clear()
@@ -172,7 +172,7 @@ class Bench:
         return int(started and not phone_at_fault)
 
     def _failure(self, chain: BlockChain, error: _Fault) -> NasError:
-        """What is told of a chain with too many faults: that it has failed, unless nothing else works either.
+        """The error for a chain with too many faults: it has failed, unless nothing else works either.
 
         Raises:
             PhoneGoneError: A chain that has run here before does not run now.

@@ -1,4 +1,4 @@
-"""One block on a phone: its two chains, pair after pair, beside a reference that tells when the phone throttles."""
+"""Measuring one block on a phone: pairs of its two chains, and a reference that shows when the phone throttles."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class ChainMeter:
 
     Args:
         bench: Calls chains.
-        conversions: Where chains are converted.
-        recorder: Where samples go.
-        measurement: How finely to measure.
-        reference: The block that watches the phone.
+        conversions: Converts chains.
+        recorder: Writes samples.
+        measurement: How precisely to measure.
+        reference: The block of the reference chain.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class ChainMeter:
         reference: Block,
     ) -> None:
         self._bench, self._conversions, self._recorder = bench, conversions, recorder
-        self._measurement, self._watch = measurement, BlockChain(reference, REFERENCE_COPIES)
+        self._measurement, self._reference = measurement, BlockChain(reference, REFERENCE_COPIES)
         self._cool_downs = 0
         self._last_look: tuple[int, float] | None = None
 
     @property
     def reference(self) -> str:
-        """Key of the block that watches the phone."""
-        return self._watch.block.key
+        """Key of the block of the reference chain."""
+        return self._reference.block.key
 
     def start(self) -> None:
         """Load the reference.
@@ -67,12 +67,12 @@ class ChainMeter:
             BlockFailedError: It cannot be measured on this phone.
             PhoneGoneError: The phone did not come back.
         """
-        self._convert(self._watch)
-        self._bench.load(self._watch)
-        self._bench.known_good = self._watch
+        self._convert(self._reference)
+        self._bench.load(self._reference)
+        self._bench.known_good = self._reference
 
     def measure(self, block: Block) -> LatencyRow:
-        """The row of a block; raises `PhoneGoneError` where the phone does not come back."""
+        """The row of a block; raises `PhoneGoneError` if the phone does not come back."""
         self._cool_downs = 0
         short = BlockChain(block, 1)
         chains = [short]
@@ -85,18 +85,18 @@ class ChainMeter:
                     break
             long = chains[-1]
             placement = self._placement(short)
-            found = self._until_settled(block.key, short, long)
+            timing = self._until_finished(block.key, short, long)
         except BlockFailedError as error:
             return _failed(block, error)
         finally:
             for chain in chains:
-                if chain != self._watch:
+                if chain != self._reference:
                     self._bench.unload(chain)
         size = self._conversions.package_bytes(short.name)
-        return _row(block, found, loaded, {"package_bytes": size, **placement, **_parity(short, loaded)})
+        return _row(block, timing, loaded, {"package_bytes": size, **placement, **_parity(short, loaded)})
 
     def _fits(self, long: BlockChain, *, last: bool) -> bool:
-        """Load a long chain, of a block that runs alone; raises `BlockFailedError` where not even the last fits."""
+        """Load a long chain of a block that runs alone; raises `BlockFailedError` if not even the last one fits."""
         try:
             self._convert(long)
             self._bench.load(long)
@@ -104,7 +104,7 @@ class ChainMeter:
             if last:
                 raise
             logger.warning(
-                "%s: a chain of %d does not run (%s), a shorter one is tried", long.block.key, long.copies, error
+                "%s: a chain of %d does not run (%s); trying a shorter one", long.block.key, long.copies, error
             )
             self._bench.unload(long)
             return False
@@ -121,35 +121,35 @@ class ChainMeter:
             raise BlockFailedError("failed", error.what) from error
 
     def _copies(self, short: BlockChain) -> int:
-        """Length of the long chain: as before in an interrupted run, else by a first look at the block."""
-        earlier = self._recorder.parts(short.block.key, self.reference)
+        """Length of the long chain: that of an interrupted run, else chosen from a first call of the block."""
+        earlier = self._recorder.series(short.block.key, self.reference)
         if earlier:
             return earlier[-1].copies[1]
         size, call_ms = self._conversions.package_bytes(short.name), self._recorder.call_overhead_ms() or 0.0
         return chain_length(self._bench.call_ms(short), call_ms, size, self._measurement)
 
     def _placement(self, short: BlockChain) -> dict[str, float]:
-        """Where the block runs, by column; nothing where the phone does not tell: latencies do not hang on it."""
+        """Where the block runs, by column; empty if the phone does not tell, because latencies do not depend on it."""
         try:
-            found = self._bench.placement(short)
+            placement = self._bench.placement(short)
         except BlockFailedError as error:
-            logger.warning("the phone does not tell where %s runs: %s", short.block.key, error)
+            logger.warning("the phone does not report where %s runs: %s", short.block.key, error)
             return {}
-        shares = {f"ops_on_{engine}": share for engine, share in (found.ops or {}).items()}
-        shares |= {f"cost_on_{engine}": share for engine, share in (found.cost or {}).items()}
+        shares = {f"ops_on_{engine}": share for engine, share in (placement.ops or {}).items()}
+        shares |= {f"cost_on_{engine}": share for engine, share in (placement.cost or {}).items()}
         assert shares.keys() <= set(PLACEMENT)
         return shares
 
-    def _until_settled(self, key: str, short: BlockChain, long: BlockChain) -> Timing:
+    def _until_finished(self, key: str, short: BlockChain, long: BlockChain) -> Timing:
         while True:
-            parts = self._recorder.parts(key, self.reference)
+            series = self._recorder.series(key, self.reference)
             best_ms = best_level(self._recorder.levels_ms(self.reference))
             try:
-                found = finished_chain(parts, best_ms, self._measurement)
+                timing = finished_chain(series, best_ms, self._measurement)
             except NoDifferenceError as error:
                 raise BlockFailedError("failed", error.what) from error
-            if found is not None:
-                return found
+            if timing is not None:
+                return timing
             before_ms = self._cool_reference_ms(best_ms)
             pairs = [self._pair(short, long) for _ in range(self._measurement.pairs_between)]
             after_ms = self._look_ms(best_ms)
@@ -159,7 +159,7 @@ class ChainMeter:
             )
 
     def _pair(self, short: BlockChain, long: BlockChain) -> tuple[float, float]:
-        """A call of each, with nothing in between: what was interrupted may have met two different phones."""
+        """A call of each, right after one another; repeated if the phone was interrupted in between."""
         while True:
             interruptions = self._bench.interruptions
             for chain in (short, long):
@@ -169,7 +169,7 @@ class ChainMeter:
                 return pair
 
     def _cool_reference_ms(self, best_ms: float) -> float:
-        """What the reference takes now, after having let the phone cool down where that is needed."""
+        """The reference's time now, after letting the phone cool down if it is hot."""
         if self._last_look is not None and self._last_look[0] == self._bench.interruptions:
             level_ms = self._last_look[1]
         else:
@@ -177,17 +177,19 @@ class ChainMeter:
         while self._hot(level_ms, best_ms) and self._cool_downs < self._measurement.cool_downs:
             pause_s = min(self._measurement.cool_down_s * 2**self._cool_downs, self._measurement.max_cool_down_s)
             slower = 100 * (level_ms / best_ms - 1)
-            logger.warning("the phone is %.0f%% slower than at its best; it cools down for %.0f s", slower, pause_s)
+            logger.warning(
+                "the phone is %.0f%% slower than at its best; letting it cool down for %.0f s", slower, pause_s
+            )
             self._cool_downs += 1
             time.sleep(pause_s)
             level_ms = self._look_ms(best_ms)
         return level_ms
 
     def _look_ms(self, best_ms: float) -> float:
-        """What the reference takes now; a single slow call is no drift, so that it is called again then."""
-        level_ms = self._bench.call_ms(self._watch)
+        """The reference's time now; it is called again after a slow call, because a single one is no drift."""
+        level_ms = self._bench.call_ms(self._reference)
         if self._hot(level_ms, best_ms):
-            level_ms = min(level_ms, self._bench.call_ms(self._watch))
+            level_ms = min(level_ms, self._bench.call_ms(self._reference))
         self._last_look = (self._bench.interruptions, level_ms)
         return level_ms
 
@@ -195,8 +197,8 @@ class ChainMeter:
         return level_ms > best_ms * (1 + self._measurement.drift_percent / 100)
 
 
-def _row(block: Block, found: Timing, loaded: Loaded, facts: dict[str, object]) -> LatencyRow:
-    summary = found.summary
+def _row(block: Block, timing: Timing, loaded: Loaded, facts: dict[str, object]) -> LatencyRow:
+    summary = timing.summary
     return LatencyRow.model_validate(
         {
             "key": block.key,
@@ -207,8 +209,8 @@ def _row(block: Block, found: Timing, loaded: Loaded, facts: dict[str, object]) 
             "median_ms": summary.median_ms,
             "p90_ms": summary.p90_ms,
             "samples": summary.samples,
-            "stopped": found.stopped,
-            "drift_percent": found.drift_percent,
+            "stopped": timing.stopped,
+            "drift_percent": timing.drift_percent,
             "load_ms": loaded.model.load_ms,
             "provenance": "measured",
             "measured_at": now(),
@@ -230,16 +232,16 @@ def _failed(block: Block, error: BlockFailedError) -> LatencyRow:
 
 
 def _parity(short: BlockChain, loaded: Loaded) -> dict[str, float]:
-    """How close the phone's output is to torch's, by column; nothing where they are equal, or not finite."""
+    """How close the phone's output is to torch's, by column; no PSNR if they are equal, nothing if not finite."""
     made = short.make()
     with torch.inference_mode():
         reference = made.module.eval()(*made.inputs).numpy()
     output = loaded.first.output
     if not np.isfinite(output).all():
-        logger.warning("the phone's output of %s is not finite: fp16 ends at 65504", short.block.key)
+        logger.warning("the phone's output of %s is not finite: the largest number in fp16 is 65504", short.block.key)
         return {}
     if not np.isfinite(reference).all():
         return {}
     parity = compare(output, reference)
-    found = {"max_abs_error": parity.max_abs_error}
-    return found | ({"psnr_db": parity.psnr_db} if np.isfinite(parity.psnr_db) else {})
+    largest = {"max_abs_error": parity.max_abs_error}
+    return largest | ({"psnr_db": parity.psnr_db} if np.isfinite(parity.psnr_db) else {})

@@ -1,7 +1,7 @@
-"""The profiling job on a phone: every distinct block of a search space, through one app, across whatever goes wrong.
+"""The profiling job on a phone: every distinct block of a search space, measured through one app despite interruptions.
 
-What local measuring does with thousands of calls in turn, a phone does not allow: each call is a round trip of seconds.
-So a block is measured in chains (`nas.latency.measuring.chains`), one block after another, in a few dozen calls.
+Local measuring makes thousands of calls in turn. On a phone, each call is a round trip of seconds. So a block is
+measured in chains (`nas.latency.measuring.chains`), one block after another, in a few dozen calls.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from nas.space import Block, SearchSpace
 logger = logging.getLogger("nas")
 
 _PASSES = 3
-"""Times that all blocks are gone through: rows that fell into drift, as shown later, are measured again."""
+"""Passes over all blocks: rows that turn out to have fallen into drift are measured again."""
 
 
 def profile_phone(
@@ -47,16 +47,16 @@ def profile_phone(
 ) -> LatencyTable:
     """Measure every block of a space on a connected iPhone that the table at `table_path` does not hold yet.
 
-    Each row is on disk as soon as it is settled, and each window of samples before: whatever ends the job, the next
-    call with the same arguments goes on. A block that cannot be measured has a row that says why.
+    Samples and finished rows are written at once. If the job is interrupted, the next call with the same arguments
+    resumes it. A block that cannot be measured gets a row with the reason.
 
     Args:
         space: The search space.
         device: Name, identifier or UDID of the phone.
-        table_path: The table's CSV file; metadata and raw samples go beside it.
+        table_path: The table's CSV file; metadata and raw samples are written beside it.
         runtime: The Core ML runtime, whose settings say what is converted to and where it runs.
         signing: How the app on the phone is signed.
-        measurement: How finely to measure.
+        measurement: How precisely to measure.
         wait_settings: How long to wait for the phone.
 
     Returns:
@@ -100,22 +100,22 @@ class _PhoneJob:
         self.conversions = Conversions(self.folder, runtime)
 
     def open(self) -> LatencyTable:
-        """The table to go on with."""
+        """The table to resume."""
         return table_to_resume(self.path, self._conditions())
 
     def begin(self) -> LatencyTable:
-        """The table on disk, told of this space; call it with the lock held."""
+        """The table on disk, with this space added to it; call it with the lock held."""
         table = self.open()
         spaces = tuple(dict.fromkeys((*table.metadata.spaces, self.space.name)))
         return table.add((), spaces=spaces, complete=not self.missing(table)).save(self.path)
 
     def missing(self, table: LatencyTable) -> list[Block]:
-        """The blocks without a row of their own: an estimate that fills a gap is none."""
+        """The blocks without a measured row; an estimate that fills a gap does not count."""
         rows = {block: table.rows.get(block.key) for block in self.blocks}
         return [block for block, row in rows.items() if row is None or row.provenance != "measured"]
 
     def measure(self, session: PhoneSession, recorder: PhoneRecorder) -> None:
-        """Measure what is missing, and again what later turned out to have fallen into drift."""
+        """Measure the missing blocks, and again those that turn out to have fallen into drift."""
         session.launch()
         bench = Bench(session, lambda chain: self.conversions.path(chain.name), self.runtime.settings.compute_unit)
         try:
@@ -123,7 +123,7 @@ class _PhoneJob:
             self._measure_all(meter, recorder)
         except PhoneGoneError as error:
             done = sum(block in recorder.table for block in self.blocks)
-            hint = f"{done} of {len(self.blocks)} blocks are in {self.path}; run the same command again to go on"
+            hint = f"{done} of {len(self.blocks)} blocks are in {self.path}; run the same command again to resume"
             raise PhoneGoneError(error.what, hint=hint if error.hint is None else f"{error.hint}; {hint}") from error
         logger.info("%d round trips, %d launches", session.round_trips, session.launches)
         recorder.table = recorder.table.add((), complete=True).save(self.path)
@@ -138,28 +138,28 @@ class _PhoneJob:
                     if new:
                         advance(block.kind)
                 rows = recorder.table.rows
-                missing = [each for each in self.blocks if recorder.fell_into_drift(rows[each.key], meter.reference)]
+                missing = [block for block in self.blocks if recorder.fell_into_drift(rows[block.key], meter.reference)]
 
     def _meter(self, bench: Bench, recorder: PhoneRecorder) -> ChainMeter:
-        """A meter with the first block that can watch the phone.
+        """A meter with the first block that can serve as reference.
 
         Raises:
             RuntimeUnavailableError: None can.
         """
         problem: BlockFailedError | None = None
-        for block in self._watches(recorder.table):
+        for block in self._references(recorder.table):
             meter = ChainMeter(bench, self.conversions, recorder, self.measurement, block)
             try:
                 meter.start()
             except BlockFailedError as error:
-                logger.warning("%s cannot watch the phone: %s", block.key, error)
+                logger.warning("%s cannot be the reference: %s", block.key, error)
                 problem = error
             else:
                 return meter
         raise RuntimeUnavailableError(f"no block of the space runs on {self.phone.name}: {problem}")
 
-    def _watches(self, table: LatencyTable) -> Iterator[Block]:
-        """Blocks to watch the phone with, the preferred ones first: what watched it before goes on."""
+    def _references(self, table: LatencyTable) -> Iterator[Block]:
+        """Candidates for the reference, in order of preference; the one used before comes first."""
         before = [block for block in self.blocks if block.key == table.metadata.reference]
         yield from dict.fromkeys((*before, reference_block(self.space), *self.blocks))
 

@@ -1,4 +1,4 @@
-"""What a job on a phone writes: pairs of calls as soon as they are measured, rows as soon as they are settled."""
+"""The recorder of a job on a phone: it writes pairs of calls and finished rows as soon as they are measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PhoneRecorder:
     Args:
         table: The table so far.
         path: Its file.
-        measurement: What goes into its metadata.
+        measurement: The settings to record in its metadata.
     """
 
     def __init__(self, table: LatencyTable, path: Path, measurement: PhoneMeasurementSettings) -> None:
@@ -30,40 +30,40 @@ class PhoneRecorder:
         self._records = self._log.read()
 
     def levels_ms(self, reference: str) -> list[float]:
-        """What a reference took in each of the windows there are."""
+        """The reference's mean time in each recorded window."""
         return [pairs_of(record).level_ms for record in self._records if record.reference == reference]
 
-    def parts(self, key: str, reference: str | None = None) -> list[Pairs]:
-        """The pairs of a block, of the chain's length that was measured last.
+    def series(self, key: str, reference: str | None = None) -> list[Pairs]:
+        """The pairs of a block, with the chain length that was measured last.
 
         Args:
             key: The block's key.
-            reference: Only those measured beside this block: what another one saw says nothing of drift here.
+            reference: Only pairs with this reference; another reference cannot be compared with it.
         """
-        found = [
+        series = [
             pairs_of(record)
             for record in self._records
             if key in record.samples_ms and reference in (None, record.reference)
         ]
-        return [each for each in found if each.copies == found[-1].copies]
+        return [pairs for pairs in series if pairs.copies == series[-1].copies]
 
     def append(self, key: str, reference: str, pairs: Pairs) -> None:
         """Add pairs to the samples; on disk when this returns."""
-        calls = [value for pair in zip(pairs.short_ms, pairs.long_ms, strict=True) for value in pair]
+        calls_ms = [call_ms for pair in zip(pairs.short_ms, pairs.long_ms, strict=True) for call_ms in pair]
         record = SampleRecord(
             measured_at=now(),
             conditions=self._log.conditions,
             reference=reference,
             reference_ms=pairs.reference_ms,
-            samples_ms={key: tuple(calls)},
-            order=(0, *[1] * len(calls), *[0] * (len(pairs.reference_ms) - 1)),
+            samples_ms={key: tuple(calls_ms)},
+            order=(0, *[1] * len(calls_ms), *[0] * (len(pairs.reference_ms) - 1)),
             copies={key: pairs.copies},
         )
         self._log.append(record)
         self._records.append(record)
 
     def save(self, row: LatencyRow, reference: str) -> None:
-        """Write a row, and what the table now says of the phone."""
+        """Write a row, and update the metadata."""
         at = now()
         self.table = self.table.add([row]).add(
             (),
@@ -77,22 +77,22 @@ class PhoneRecorder:
         self.table = self.table.save(self.path)
 
     def call_overhead_ms(self, extra: LatencyRow | None = None) -> float | None:
-        """What a call takes beside its blocks: the median over the blocks; `None` before the first is measured."""
+        """The time of a call beside its blocks: the median over the blocks; `None` before the first is measured."""
         rows: Mapping[str, LatencyRow] = {**self.table.rows, **({extra.key: extra} if extra else {})}
-        found = [
-            overhead_ms(parts, row.latency_ms)
+        overheads_ms = [
+            overhead_ms(series, row.latency_ms)
             for row in rows.values()
-            if row.latency_ms is not None and (parts := self.parts(row.key))
+            if row.latency_ms is not None and (series := self.series(row.key))
         ]
-        return statistics.median(found) if found else None
+        return statistics.median(overheads_ms) if overheads_ms else None
 
     def fell_into_drift(self, row: LatencyRow, reference: str) -> bool:
-        """Whether too few of a row's pairs count any more: the phone has since shown how fast it can be."""
-        parts, best_ms = self.parts(row.key, reference), best_level(self.levels_ms(reference))
-        if row.stopped != "precise" or not parts:
+        """Whether too few of a row's pairs count, now that the phone has shown how fast it can be."""
+        series, best_ms = self.series(row.key, reference), best_level(self.levels_ms(reference))
+        if row.stopped != "precise" or not series:
             return False
-        counting = [each for each in parts if each.drift(best_ms) <= self.measurement.drift_percent / 100]
-        return sum(len(each.short_ms) for each in counting) < self.measurement.pairs
+        counting = [pairs for pairs in series if pairs.drift(best_ms) <= self.measurement.drift_percent / 100]
+        return sum(len(pairs.short_ms) for pairs in counting) < self.measurement.pairs
 
 
 def pairs_of(record: SampleRecord) -> Pairs:
