@@ -39,16 +39,16 @@ def write_shard(folder: Path, part: str, tensors: Mapping[str, torch.Tensor]) ->
         return {}
     shard = f"-{state.process_index + 1:05d}-of-{state.num_processes:05d}" if sharded else ""
     path = folder / f"{part}{shard}.safetensors"
-    held = {name: _held(tensor) for name, tensor in tensors.items()}
+    held = {name: _held(tensor, state.is_main_process) for name, tensor in tensors.items()}
     save_safetensors(path, {name: tensor for name, tensor in held.items() if tensor is not None})
     return {path.name: file_digest(path)}
 
 
-def _held(tensor: torch.Tensor) -> torch.Tensor | None:
+def _held(tensor: torch.Tensor, is_main_process: bool) -> torch.Tensor | None:
     if isinstance(tensor, DTensor):
         local = tensor.to_local()
         return local if len(local) else None
-    return tensor if processes().is_main_process else None
+    return tensor if is_main_process else None
 
 
 class SavedTensors:
