@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests import libraries
+
 # Set before the first heavy import, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
@@ -41,6 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not torch.cuda.is_available():
             for item in of_card:
                 item.add_marker(pytest.mark.skip(reason="PyTorch sees no graphics card"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_libraries() -> None:
+    libraries.speed_up()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -8,19 +8,37 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from tests import libraries
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["nas.cli", "nas.pipeline", "onnxruntime", "onnxscript", __name__])
 
 
-def start(folder: Path, function: Callable[..., Any], *arguments: Any) -> BaseProcess:
-    """Call a function in a process of its own; what it prints goes to `out.txt` and `err.txt` in a folder."""
-    process = _CONTEXT.Process(target=_run, args=(folder, function, *arguments), daemon=True)
+class Finished(NamedTuple):
+    """What a program has ended with."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+def start(folder: Path, function: Callable[..., Any], *arguments: Any, daemon: bool = True) -> BaseProcess:
+    """Call a function in a process of its own; what it prints goes to `out.txt` and `err.txt` in a folder.
+
+    Args:
+        folder: Where the printed text goes.
+        function: What to call.
+        arguments: Its arguments.
+        daemon: Whether the process ends with this one; such a process starts no processes itself.
+    """
+    process = _CONTEXT.Process(target=_run, args=(folder, function, *arguments), daemon=daemon)
     process.start()
     return process
 
@@ -37,11 +55,22 @@ def finish(process: BaseProcess, folder: Path, timeout_s: float = 300) -> str:
     return (folder / "out.txt").read_text()
 
 
+def run_script(folder: Path, script: Path, *arguments: object, timeout_s: float = 300) -> Finished:
+    """Run a Python file as `cd folder; python script arguments` would."""
+    process = start(folder, _script, folder, script, *map(str, arguments), daemon=False)
+    process.join(timeout_s)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return Finished(process.exitcode, *((folder / f"{name}.txt").read_text() for name in ("out", "err")))
+
+
 def _run(folder: Path, function: Callable[..., Any], *arguments: Any) -> None:
     for stream, name in ((sys.stdout, "out.txt"), (sys.stderr, "err.txt")):
         file = os.open(folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(file, stream.fileno())
         os.close(file)
+    libraries.speed_up()
     function(*arguments)
 
 
@@ -50,3 +79,10 @@ def _nas(*arguments: str) -> None:
 
     sys.argv = ["nas", *arguments]
     main()
+
+
+def _script(folder: Path, script: Path, *arguments: str) -> None:
+    os.chdir(folder)
+    sys.argv = [str(script), *arguments]
+    sys.path.insert(0, str(script.parent))
+    runpy.run_path(str(script), run_name="__main__")

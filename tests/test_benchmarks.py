@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -22,9 +23,17 @@ from nas.runtimes import get_runtime
 from nas.runtimes.networks import Convertible
 from nas.space import SearchSpace
 from tests.latency.conftest import SMALL
+from tests.processes import run_script
 from tests.tiny import TINY
 
-ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def report_of(folder: Path, benchmark: str, *arguments: object) -> Any:
+    """What a benchmark prints with `--json`."""
+    done = run_script(folder, BENCHMARKS / benchmark, *arguments, "--json")
+    assert done.code == 0, done.err[-2000:]
+    return json.loads(done.out)
 
 
 @pytest.mark.slow
@@ -37,11 +46,8 @@ def test_latency_accuracy_compares_every_method_on_the_same_networks(tmp_path: P
         "fit-max-seconds": 0.01, "fit-min-seconds": 0,
         "units": "cells,differences,chains", "figures": tmp_path / "figures",
     }  # fmt: skip
-    command = [sys.executable, str(ROOT / "benchmarks" / "latency_accuracy.py"), "--json"]
-    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    report = report_of(tmp_path, "latency_accuracy.py", *arguments)
     assert {"sum of blocks", "MACs regression", "parameters regression", "predictor"} <= report["methods"].keys()
     assert {"cells, scale", "differences, scale", "chains, scale"} <= report["methods"].keys()
     assert len(report["checks"]) == report["networks"] == 6
@@ -56,15 +62,7 @@ def test_latency_accuracy_compares_every_method_on_the_same_networks(tmp_path: P
 def test_coreml_conversion_reads_every_block_in_every_implementation(tmp_path: Path) -> None:
     slots = [{"stage": "down.0", "candidates": ["none", "conv1d", "self_attention_1d"]}]
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(SMALL | {"slots": slots}), encoding="utf-8")
-    command = [
-        sys.executable,
-        str(ROOT / "benchmarks" / "coreml_conversion.py"),
-        "--space",
-        str(tmp_path / "tiny.yaml"),
-    ]
-    done = subprocess.run([*command, "--targets", "iOS18", "--json"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    report = report_of(tmp_path, "coreml_conversion.py", "--space", tmp_path / "tiny.yaml", "--targets", "iOS18")
     found = {row["key"].partition("[")[0]: row for row in report["blocks"]}
     facts = report["summary"]["iOS18"]
     assert facts["blocks"] == facts["converted"] == len(report["blocks"])
@@ -98,7 +96,7 @@ def test_coreml_estimate_rebuilds_published_networks_and_tests_on_what_it_has_no
     )
     (tmp_path / "measured.csv").write_text(measured, encoding="utf-8")
     (tmp_path / "holdout.csv").write_text(header + "a,b,iPhone 13,iOS17,all,mobilenetv2-1.0,fp16,0.5,\n", "utf-8")
-    command = [sys.executable, str(ROOT / "benchmarks" / "coreml_estimate.py"), "--json"]
+    command = [sys.executable, str(BENCHMARKS / "coreml_estimate.py"), "--json"]
     command += ["--measured", str(tmp_path / "measured.csv"), "--holdout", str(tmp_path / "holdout.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -123,7 +121,7 @@ def test_coreml_conversion_says_what_failed_and_why(
 ) -> None:
     slots = [{"stage": "mid", "candidates": ["none", "conv3d"]}]
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"slots": slots}), encoding="utf-8")
-    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "coreml_conversion.py"))
+    benchmark = runpy.run_path(str(BENCHMARKS / "coreml_conversion.py"))
     (block,) = SearchSpace.load(tmp_path / "tiny.yaml").placed_blocks().values()
     sixth = Convertible(_Refused(), (torch.randn(1, 4, 16, 2, 2),), ("x",))
     monkeypatch.setitem(benchmark["convert"].__globals__, "block_convertible", lambda _: sixth)
@@ -145,10 +143,7 @@ def test_latency_statistics_reads_the_samples_beside_a_table(tmp_path: Path) -> 
     measurement = MeasurementSettings(rounds=2, interval_percent=1000, max_seconds=0, min_seconds=1.5)
     space = SearchSpace.load(tmp_path / "tiny.yaml")
     profile(space, get_runtime("torch", threads=1), tmp_path / "table.csv", measurement=measurement)
-    command = [sys.executable, str(ROOT / "benchmarks" / "latency_statistics.py"), str(tmp_path / "table.csv")]
-    done = subprocess.run([*command, "--seconds", "0.3", "--json"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    report = report_of(tmp_path, "latency_statistics.py", tmp_path / "table.csv", "--seconds", 0.3)
     assert report["periods"] >= 3
     assert {"10th percentile", "detrended, 25th percentile"} <= report["scatter"].keys()
     assert all(0 < row["median_percent"] <= row["largest_percent"] for row in report["scatter"].values())
@@ -168,18 +163,11 @@ def cells_file(folder: Path, **columns: object) -> Path:
     return path
 
 
-def efficiency(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks" / "search_efficiency.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.slow
 def test_search_efficiency_compares_searches_on_any_table_of_cells(tmp_path: Path) -> None:
     path = cells_file(tmp_path)
-    options = ["--accuracy", "accuracy", "--latency", "latency", "--seeds", 2, "--evaluations", "8,24,64", "--json"]
-    done = efficiency("--data", path, *options)
-    assert done.returncode == 0, done.stderr[-2000:]
-    report = json.loads(done.stdout)
+    options = ["--accuracy", "accuracy", "--latency", "latency", "--seeds", 2, "--evaluations", "8,24,64"]
+    report = report_of(tmp_path, "search_efficiency.py", "--data", path, *options)
     assert report["problems"].keys() == {"accuracy, latency"}
     for name, shares in report["mean"].items():
         assert shares == sorted(shares), name
@@ -199,19 +187,17 @@ def test_search_efficiency_names_what_is_wrong_with_a_file(tmp_path: Path) -> No
         ("fraction", "latency", "no percent"),
         ("accuracy", "text", "row 0 is not a number"),
     ]:
-        done = efficiency("--data", path, "--accuracy", accuracy, "--latency", latency)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert words in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+        arguments = ["--data", path, "--accuracy", accuracy, "--latency", latency]
+        done = run_script(tmp_path, BENCHMARKS / "search_efficiency.py", *arguments)
+        assert (done.code, done.out) == (2, "")
+        assert words in done.err
+        assert len(done.err.splitlines()) == 1
 
 
 @pytest.mark.slow
 def test_search_surrogates_compares_models_on_what_a_search_has_seen(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "search_surrogates.py"), "--data", str(cells_file(tmp_path))]
-    command += ["--accuracy", "accuracy", "--latency", "latency", "--evaluations", "12,30", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    correlations = json.loads(done.stdout)["spearman"]
+    arguments = ["--data", cells_file(tmp_path), "--accuracy", "accuracy", "--latency", "latency"]
+    correlations = report_of(tmp_path, "search_surrogates.py", *arguments, "--evaluations", "12,30")["spearman"]
     assert {"Gaussian process", "random forest", "gradient boosting"} <= correlations.keys()
     for name, row in correlations.items():
         assert 0.5 < row["all"][0] <= row["all"][1] + 0.1 <= 1.1, name
