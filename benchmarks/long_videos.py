@@ -26,8 +26,8 @@ from typing import Any
 import av
 import numpy as np
 
-from nas.data import ClipShape, TarDataset, VideoDataset
-from nas.data.tars.dataset import open_tars
+from nas.data import ClipShape, VideoDataset
+from nas.data.tars.dataset import TarDataset, open_tars
 
 FPS, SIDE = 24, 256
 SHAPE = ClipShape(frames=16, height=SIDE, width=SIDE, fps=16)

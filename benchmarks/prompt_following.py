@@ -20,7 +20,8 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from nas.data import BEHAVIOURS, ClipShape, MovingShapes, prompts
+from nas.data import ClipShape, MovingShapes, prompts
+from nas.data.moving_shapes.scene import BEHAVIOURS
 from nas.files import load_yaml
 from nas.models import VideoModel
 from nas.models.video_model import batches

@@ -17,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from nas.data import VALIDATION_FRACTION, DataConfig, DataSplit, ValidationFraction
+from nas.data import VALIDATION_FRACTION, DataConfig, DataSplit
+from nas.data.config import ValidationFraction
 from nas.environment import check_settings
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, MeasurementSettings

@@ -13,7 +13,8 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from nas.data import CaptionedClips, LatentClips, batch_indices
+from nas.data import CaptionedClips, LatentClips
+from nas.data.clips.sampling import batch_indices
 from nas.files import StrictModel, derive_seed, fingerprint
 from nas.models import Codec, SuperNet, TextEncoder
 from nas.models.flow import NoisyBatch, flow_loss, mix, shifted

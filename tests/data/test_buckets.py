@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data import BucketedClips, ClipShape, DataSplit, GridSize, open_data
-from nas.data.clips.buckets import best_size
+from nas.data import ClipShape, DataSplit, open_data
+from nas.data.clips.buckets import BucketedClips, best_size
+from nas.data.clips.captioned import GridSize
 from nas.data.clips.dataset import source_file
 from nas.errors import ConfigError, DataError
 from tests.data.conftest import encode, numbered

@@ -7,8 +7,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from nas.data import COLOURS, DIRECTIONS, Clip, ClipShape, ClipSubset, MovingShapes, ShapeScene
+from nas.data import Clip, ClipShape, MovingShapes
+from nas.data.clips.dataset import ClipSubset
 from nas.data.moving_shapes.dataset import render
+from nas.data.moving_shapes.scene import COLOURS, DIRECTIONS, ShapeScene
 from nas.errors import DataError
 
 SHAPE = ClipShape(frames=8, height=32, width=32, fps=8)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data import BucketSchedule, ReadingOrder, batch_indices
+from nas.data.clips.sampling import BucketSchedule, ReadingOrder, batch_indices
 
 
 @given(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data import BEHAVIOURS, COLOURS, DIRECTIONS, SHAPES, SPEEDS, ShapeScene, parse_caption, prompts
+from nas.data import parse_caption, prompts
+from nas.data.moving_shapes.scene import BEHAVIOURS, COLOURS, DIRECTIONS, SHAPES, SPEEDS, ShapeScene
 from nas.errors import DataError
 
 scenes = st.builds(

@@ -18,8 +18,9 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
 
-from nas.data import COLOURS, DIRECTIONS, SHAPES, ClipShape, parse_caption
+from nas.data import ClipShape, parse_caption
 from nas.data.clips.pixels import to_pixels
+from nas.data.moving_shapes.scene import COLOURS, DIRECTIONS, SHAPES
 from nas.errors import CheckpointError, ConfigError
 from nas.files import StrictModel, atomic_folder, load_yaml, require_whole, write_yaml
 from nas.models.weights import load_into, load_safetensors, save_safetensors

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from nas.data import DIRECTIONS, parse_caption
+from nas.data import parse_caption
+from nas.data.moving_shapes.scene import DIRECTIONS
 from nas.errors import DataError
 
 FloatArray = npt.NDArray[np.float32]

@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from nas.data import VALIDATION_FRACTION, ClipsConfig, LatentsConfig, ValidationFraction
+from nas.data import VALIDATION_FRACTION, ClipsConfig, LatentsConfig
+from nas.data.config import ValidationFraction
 from nas.data.latents.manifest import LatentIndex, Precision, Side
 from nas.errors import ConfigError, NasError
 from nas.files import StrictModel

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from nas.data import BucketSchedule, LatentClips
+from nas.data import LatentClips
+from nas.data.clips.sampling import BucketSchedule
 from nas.files import derive_seed
 from nas.models import TextEncoder
 from nas.training.flow.rng import BatchRNG, RNGKeys

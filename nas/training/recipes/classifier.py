@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from nas.data import ClipDataset, ClipShape, MovingShapes, batch_indices
+from nas.data import ClipDataset, ClipShape, MovingShapes
 from nas.data.clips.pixels import to_pixels
+from nas.data.clips.sampling import batch_indices
 from nas.files import derive_seed, fingerprint, parse
 from nas.models.video_model import batches
 from nas.quality.clips.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels

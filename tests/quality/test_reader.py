@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nas.data import ClipShape, MovingShapes, ShapeScene, parse_caption, prompts
+from nas.data import ClipShape, MovingShapes, parse_caption, prompts
+from nas.data.moving_shapes.scene import ShapeScene
 from nas.errors import DataError
 from nas.quality.clips.reader import Reading, prompt_accuracy, read_clip
 
