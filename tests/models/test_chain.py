@@ -1,4 +1,4 @@
-"""Chains: copies of a block that no compiler may merge, tame however long."""
+"""Chains: copies of a block that no compiler may merge, and that stay within half precision at any length."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ from tests.space.spaces import tiny_space
 from tests.tiny import TINY
 
 FP16_MAX = 65504
-BLOCKS = {block.key: block for space in (tiny_space(), SearchSpace.from_dict(TINY)) for block in space_blocks(space)}
+BLOCKS = {
+    (block.kind, len(block.inputs), block.output_shape == block.inputs[0].shape): block
+    for space in (tiny_space(), SearchSpace.from_dict(TINY))
+    for block in space_blocks(space)
+}
+"""One block of each way to be chained: what matters is its kind, its inputs and whether it keeps the shape."""
 
 
 def outputs(block: Block, copies: int) -> torch.Tensor:
@@ -87,8 +92,6 @@ def test_temporal_layers_cost_nothing_more_in_a_chain() -> None:
 @pytest.mark.parametrize("kind", ["text_learned", "conv", "resnet", "self_attention_3d", "time_embedding"])
 def test_chains_convert_to_core_ml(kind: str, tmp_path: Path) -> None:
     block = next(block for block in BLOCKS.values() if block.kind == kind)
-    for copies in (1, 4):
-        made = chain_convertible(block, copies)
-        path = tmp_path / f"{copies}.mlpackage"
-        get_runtime("coreml").convert(made.module, made.inputs, made.names, path)
-        assert path.is_dir()
+    made = chain_convertible(block, 2)
+    get_runtime("coreml").convert(made.module, made.inputs, made.names, tmp_path / "chain.mlpackage")
+    assert (tmp_path / "chain.mlpackage").is_dir()
