@@ -1,4 +1,4 @@
-"""How far a metric agrees with itself: the order of architectures by two halves of the held-out data."""
+"""How well two halves of the held-out data agree on the order of architectures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HalvesAgreement:
     """How two halves of the held-out data rank architectures.
 
     Args:
-        tau: Kendall's tau-b: 1 for equal orders, -1 for reversed ones, about 0 where the order is noise.
+        tau: Kendall's tau-b: 1 for equal orders, -1 for reversed ones, about 0 if the order is noise.
         architectures: How many were ranked.
         parts: Parts of the data behind each score; a half is every other part.
     """
@@ -28,7 +28,7 @@ class HalvesAgreement:
     parts: int
 
     def sentence(self) -> str:
-        """To read, without the stop at the end."""
+        """The agreement as a sentence, without the full stop."""
         return (
             f"two halves of the held-out probes, {self.parts} parts in all, rank {self.architectures} architectures "
             f"at a Kendall tau of {self.tau:.2f}"
@@ -39,18 +39,18 @@ def halves_agreement(parts: Sequence[Sequence[float]]) -> HalvesAgreement | None
     """Compare the order by the even parts with that by the odd ones.
 
     Args:
-        parts: Of each architecture, its scores on parts of the held-out data. One with fewer than two parts is left
-            out, as is one with another number of parts than most: it was not scored on the same data.
+        parts: For each architecture, its scores on parts of the held-out data. Architectures with fewer than two parts
+            are left out, as are those with another number of parts than most, which were scored on other data.
 
     Returns:
-        The agreement; `None` for fewer than three architectures, or where one half tells none of them apart.
+        The agreement; `None` for fewer than three architectures, or if one half gives all of them the same score.
     """
-    counts = Counter(len(each) for each in parts if len(each) > 1)
+    counts = Counter(len(scores) for scores in parts if len(scores) > 1)
     if not counts:
         return None
     ((count, architectures),) = counts.most_common(1)
     if architectures < MIN_ARCHITECTURES:
         return None
-    rows = np.array([each for each in parts if len(each) == count], dtype=np.float64)
+    rows = np.array([scores for scores in parts if len(scores) == count], dtype=np.float64)
     tau = float(kendalltau(rows[:, ::2].mean(axis=1), rows[:, 1::2].mean(axis=1)).statistic)
     return None if math.isnan(tau) else HalvesAgreement(tau, architectures, count)

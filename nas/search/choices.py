@@ -1,4 +1,4 @@
-"""A search space of plain choices, which need not have anything to do with video."""
+"""A search space of plain choices, for architectures of any kind."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Choices = tuple[str, ...]
 """One candidate per slot, in the order of the slots."""
 
 Canonical = Callable[[Choices], Sequence[str]]
-"""From choices to those that stand for all that mean the same."""
+"""Maps choices to the choices that represent all equal ones."""
 
 COUNTED = 20_000
-"""Spaces of up to so many combinations are walked to count what is distinct."""
+"""Spaces of up to this many combinations are enumerated to count the distinct architectures."""
 
 MUTATIONS = 20
-"""Mutations tried until one means something else than the architecture it came from."""
+"""Mutations tried until one differs from the original architecture."""
 
 
 @dataclass(frozen=True)
 class ChoiceSlot:
-    """One slot.
+    """A slot and its candidates.
 
     Args:
-        id: Its name, unique in its space.
-        candidates: What may be chosen.
+        id: Name of the slot, unique in its space.
+        candidates: What the slot may hold.
     """
 
     id: str
@@ -42,17 +42,17 @@ class ChoiceSlot:
 class ChoiceSpace:
     """All ways to choose one candidate per slot; implements `nas.search.Space`.
 
-    Where several choices describe one architecture, as isomorphic graphs do, `canonical` names the one that stands
-    for all: a function from choices to choices that gives equal results for equal architectures, and leaves its own
-    results as they are. Every architecture made here is canonical, so a search scores each once.
+    If different choices can describe the same architecture, as with isomorphic graphs, `canonical` maps them to one
+    representative. It returns equal choices for equal architectures, and returns its own results unchanged. Every
+    architecture of the space is canonical, so a search scores each once.
 
     Args:
         choices: For each slot, in order, its candidates as texts. `smallest` takes the first of each.
         name: The space's name, which its architectures carry.
-        canonical: Chooses the representative; without it, different choices are different architectures.
+        canonical: Returns the representative; without it, different choices are different architectures.
 
     Raises:
-        ConfigError: There are no slots, or one has no candidates, repeats one, or has one that is no plain text.
+        ConfigError: There are no slots, or a slot has no candidates, a repeated one, or one that is not a plain text.
     """
 
     def __init__(self, choices: Mapping[str, Sequence[str]], *, name: str, canonical: Canonical | None = None) -> None:
@@ -66,7 +66,7 @@ class ChoiceSpace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """See `Space.fingerprint`; the canonical form is recognised by what it makes of a fixed sample."""
+        """Digest of name, slots and candidates, and of the canonical forms of a fixed sample."""
         rng = random.Random(0)
         forms = [self._representative(self._product.sample(rng)) for _ in range(32)] if self.canonical else []
         return fingerprint([self.name, [[slot.id, *slot.candidates] for slot in self.slots], forms])
@@ -78,7 +78,8 @@ class ChoiceSpace:
             ArchitectureError: The number of choices is wrong, or one is not a candidate of its slot.
         """
         chosen = self._representative(self._checked(choices))
-        return Architecture(self.name, tuple((slot.id, (one,)) for slot, one in zip(self.slots, chosen, strict=True)))
+        pairs = zip(self.slots, chosen, strict=True)
+        return Architecture(self.name, tuple((slot.id, (choice,)) for slot, choice in pairs))
 
     def check(self, architecture: Architecture) -> Architecture:
         """Return an architecture of this space, read from a file for instance, in canonical form.
@@ -98,13 +99,13 @@ class ChoiceSpace:
 
     @cached_property
     def combinations(self) -> int:
-        """Number of ways to choose, equal architectures counted apart."""
+        """Number of combinations; equal architectures count separately."""
         return self._product.count()
 
     def count(self) -> int:
-        """Number of architectures; exact, but for one case.
+        """Number of architectures.
 
-        With a canonical form and more than `COUNTED` combinations it is their number, an upper bound.
+        With a canonical form and more than `COUNTED` combinations, it is the number of combinations, an upper bound.
         """
         return self._distinct if self.canonical and self.combinations <= COUNTED else self.combinations
 
@@ -113,14 +114,14 @@ class ChoiceSpace:
         return self.architecture([slot.candidates[0] for slot in self.slots])
 
     def sample(self, rng: random.Random) -> Architecture:
-        """A random architecture: all combinations are equally likely, so one with many forms comes more often."""
+        """A random architecture. All combinations are equally likely, so one with many forms is drawn more often."""
         return self.architecture(self._product.sample(rng))
 
     def mutate(self, architecture: Architecture, rng: random.Random, *, slots: int = 1) -> Architecture:
-        """An architecture with `slots` random choices replaced, and then made canonical.
+        """A copy with `slots` random choices replaced, in canonical form.
 
-        It differs from the one it came from unless `MUTATIONS` attempts all meant the same. Slots with one
-        candidate cannot change; where fewer than `slots` can, all that can do.
+        It differs from the original, unless `MUTATIONS` attempts all give the same architecture. Slots with one
+        candidate cannot change. If fewer than `slots` can change, all of them do.
         """
         before = self.check(architecture)
         for _ in range(MUTATIONS):
@@ -130,7 +131,7 @@ class ChoiceSpace:
         return before
 
     def enumerate(self) -> Iterator[Architecture]:
-        """Every architecture once, in a fixed order; look at `combinations` first, for all of them are walked."""
+        """Every architecture once, in a fixed order. All `combinations` are visited, so check their number first."""
         for choices in self._product.rows():
             # Each class of equal architectures holds its representative, once.
             if self.canonical is None or self._representative(choices) == choices:
@@ -151,7 +152,7 @@ class ChoiceSpace:
         return tuple(choices)
 
     def _canonicalise(self, choices: Choices) -> Choices:
-        """The representative of choices, and the certainty that it is its own."""
+        """The representative of choices, checked to be its own representative."""
         if self.canonical is None:
             return choices
         form = self._checked(tuple(self.canonical(choices)))
@@ -160,7 +161,7 @@ class ChoiceSpace:
             raise ArchitectureError(
                 f"canonical turns {choices} into {form}, and that into {again}",
                 where=f"space {self.name}",
-                hint="a canonical form must be its own",
+                hint="canonical must return its own results unchanged",
             )
         return form
 
@@ -170,7 +171,7 @@ def _slot(name: Any, candidates: Sequence[Any], space: str) -> ChoiceSlot:
     if isinstance(candidates, str) or not candidates:
         raise ConfigError(f"expected a list of candidates, got {candidates!r}", where=where)
     for text in (name, *candidates):
-        # The semicolon parts slots in an architecture's text, which its id is made of.
+        # A semicolon separates the slots in the text of an architecture, from which its id is made.
         if not isinstance(text, str) or not text or ";" in text:
             raise ConfigError(f"expected a text without a semicolon, got {text!r}", where=where,
                               hint="write numbers as texts, e.g. '16'")  # fmt: skip

@@ -1,4 +1,4 @@
-"""How the front of a study grew: hypervolume after each evaluation."""
+"""Hypervolume of a study after each evaluation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class HypervolumeHistory:
     """Hypervolume of a study against evaluations.
 
     Args:
-        reference: Quality and latency in ms of the worst that counts.
-        values: After each evaluation, in the unit of quality times ms; those that exceed a budget add nothing.
+        reference: Reference point: quality, and latency in ms.
+        values: Hypervolume after each evaluation, in quality times ms. Evaluations over a budget add nothing.
     """
 
     reference: Point
@@ -33,35 +33,35 @@ def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> 
 
     Args:
         record: The study.
-        reference: Quality and latency in ms; by default the worst of each among the feasible evaluations. Two
-            studies can be compared with one reference only, so give it for that.
+        reference: Quality, and latency in ms; by default the worst of each among the feasible evaluations. Give it to
+            compare studies, because hypervolumes are comparable only with the same reference point.
 
     Returns:
-        `None` when nothing feasible was scored.
+        `None` if nothing feasible was scored.
 
     Raises:
-        ConfigError: The reference is not two finite numbers with a latency above zero, or so far off that the
-            hypervolume is no number.
+        ConfigError: The reference is not two finite numbers with a latency above zero, or the hypervolume is too large
+            for a number.
     """
     if reference is not None and not (all(map(math.isfinite, reference)) and reference[1] > 0):
         raise ConfigError(
             f"expected two finite numbers, the milliseconds above zero, got {reference}", where="reference"
         )
-    feasible = [(one.quality, one.latency_ms) for one in record.evaluations if one.feasible]
+    feasible = [(scored.quality, scored.latency_ms) for scored in record.evaluations if scored.feasible]
     if not feasible:
         return None
     corner = reference or _worst(record, feasible)
     values: list[float] = []
     front: list[Point] = []
-    for one in record.evaluations:
-        if one.feasible:
-            front.append((one.quality, one.latency_ms))
+    for scored in record.evaluations:
+        if scored.feasible:
+            front.append((scored.quality, scored.latency_ms))
             front = [point for point, leads in zip(front, pareto_front(front, record.directions), strict=True) if leads]
-        with np.errstate(over="ignore"):  # looked at below
+        with np.errstate(over="ignore"):  # checked below
             values.append(hypervolume(front, corner, record.directions))
     if not all(map(math.isfinite, values)):
         raise ConfigError(f"the hypervolume up to {corner} is too large for a number", where="reference",
-                          hint="take one that is nearer to the front")  # fmt: skip
+                          hint="give a point nearer to the front")  # fmt: skip
     return HypervolumeHistory(corner, tuple(values))
 
 

@@ -1,4 +1,4 @@
-"""What makes two runs parts of one study."""
+"""The identity of a study: what must be equal in all of its runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nas.search.samplers.choice import SamplerChoice
 
 
 def identity(objective: Objective, config: SearchConfig, sampler: SamplerChoice) -> dict[str, Any]:
-    """What must stay the same while a study goes on, in plain data.
+    """The identity of a study, as plain data.
 
-    The latency model is recognised by its figures for a fixed sample of architectures, so that any model will do and a
-    table measured anew is told from the old one; and by its `fingerprint`, where it has one.
+    The latency model is recognised by its latencies for a fixed sample of architectures, and by its `fingerprint` if it
+    has one. So any model works, and a table that is measured again is recognised as another one.
 
     Raises:
-        ConfigError: The latency model is made for another number of denoising steps than the search.
+        ConfigError: The latency model predicts for another number of denoising steps than that of the search.
     """
     figures = [objective.latency.predict(probe) for probe in probes(objective.space)]
     steps = getattr(figures[0], "steps", config.steps)
@@ -29,18 +29,18 @@ def identity(objective: Objective, config: SearchConfig, sampler: SamplerChoice)
     return {
         "space": objective.space.name,
         "space_content": objective.space.fingerprint,
-        # A space with candidates removed has the fingerprint of the whole one: its weights mean the same.
+        # A space with candidates removed has the fingerprint of the whole space, because it uses the same weights.
         "set_of_candidates": {slot.id: list(slot.candidates) for slot in objective.space.slots},
         "latency_table": fingerprint(
             [getattr(objective.latency, "fingerprint", ""), [figure.pipeline_ms for figure in figures]]
         ),
         "quality_metric": objective.quality.name,
         "direction": objective.quality.direction,
-        # A metric that depends on data or weights names them here, e.g. by the digest of a checkpoint.
+        # A metric that depends on data or weights includes their digest, e.g. that of a checkpoint.
         "quality_content": getattr(objective.quality, "fingerprint", ""),
         "steps": steps,
         "device": figures[0].device,
-        # Where architectures differ in how they are executed, the model names all ways there are.
+        # If architectures are executed in different ways, the model names all of them.
         "runtime": getattr(objective.latency, "runtime", figures[0].runtime),
         "budgets": config.budgets.model_dump(),
         "sampler": sampler.identity(),

@@ -1,4 +1,4 @@
-"""From an architecture to what a trial records: known costs, constraints, and the score that takes time."""
+"""What a trial records of an architecture: known costs, constraints, and the score."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 CONTEXTS = 8
-"""Random architectures, of those beside which a slot's choices are compared."""
+"""Random architectures in which the candidates of a slot are compared."""
 
 
 @dataclass(frozen=True)
 class KnownCosts:
-    """What is known of an architecture before it is scored.
+    """Costs of an architecture that are known without scoring it.
 
     Args:
         latency_ms: Predicted latency of the pipeline for one clip.
         unet_ms: Predicted latency of one call of the denoising network.
         provenance: Where the latency comes from: `measured`, `estimated` or `published`.
-        runtime: How it is executed there; of several settings, the one that is fastest for it.
-        parameters: Weights of the denoising network; `None` when the search was given no cost model.
-        memory_bytes: Peak of its activations; `None` likewise.
+        runtime: How it is executed there; of several settings, the fastest for it.
+        parameters: Weights of the denoising network; `None` without a cost model.
+        memory_bytes: Peak of its activations; `None` without a cost model.
     """
 
     latency_ms: float
@@ -49,11 +49,11 @@ class Objective:
     """Scores architectures and compares their known costs with the budgets.
 
     Args:
-        space: The space searched.
-        latency: Latency of its architectures.
+        space: The search space.
+        latency: Predicts the latency of architectures.
         quality: The metric; its direction is that of the first objective.
         budgets: Upper limits on the known costs.
-        cost: Parameters and memory; needed when a budget limits them.
+        cost: Parameters and memory; needed if a budget limits them.
 
     Raises:
         ConfigError: A budget limits parameters or memory, and there is no cost model.
@@ -108,9 +108,9 @@ class Objective:
         return self._known[architecture.id]
 
     def constraints(self, architecture: Architecture) -> dict[str, float]:
-        """For each budget, the share by which the architecture exceeds it; zero or less where it is met.
+        """For each budget, the share by which the architecture exceeds it; zero or less if the budget is met.
 
-        A share, so that a sampler that adds up violations adds comparable numbers.
+        Shares are comparable, so that a sampler can add them up.
         """
         costs = self.costs(architecture)
         return {name: getattr(costs, name) / limit - 1 for name, limit in self.limits.items()}
@@ -124,10 +124,10 @@ class Objective:
         return score(self.quality, architecture)
 
     def check_budgets(self) -> None:
-        """Make sure, before anything is scored, that each budget can be met by some architecture.
+        """Check that each budget can be met by some architecture.
 
         Raises:
-            BudgetError: One cannot; the message names the architecture that comes closest.
+            BudgetError: A budget cannot be met; the message names the architecture that comes closest.
         """
         for name, best in self.least.items():
             if self.constraints(best)[name] > 0:
@@ -139,26 +139,27 @@ class Objective:
         return {name: self.latency.fastest() if name == "latency_ms" else self._least(name) for name in self.limits}
 
     def _least(self, name: str) -> Architecture:
-        """The architecture of least parameters or memory, found slot by slot.
+        """The architecture with the fewest parameters or the least memory, found slot by slot.
 
-        Exact for sums over slots, as parameters are: no slot's best choice depends on the others. In a maximum over
-        slots, as peak memory is, a larger choice of another slot hides it. So a slot's choices are compared beside
-        several others of the other slots, and again beside the best of these as long as that helps.
+        This is exact for sums over slots, such as parameters, because the best candidate of a slot does not depend on
+        other slots. Peak memory is a maximum over slots, so a large candidate in one slot hides the others. The
+        candidates of a slot are therefore compared in several architectures, and again in the best result, as long as
+        that improves it.
         """
-        beside, best = probes(self.space, CONTEXTS), self.space.smallest()
+        contexts, best = probes(self.space, CONTEXTS), self.space.smallest()
         while True:
-            beside.append(best)
-            found = self.space.architecture(
-                [self._lightest_choice(name, index, beside) for index in range(len(self.space.slots))]
+            contexts.append(best)
+            lightest = self.space.architecture(
+                [self._lightest_choice(name, index, contexts) for index in range(len(self.space.slots))]
             )
-            if self._cost(name, found) >= self._cost(name, best):
+            if self._cost(name, lightest) >= self._cost(name, best):
                 return best
-            best = found
+            best = lightest
 
-    def _lightest_choice(self, name: str, index: int, beside: Sequence[Architecture]) -> str:
+    def _lightest_choice(self, name: str, index: int, contexts: Sequence[Architecture]) -> str:
         def total(candidate: str) -> float:
-            around = ([*one.choices[:index], candidate, *one.choices[index + 1 :]] for one in beside)
-            return sum(self._cost(name, self.space.architecture(choices)) for choices in around)
+            rows = ([*context.choices[:index], candidate, *context.choices[index + 1 :]] for context in contexts)
+            return sum(self._cost(name, self.space.architecture(choices)) for choices in rows)
 
         return min(self.space.slots[index].candidates, key=total)
 
@@ -171,7 +172,7 @@ _UNITS = {"latency_ms": "ms", "parameters": "parameters", "memory_bytes": "bytes
 
 
 def budget_error(name: str, limit: float, least: float, best: Architecture) -> BudgetError:
-    """The complaint that a budget cannot be met, naming the architecture that comes closest."""
+    """The error for a budget that cannot be met; names the architecture that comes closest."""
     unit = _UNITS[name]
     enough = f"{math.ceil(1000 * least) / 1000:,.10g}" if name == "latency_ms" else f"{least:,.0f}"
     return BudgetError(

@@ -10,7 +10,7 @@ from nas.space.product import Product
 
 
 def probes(space: Space, extra: int = 16) -> list[Architecture]:
-    """A fixed sample that together holds every candidate of every slot, such as to recognise a model by."""
+    """A fixed sample of architectures that together hold every candidate of every slot."""
     covering = Product(slot.candidates for slot in space.slots).covering()
     rng = random.Random(0)
     sampled = (space.sample(rng) for _ in range(extra))

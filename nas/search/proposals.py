@@ -1,4 +1,4 @@
-"""Architectures that a search proposes by itself: anchors, and fresh ones when a sampler runs dry."""
+"""Architectures that a search proposes itself: at the start, and when the sampler repeats itself."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from nas.search.protocols import Space
 from nas.space import Architecture
 
 ENUMERATED = 20_000
-"""Spaces up to this size are walked to the end before a search says that nothing is left."""
+"""Spaces up to this size are enumerated before a search says that nothing is left."""
 
 MUTATIONS = 400
-"""Mutations of known architectures that are looked at before random ones are."""
+"""Mutations of known architectures that are tried before random architectures."""
 
 ATTEMPTS = 2_000
-"""Random architectures looked at in larger spaces before a search gives up."""
+"""Random architectures that are tried in larger spaces before a search gives up."""
 
 
 def anchors(objective: Objective) -> list[Architecture]:
-    """Architectures worth knowing in any space.
+    """Architectures that are worth scoring in any space.
 
-    The smallest, the fastest, what comes closest to each budget, and each candidate wherever it is offered, in places
-    where it is not the choice of the smallest.
+    The smallest, the fastest, the one closest to each budget, and for each candidate the architecture that has it in
+    every slot that offers it, and the choices of the smallest elsewhere.
     """
     space, smallest = objective.space, objective.space.smallest()
     candidates = dict.fromkeys(name for slot in space.slots for name in slot.candidates)
@@ -38,16 +38,16 @@ def anchors(objective: Objective) -> list[Architecture]:
 def fresh(
     space: Space, wanted: Callable[[Architecture], bool], known: Sequence[Architecture], rng: random.Random
 ) -> Architecture | None:
-    """An architecture that is still wanted, near known ones where there are any.
+    """An architecture that is not scored yet, if possible near known ones.
 
     Args:
-        space: The space searched.
-        wanted: Whether an architecture has not been scored and meets the budgets.
-        known: Good architectures, or feasible ones, to mutate first.
+        space: The search space.
+        wanted: Whether an architecture is not scored yet and meets the budgets.
+        known: Good or feasible architectures, which are mutated first.
         rng: Source of randomness.
 
     Returns:
-        `None` when nothing is left, or in a space too large to walk, when a long look found nothing.
+        `None` if nothing is left; in a space too large to enumerate, if many attempts found nothing.
     """
     for architecture in _neighbours(space, known, rng):
         if wanted(architecture):
@@ -58,7 +58,7 @@ def fresh(
 
 
 def _neighbours(space: Space, known: Sequence[Architecture], rng: random.Random) -> Iterator[Architecture]:
-    """The known ones and mutations of them, of one slot at first and of more later on."""
+    """Known architectures and their mutations, in one slot at first and in more slots later."""
     yield from known
     for attempt in range(MUTATIONS if known else 0):
         yield space.mutate(rng.choice(known), rng, slots=1 + 4 * attempt // MUTATIONS)

@@ -1,7 +1,7 @@
-"""What a search needs to know of a space, of latency and of cost.
+"""Protocols of a space, of latency and of cost: all that a search calls.
 
-`nas.space.SearchSpace`, `nas.latency.LatencyPredictor` and `nas.models.NetworkCost` have these shapes. So may
-anything else: a search over choices that have nothing to do with video needs only these few methods.
+`nas.space.SearchSpace`, `nas.latency.LatencyPredictor` and `nas.models.NetworkCost` implement them. A search of
+anything else implements the same few methods.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nas.space import Architecture
 
 
 class Choice(Protocol):
-    """One slot: a name, and what may be chosen there."""
+    """A slot: its name and its candidates."""
 
     @property
     def id(self) -> str:
@@ -22,7 +22,7 @@ class Choice(Protocol):
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """What may be chosen."""
+        """What the slot may hold."""
 
 
 class Space(Protocol):
@@ -34,7 +34,7 @@ class Space(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the content; a study is continued only with an equal one, and with equal slots."""
+        """Digest of the content. A study is resumed only with an equal digest and equal slots."""
 
     @property
     def slots(self) -> Sequence[Choice]:
@@ -47,7 +47,7 @@ class Space(Protocol):
         """Number of architectures."""
 
     def smallest(self) -> Architecture:
-        """The architecture with the least in it."""
+        """The architecture with the fewest layers."""
 
     def sample(self, rng: random.Random) -> Architecture:
         """A random architecture."""
@@ -64,7 +64,7 @@ class LatencyFigure(Protocol):
 
     @property
     def pipeline_ms(self) -> float:
-        """Milliseconds for one result at batch 1, everything included; what the search minimises."""
+        """Milliseconds for one result at batch 1, everything included; the search minimises it."""
 
     @property
     def unet_ms(self) -> float:
@@ -76,7 +76,7 @@ class LatencyFigure(Protocol):
 
     @property
     def device(self) -> str:
-        """The machine it holds for."""
+        """The device."""
 
     @property
     def runtime(self) -> str:
@@ -84,17 +84,17 @@ class LatencyFigure(Protocol):
 
 
 class LatencyModel(Protocol):
-    """Knows the latency of every architecture of a space beforehand."""
+    """Predicts the latency of every architecture of a space."""
 
     def predict(self, architecture: Architecture) -> LatencyFigure:
-        """The latency of one architecture; raises where it is unknown, never returns a stand-in."""
+        """The latency of one architecture; raises if it is unknown, and never returns a default."""
 
     def fastest(self) -> Architecture:
-        """The architecture of least `pipeline_ms`."""
+        """The architecture with the lowest `pipeline_ms`."""
 
 
 class Cost(Protocol):
-    """What an architecture costs on any device."""
+    """Device-independent costs of an architecture."""
 
     @property
     def parameters(self) -> int:
@@ -102,8 +102,8 @@ class Cost(Protocol):
 
     @property
     def peak_activation_bytes(self) -> int:
-        """Most bytes of values alive at once."""
+        """Largest number of bytes of values that are alive at the same time."""
 
 
 CostModel = Callable[[Architecture], Cost]
-"""From an architecture to its cost, e.g. `lambda a: network_cost(space.lower(a))`."""
+"""Returns the cost of an architecture, e.g. `lambda a: network_cost(space.lower(a))`."""

@@ -1,4 +1,4 @@
-"""What a study has found: its evaluations and their front, read back from the storage."""
+"""The results of a study: its evaluations and their front, read from the storage."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Evaluation:
         unet_ms: Predicted latency of one call of the denoising network.
         parameters: Weights of the denoising network; `None` when unknown.
         provenance: Where the latency comes from: `measured`, `estimated` or `published`.
-        runtime: How it is executed there; of several settings, the one that is fastest for it.
+        runtime: How it is executed there; of several settings, the fastest for it.
         trial: Number of the trial in the study.
         feasible: Whether it meets the budgets of the study.
-        search_quality: What the search scored, where `quality` is a dearer score that came later.
-        quality_parts: What `quality` is the mean of, by parts of the held-out data; empty where that is not known.
+        search_quality: The score of the search, if `quality` is a score of the second stage.
+        quality_parts: Scores on parts of the held-out data, of which `quality` is the mean; empty if unknown.
     """
 
     architecture: Architecture
@@ -70,12 +70,12 @@ class Evaluation:
 
 
 FrontMember = Evaluation
-"""A feasible evaluation that no other feasible one of its study dominates."""
+"""A feasible evaluation that no other feasible evaluation of its study dominates."""
 
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study as it stands in its storage.
+    """The contents of a study.
 
     Args:
         name: Name of the study.
@@ -83,14 +83,14 @@ class StudyRecord:
         space: Name of the search space.
         quality: Name of the quality metric.
         direction: Its direction.
-        steps: Denoising steps per clip that latencies hold for.
-        device: The machine that latencies hold for.
+        steps: Denoising steps per clip, for which latencies are predicted.
+        device: The device, for which latencies are predicted.
         runtime: How the network is executed there.
         latency_budget_ms: The study's latency budget, if it had one.
         evaluations: Every architecture scored, in the order of their trials.
         failed: Number of architectures whose evaluation failed.
-        final_scores: Dearer scores that members of the front were given since, if any.
-        waiting: Members of the search's front without such a score, in a record made of them; see `final`.
+        final_scores: Scores of the second stage, if there are any.
+        waiting: In a record made by `final`: members of the search's front without a score of the second stage.
     """
 
     name: str
@@ -109,33 +109,33 @@ class StudyRecord:
 
     @property
     def searched(self) -> StudyRecord:
-        """The study as the search left it, whatever was scored again since."""
+        """The study without the scores of the second stage."""
         return replace(self, final_scores=None)
 
     @property
     def final(self) -> StudyRecord:
-        """The study of what was scored again, with the dearer scores in place of the search's.
+        """The study of the architectures that were scored again, with their scores of the second stage.
 
-        Where nothing was, it is the study itself. Scores of both kinds are never compared with each other: what was
-        not scored again is not in it.
+        Without a second stage, it is the study itself. Scores of the two stages are never compared with each other, so
+        architectures that were not scored again are not in it.
         """
         if self.final_scores is None:
             return self
         again, failed, parts = self.final_scores.scores, self.final_scores.failures, self.final_scores.parts
-        waiting = [one for one in self.front if one.architecture.id not in {**again, **failed}]
+        waiting = [member for member in self.front if member.architecture.id not in {**again, **failed}]
         return replace(
             self,
             quality=self.final_scores.quality,
             direction=self.final_scores.direction,
             evaluations=tuple(
                 replace(
-                    one,
-                    quality=again[one.architecture.id],
-                    search_quality=one.quality,
-                    quality_parts=parts.get(one.architecture.id, ()),
+                    evaluation,
+                    quality=again[evaluation.architecture.id],
+                    search_quality=evaluation.quality,
+                    quality_parts=parts.get(evaluation.architecture.id, ()),
                 )
-                for one in self.evaluations
-                if one.architecture.id in again
+                for evaluation in self.evaluations
+                if evaluation.architecture.id in again
             ),
             failed=len(failed),
             final_scores=None,
@@ -144,36 +144,38 @@ class StudyRecord:
 
     @property
     def agreement(self) -> HalvesAgreement | None:
-        """How far two halves of the held-out data agree on the order of the architectures, where that is known."""
+        """How well two halves of the held-out data agree on the order of the architectures; `None` if unknown."""
         return halves_agreement([evaluation.quality_parts for evaluation in self.evaluations])
 
     @property
     def one_call(self) -> bool:
         """Whether a result is one call of the searched network, with nothing before, after or repeated."""
-        return bool(self.evaluations) and all(one.unet_ms == one.latency_ms for one in self.evaluations)
+        return bool(self.evaluations) and all(
+            evaluation.unet_ms == evaluation.latency_ms for evaluation in self.evaluations
+        )
 
     @property
     def fallen(self) -> tuple[FrontMember, ...]:
-        """Members of the search's front that are not on the final one, though scored again; search's scores."""
+        """Members of the search's front that were scored again and left the front, with the search's scores."""
         if self.final_scores is None:
             return ()
         stayed = {member.trial for member in self.final.front}
         again = self.final_scores.scores
-        return tuple(one for one in self.front if one.architecture.id in again and one.trial not in stayed)
+        return tuple(member for member in self.front if member.architecture.id in again and member.trial not in stayed)
 
     @property
     def provenance(self) -> tuple[str, ...]:
-        """Where the latencies come from: `measured`, `estimated`, `published`, as many as apply."""
+        """Where the latencies come from: one or more of `measured`, `estimated` and `published`."""
         return tuple(sorted({evaluation.provenance for evaluation in self.evaluations}))
 
     @property
     def directions(self) -> tuple[Direction, Direction]:
-        """Of quality and latency."""
+        """Directions of quality and latency."""
         return (self.direction, "minimize")
 
     @property
     def front(self) -> tuple[FrontMember, ...]:
-        """The feasible evaluations that no other one dominates, fastest first; empty when there are none."""
+        """The feasible evaluations that no other feasible one dominates, fastest first."""
         feasible = [evaluation for evaluation in self.evaluations if evaluation.feasible]
         mask = pareto_front(_points(feasible), self.directions)
         members = [member for member, on_front in zip(feasible, mask, strict=True) if on_front]
@@ -192,9 +194,9 @@ class StudyRecord:
                 f"no member of the front meets the budget of {latency_budget_ms:,.6g} ms; the fastest is "
                 f"{fastest.architecture.id} ({fastest.architecture}) with {fastest.latency_ms:,.6g} ms",
                 where=f"study {self.name}",
-                hint="raise the budget, or search on with this budget under another study name",
+                hint="raise the budget, or search with this budget in a study of another name",
             )
-        # Along a front quality improves with latency, so the slowest that still fits is the best.
+        # Along a front, quality improves with latency, so the slowest member within the budget is the best.
         return within[-1]
 
     def knee(self) -> FrontMember:
@@ -211,10 +213,10 @@ class StudyRecord:
             raise BudgetError(
                 f"{self.waiting} members of the search's front have no score of {self.quality} yet",
                 where=f"study {self.name}",
-                hint="let `nas rescore` go on, or take the search's own front (--search-scores)",
+                hint="resume `nas rescore`, or take the search's own front (--search-scores)",
             )
         if not self.front:
-            raise BudgetError(empty_front(self), where=self.where, hint="let `nas search` go on")
+            raise BudgetError(empty_front(self), where=self.where, hint="resume it with `nas search`")
         return self.front
 
 
@@ -227,12 +229,12 @@ def empty_front(record: StudyRecord) -> str:
 
 
 def pick(record: StudyRecord, latency_budget_ms: float | None = None) -> FrontMember:
-    """The member of best quality within a latency budget, or without one the knee of the front.
+    """The member of best quality within a latency budget, or without a budget the knee of the front.
 
-    The front is that of `record.final`; pass `record.searched` for the search's own.
+    The front is that of `record.final`; pass `record.searched` to use the front of the search.
 
     Raises:
-        BudgetError: No member meets the budget, the front is empty, or some of it waits to be scored again.
+        BudgetError: No member meets the budget, the front is empty, or members are not scored again yet.
     """
     final = record.final
     return final.knee() if latency_budget_ms is None else final.best_within(latency_budget_ms)
@@ -242,7 +244,7 @@ def load_study(storage: str | Path, study_name: str) -> StudyRecord:
     """Read a study.
 
     Args:
-        storage: Path of a SQLite file, which is only read, so that no right to write is needed; or a storage URL.
+        storage: Path of a SQLite file, which is only read, or a storage URL.
         study_name: Name of the study.
 
     Raises:
@@ -254,12 +256,12 @@ def load_study(storage: str | Path, study_name: str) -> StudyRecord:
 
 
 def load_front(storage: str | Path, study_name: str) -> list[FrontMember]:
-    """The final front of a study, fastest first; empty when there is none. Raises as `load_study` does."""
+    """The final front of a study, fastest first; raises as `load_study`."""
     return list(load_study(storage, study_name).final.front)
 
 
 def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
-    """Turn an Optuna study into a record; see `load_study`."""
+    """Read an open Optuna study; raises as `load_study`."""
     place = f"{where}: study {study.study_name}"
     identity = read_identity(study, where=place)
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))

@@ -1,4 +1,4 @@
-"""The second stage of a search: score the members of the front again, with a metric too dear for all."""
+"""The second stage of a search: score the front again, with a metric too expensive for every architecture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nas.quality.base import QualityMetric
 
 MAX_FAILURES = 5
-"""Failures in a row after which the cause is taken to be the metric."""
+"""Failures in a row that end the run: the metric itself is then the likely cause."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class RescoreResult:
     """How a rescoring ended.
 
     Args:
-        record: The study; its `final` is what the scores make of it.
+        record: The study; `record.final` uses the scores.
         scored: Architectures scored by this run.
-        known: Architectures that had a score of this metric already.
-        failed: Architectures whose scoring failed in this run; the next run tries them again.
+        known: Architectures that had a score of this metric before.
+        failed: Architectures whose scoring failed in this run; the next run retries them.
     """
 
     record: StudyRecord
@@ -53,9 +53,9 @@ def rescore(
     members: int | None = None,
     space: Space | None = None,
 ) -> RescoreResult:
-    """Score the members of a study's front with a dearer metric, and let the final front be made of these scores.
+    """Score the members of a study's front with a more expensive metric, and make the final front of these scores.
 
-    Each score is in the storage as soon as it is known, and what has one is skipped, so an interrupted run goes on.
+    Each score is stored at once, and architectures with a score are skipped, so an interrupted run can be resumed.
     Scores of different metrics are kept apart; the last metric that was used here makes the final front.
 
     Args:
@@ -77,29 +77,31 @@ def rescore(
         if space is not None and study.user_attrs[IDENTITY].get("space_content") != space.fingerprint:
             raise ConfigError(f"was made with another search space than {space.name}, or another version of it",
                               where=f"study {study_name}")  # fmt: skip
-        chosen = [one.architecture for one in select_members(record, members)]
+        chosen = [member.architecture for member in select_members(record, members)]
         return _Rescoring(study, quality, shown(storage)).run(chosen)
 
 
 def select_members(record: StudyRecord, members: int | None = None) -> tuple[FrontMember, ...]:
-    """The evaluations that `rescore` scores again, fastest first; arguments and errors as there."""
+    """The evaluations that `rescore` scores again, fastest first; same arguments and errors."""
     if not record.front:
-        raise BudgetError(empty_front(record), where=record.where, hint="let `nas search` go on")
+        raise BudgetError(empty_front(record), where=record.where, hint="resume it with `nas search`")
     if members is None:
         return record.front
-    feasible = [one for one in record.evaluations if one.feasible]
-    ranks = pareto_ranks([(one.quality, one.latency_ms) for one in feasible], record.directions)
+    feasible = [evaluation for evaluation in record.evaluations if evaluation.feasible]
+    points = [(evaluation.quality, evaluation.latency_ms) for evaluation in feasible]
+    ranks = pareto_ranks(points, record.directions)
     chosen = list(record.front)
     for rank in range(1, int(ranks.max()) + 1):
         behind = sorted(
-            (one for one, its in zip(feasible, ranks, strict=True) if its == rank), key=lambda one: one.latency_ms
+            (evaluation for evaluation, its_rank in zip(feasible, ranks, strict=True) if its_rank == rank),
+            key=lambda evaluation: evaluation.latency_ms,
         )
         room = members - len(chosen)
         if room <= 0:
             break
         places = np.linspace(0, len(behind) - 1, min(room, len(behind))).round().astype(int)
         chosen += [behind[place] for place in places]
-    return tuple(sorted(chosen, key=lambda one: (one.latency_ms, one.trial)))
+    return tuple(sorted(chosen, key=lambda member: (member.latency_ms, member.trial)))
 
 
 class _Rescoring:
@@ -112,9 +114,9 @@ class _Rescoring:
         self.failures = Failures(MAX_FAILURES, study.study_name, "fix the cause and run it again")
 
     def run(self, chosen: list[Architecture]) -> RescoreResult:
-        """Score what has no score yet."""
+        """Score the architectures that have no score yet."""
         known = self._known()
-        waiting = [one for one in chosen if one.id not in known]
+        waiting = [architecture for architecture in chosen if architecture.id not in known]
         if len(waiting) < len(chosen):
             make_final(self.study, self.quality)
         with progress_bar("scoring again", len(chosen), len(chosen) - len(waiting)) as advance:
@@ -131,16 +133,16 @@ class _Rescoring:
         return read_scores(self.study.user_attrs, self.metric)[0]
 
     def _score(self, architecture: Architecture) -> None:
-        if architecture.id in self._known():  # another process was quicker
+        if architecture.id in self._known():  # scored by another process meanwhile
             return
         try:
-            found = score(self.quality, architecture)
+            new_score = score(self.quality, architecture)
         except Exception as error:
             if is_mistake(error):
                 raise
             self._fail(architecture, error)
         else:
-            write_score(self.study, self.metric, architecture.id, score=found)
+            write_score(self.study, self.metric, architecture.id, score=new_score)
             if not self.scored:
                 make_final(self.study, self.quality)
             self.scored += 1

@@ -19,11 +19,11 @@ logger = logging.getLogger("nas")
 
 @dataclass(frozen=True)
 class Score:
-    """What a metric says of an architecture; finite.
+    """The score of an architecture; finite.
 
     Args:
         value: The score.
-        parts: What it is the mean of, one number for each part of the held-out data; empty where there is one part.
+        parts: Scores on parts of the held-out data, of which it is the mean; empty if there is one part.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""The search itself, as its user calls it."""
+"""Running a search."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class SearchResult:
     """How a search ended.
 
     Args:
-        record: Everything the study holds by now.
-        reason: Why it ended, in a sentence.
+        record: The study at the end of this run.
+        reason: Why the run ended, in a sentence.
         scored: Architectures scored by this run.
-        repeated: Proposals of this run that were known already, or that another worker was faster with.
-        over_budget: Proposals of this run that were left unscored because they exceed a budget.
+        repeated: Proposals of this run that were scored before, or that another worker scored.
+        over_budget: Proposals of this run that were not scored because they exceed a budget.
     """
 
     record: StudyRecord
@@ -64,22 +64,22 @@ def run_search(
     timing: Timing | None = None,
     sampler: str | SamplerFactory | BaseSampler | None = None,
 ) -> SearchResult:
-    """Search the front of quality against latency, go on with a study of that name, or join others in it.
+    """Search the front of quality against latency, in a new study or in one that exists.
 
-    Each architecture is scored once, by one worker. A proposal that is known already is told its known values, and
-    one that exceeds a budget is recorded as pruned with its constraints, since what it costs is known without scoring.
+    Each architecture is scored once, by one worker. A proposal that was scored before gets the same values again. A
+    proposal over a budget is recorded as pruned, with its constraints, and not scored.
 
-    On a database server any number of processes may run this for the same study. Each is a worker. One that dies has
-    its architecture taken over by another, and all return when the study is complete.
+    On a database server, any number of processes may run this for the same study. Each is a worker. If one dies,
+    another takes over its architecture. All return when the study is complete.
 
     Args:
-        space: What may be chosen.
+        space: The search space.
         latency: Predicts the latency of any architecture, for `config.steps` denoising steps.
         quality: Scores an architecture.
         config: How long to search, and how.
-        storage: Path of a SQLite file, which serves one process at a time, or a storage URL. There is no study in
-            memory: what need not last goes into a file of a temporary folder.
-        study_name: Name of the study; an equal name goes on where it ended.
+        storage: Path of a SQLite file, which serves one process at a time, or a storage URL. Storages in memory are
+            refused; use a file in a temporary folder.
+        study_name: Name of the study. A study of that name is resumed.
         cost: Parameters and memory of an architecture; needed for budgets on them.
         timing: How long workers wait for each other and for the database; the defaults suit most searches.
         sampler: What proposes architectures, in place of `config.sampler`: a sampler of Optuna, a factory of samplers,
@@ -88,14 +88,14 @@ def run_search(
 
     Raises:
         BudgetError: No architecture meets a budget. Raised before anything is scored.
-        ConfigError: The study belongs to another space, table, metric or budget.
-        StorageError: The storage cannot be used, or was away for too long.
+        ConfigError: The study belongs to another space, table, metric, sampler or budget; or the sampler is unknown.
+        StorageError: The storage cannot be used, or did not answer for too long.
         NasError: Too many evaluations in a row failed.
     """
     timing = timing or Timing()
-    # Not a part of `Space`, so that a space of other things than networks need not know of budgets.
-    of_space = getattr(space, "budgets", Budgets())
-    config = config.model_copy(update={"budgets": config.budgets.or_else(of_space)})
+    # Budgets are not part of the protocol `Space`: only spaces of networks have them.
+    space_budgets = getattr(space, "budgets", Budgets())
+    config = config.model_copy(update={"budgets": config.budgets.or_else(space_budgets)})
     objective = Objective(space, latency, quality, config.budgets, cost)
     objective.check_budgets()
     chosen = choose_sampler(config.sampler if sampler is None else sampler, config.sampler_options)
@@ -110,9 +110,9 @@ def run_search(
     with study as opened:
         worker = Worker(objective, config, opened, chosen.factory, _coordination(storage, opened, timing), timing)
         reason = worker.run()
-        ended = worker.trials
+        trials = worker.trials
         record = read_study(opened, where=shown(storage))
-        return SearchResult(record, reason, ended.scored, ended.repeated, ended.over_budget)
+        return SearchResult(record, reason, trials.scored, trials.repeated, trials.over_budget)
 
 
 def _coordination(storage: str | Path, study: optuna.Study, timing: Timing) -> Coordination:

@@ -1,4 +1,4 @@
-"""Latencies that are known beforehand: one figure per architecture, or one per choice."""
+"""Latencies from a table: one value per architecture, or one per choice."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LATENCY_COLUMN = "latency_ms"
 
 @dataclass(frozen=True)
 class KnownLatency:
-    """The latency of one architecture as a table has it; implements `nas.search.LatencyFigure`.
+    """The latency of one architecture in a table; implements `nas.search.LatencyFigure`.
 
     Args:
         pipeline_ms: Milliseconds of one result.
         provenance: `measured`, `estimated` or `published`.
-        device: The machine it holds for.
-        runtime: How it is executed there.
+        device: The device.
+        runtime: How the architecture is executed there.
     """
 
     pipeline_ms: float
@@ -39,12 +39,12 @@ class KnownLatency:
 
     @property
     def unet_ms(self) -> float:
-        """The same: one result is one call of the searched network."""
+        """Equal to `pipeline_ms`: one result is one call of the searched network."""
         return self.pipeline_ms
 
 
 class _Known(ABC):
-    """What both kinds of tables share: where their figures come from."""
+    """Base of both kinds of tables: it knows where their values come from."""
 
     def __init__(self, space: Space, *, provenance: Provenance, device: str, runtime: str) -> None:
         if provenance not in get_args(Provenance):
@@ -53,11 +53,11 @@ class _Known(ABC):
         self.space, self.provenance, self.device, self.runtime = space, provenance, device, runtime
 
     def predict(self, architecture: Architecture) -> KnownLatency:
-        """See `LatencyModel.predict`.
+        """The latency of one architecture.
 
         Raises:
-            TableError: The architecture is unknown; the message names it.
-            ArchitectureError: It does not fit the space.
+            TableError: The table has no latency for the architecture; the message names it.
+            ArchitectureError: The architecture does not fit the space.
         """
         known = self.space.architecture(architecture.choices)
         return KnownLatency(self._latency_ms(known), self.provenance, self.device, self.runtime)
@@ -75,12 +75,12 @@ class TableLatency(_Known):
         latencies_ms: Milliseconds by choices (one candidate per slot, in the order of the slots), or a frame with
             one column per slot and the column `latency_ms`.
         provenance: `measured`, `estimated` or `published`.
-        device: The machine they hold for.
+        device: The device.
         runtime: How architectures are executed there.
 
     Raises:
-        TableError: There are no rows, choices do not fit the space, a latency is no positive number, or one
-            architecture has two.
+        TableError: There are no rows, choices do not fit the space, a latency is not a positive number, or one
+            architecture has two latencies.
         ConfigError: The provenance is unknown.
     """
 
@@ -106,8 +106,9 @@ class TableLatency(_Known):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of all rows: a study goes on only with an equal table."""
-        return fingerprint(sorted((*one.choices, repr(latency_ms)) for one, latency_ms in self._known.items()))
+        """Digest of all rows: a study is resumed only with an equal table."""
+        rows = ((*architecture.choices, repr(latency_ms)) for architecture, latency_ms in self._known.items())
+        return fingerprint(sorted(rows))
 
     def fastest(self) -> Architecture:
         """The architecture of least latency."""
@@ -133,18 +134,18 @@ class TableLatency(_Known):
 
 
 class SumLatency(_Known):
-    """The sum of one latency per choice, for spaces too large for a row each; implements `nas.search.LatencyModel`.
+    """The sum of one latency per choice, for spaces too large for a table; implements `nas.search.LatencyModel`.
 
     Args:
         space: The space.
         latencies_ms: For each slot, by its id, milliseconds by candidate.
-        constant_ms: What every architecture takes besides.
+        constant_ms: Milliseconds that every architecture takes in addition.
         provenance: `measured`, `estimated` or `published`.
-        device: The machine they hold for.
+        device: The device.
         runtime: How architectures are executed there.
 
     Raises:
-        TableError: A choice has no latency, a latency is negative or no number, or one is known of something that
+        TableError: A choice has no latency, a latency is negative or not a number, or the table has a choice that
             the space does not have.
         ConfigError: The provenance is unknown.
     """
@@ -166,7 +167,10 @@ class SumLatency(_Known):
         for slot, candidates in wanted.items():
             _same("candidates", candidates, latencies_ms[slot], f"latency table: slot {slot}")
         self._known = [
-            {one: _at_least_zero(value, f"latency table, {slot}, {one}") for one, value in latencies_ms[slot].items()}
+            {
+                name: _at_least_zero(value, f"latency table, {slot}, {name}")
+                for name, value in latencies_ms[slot].items()
+            }
             for slot in wanted
         ]
 
@@ -174,7 +178,7 @@ class SumLatency(_Known):
         """The architecture of least latency, found slot by slot.
 
         Raises:
-            TableError: The space says that it equals another one of another sum, so these sums contradict the space.
+            TableError: The space declares two architectures with different sums equal.
         """
         return self._fastest
 
@@ -191,7 +195,7 @@ class SumLatency(_Known):
         return self._sum(architecture.choices)
 
     def _sum(self, choices: Sequence[str]) -> float:
-        return self.constant_ms + sum(known[one] for known, one in zip(self._known, choices, strict=True))
+        return self.constant_ms + sum(known[choice] for known, choice in zip(self._known, choices, strict=True))
 
 
 def _frame_rows(space: Space, frame: pd.DataFrame) -> Iterable[tuple[tuple[str, ...], Any]]:

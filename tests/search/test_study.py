@@ -174,7 +174,7 @@ def test_patience_ends_a_search_that_finds_nothing_new(storage):
     scored = result.record.evaluations
     assert len(scored) < 24
     assert max(member.trial for member in result.front) == scored[-5].trial
-    assert result.reason == "the last 4 evaluations left the front as it was"
+    assert result.reason == "the last 4 evaluations left the front unchanged"
 
 
 def test_a_timeout_ends_the_run_but_not_the_evaluation_under_way(storage):

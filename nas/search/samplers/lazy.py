@@ -1,4 +1,4 @@
-"""Random numbers of a worker: other than those of any other worker, and the same again for equal seeds."""
+"""A sampler that is made when its first trial is known."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class LazySampler(BaseSampler):
-    """A sampler that is made when its first trial is there, and seeded by the number of that trial.
+    """A sampler that is made for its first trial, and seeded by the number of that trial.
 
-    Workers that start at the same time find the same study, so nothing they read would tell them apart. Numbers of
-    trials do: a storage gives out each of them once. A worker that is alone gets the number of trials so far.
+    Workers that start at the same time read the same study, and differ only in the numbers of their trials. The seed
+    gives each of them other random numbers, and a repeated search the same ones.
 
     Args:
-        make: Makes the sampler, from the number of a trial.
+        make: Makes the sampler from the number of its first trial.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler]) -> None:
@@ -33,25 +33,25 @@ class LazySampler(BaseSampler):
         self._made.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """As the sampler does."""
+        """Parameters that the made sampler proposes together."""
         return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """As the sampler does."""
+        """The proposal of the made sampler."""
         return self._sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """As the sampler does."""
+        """A value from the made sampler."""
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """As the sampler does."""
+        """Pass the result to the made sampler."""
         self._sampler.after_trial(study, trial, state, values)
 
     @property

@@ -1,7 +1,7 @@
-"""Where studies are kept: what the text of a storage names, and how it is shown without its secrets.
+"""Addresses of storages: files and database servers, and how to show them without secrets.
 
-A path is a path: every character of it belongs to a file's name, and nothing but `scheme://` makes a URL. A URL is
-taken apart here alone, so that no driver reads it in another way and complains of a host that is half a password.
+Only `scheme://` makes a URL; in everything else, every character belongs to the name of a file. URLs are parsed here
+alone. A driver that parsed them differently could print part of a password as the name of a host.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ _TAIL = r"""
     (?: \? (?P<query> \w+=[^&\s]* (?: & \w+=[^&\s]* )* )? )?
 """
 _PLAIN = re.compile(rf"(?: (?P<user>[^:@/?\#\s]*) (?: : (?P<password>[^@/?\#\s]*) )? @ )? {_TAIL}", re.VERBOSE)
-# A password as people have it, with @ : / ? # in it: it ends at the last @.
+# A password that contains @ : / ? # unquoted: it ends at the last @.
 _UNQUOTED = re.compile(rf"(?P<user>[^:@/?\#\s]*) : (?P<password>.*) @ {_TAIL}", re.VERBOSE | re.DOTALL)
 
 _TELLABLE = re.compile(
     r"host|hostaddr|port|user|dbname|sslmode|connect_timeout|application_name|charset|target_session_attrs|keepalives\w*"
 )
-"""Settings whose values are no secrets."""
+"""Settings whose values are not secret."""
 
 _SHORT = 4
-"""Secrets of fewer characters are words or parts of words, and hidden as whole words alone."""
+"""Shorter secrets can be parts of ordinary words, so they are hidden only as whole words."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where studies are kept.
+    """The address of a storage.
 
     Args:
-        shown: How messages, logs and files name it: without a secret.
+        shown: The text for messages, logs and files, without secrets.
         file: The SQLite file; `None` for a server.
         url: The server; `None` for a file.
-        secrets: What must be shown nowhere, however it is spelt.
+        secrets: Texts that must never be shown, in every spelling.
     """
 
     shown: str
@@ -58,19 +58,19 @@ class Address:
     secrets: tuple[str, ...] = ()
 
     def redacted(self, text: str) -> str:
-        """A text of a driver or a library without the secrets of this address."""
+        """A message of a driver or a library, without the secrets of this address."""
         for secret in sorted(self.secrets, key=len, reverse=True):
             pattern = re.escape(secret)
             text = re.sub(pattern if len(secret) >= _SHORT else rf"(?<!\w){pattern}(?!\w)", HIDDEN, text)
         return text
 
     def reason(self, error: BaseException) -> str:
-        """What an exception of a driver or a library says, in one line without secrets."""
+        """The message of an exception of a driver or a library, in one line without secrets."""
         return self.redacted(reason_of(error))
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what the innermost exception of a driver or a library says."""
+    """The first line of the message of the innermost exception of a driver or a library."""
     inner = error
     while (cause := inner.__cause__) is not None and not str(getattr(inner, "orig", None) or "").strip():
         inner = cause
@@ -79,14 +79,14 @@ def reason_of(error: BaseException) -> str:
 
 
 def address(storage: str | Path) -> Address:
-    """What a storage names.
+    """Parse the address of a storage.
 
     Args:
         storage: A path, in which `~` is the home folder, or the URL of a database: `sqlite:///FILE` or
             `postgresql://USER:PASSWORD@HOST:PORT/BASE`.
 
     Raises:
-        StorageError: It names nothing in which a study lasts, or cannot be understood; no secret is in the message.
+        StorageError: It cannot be parsed, or names a storage that keeps nothing. The message has no secrets.
     """
     if isinstance(storage, Path):
         return _of_file(str(storage))
@@ -108,12 +108,12 @@ def address(storage: str | Path) -> Address:
 
 
 def shown(storage: str | Path) -> str:
-    """The storage as messages name it: the path of a file, or a URL without its secrets; raises as `address`."""
+    """The text of a storage for messages: the path of a file, or a URL without secrets; raises as `address`."""
     return address(storage).shown
 
 
 def study_file(storage: str | Path) -> Path | None:
-    """The SQLite file in which a storage keeps its studies, `None` for a server; raises as `address`."""
+    """The SQLite file of a storage, `None` for a server; raises as `address`."""
     return address(storage).file
 
 
@@ -133,7 +133,7 @@ def _of_file(text: str) -> Address:
     if is_folder:
         raise StorageError("is a folder", where=text, hint=f"name a file in it, e.g. {text.rstrip('/')}/study.db")
     if is_special:
-        raise StorageError("is no ordinary file, so it keeps nothing", where=text, hint=HINT)
+        raise StorageError("is not an ordinary file, so it keeps nothing", where=text, hint=HINT)
     return Address(str(file), file)
 
 
@@ -156,7 +156,7 @@ def _of_server(kind: str, rest: str) -> Address:
     found = _PLAIN.fullmatch(rest) or _UNQUOTED.fullmatch(rest)
     port = found["port"] if found is not None else None
     if found is None or (port and not 0 < int(port[:6]) < 65536):
-        what = "not a storage URL" if found is None else "the port is no number from 1 to 65535"
+        what = "not a storage URL" if found is None else "the port is not a number from 1 to 65535"
         hint = "write scheme://user@host:port/base; in names, @ : / ? # are %40 %3A %2F %3F %23"
         raise StorageError(what, where=f"{kind}://{HIDDEN}", hint=hint)
     raw = {name: found[name] or None for name in ("user", "password", "host", "base", "query")}
@@ -177,7 +177,7 @@ def _of_server(kind: str, rest: str) -> Address:
 
 
 def _settings(query: str) -> dict[str, tuple[str, ...]]:
-    """Settings by name; one that is given more than once, such as `host`, has several values."""
+    """Settings by name. A setting that is given more than once, such as `host`, has several values."""
     found: dict[str, tuple[str, ...]] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         found[name] = (*found.get(name, ()), value)
@@ -189,12 +189,12 @@ def _unquoted(text: str | None) -> str | None:
 
 
 def _rendered(url: URL) -> str:
-    """The URL without its password and without the values of its settings, any of which may be one."""
+    """The URL without its password and without its settings, which may contain one."""
     return url.set(query={}).render_as_string(hide_password=True) + (f"?{HIDDEN}" if url.query else "")
 
 
 def _secrets(url: URL, raw_password: str | None, raw_query: str | None) -> tuple[str, ...]:
-    """Each secret as it is, as it was written, and as SQLAlchemy writes it."""
+    """Each secret in three spellings: decoded, as it was given, and as SQLAlchemy writes it."""
     pairs = [pair.partition("=") for pair in (raw_query or "").split("&")]
     written = [value for name, _, value in pairs if not _TELLABLE.fullmatch(name)]
     settings = [(name, value) for name, values in url.normalized_query.items() for value in values]
@@ -202,4 +202,4 @@ def _secrets(url: URL, raw_password: str | None, raw_query: str | None) -> tuple
     password = str(url.password) if url.password else ""
     rendered = re.search(r"://[^:]*:([^@]*)@", url.render_as_string(hide_password=False)) if password else None
     quoted = rendered[1] if rendered is not None else ""
-    return tuple(dict.fromkeys(one for one in (password, raw_password, quoted, *written, *meant) if one))
+    return tuple(dict.fromkeys(secret for secret in (password, raw_password, quoted, *written, *meant) if secret))

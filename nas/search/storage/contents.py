@@ -1,7 +1,7 @@
-"""What `nas search` writes into a study, read back with care: others can write there, too.
+"""The attributes that `nas search` writes into a study, and how they are read and checked.
 
-Optuna keeps attributes as plain data that any program may add, change or remove. What is not as it was written is
-named with its trial and key. A trial of another program has no architecture, and does not belong to the search.
+Optuna stores attributes as plain data that any program may add, change or remove. An error about a damaged attribute
+names its trial and key. A trial of another program has no architecture, and does not belong to the search.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from nas.quality.base import Direction
 from nas.space import Architecture, Budgets
 
 IDENTITY = "identity"
-"""Study attribute: what must not change while a study goes on."""
+"""Study attribute: what must be equal in all runs of a study."""
 
 ARCHITECTURE = "architecture"
-"""Trial attribute: what the trial is about."""
+"""Trial attribute: the architecture of the trial."""
 
 PARTS = "quality_parts"
-"""Trial attribute, where the score has several parts: these. Trials of earlier versions have none."""
+"""Trial attribute: the parts of the score, if there are several. Trials of earlier versions have none."""
 
 WITHDRAWN = "withdrawn"
-"""Trial attribute: the study had all the architectures it asks for, and this one was never scored."""
+"""Trial attribute: the study had enough architectures, so this one was not scored."""
 
 LONGEST_NAME = 512
-"""Optuna's column for names of studies."""
+"""Length of Optuna's database column for names of studies."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Identity(pydantic.BaseModel):
-    """The study attribute `identity`, as far as it is shown; see `nas.search.identity`."""
+    """The part of the study attribute `identity` that is shown to users."""
 
     space: str
     quality_metric: str
@@ -51,7 +51,7 @@ class Identity(pydantic.BaseModel):
 
 
 class Scored(pydantic.BaseModel):
-    """What a trial with a result holds: its objectives, and its attributes beside the architecture."""
+    """The objectives and attributes of a complete trial, except its architecture."""
 
     quality: Finite
     latency_ms: Milliseconds
@@ -63,10 +63,10 @@ class Scored(pydantic.BaseModel):
 
 
 def check_name(name: str) -> None:
-    """Refuse a name of a study that not every storage can keep, or nobody can read.
+    """Check the name of a study.
 
     Raises:
-        ConfigError: It is empty, too long, or has characters in it that are not to be seen.
+        ConfigError: It is empty, too long, or has control characters.
     """
     if not name.strip():
         raise ConfigError("the name of the study is empty", where="study", hint="give it a name, e.g. --study first")
@@ -80,25 +80,25 @@ def read_identity(study: optuna.Study, *, where: str) -> Identity:
     """The identity of a study.
 
     Raises:
-        ConfigError: There is none, so another program made the study; or it is damaged.
+        ConfigError: It is missing, because another program made the study, or it is damaged.
     """
     stored = study.user_attrs.get(IDENTITY)
     if stored is None:
         raise ConfigError("was not made by `nas search`", where=where, hint="name another study")
-    found = parse(stored, Identity, where=where, within=IDENTITY)
+    identity = parse(stored, Identity, where=where, within=IDENTITY)
     objectives = tuple(direction.name.lower() for direction in study.directions)
-    if objectives != (found.direction, "minimize"):
-        raise ConfigError(f"{IDENTITY}.direction: {found.direction} and minimize, but its objectives are to "
+    if objectives != (identity.direction, "minimize"):
+        raise ConfigError(f"{IDENTITY}.direction: {identity.direction} and minimize, but its objectives are to "
                           f"{', '.join(objectives)}", where=where, hint="the study is damaged")  # fmt: skip
-    return found
+    return identity
 
 
 def check_trials(study: optuna.Study, *, where: str) -> None:
-    """Make sure that every trial of the search can be read.
+    """Check that every trial of the search can be read.
 
     Raises:
-        ConfigError: One is damaged; names trial and key.
-        ArchitectureError: The architecture of one is.
+        ConfigError: A trial is damaged; the message names trial and key.
+        ArchitectureError: The architecture of a trial is damaged.
     """
     for trial in study.get_trials(deepcopy=False):
         if ARCHITECTURE in trial.user_attrs:
@@ -116,7 +116,7 @@ def read_architecture(trial: FrozenTrial, *, where: str = "study") -> Architectu
 
 
 def read_scored(trial: FrozenTrial, *, where: str) -> Scored:
-    """What a complete trial of the search holds; raises `ConfigError` where it is damaged."""
+    """The objectives and attributes of a complete trial; raises as `check_trials`."""
     place = f"{where}: trial {trial.number}"
     values = trial.values or []
     if len(values) != 2:
@@ -127,5 +127,5 @@ def read_scored(trial: FrozenTrial, *, where: str) -> Scored:
 
 
 def is_foreign(trial: FrozenTrial) -> bool:
-    """Whether a trial has a result, but not by the search."""
+    """Whether another program made a complete trial."""
     return trial.state == TrialState.COMPLETE and ARCHITECTURE not in trial.user_attrs

@@ -1,7 +1,7 @@
-"""Dearer scores of a study's architectures: how they stand in the storage.
+"""Scores of the second stage, as attributes of a study.
 
-Optuna lets nobody change a finished trial. They are attributes of the study: one per metric and architecture, and
-one that names the metric that was used last.
+Optuna does not allow to change finished trials. So the scores are attributes of the study: one per metric and
+architecture, and one that names the metric that was used last.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class FinalScores:
-    """What a second, dearer metric says of a study's architectures.
+    """Scores of a study's architectures by the metric of the second stage.
 
     Args:
-        quality: The metric, with how finely it scores.
+        quality: The metric and its settings, as text.
         direction: Its direction.
-        scores: By id of the architecture.
-        failures: Likewise, why scoring failed.
-        parts: Likewise, what the score is the mean of; nothing for a score that has no parts.
+        scores: Scores by id of the architecture.
+        failures: Reasons of failures by id of the architecture.
+        parts: Parts of the scores by id of the architecture; scores without parts are missing.
     """
 
     quality: str
@@ -49,23 +49,23 @@ class FinalScores:
 
 
 def metric_key(quality: QualityMetric) -> str:
-    """What tells one metric's scores from another's."""
+    """A key for the scores of a metric."""
     return fingerprint([quality.name, quality.direction, quality.fingerprint])
 
 
 def write_score(study: optuna.Study, metric: str, architecture_id: str, *, score: Score) -> None:
-    """Keep a score; it is safe in the storage when this returns."""
+    """Store a score."""
     kept = {"score": score.value, **({"parts": list(score.parts)} if score.parts else {})}
     study.set_user_attr(f"{_SCORE}/{metric}/{architecture_id}", kept)
 
 
 def write_failure(study: optuna.Study, metric: str, architecture_id: str, *, failure: str) -> None:
-    """Keep why scoring failed."""
+    """Store the reason of a failure."""
     study.set_user_attr(f"{_SCORE}/{metric}/{architecture_id}", {"failure": failure})
 
 
 def make_final(study: optuna.Study, quality: QualityMetric) -> None:
-    """Let the front of the study be that of this metric's scores."""
+    """Make the final front that of this metric's scores."""
     name = f"{quality.name} ({quality.detail})" if quality.detail else quality.name
     study.set_user_attr(METRIC, {"metric": metric_key(quality), "quality": name, "direction": quality.direction})
 
@@ -76,26 +76,28 @@ def read_scores(
     """The scores and the failures of a metric, by id of the architecture.
 
     Raises:
-        ConfigError: One is damaged; names the attribute.
+        ConfigError: An attribute is damaged; the message names it.
     """
     prefix = f"{_SCORE}/{metric}/"
-    found = {
+    outcomes = {
         key.removeprefix(prefix): parse(value, _Outcome, where=where, within=key)
         for key, value in attrs.items()
         if key.startswith(prefix)
     }
-    scores = {one: Score(outcome.score, outcome.parts) for one, outcome in found.items() if outcome.score is not None}
-    return scores, {one: outcome.failure for one, outcome in found.items() if outcome.failure is not None}
+    scores = {
+        name: Score(outcome.score, outcome.parts) for name, outcome in outcomes.items() if outcome.score is not None
+    }
+    return scores, {name: outcome.failure for name, outcome in outcomes.items() if outcome.failure is not None}
 
 
 def read_final_scores(attrs: Mapping[str, Any], *, where: str = "study") -> FinalScores | None:
-    """The scores of the metric that was used last; `None` when there was none; raises as `read_scores`."""
+    """The scores of the metric that was used last, `None` without a second stage; raises as `read_scores`."""
     if METRIC not in attrs:
         return None
     stored = parse(attrs[METRIC], _Metric, where=where, within=METRIC)
     scores, failures = read_scores(attrs, stored.metric, where=where)
-    values = {one: score.value for one, score in scores.items()}
-    parts = {one: score.parts for one, score in scores.items() if score.parts}
+    values = {name: score.value for name, score in scores.items()}
+    parts = {name: score.parts for name, score in scores.items() if score.parts}
     return FinalScores(stored.quality, stored.direction, values, failures, parts)
 
 

@@ -1,11 +1,11 @@
-"""A storage on a server that waits while the server is away.
+"""A storage that retries while its server does not answer.
 
-Every access of Optuna goes through the methods of a storage, so waiting is added there, around each of them, and
-nothing above needs to know. Each is safe to repeat when its acknowledgement got lost:
+Every access of Optuna is a method of a storage, so each of these methods is wrapped in retries. Each access is safe to
+repeat if its acknowledgement was lost:
 
-- Reads change nothing; attributes are set to the same value again; a parameter that is there already is left alone.
-- A result told twice finds its trial finished with these values, which is what was wanted.
-- A trial created twice leaves one behind that nobody claims; it does not count and nobody waits for it.
+- Reads change nothing. Attributes are set to the same value again. A parameter that is set already stays as it is.
+- A result that is told twice finds its trial finished with the same values, which is no error.
+- A trial that is created twice leaves one trial without a claim, which does not count and for which nobody waits.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ logger = logging.getLogger("nas")
 Result = TypeVar("Result")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
-"""Pauses double from one to the other: a restart is over soon, and a long outage needs no hurry."""
+"""Pauses double from the first to the longest: restarts are short, and long outages need few attempts."""
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether an access failed because of the connection and may be repeated, rather than for what it said."""
+    """Whether an access failed because of the connection, so that it may be repeated."""
     if isinstance(error, StorageInternalError):
         return is_outage(error.__cause__)
-    # PendingRollbackError: Optuna goes on in the same transaction, after an error that it takes for another.
+    # PendingRollbackError: Optuna continues in the same transaction after an error that it misinterprets.
     return isinstance(error, OperationalError | InterfaceError | PendingRollbackError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
 
 
 class RetryingStorage(_CachedStorage):
-    """An Optuna storage whose every access is repeated, with growing pauses, while the connection fails.
+    """An Optuna storage that repeats every access, with growing pauses, while the connection fails.
 
     Args:
         backend: The storage of a database server.
-        outage_s: How long to wait in all; then the last error is raised.
-        reason: Tells in one line, without secrets, what an error says.
+        outage_s: Seconds to wait in all; after that, the last error is raised.
+        reason: Returns the message of an error, in one line without secrets.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class RetryingStorage(_CachedStorage):
         self._last_trouble = time.monotonic()
 
     def undisturbed_s(self) -> float:
-        """For how long there has been no trouble with the connection, as far as this process knows."""
+        """Seconds without a known problem of the connection."""
         return time.monotonic() - self._last_trouble
 
     @contextlib.contextmanager
     def without_retries(self) -> Iterator[None]:
-        """Wait for nothing in this block."""
+        """Do not retry in this block."""
         before, self.outage_s = self.outage_s, 0.0
         try:
             yield
@@ -78,10 +78,10 @@ class RetryingStorage(_CachedStorage):
             self.outage_s = before
 
     def retrying(self, access: Callable[[], Result]) -> Result:
-        """Repeat an access until it gets through.
+        """Repeat an access until it succeeds.
 
         Raises:
-            StorageInternalError: It did not, for `outage_s`.
+            StorageInternalError: It failed for `outage_s`.
         """
         pause_s, until = FIRST_PAUSE_S, time.monotonic() + self.outage_s
         while True:
@@ -94,12 +94,12 @@ class RetryingStorage(_CachedStorage):
             else:
                 self._returned()
                 return result
-            # Not all workers at once, when the server comes back.
+            # A random share, so that not all workers return at the same moment.
             time.sleep(pause_s * random.uniform(0.5, 1))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def try_heartbeat(self, trial_id: int) -> None:
-        """Write that the owner of a trial is alive; trouble is noted, and nothing is repeated."""
+        """Write a heartbeat for a trial, without retries; a failure is only noted."""
         try:
             self._backend.record_heartbeat(trial_id)
         except (SQLAlchemyError, StorageInternalError) as error:
@@ -112,7 +112,7 @@ class RetryingStorage(_CachedStorage):
         self._backend.remove_session()
 
     def note_outage(self, error: BaseException) -> None:
-        """Note that the database is away; the first to notice says so."""
+        """Note that the database does not answer, and log it once per outage."""
         with self._state:
             self._last_trouble = time.monotonic()
             first, self._away = not self._away, True
@@ -131,7 +131,7 @@ class RetryingStorage(_CachedStorage):
         logger.info("the database of the study is back")
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """As in Optuna; a trial that has ended just so already is no error."""
+        """End a trial. A trial that has the same state and values already is no error."""
         try:
             return self.retrying(lambda: self._backend.set_trial_state_values(trial_id, state, values))
         except UpdateFinishedTrialError:
@@ -151,7 +151,7 @@ def _repeated(name: str) -> Callable[..., Any]:
     return cast(Callable[..., Any], method)
 
 
-# All that Optuna calls a storage, whichever version of it: a list by hand would miss what is added.
+# All methods of a storage in the installed version of Optuna.
 for _name in BaseStorage.__abstractmethods__ | BaseHeartbeat.__abstractmethods__:
     if _name not in vars(RetryingStorage):
         setattr(RetryingStorage, _name, _repeated(_name))

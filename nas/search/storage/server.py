@@ -21,19 +21,19 @@ from nas.search.storage.retrying import RetryingStorage, is_outage
 from nas.search.timing import Timing
 
 DRIVERS = {"psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"}
-"""By Python package, what a plain `postgresql://` becomes; the first one installed is taken."""
+"""SQLAlchemy's driver for `postgresql://`, by Python package; the first package that is installed is used."""
 
 LIBPQ = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-"""Settings of a PostgreSQL connection, in seconds: a host that vanished is noticed within a minute, not in hours."""
+"""Settings of a PostgreSQL connection, in seconds. A host that is gone is noticed within a minute, not after hours."""
 
 UTC = "SET TIME ZONE 'UTC'"
-"""Heartbeats are kept without a time zone. In local time, all workers would seem dead for the first moments of summer
-time, and workers with other settings of the zone would seem dead always, or never."""
+"""Heartbeats are stored without a time zone, so all sessions use UTC. In local time, workers would appear dead when
+summer time begins, and workers with different zones would appear dead always or never."""
 
 READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
 
 OPENING_ATTEMPTS = 20
-"""How often to try to open a database in which other workers are just making the same tables."""
+"""Attempts to open a database in which other workers are creating the same tables."""
 
 
 @contextlib.contextmanager
@@ -66,7 +66,7 @@ def server_reading(where: Address) -> Iterator[BaseStorage]:
 def _open_server(where: Address, timing: Timing, *, read_only: bool) -> RDBStorage:
     assert where.url is not None
     if where.url.drivername.startswith("redis"):
-        raise StorageError("redis is no study storage", where=where.shown, hint="use PostgreSQL or SQLite")
+        raise StorageError("redis cannot store studies", where=where.shown, hint="use PostgreSQL or SQLite")
     url = _with_driver(where.url, where.shown)
     postgresql = url.get_backend_name() == "postgresql"
     libpq = {key: value for key, value in LIBPQ.items() if key not in url.query} if postgresql else {}
@@ -82,7 +82,7 @@ def _open_server(where: Address, timing: Timing, *, read_only: bool) -> RDBStora
 
 
 def _check_server(url: URL, arguments: dict[str, Any], where: Address) -> None:
-    """Refuse a database without studies; Optuna would make its tables in it."""
+    """Refuse a database without studies, in which Optuna would create its tables."""
     engine = sqlalchemy.create_engine(url, **arguments)
     try:
         tables = set(sqlalchemy.inspect(engine).get_table_names())
@@ -90,13 +90,13 @@ def _check_server(url: URL, arguments: dict[str, Any], where: Address) -> None:
         engine.dispose()
     check_tables(tables, where)
     if not tables:
-        raise StorageError("holds no studies", where=where.shown, hint="`nas search` makes them")
+        raise StorageError("holds no studies", where=where.shown, hint="`nas search` creates them")
 
 
 def _with_tables(url: URL, arguments: dict[str, Any], timing: Timing, *, skip_table_creation: bool) -> RDBStorage:
-    """Connect, and make the tables where there are none, unless that is to be skipped.
+    """Connect, and create missing tables unless that is skipped.
 
-    Workers that start together make them at the same time. All but one fail then, and find them the next time.
+    Workers that start together create the tables at the same time. All but one fail, and succeed at the next attempt.
     """
     text = url.render_as_string(hide_password=False)
     settings = {"grace_period": timing.grace_s, "skip_table_creation": skip_table_creation}
@@ -111,12 +111,12 @@ def _with_tables(url: URL, arguments: dict[str, Any], timing: Timing, *, skip_ta
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Whether the database forbids something, or the driver did not even ask it: the next attempt changes neither."""
+    """Whether the database or the driver refuses the access, so that another attempt is useless."""
     return getattr(getattr(error, "orig", None), "sqlstate", "") in {None, "42501"}
 
 
 def _begin_with(engine: sqlalchemy.Engine, statements: list[str]) -> None:
-    """Have each connection begin with some settings of its session."""
+    """Run statements at the beginning of each connection."""
     errors = engine.dialect.loaded_dbapi.Error
 
     @sqlalchemy.event.listens_for(engine, "connect")
@@ -127,10 +127,10 @@ def _begin_with(engine: sqlalchemy.Engine, statements: list[str]) -> None:
                     cursor.execute(statement)
             raw.commit()
         except errors as error:
-            # SQLAlchemy dresses errors of its own statements only.
+            # SQLAlchemy wraps only errors of its own statements.
             raise sqlalchemy.exc.OperationalError("; ".join(statements), None, error) from error
 
-    # Connections of the pool were made before.
+    # Close connections that are in the pool already.
     engine.dispose()
 
 

@@ -1,15 +1,15 @@
-"""A SQLite file as it is now, in memory: whoever reads a study needs no right to write, and leaves nothing behind.
+"""Opening a SQLite file: to write to it, or to read it through a copy in memory.
 
-SQLite by itself makes two files beside a database with a write-ahead log even to read it. It cannot where the folder
-is read-only; and where it can, the files belong to the reader, so that the search of another user fails afterwards.
-So each state of a file is read in the way that writes nothing:
+Reading needs no permission to write, and leaves no files behind. SQLite itself creates two files beside a database
+with a write-ahead log, even to read it. In a read-only folder it cannot, and elsewhere these files would belong to the
+reader, so that the search of another user would fail afterwards. So each state of a file is read without writing:
 
-- `-wal` and `-shm` are there: a search is open, or was killed. SQLite reads with both, without writing to them, and
-  takes part in the locks of the search. What was written last is seen.
-- `-wal` alone has content: a copy of a study, or what is left after a crash. Nobody has it open. The two files are
-  copied to a temporary folder, and read there. So is a database with a journal that SQLite would have to roll back.
-- None of them: the file is whole. With a write-ahead log it is read as if nothing could change it, and once more if it
-  did change meanwhile; without one, SQLite's own locks do.
+- `-wal` and `-shm` exist: a search is open, or was killed. SQLite reads both files without writing, and respects the
+  locks of the search. The latest writes are seen.
+- Only `-wal` has content: the file is a copy of a study, or the rest of a crash, and nobody has it open. Both files are
+  copied to a temporary folder and read there. The same holds for a database with a journal to roll back.
+- Neither exists: the file is complete. With a write-ahead log, it is read as immutable, and read again if it changed
+  meanwhile. Without one, SQLite's own locks are enough.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from nas.search.storage.address import Address
 from nas.search.storage.rdb import check_tables, close_rdb, contents_errors, open_rdb
 
 BUSY_S = 60
-"""How long to wait for a process that keeps the file locked."""
+"""Seconds to wait for a process that holds the lock of the file."""
 
 ATTEMPTS = 20
-"""A search that begins or ends meanwhile changes how the file is to be read; that is over within milliseconds."""
+"""Attempts to read: a search that begins or ends meanwhile changes the state of the file, within milliseconds."""
 
 _WRITE_AHEAD = 2
-"""Value of the byte of a database's header that tells how it is read."""
+"""Value of the byte in a database's header that says how it is read."""
 _VERSION_BYTE = 19
 
 LOCK_TIMEOUT_S = 60
@@ -76,8 +76,8 @@ def file_reading(where: Address) -> Iterator[BaseStorage]:
 class _SQLite(sqlite3.Connection):
     """A connection that does not wait for the disk after each of the many small writes of a trial.
 
-    With a write-ahead log a killed process loses nothing, readers and the writer do not block each other, and
-    a power cut costs at most the last moments, not the file.
+    With a write-ahead log, a killed process loses nothing, and readers and the writer do not block each other. A power
+    cut can lose the last writes, but does not damage the file.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -113,7 +113,7 @@ def _open_copy(where: Address) -> RDBStorage:
 
 
 class _Changed(Exception):
-    """The file is not in the state any more in which it was to be read."""
+    """The state of the file has changed since it was determined."""
 
 
 def snapshot(database: Path) -> sqlite3.Connection:
@@ -123,14 +123,14 @@ def snapshot(database: Path) -> sqlite3.Connection:
         database: The file.
 
     Returns:
-        The copy, which may be changed at will and used by any thread.
+        The copy, which any thread may use and change.
 
     Raises:
-        StorageError: It cannot be read, or changes all the time.
-        sqlite3.Error: It is no database, or damaged.
+        StorageError: It cannot be read, or keeps changing.
+        sqlite3.Error: It is not a database, or is damaged.
     """
     try:
-        # SQLite keeps its other files beside what a link points to.
+        # SQLite puts its other files beside the target of a link.
         database = database.resolve(strict=True)
         for attempt in range(ATTEMPTS):
             with contextlib.suppress(_Changed):
@@ -182,7 +182,7 @@ def _read_aside(database: Path) -> sqlite3.Connection:
 
 
 def _copy(source: Path, target: Path) -> None:
-    # A temporary folder that is full is another trouble than a file that cannot be read.
+    # A full temporary folder is reported differently from an unreadable file.
     with source.open("rb") as read, storage_errors(target), target.open("wb") as write:
         shutil.copyfileobj(read, write)
 
@@ -199,7 +199,7 @@ def _read_whole(database: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def _unchanged(database: Path) -> Iterator[None]:
-    """Raise `_Changed`, whatever else went wrong, where somebody wrote while the block ran."""
+    """Raise `_Changed` if the file was written to while the block ran, even if the block failed."""
     before = _state(database)
     try:
         yield
@@ -233,7 +233,7 @@ def _in_memory(database: Path, how: str) -> sqlite3.Connection:
 
 
 def _patience() -> Callable[[int, int, int], None]:
-    """Ends a copy that waits for a lock; SQLite would wait for ever."""
+    """A callback that ends a copy which waits for a lock; SQLite itself would wait forever."""
     until = time.monotonic() + BUSY_S
 
     def check(status: int, _left: int, _total: int) -> None:

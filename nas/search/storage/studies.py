@@ -1,4 +1,4 @@
-"""The studies in a storage: made, opened to go on with, or opened to read."""
+"""Studies in a storage: created, resumed, or opened to read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LATER_KEYS = frozenset({"sampler"})
 """Keys of an identity that studies of earlier versions lack. Such a study may be resumed with any value."""
 
 IDENTITY_S = 10
-"""How long to wait for the worker that made a study to write its identity, which it does at once."""
+"""Seconds to wait for the worker that created a study to write its identity."""
 
 
 @contextlib.contextmanager
@@ -40,23 +40,22 @@ def writable_study(
     identity: Mapping[str, Any],
     timing: Timing,
 ) -> Iterator[optuna.Study]:
-    """Create a study, or open it to go on with it.
+    """Create a study, or open it to resume it.
 
-    A trial that was left running in a SQLite file belongs to a process that is gone, because only one at a
-    time may search there; it is marked as failed. On a server, missing heartbeats tell.
+    A running trial in a SQLite file belongs to a process that has ended, because only one process at a time may search
+    there; it is marked as failed. On a server, such trials are found by their missing heartbeats.
 
     Args:
         storage: Path of a SQLite file, or a storage URL.
         name: Name of the study.
-        directions: Of quality and latency.
-        metric_names: Likewise.
-        identity: Plain data that has to be equal whenever the study is continued.
-        timing: How long to wait for a server that goes away while the study is open.
+        directions: Directions of quality and latency.
+        metric_names: Names of quality and latency.
+        identity: Plain data that must be equal in all runs of the study.
+        timing: How long to wait for a server that stops answering while the study is open.
 
     Raises:
         StorageError: The storage cannot be opened, or another process is searching in the SQLite file.
-        ConfigError: The study belongs to another space, table, metric or budget; it is damaged; or the name cannot be
-            used.
+        ConfigError: The study has another identity or is damaged, or the name cannot be used.
     """
     where = address(storage)
     check_name(name)
@@ -78,7 +77,7 @@ def writable_study(
 
 @contextlib.contextmanager
 def changeable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
-    """Open a study to add to what it says of its architectures; raises as `readable_study`."""
+    """Open a study to add attributes; raises as `readable_study`."""
     where = address(storage)
     _check_there(where)
     with database_errors(where), _connection(where, Timing()) as opened:
@@ -87,7 +86,7 @@ def changeable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
 
 @contextlib.contextmanager
 def readable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
-    """Open a study to read it, without a right to write and without a trace.
+    """Open a study to read it, without permission to write and without leaving files.
 
     Raises:
         StorageError: The storage cannot be opened, or holds no such study; the message lists those it holds.
@@ -119,7 +118,7 @@ def _reading(where: Address) -> contextlib.AbstractContextManager[BaseStorage]:
 
 def _check_there(where: Address) -> None:
     if where.file is not None and not where.file.is_file():
-        raise StorageError("no such file", where=where.file, hint="`nas search` makes it")
+        raise StorageError("no such file", where=where.file, hint="`nas search` creates it")
 
 
 def _load(storage: BaseStorage, name: str, where: Address) -> optuna.Study:
@@ -137,10 +136,10 @@ def _load(storage: BaseStorage, name: str, where: Address) -> optuna.Study:
 def _make_or_load(
     storage: BaseStorage, name: str, directions: tuple[Direction, Direction], *, where: str
 ) -> tuple[optuna.Study, Mapping[str, Any] | None]:
-    """The study and its identity, which is `None` when it is up to this process to write it.
+    """The study and its stored identity; `None` if this process must write it.
 
-    Of workers that start together, a database lets one make the study. That one writes the identity and the others
-    compare theirs with it; if each wrote its own, the last would win over those that had found none.
+    If workers start together, the database lets one of them create the study. That worker writes the identity, and the
+    others compare theirs with it.
     """
     try:
         return optuna.create_study(study_name=name, storage=storage, directions=list(directions)), None
@@ -159,10 +158,10 @@ def _make_or_load(
 
 
 def _check_directions(study: optuna.Study, directions: tuple[Direction, Direction], *, where: str) -> None:
-    """A study that somebody else has made may have any objectives."""
-    found = tuple(direction.name.lower() for direction in study.directions)
-    if found != directions:
-        raise ConfigError(f"its objectives are to {', '.join(found)}; a search needs {', '.join(directions)}",
+    """Check the objectives, because a study of another program may have any."""
+    objectives = tuple(direction.name.lower() for direction in study.directions)
+    if objectives != directions:
+        raise ConfigError(f"its objectives are to {', '.join(objectives)}; a search needs {', '.join(directions)}",
                           where=where, hint="use another study name")  # fmt: skip
 
 
@@ -182,16 +181,16 @@ def _compare(identity: Mapping[str, Any], stored: Mapping[str, Any], *, where: s
     ]
     if changed:
         raise ConfigError(f"was made with another {' and another '.join(changed)}", where=where,
-                          hint="use another study name, or go on with what the study was made with")  # fmt: skip
+                          hint="use another study name, or the settings that the study was made with")  # fmt: skip
 
 
 @contextlib.contextmanager
 def _only_user(database: Path | None) -> Iterator[None]:
-    """Hold the SQLite file for this process; the system lets go of it when the process ends, however it ends."""
+    """Hold the lock of the SQLite file; the system releases it when the process ends."""
     if database is None:
         yield
         return
-    # Whatever link leads to it, it is one file with one lock.
+    # All links to the file share one lock.
     real = database.resolve()
     file = real.with_name(f".{real.name}.lock")
     with lock(file, wait=False) as held:

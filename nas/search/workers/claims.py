@@ -1,32 +1,32 @@
-"""Who scores an architecture, when several workers propose it at the same time.
+"""The protocol by which workers agree on who scores an architecture.
 
-A storage of Optuna can be written to and read; it cannot compare and write in one step. So workers agree by a protocol
-over the numbers of their trials, which are unique. A worker
+A storage of Optuna can be read and written, but cannot compare and write in one step. So workers agree by the numbers
+of their trials, which are unique. A worker
 
-1. writes its *claim*: the architecture, and that it wants to score it;
-2. reads all trials, later than that, and decides (`decide`):
+1. writes its *claim*: an attribute of its trial, which names the architecture;
+2. then reads all trials, and decides (`decide`):
 
    - Another trial has scored this architecture, or is scoring it: yield.
-   - One of a *lower* number claims it and has not decided yet: yield.
-   - One of a *higher* number claims it and has not decided yet: read again, until it has decided or died.
-   - Otherwise score it, and write that first.
+   - A trial of a *lower* number claims it and is undecided: yield.
+   - A trial of a *higher* number claims it and is undecided: read again, until it has decided or died.
+   - Otherwise write that the architecture is being scored, and score it.
 
-*No architecture is scored twice.* Suppose two trials score the same one. Each decided by one last reading, and each
-wrote its claim before that. Take the one that read later, x. It read the claim of the other, y, which was then decided,
-so x would have yielded; or undecided and lower, so x would have yielded; or undecided and higher, so x would not have
-decided yet. Whatever order writes and reads come in, each case excludes that x scores.
+*No architecture is scored twice.* Suppose that two trials score the same one. Each decided by its last read, and
+wrote its claim before. Let x be the trial that read later. It read the claim of the other trial, y. If y was decided,
+x yields. If y was undecided and lower, x yields. If y was undecided and higher, x does not decide yet. In no case
+does x score.
 
-*Nobody waits for ever.* A worker waits for higher numbers only, so there is no circle, and the highest never waits. A
-worker that died is freed by the lack of its heartbeat, which it writes before its claim; its trial then counts for
-nothing. It may be that all yield and nobody scores: to one that then died, or yielded in turn for lack of a place. The
-architecture is unknown after that, and taken over or proposed again.
+*Nobody waits forever.* A worker waits only for higher numbers, so there is no circle, and the highest number never
+waits. A worker writes a heartbeat before its claim. If it dies, the heartbeats stop, and its trial no longer counts.
+All workers may yield, if the one they yield to dies or finds no place. The architecture is then taken over or
+proposed again.
 
-*Places.* A study scores so many architectures. The same argument keeps their number: those decided and those undecided
-and lower take the places; where these are all taken, a trial yields; where undecided higher ones might take the
-last, it reads again. Suppose too many are scored; the one that read last has seen the claims of all others, and would
-not have gone on. Places of workers that died are kept for whoever takes over their architectures.
+*Places.* A study scores a fixed number of architectures, its places. Decided trials, and undecided trials of lower
+numbers, take places. If all are taken, a trial yields. If undecided trials of higher numbers might take the last
+place, it reads again. Suppose that too many are scored: the trial that read last has seen the claims of all others,
+so it would have yielded. Places of dead workers are reserved for the workers that take over their architectures.
 
-This assumes that a living worker is not taken for dead. One that is cut off for longer than the grace period is; its
+This assumes that no living worker counts as dead. A worker that is cut off for longer than the grace period does. Its
 architecture may then be scored again, and one of the two results is dropped.
 """
 
@@ -41,7 +41,7 @@ from nas.search.workers.coordination import Decision, Outcome
 from nas.search.workers.snapshot import CLAIM, CLAIMED, SCORING, broken_off, counts, is_decided, key
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
-"""Between readings: the other needs milliseconds to decide, unless it died."""
+"""Pauses between two reads. The other worker decides within milliseconds, unless it died."""
 
 
 def claim(study: optuna.Study, trial: Trial, places: int, wait: Callable[[float], object]) -> Outcome:
@@ -49,7 +49,7 @@ def claim(study: optuna.Study, trial: Trial, places: int, wait: Callable[[float]
 
     Args:
         study: The study.
-        trial: A running trial with its architecture among its attributes, and with a heartbeat where others look.
+        trial: A running trial with its architecture among its attributes, and with a heartbeat.
         places: Distinct architectures that the study may score in all.
         wait: Called with a number of seconds while other workers decide.
     """
@@ -64,7 +64,7 @@ def claim(study: optuna.Study, trial: Trial, places: int, wait: Callable[[float]
 
 
 def decide(number: int, trials: Iterable[FrozenTrial], places: int) -> Outcome:
-    """The decision of one trial, from what it has read after its claim; pure, so that it can be reasoned about."""
+    """The decision of one trial, from the trials that it has read after its claim; a pure function."""
     trials = list(trials)
     mine = key(next(trial for trial in trials if trial.number == number))
     rivals = [trial for trial in trials if counts(trial) and trial.number != number]
@@ -72,7 +72,7 @@ def decide(number: int, trials: Iterable[FrozenTrial], places: int) -> Outcome:
     open_ones = [trial for trial in rivals if not is_decided(trial) and trial.number > number]
     same = [trial for trial in certain if key(trial) == mine]
     if same:
-        # The one that scores, where it is known already, is the better reference.
+        # A decided trial is the better reference.
         return Outcome(Decision.YIELD, max(same, key=is_decided))
     taken = {key(trial) for trial in certain} | _reserved(trials, mine)
     undecided = {key(trial) for trial in open_ones} - taken
@@ -84,6 +84,6 @@ def decide(number: int, trials: Iterable[FrozenTrial], places: int) -> Outcome:
 
 
 def _reserved(trials: Iterable[FrozenTrial], mine: str) -> set[str]:
-    """Architectures to be taken over; none to one that takes over, lest such trials wait for each other's places."""
+    """Architectures to be taken over; none if this trial takes one over, so that trials do not block each other."""
     left = {key(trial) for trial in trials if broken_off(trial)}
     return set() if mine in left else left

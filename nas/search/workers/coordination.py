@@ -1,4 +1,4 @@
-"""How the workers of a study keep out of each other's way."""
+"""Coordination of the workers of a study: its protocol, and the case of one worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Decision(Enum):
     YIELD = "yield"
     """Another trial scores, or has scored, this architecture."""
     NO_PLACE = "no place"
-    """The study has all the architectures it asks for."""
+    """The study has enough architectures."""
     WAIT = "wait"
     """It depends on others that have not decided yet."""
 
@@ -39,7 +39,7 @@ class Outcome:
 
 
 class Coordination(Protocol):
-    """What a worker knows of the other workers, and tells them."""
+    """What a worker tells the other workers, and learns of them."""
 
     def claim(self, trial: Trial, places: int) -> Outcome:
         """Claim the architecture of a trial, which its attributes name, and find out whether to score it.
@@ -59,7 +59,7 @@ class Coordination(Protocol):
         """Wait for other workers, and fail the trials of those that died meanwhile."""
 
     def without_retries(self) -> contextlib.AbstractContextManager[None]:
-        """Wait for no database in the block."""
+        """Do not retry accesses to the database in the block."""
 
 
 class Alone:

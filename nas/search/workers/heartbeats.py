@@ -1,4 +1,4 @@
-"""Heartbeats: which workers of a study live, and an end to the trials of those that fell silent."""
+"""Heartbeats of workers on a server, and failing the trials of workers whose heartbeats have stopped."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from nas.search.workers.coordination import Outcome
 
 
 class Heartbeats:
-    """Coordination of one worker among several, on a database server, whose clock alone counts.
+    """Coordination of one worker among several, on a database server. All times are by the server's clock.
 
     Args:
         study: The study.
         storage: Its storage.
-        timing: Of heartbeats.
+        timing: Intervals of heartbeats.
     """
 
     def __init__(self, study: optuna.Study, storage: RetryingStorage, timing: Timing) -> None:
@@ -38,8 +38,8 @@ class Heartbeats:
     def heartbeat(self, trial: Trial) -> Iterator[None]:
         """Write heartbeats from a thread.
 
-        The first one is there before the block begins: a trial without any is never taken for dead. One that cannot
-        be written is left out; the score goes on, and the next one may get through.
+        The first heartbeat is written before the block begins, because a trial without any never counts as dead. A
+        heartbeat that cannot be written is skipped.
         """
         self.storage.record_heartbeat(trial._trial_id)
         stop = threading.Event()
@@ -49,7 +49,7 @@ class Heartbeats:
             yield
         finally:
             stop.set()
-            # Not for longer: with the database away, it may be waiting for a connection.
+            # With a timeout, because the thread may be waiting for a connection.
             thread.join(timeout=1)
 
     def _beat(self, trial_id: int, stop: threading.Event) -> None:
@@ -60,9 +60,8 @@ class Heartbeats:
     def fail_stale_trials(self) -> None:
         """Fail the trials that have been silent for longer than the grace period.
 
-        Silence counts only while the database is there to be written to: when it returns from a long outage, all
-        workers have been silent. Therefore nobody is declared dead until this worker has known it to be in order for
-        a whole grace period, which is time enough for all living ones to write.
+        After a long outage of the database, all workers have been silent. So nothing is failed until this worker has
+        seen the database work for a whole grace period, in which all living workers write heartbeats.
         """
         if self.storage.undisturbed_s() <= self.timing.grace_s:
             return
@@ -71,10 +70,10 @@ class Heartbeats:
             optuna.storages.fail_stale_trials(self.study)
 
     def wait(self, seconds: float) -> None:
-        """Wait for others, and free those that died meanwhile."""
+        """Sleep, then fail the trials of workers that died."""
         time.sleep(seconds)
         self.fail_stale_trials()
 
     def without_retries(self) -> contextlib.AbstractContextManager[None]:
-        """Wait for no database in the block."""
+        """Do not retry accesses to the database in the block."""
         return self.storage.without_retries()

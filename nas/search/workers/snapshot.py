@@ -1,4 +1,4 @@
-"""Reading a study's trials: what is known, what was broken off, what leads."""
+"""A snapshot of a study's trials: what is scored, what was interrupted, what is on the front."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from nas.search.storage.contents import ARCHITECTURE, WITHDRAWN, read_architectu
 from nas.space import Architecture
 
 Known = Mapping[str, FrozenTrial]
-"""By id of the architecture, the trial that scored it, failed to, or is doing so elsewhere."""
+"""For each id of an architecture, the trial that has scored it, has failed, or is scoring it now."""
 
 CLAIM, CLAIMED, SCORING = "claim", "claimed", "scoring"
-"""Trial attribute and its values: a worker wants to score the architecture; it does. See `workers.claims`."""
+"""Trial attribute and its values: a worker claims the architecture, or scores it. See `workers.claims`."""
 
 RELEASED = "released"
-"""Trial attribute: the worker was told to stop and gave the architecture back, which is no sign of trouble with it."""
+"""Trial attribute: the worker was stopped and released the architecture, which does not count as a death."""
 
 
 @dataclass(frozen=True)
 class StudySnapshot:
-    """What one reading of a study says.
+    """The state of a study at one moment.
 
     Args:
         known: The architectures that must not be scored again.
-        interrupted: Those whose scoring was broken off and that nobody has taken over, the oldest first.
-        deaths: By id of an architecture, how many workers died with it in hand.
+        interrupted: Architectures whose scoring was interrupted and that no worker has taken over, oldest first.
+        deaths: By id of an architecture, how many workers died while they scored it.
     """
 
     known: Known
@@ -51,15 +51,15 @@ def read_snapshot(study: optuna.Study) -> StudySnapshot:
 
 
 def _known(trials: Sequence[FrozenTrial]) -> Known:
-    found: dict[str, FrozenTrial] = {}
-    # Of several claims of one architecture, the one that has come to a result says most.
+    known: dict[str, FrozenTrial] = {}
+    # Of several trials of one architecture, a finished one comes first.
     for trial in sorted(filter(counts, trials), key=lambda trial: not trial.state.is_finished()):
-        found.setdefault(key(trial), trial)
-    return found
+        known.setdefault(key(trial), trial)
+    return known
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial takes the place of an evaluation: it has a result, has failed to get one, or claims to."""
+    """Whether a trial counts as an evaluation: it has a result, has failed, or has a claim."""
     attrs = trial.user_attrs
     if ARCHITECTURE not in attrs or "duplicate_of" in attrs or WITHDRAWN in attrs:
         return False
@@ -69,24 +69,24 @@ def counts(trial: FrozenTrial) -> bool:
 
 
 def is_decided(trial: FrozenTrial) -> bool:
-    """Whether a trial that counts is certain to: not a claim that may still yield."""
+    """Whether a trial that counts cannot yield any more."""
     return trial.state.is_finished() or trial.user_attrs[CLAIM] == SCORING
 
 
 def broken_off(trial: FrozenTrial) -> bool:
-    """Whether the scoring ended with its process, not with a result."""
+    """Whether scoring was interrupted, because the process ended."""
     if trial.state != TrialState.FAIL or ARCHITECTURE not in trial.user_attrs:
         return False
     return not trial.user_attrs.keys() & {"failure", "duplicate_of", WITHDRAWN}
 
 
 def key(trial: FrozenTrial) -> str:
-    """Id of the architecture of a trial that has one among its attributes."""
+    """Id of the architecture of a trial."""
     return str(trial.user_attrs[ARCHITECTURE]["id"])
 
 
 def running(known: Known) -> list[FrozenTrial]:
-    """The trials that are being scored, or may be about to."""
+    """The trials that are being scored or have a claim."""
     return [trial for trial in known.values() if trial.state == TrialState.RUNNING]
 
 
@@ -99,12 +99,12 @@ def leading(known: Known, directions: Sequence[Direction]) -> list[FrozenTrial]:
 
 
 def architectures(trials: Sequence[FrozenTrial]) -> list[Architecture]:
-    """What the trials scored."""
+    """The architectures of trials."""
     return [read_architecture(trial) for trial in trials]
 
 
 def idle_evaluations(known: Known, front: Sequence[FrozenTrial]) -> int:
-    """How many finished evaluations in a row, up to now, left the front as it was."""
+    """The number of finished evaluations since the front last changed."""
     last = max((trial.number for trial in front), default=-1)
     return sum(trial.number > last and trial.state.is_finished() for trial in known.values())
 

@@ -1,4 +1,4 @@
-"""One trial, from the proposal to its end: known already, over a budget, another worker's, failed or scored."""
+"""Finishing a trial: as repeated, over a budget, scored by another worker, failed, or scored."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from nas.space import Architecture
 logger = logging.getLogger("nas")
 
 MAX_DEATHS = 3
-"""Workers that may die with an architecture in hand before it counts as failed.
+"""Workers that may die while they score an architecture, before it counts as failed.
 
-One that exhausts the memory of its machine takes its process with it, and would take every worker in turn.
+An architecture that exhausts the memory of the machine ends its process, and would end every worker in turn.
 """
 
 
 class Trials:
-    """Brings the trials of one worker to their ends, and counts them.
+    """Finishes the trials of one worker, and counts them.
 
     Args:
         objective: Scores architectures.
-        config: How many to score, and how many failures to bear.
+        config: How many architectures to score, and how many failures to accept.
         study: The study.
         coordination: With the other workers of the study.
     """
@@ -44,19 +44,19 @@ class Trials:
         self.scored = self.repeated = self.over_budget = 0
         hint = "fix the cause and start a study of another name"
         self._failures = Failures(config.max_failures, study.study_name, hint)
-        # Scores whose trial somebody else had ended; they are told again under the next one.
+        # Scores whose trial another worker had ended; they are told again with the next trial.
         self._untold: dict[str, Score] = {}
 
     def bring_to_an_end(self, trial: Trial, architecture: Architecture, snapshot: StudySnapshot) -> bool:
-        """End a trial, however long that takes.
+        """Finish a trial, which includes scoring.
 
         Args:
             trial: As asked of the study.
             architecture: Its architecture.
-            snapshot: What was known when it was asked.
+            snapshot: The study when the trial was asked.
 
         Returns:
-            Whether it was scored, or failed to be: it counts as an evaluation.
+            Whether the trial counts as an evaluation, because it was scored or failed.
 
         Raises:
             NasError: A user's mistake, or too many failures in a row.
@@ -89,7 +89,7 @@ class Trials:
             return self._score(trial, architecture, snapshot.deaths.get(architecture.id, 0))
 
     def _describe(self, trial: Trial, architecture: Architecture) -> None:
-        """Attach what is known beforehand."""
+        """Attach the attributes that are known without scoring."""
         costs = self.objective.costs(architecture)
         trial.set_user_attr("architecture", architecture.to_dict())
         trial.set_user_attr("parameters", costs.parameters)
@@ -100,7 +100,7 @@ class Trials:
             trial.set_constraint(name, excess)
 
     def _repeat(self, trial: Trial, earlier: FrozenTrial) -> bool:
-        """Give a repeated proposal the result of the first; it is not scored and does not count."""
+        """Give a repeated proposal the result of the first one; it is not scored and does not count."""
         trial.set_user_attr("duplicate_of", earlier.number)
         if earlier.state == TrialState.COMPLETE:
             self._tell(trial, earlier.values)
@@ -117,7 +117,7 @@ class Trials:
             quality = self._untold.get(architecture.id)
             quality = self.objective.score(architecture) if quality is None else quality
         except Exception as error:
-            if is_mistake(error):  # This architecture is left for the next run.
+            if is_mistake(error):  # the architecture is left for the next run
                 raise
             self._fail(trial, architecture, f"{type(error).__name__}: {error}", error)
             return True
@@ -140,7 +140,7 @@ class Trials:
         self._failures.check(error)
 
     def _tell(self, trial: Trial, values: list[float] | None = None, state: TrialState | None = None) -> bool:
-        """End a trial in the storage; `False` when somebody else had ended it before."""
+        """End a trial in the storage; `False` if another worker had ended it before."""
         told = self.study.tell(trial, values, state=state, skip_if_finished=True)
         if told.state != (state or TrialState.COMPLETE):
             self._warn_of_loss(trial)
@@ -148,11 +148,13 @@ class Trials:
         return True
 
     def _warn_of_loss(self, trial: Trial) -> None:
-        logger.warning("trial %d was taken for dead while this worker had it in hand: its heartbeats did not get "
-                       "through; the search goes on", trial.number)  # fmt: skip
+        logger.warning(
+            "another worker failed trial %d, because the heartbeats of this one were missing; the search continues",
+            trial.number,
+        )
 
     def _release(self, trial: Trial) -> None:
-        """Give the architecture back at once, where that is possible; otherwise the lack of heartbeats will."""
+        """Release the architecture at once if possible; otherwise the missing heartbeats do."""
         with self.coordination.without_retries(), contextlib.suppress(SQLAlchemyError, OptunaError):
             trial.set_user_attr(RELEASED, True)
             self._tell(trial, state=TrialState.FAIL)

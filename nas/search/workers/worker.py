@@ -1,4 +1,4 @@
-"""One worker of a study: propose, bring to an end, and look whether there is a reason to stop."""
+"""The loop of one worker of a study: propose an architecture, finish its trial, and check whether to stop."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from nas.search.workers.trials import Trials
 from nas.space import Architecture
 
 MAX_IDLE = 10
-"""Proposals in a row that needed no scoring, after which the search proposes an architecture itself."""
+"""Proposals in a row that needed no scoring, after which the worker proposes an architecture itself."""
 
 
 class Worker:
-    """State of one run.
+    """One worker, and the state of its run.
 
     Args:
         objective: Scores architectures.
@@ -62,7 +62,7 @@ class Worker:
         self.coordination = coordination
         self.space = objective.space
         self.factory = factory
-        # Seeded by the number of this run's first trial, so that no two workers, and no two runs, draw alike.
+        # Seeded by the number of this run's first trial, so that workers and runs draw different numbers.
         self.sampler = LazySampler(lambda number: factory.make(objective, self._seed("sampler", number)))
         study.sampler = self.sampler
         self.rng: random.Random | None = None
@@ -90,7 +90,7 @@ class Worker:
         return read_snapshot(self.study)
 
     def _turn(self, snapshot: StudySnapshot, bar: Bar) -> str | None:
-        """One trial, or some waiting for those of others; the reason to stop where there is one."""
+        """Run one trial, or wait for other workers; returns the reason to stop, if there is one."""
         complete, others = self._complete(snapshot), running(snapshot.known)
         reason = self._cut_short(snapshot.known) if others or complete is None else complete
         if reason is not None:
@@ -98,23 +98,23 @@ class Worker:
         if complete is None:
             self._trial(snapshot)
         else:
-            # Should one of them die, its architecture is left to score.
+            # If one of them dies, its architecture is left to score.
             bar.say(f"waiting for {len(others)} that other workers are scoring")
             self.coordination.wait(min(self.timing.poll_s, max(0.0, self.deadline - time.monotonic())))
         return None
 
     def _cut_short(self, known: Known) -> str | None:
-        """Why to end now, whatever is left to score."""
+        """The reason to end now although architectures are left; `None` without one."""
         if time.monotonic() >= self.deadline:
-            return f"the time of {self.config.timeout_s:g} s is over"
+            return f"the timeout of {self.config.timeout_s:g} s has passed"
         if self.config.patience is not None:
             idle = idle_evaluations(known, self._front(known))
             if idle >= self.config.patience:
-                return f"the last {idle} evaluations left the front as it was"
+                return f"the last {idle} evaluations left the front unchanged"
         return None
 
     def _complete(self, snapshot: StudySnapshot) -> str | None:
-        """Why nothing is left to propose; otherwise queues an architecture where the sampler may not find one."""
+        """The reason why nothing is left to propose, or `None`; queues an architecture if the sampler may find none."""
         known = snapshot.known
         if len(known) >= self.config.evaluations:
             return f"{len(known)} architectures scored"
@@ -132,8 +132,8 @@ class Worker:
         starts = [least for least in self.objective.least.values() if self.objective.feasible(least)]
         following = fresh(self.space, wanted, architectures(self._front(known)) or starts, self._rng())
         if following is None:
-            found = "is left to score" if self.space.count() <= ENUMERATED else "that is left to score was found"
-            return f"no architecture {found} within the budgets ({len(known)} scored)"
+            missing = "is left to score" if self.space.count() <= ENUMERATED else "that is left to score was found"
+            return f"no architecture {missing} within the budgets ({len(known)} scored)"
         self.queue.append(following)
         return None
 
@@ -175,7 +175,7 @@ class _Wanted:
 
 @contextlib.contextmanager
 def _optimize_loop(study: optuna.Study) -> Iterator[None]:
-    """Let Optuna take the block for a turn of `study.optimize`: its samplers may call `study.stop()` there."""
+    """Run the block as part of `study.optimize` to Optuna, so that a sampler may call `study.stop()`."""
     study._stop_flag = False
     study._thread_local.in_optimize_loop = True
     try:
