@@ -22,7 +22,6 @@ from .flow.tasks import SuperNetTask as SuperNetTask
 from .recipes.classifier import train_classifier as train_classifier
 from .recipes.inheriting import inherit_model as inherit_model
 from .recipes.runs import finetune_model as finetune_model
-from .recipes.runs import load_supernet as load_supernet
 from .recipes.runs import train_model as train_model
 from .recipes.runs import train_supernet as train_supernet
 from .recipes.scoring import SearchInputs as SearchInputs
@@ -30,3 +29,4 @@ from .recipes.scoring import clip_quality as clip_quality
 from .recipes.scoring import held_out_quality as held_out_quality
 from .recipes.scoring import supernet_quality as supernet_quality
 from .recipes.starting import check_start as check_start
+from .recipes.supernet_files import load_supernet as load_supernet

@@ -26,8 +26,9 @@ from nas.training.engine.settings import LoopConfig
 from nas.training.flow.config import SuperNetConfig, TrainingConfig
 from nas.training.flow.paths import PathStrategy
 from nas.training.flow.tasks import FlowTask, JointTask, SuperNetTask
-from nas.training.recipes.runs import checked_supernet, share_of
+from nas.training.recipes.runs import share_of
 from nas.training.recipes.starting import check_start
+from nas.training.recipes.supernet_files import checked_supernet
 
 
 class DryRun(StrictModel):

@@ -17,7 +17,8 @@ from nas.space import Architecture, SearchSpace
 from nas.training.flow.config import SuperNetConfig, TrainingConfig
 from nas.training.flow.stored_text import reader_of
 from nas.training.flow.tasks import FlowTask
-from nas.training.recipes.runs import load_supernet, run_task, trained_with
+from nas.training.recipes.runs import run_task
+from nas.training.recipes.supernet_files import load_supernet, trained_with
 
 
 class Models(ABC):

@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from nas.data import CaptionedClips
-from nas.errors import CheckpointError, ConfigError
-from nas.files import atomic_folder, derive_seed, fingerprint, load_yaml, require_whole, write_yaml
+from nas.errors import ConfigError
+from nas.files import derive_seed, fingerprint
 from nas.models import Generation, SuperNet, TextEncoder, VideoModel, load_pretrained, make_text_encoder
 from nas.models.network import recompute_blocks
 from nas.models.parts import unloaded_codec
-from nas.models.video_model import portable_space
-from nas.models.weights import load_into, load_safetensors, save_safetensors, weights_digest
+from nas.models.weights import weights_digest
 from nas.space import Architecture, SearchSpace
 from nas.training.engine.callbacks import Callback
 from nas.training.engine.prefetch import prefetched
@@ -27,8 +26,7 @@ from nas.training.flow.config import SuperNetConfig, TrainingConfig
 from nas.training.flow.stored_text import reader_of
 from nas.training.flow.tasks import FlowTask, JointTask, SuperNetTask
 from nas.training.recipes.starting import check_start, take_backbone
-
-WEIGHTS, TEXT_WEIGHTS = "supernet.safetensors", "text_encoder.safetensors"
+from nas.training.recipes.supernet_files import save_supernet
 
 
 def train_supernet(
@@ -66,17 +64,8 @@ def train_supernet(
         task, start = SuperNetTask(supernet, text_encoder, config), _start_of(supernet, text_encoder)
         dropout = config.caption_dropout
         result = run_task(task, space, clips, config, root, "training supernet", start=start, caption_dropout=dropout)
-        from_main(lambda: _save_supernet(supernet, text_encoder, config, root / "supernet"))
+        from_main(lambda: save_supernet(supernet, text_encoder, config, root / "supernet"))
     return result
-
-
-def _save_supernet(supernet: SuperNet, text_encoder: TextEncoder, config: SuperNetConfig, folder: Path) -> None:
-    with atomic_folder(folder, "supernet") as out:
-        save_safetensors(out / WEIGHTS, supernet.state_dict())
-        if text_encoder.trainable:
-            save_safetensors(out / TEXT_WEIGHTS, text_encoder.state_dict())
-        write_yaml(out / "space.yaml", portable_space(supernet.space))
-        write_yaml(out / "training.yaml", config.model_dump())
 
 
 def train_model(
@@ -194,55 +183,7 @@ def share_of(batch_size: int, count: int, name: str) -> int:
     return batch_size // count
 
 
-def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, TextEncoder]:
-    """Read what `train_supernet` wrote.
-
-    Args:
-        space: The search space; must be the one it was trained for.
-        folder: The run's folder, or the `supernet` folder inside it.
-
-    Raises:
-        CheckpointError: There is no supernet, it is damaged, or it belongs to another space.
-    """
-    root, trained = checked_supernet(space, folder)
-    supernet, text_encoder = SuperNet(trained), make_text_encoder(trained)
-    load_into(supernet, load_safetensors(root / WEIGHTS), where=root / WEIGHTS)
-    if text_encoder.trainable:
-        load_into(text_encoder, load_safetensors(root / TEXT_WEIGHTS), where=root / TEXT_WEIGHTS)
-    return supernet.eval(), text_encoder.eval()
-
-
-def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, SearchSpace]:
-    """The folder with the weights of a supernet, and the space it was trained for.
-
-    Raises:
-        CheckpointError: There is no supernet, or it belongs to another space than `space`.
-    """
-    root = _supernet_folder(folder)
-    require_whole(root)
-    if not (root / WEIGHTS).is_file():
-        raise CheckpointError("holds no trained supernet", where=root, hint="make one with `nas train`")
-    trained = SearchSpace.load(root / "space.yaml")
-    if trained.fingerprint != space.fingerprint:
-        raise CheckpointError(
-            f"was trained for another search space ({trained.name}), or another version of it",
-            where=root,
-            hint=f"train again for {space.name}, or use the space.yaml beside the weights",
-        )
-    return root, trained
-
-
-def trained_with(folder: str | Path) -> SuperNetConfig:
-    """The settings that the supernet in a folder was trained with."""
-    return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
-
-
 def _start_of(network: nn.Module, text_encoder: TextEncoder) -> str:
     """What the weights start from: those of the network, and of a text encoder that is trained with it."""
     trained = [network, text_encoder] if text_encoder.trainable else [network]
     return fingerprint([weights_digest(each) for each in trained])
-
-
-def _supernet_folder(folder: str | Path) -> Path:
-    root = Path(folder)
-    return root / "supernet" if (root / "supernet").is_dir() else root
