@@ -1,4 +1,4 @@
-"""`--dry-run` of the commands that train: what a run would take."""
+"""Options and output of `--dry-run`, of the commands that train."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 DryRunOption = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Train nothing; print what it would take: parameters, memory, batches, checkpoints."
+        "--dry-run", help="Print what a run would take (parameters, memory, batches, checkpoints), and train nothing."
     ),
 ]
 ProcessesOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes that --dry-run reckons with; those of the launcher when left out."),
+    typer.Option(min=1, help="Number of processes for --dry-run. The default is that of the launcher."),
 ]
 
 _ESTIMATED = ("exchange", "activations", "activations_otherwise", "flowing", "updating", "accumulated", "together")
 
 
 def processes_of(given: int | None, dry_run: bool) -> int:
-    """How many processes a dry run is to reckon with.
+    """Number of processes of a dry run.
 
     Raises:
-        ConfigError: Processes are given for a run that is not dry: a launcher starts those. Or the launcher's
+        ConfigError: `--processes` is given for a real run, whose processes a launcher starts; or the launcher's
             variables contradict each other.
     """
     from nas.environment import launcher
@@ -38,48 +38,48 @@ def processes_of(given: int | None, dry_run: bool) -> int:
 
     if given is not None and not dry_run:
         raise ConfigError(
-            "--processes is for --dry-run alone",
+            "--processes needs --dry-run",
             hint=f"start the run with: torchrun --nproc-per-node {given} -m nas ...",
         )
     return given or launcher().world_size
 
 
-def print_dry_run(found: DryRun, as_json: bool) -> None:
+def print_dry_run(dry_run: DryRun, as_json: bool) -> None:
     """Print what a run would take, as a table or as JSON."""
-    memory = found.memory_bytes
+    memory = dry_run.memory_bytes
     if as_json:
-        plain = found.model_dump()
+        plain = dry_run.model_dump()
         plain["memory_bytes"]["together"] = memory.together
         emit_json(plain | {"estimated": [f"memory_bytes.{name}" for name in _ESTIMATED]})
         return
-    emit_table("dry run", [{"what": what, "value": value, "is": kind} for what, value, kind in _rows(found)])
+    emit_table("dry run", [{"what": what, "value": value, "is": kind} for what, value, kind in _rows(dry_run)])
 
 
-def _rows(found: DryRun) -> list[tuple[str, Any, str]]:
-    memory = found.memory_bytes
-    kept = found.checkpoints_kept * found.checkpoint_bytes
+def _rows(dry_run: DryRun) -> list[tuple[str, Any, str]]:
+    memory = dry_run.memory_bytes
+    kept = dry_run.checkpoints_kept * dry_run.checkpoint_bytes
     return [
-        ("parameters trained", f"{found.trained_parameters:,}", "counted"),
-        ("parameters frozen", f"{found.frozen_parameters:,}", "counted"),
-        ("processes", f"{found.processes} ({found.parallel})", "given"),
+        ("parameters trained", f"{dry_run.trained_parameters:,}", "counted"),
+        ("parameters frozen", f"{dry_run.frozen_parameters:,}", "counted"),
+        ("processes", f"{dry_run.processes} ({dry_run.parallel})", "given"),
         ("memory per process: weights", bytes_text(memory.weights), "counted"),
         ("memory per process: gradients", bytes_text(memory.gradients), "counted"),
         ("memory per process: optimiser", bytes_text(memory.optimizer), "counted"),
         ("memory per process: averaged weights", bytes_text(memory.averages), "counted"),
         ("memory per process: exchange", bytes_text(memory.exchange), "estimate"),
-        (f"memory per process: activations, {_recomputed(found, True)}", bytes_text(memory.activations), "estimate"),
+        (f"memory per process: activations, {_recomputed(dry_run, True)}", bytes_text(memory.activations), "estimate"),
         ("memory per process: backward pass", bytes_text(memory.flowing + memory.accumulated), "estimate"),
         ("memory per process: update of the weights", bytes_text(memory.updating), "estimate"),
         ("memory per process: together, at the peak", bytes_text(memory.together), "estimate"),
-        (f"activations, {_recomputed(found, False)}", bytes_text(memory.activations_otherwise), "estimate"),
-        ("global batch", f"{found.batch} clips + {found.image_batch} frames", "given"),
-        ("micro-batch per process", f"{found.micro_batch} clips + {found.image_micro_batch} frames", "counted"),
-        ("steps", f"{found.steps:,}", "given"),
-        ("tokens seen (latent pixels x frames)", f"{found.latent_pixels:,}", "counted"),
-        ("checkpoints written", f"{found.checkpoints} of {bytes_text(found.checkpoint_bytes)}", "counted"),
-        ("checkpoints kept", f"{found.checkpoints_kept}, {bytes_text(kept)}", "counted"),
+        (f"activations, {_recomputed(dry_run, False)}", bytes_text(memory.activations_otherwise), "estimate"),
+        ("global batch", f"{dry_run.batch} clips + {dry_run.image_batch} frames", "given"),
+        ("micro-batch per process", f"{dry_run.micro_batch} clips + {dry_run.image_micro_batch} frames", "counted"),
+        ("steps", f"{dry_run.steps:,}", "given"),
+        ("tokens seen (latent pixels x frames)", f"{dry_run.latent_pixels:,}", "counted"),
+        ("checkpoints written", f"{dry_run.checkpoints} of {bytes_text(dry_run.checkpoint_bytes)}", "counted"),
+        ("checkpoints kept", f"{dry_run.checkpoints_kept}, {bytes_text(kept)}", "counted"),
     ]
 
 
-def _recomputed(found: DryRun, configured: bool) -> str:
-    return "blocks recomputed" if found.gradient_checkpointing == configured else "all kept"
+def _recomputed(dry_run: DryRun, configured: bool) -> str:
+    return "blocks recomputed" if dry_run.gradient_checkpointing == configured else "all stored"

@@ -1,4 +1,4 @@
-"""`nas classifier`: make the classifier that `nas score` reads clips with."""
+"""`nas classifier`: train the classifier that `nas score` uses."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def classifier(
     space: SpaceArgument,
     out: Annotated[
         Path,
-        typer.Option(parser=WritesRun("classifier"), help="Folder of the run; an interrupted run resumes there."),
+        typer.Option(parser=WritesRun("classifier"), help="Folder of the run. An interrupted run resumes."),
     ],
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 600,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a classifier of moving_shapes clips in the shape of SPACE."""
+    """Train a classifier of moving_shapes clips, in the shape of the clips of SPACE."""
     from nas.data import ClipShape
     from nas.space import SearchSpace
     from nas.training import train_classifier
@@ -33,4 +33,4 @@ def classifier(
         emit_json({"made": str(out / "classifier"), "accuracy": record.accuracy})
     else:
         rows = [{"attribute": name, "read right": f"{share:.1%}"} for name, share in record.accuracy.items()]
-        emit_table(f"{out / 'classifier'}, on clips held out", rows)
+        emit_table(f"{out / 'classifier'}, on held-out clips", rows)

@@ -1,4 +1,4 @@
-"""`nas train`: train the supernet of a space, or one architecture of it."""
+"""`nas train`: train the supernet of a space, or one of its architectures."""
 
 from __future__ import annotations
 
@@ -25,52 +25,51 @@ def train(
     data: DataOption,
     out: Annotated[
         Path,
-        typer.Option(
-            parser=WritesRun("supernet", "model"), help="Folder of the run; an interrupted run resumes there."
-        ),
+        typer.Option(parser=WritesRun("supernet", "model"), help="Folder of the run. An interrupted run resumes."),
     ],
     architecture: Annotated[
-        Path | None, typer.Option(parser=READS, help="Train this architecture (YAML) alone, instead of the supernet.")
+        Path | None, typer.Option(parser=READS, help="Train only this architecture (YAML), not the supernet.")
     ] = None,
     supernet: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Start --architecture from the weights of this supernet, not from scratch."),
+        typer.Option(parser=READS, help="Start --architecture from the weights of this supernet."),
     ] = None,
     backbone: Annotated[
         Path | None,
         typer.Option(
-            parser=READS, help="Start from the backbone and the text encoder of this model: one that makes pictures."
+            parser=READS,
+            help="Start from the backbone and the text encoder of this model (of images, for instance).",
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(parser=READS, help="Training settings (YAML); the options below win.")
+        Path | None, typer.Option(parser=READS, help="Training settings (YAML). The options below take precedence.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(min=0.01, help="End after so many minutes of training.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes of training to end after.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="Which architectures a step of the supernet trains: uniform, fair, sandwich.")
+        str | None, typer.Option(help="Architectures that a step of the supernet trains: uniform, fair or sandwich.")
     ] = None,
     guidance_scale: Annotated[
-        float, typer.Option(min=1, help="Default guidance of a model trained with --architecture.")
+        float, typer.Option(min=1, help="Default guidance of a model that is trained with --architecture.")
     ] = 3.0,
     dry_run: DryRunOption = False,
     processes: ProcessesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the weight-sharing supernet of SPACE, or with --architecture a single network."""
+    """Train the weight-sharing supernet of SPACE, or a single network with --architecture."""
     from nas.errors import ConfigError
     from nas.space import SearchSpace
     from nas.training import SuperNetConfig, TrainingConfig, finetune_model, inherit_model, train_model, train_supernet
 
     if supernet is not None and architecture is None:
-        raise ConfigError("--supernet says where an architecture starts from", hint="give --architecture, too")
+        raise ConfigError("--supernet gives the weights that an architecture starts from", hint="add --architecture")
     if supernet is not None and backbone is not None:
-        raise ConfigError("--supernet and --backbone both say where weights come from", hint="leave one of them out")
+        raise ConfigError("--supernet and --backbone cannot be combined", hint="leave one of them out")
     if strategy is not None and architecture is not None:
-        raise ConfigError("--strategy chooses among architectures", hint="leave it out, or leave --architecture out")
+        raise ConfigError("--strategy cannot be combined with --architecture", hint="leave one of them out")
 
     options = {
         "steps": steps,
@@ -128,7 +127,7 @@ def _dry_run(
 
 
 def _settings(kind: type[Settings], config: Path | None, options: Mapping[str, Any]) -> Settings:
-    """The settings of a file, with what the options say in the place of what it says."""
+    """Settings of a file, overridden by options."""
     from nas.environment import check_settings
     from nas.files import load_yaml, parse
 

@@ -1,4 +1,4 @@
-"""Training: the flow-matching objective, one loop for all trainers, supernets, single models, distillation."""
+"""Training of supernets and single models, distillation, and encoding of clips."""
 
 import lazy_loader
 

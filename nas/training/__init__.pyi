@@ -7,9 +7,9 @@ from .dry_run.run import DryRun as DryRun
 from .dry_run.run import dry_run_distillation as dry_run_distillation
 from .dry_run.run import dry_run_model as dry_run_model
 from .dry_run.run import dry_run_supernet as dry_run_supernet
-from .encoding import EncodingRequest as EncodingRequest
-from .encoding import EncodingSettings as EncodingSettings
-from .encoding import encode_clips as encode_clips
+from .encoding.workers import EncodingRequest as EncodingRequest
+from .encoding.workers import EncodingSettings as EncodingSettings
+from .encoding.workers import encode_clips as encode_clips
 from .engine.settings import LoopConfig as LoopConfig
 from .engine.task import TrainingTask as TrainingTask
 from .engine.trainer import Trainer as Trainer

@@ -34,7 +34,7 @@ def _run_file(base: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        (FROZEN, ConfigError, "the backbone would stay as random as it begins"),
+        (FROZEN, ConfigError, "the frozen backbone would keep random weights"),
         ({"backbone": {}}, ConfigError, "backbone: give either the folder of a model, or a training"),
         ({"backbone": {"model": "images", "training": {"steps": 2}}}, ConfigError, "backbone: give either the folder"),
         ({"backbone": {"model": "images"}}, CheckpointError, "not a model folder"),

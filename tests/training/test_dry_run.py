@@ -135,7 +135,7 @@ def test_processes_that_share_out_the_weights_hold_a_part_of_them(space: SearchS
 def test_what_a_run_would_refuse_a_dry_run_refuses(space: SearchSpace) -> None:
     with pytest.raises(ConfigError, match="batch_size 8 cannot be shared among 3 processes"):
         dry_run_supernet(space, SuperNetConfig(), 3)
-    with pytest.raises(ConfigError, match="freeze_backbone: the backbone would stay as random"):
+    with pytest.raises(ConfigError, match="freeze_backbone: the frozen backbone would keep random"):
         dry_run_supernet(space, SuperNetConfig(freeze_backbone=True), 1)
     alone = ADVERSARIAL.model_copy(update={"training": DistillationLoop(batch_size=1)})
     with pytest.raises(ConfigError, match="batch_size 1 lets an adversarial training collapse"):
@@ -160,7 +160,7 @@ def test_the_commands_print_it_and_touch_nothing(
     train = "train space.yaml --data no/such/clips --out run"
     code, table, _ = nas(f"{train} --dry-run --processes 2")
     assert code == 0
-    assert "activations, all kept" in table
+    assert "activations, all stored" in table
     assert "estimate" in table
     code, plain, _ = nas(f"{train} --architecture architecture.yaml --batch-size 4 --dry-run --json")
     assert (code, json.loads(plain)["batch"], json.loads(plain)["processes"]) == (0, 4, 1)
@@ -174,7 +174,7 @@ def test_the_commands_print_it_and_touch_nothing(
     monkeypatch.delenv("RANK")
     code, _, complaint = nas(f"{train} --processes 2")
     assert code == 2
-    assert "--processes is for --dry-run alone; start the run with: torchrun --nproc-per-node 2" in complaint
+    assert "--processes needs --dry-run; start the run with: torchrun --nproc-per-node 2" in complaint
     assert set(tmp_path.iterdir()) == files
 
 

@@ -257,9 +257,11 @@ def test_an_index_names_no_file_outside_its_folder(latents: Path) -> None:
 
 
 def test_what_was_encoded_otherwise_is_refused(latents: Path, tiny: Path, frozen: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"latents: holds clips encoded otherwise: dtype, parts of plan.json"):
+    with pytest.raises(
+        DataError, match=r"latents: holds clips that were encoded with other.*: dtype, parts of plan.json"
+    ):
         encode_clips(_request(tiny, latents, dtype="float16"))
-    with pytest.raises(DataError, match=r"holds clips encoded otherwise: codec, parts, captions of plan.json"):
+    with pytest.raises(DataError, match=r"encoded with other settings: codec, parts, captions of plan.json"):
         encode_clips(_request(frozen, latents))
     other = dataclasses.replace(_request(tiny, latents), data=SHAPES.model_copy(update={"seed": 9}))
     with pytest.raises(DataError, match="encoded otherwise: data, parts of plan"):

@@ -69,7 +69,7 @@ def test_a_model_starts_where_the_image_model_ended(
     [
         ({"backbone": {"block_out_channels": [16, 32]}}, r"its backbone is another .*: block_out_channels is"),
         ({"backbone": {"attention_head_dim": 4}}, r"attention_head_dim is 2, not 4"),
-        ({"text": {"heads": 1}}, r"its text is another than that of tiny: heads is 2, not 1"),
+        ({"text": {"heads": 1}}, r"its text differs from that of tiny: heads is 2, not 1"),
         ({"prediction": "velocity"}, r"prediction is 'data', not 'velocity'"),
     ],
 )
@@ -144,4 +144,4 @@ def test_only_one_place_may_say_where_weights_come_from(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    assert "--supernet and --backbone both say where weights come from" in capsys.readouterr().err
+    assert "--supernet and --backbone cannot be combined" in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""What a training run would take, worked out before it is started."""
+"""Dry runs: what a training run would take, worked out without starting it."""

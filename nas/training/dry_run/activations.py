@@ -1,8 +1,8 @@
-"""What autograd keeps of a step for its backward pass, counted without computing anything.
+"""Activations that autograd stores for the backward pass of a step, counted without computing anything.
 
-The task stands on the meta device and runs on tensors that have shapes and types and no values, so the largest network
-takes seconds and next to no memory. Types are those that autocast gives on a graphics card, where norms are in fp32
-even in bf16; kernels of a card may keep a little more or less, so what is counted here is an estimate of what it holds.
+The task runs on fake tensors, which have shapes and types but no values. So the largest network takes seconds and
+almost no memory. Types are those of autocast on a graphics card, where norms are in fp32 even in bf16. Kernels of a
+card may store a little more or less, so the count is an estimate for a card.
 
 Shape suffixes as in `nas.training.flow.batches`.
 """
@@ -31,17 +31,17 @@ IN_FP32 = frozenset(
      "reciprocal", "sum", "cumsum", "norm", "normalize", "cosine_similarity", "mse_loss", "l1_loss", "cross_entropy",
      "binary_cross_entropy_with_logits"}
 )  # fmt: skip
-"""Functions that autocast gives fp32 on a card, from PyTorch's list; on a CPU it leaves most of them in bf16."""
+"""Functions that autocast runs in fp32 on a card, from PyTorch's list. On a CPU most of them run in bf16."""
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes that autograd keeps for the backward pass of one micro-batch, beside the weights.
+    """Bytes that autograd stores for the backward pass of one micro-batch, without the weights.
 
     Args:
-        plain_bytes: All that is kept.
-        recomputed_bytes: What is kept with gradient checkpointing, and the largest block's own while it is recomputed.
-        largest_bytes: The largest tensor of them.
+        plain_bytes: All stored activations.
+        recomputed_bytes: With gradient checkpointing: those between blocks, and those inside the largest block.
+        largest_bytes: The largest stored tensor.
     """
 
     plain_bytes: int
@@ -50,7 +50,7 @@ class Activations:
 
 
 class _CardTypes(TorchFunctionMode):
-    """Autocast on a card, for tensors that stand on a CPU under autocast: the difference of the two lists."""
+    """Makes autocast on a CPU give the types of autocast on a card."""
 
     def __torch_function__(
         self,
@@ -61,7 +61,7 @@ class _CardTypes(TorchFunctionMode):
     ) -> Any:
         named = dict(kwargs or {})
         if getattr(func, "__name__", "") in IN_FP32:
-            args, named = tuple(_wide(each) for each in args), {name: _wide(each) for name, each in named.items()}
+            args, named = tuple(map(_wide, args)), {name: _wide(value) for name, value in named.items()}
         return func(*args, **named)
 
 
@@ -70,11 +70,11 @@ def _wide(value: Any) -> Any:
 
 
 class _Kept:
-    """Adds up the distinct memory of all tensors that autograd keeps."""
+    """Adds up the memory of all tensors that autograd stores, each storage once."""
 
     def __init__(self, task: nn.Module) -> None:
         self._weights = {parameter.untyped_storage()._cdata for parameter in task.parameters()}
-        self._storages: dict[int, torch.UntypedStorage] = {}  # alive, or another would get its number
+        self._storages: dict[int, torch.UntypedStorage] = {}  # references, so that no address is used twice
         self.bytes, self.largest_bytes, self.largest_block_bytes = 0, 0, 0
 
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -93,13 +93,13 @@ class _Kept:
 
 
 def count_activations(task: JointTask, space: SearchSpace, clips: int, frames: int, precision: str) -> Activations:
-    """Count what a micro-batch of one process keeps, in the phase that keeps the most.
+    """Count the activations of one process's micro-batch, in the phase that stores the most.
 
     Args:
-        task: On the meta device; it is used up.
-        space: Its search space.
+        task: The task, on the meta device; it cannot be used afterwards.
+        space: Search space of the task.
         clips: Clips of the micro-batch.
-        frames: Single frames of it.
+        frames: Single frames of the micro-batch.
         precision: `no` or `bf16`, as in `LoopConfig.mixed_precision`.
     """
     with FakeTensorMode(allow_non_fake_inputs=True):

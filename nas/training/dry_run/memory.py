@@ -1,4 +1,4 @@
-"""What one process of a training run holds in memory, figured from the task on the meta device."""
+"""Memory of one process of a training run, estimated from the task on the meta device."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from nas.training.engine.task import MODEL
 from nas.training.flow.tasks import JointTask
 
 MOMENTS = 2
-"""Tensors in the size of a parameter that AdamW keeps for it."""
+"""Tensors that AdamW keeps for a parameter, each of the parameter's size."""
 
 
 class MemoryEstimate(StrictModel):
-    """Bytes of one process.
+    """Memory of one process, in bytes.
 
-    Weights, gradients, optimiser state and averages are counted. The others are estimates: activations as in
-    `nas.training.dry_run.activations`, for the architecture with the most parameters where a step trains one of many,
-    and what DDP and FSDP need to exchange weights and gradients from how they work. The allocator's own losses,
-    workspace of kernels, the codec, and clips that a callback makes come on top.
+    Weights, gradients, optimiser state and averages are counted. The rest is estimated: activations as in
+    `nas.training.dry_run.activations`, for the largest architecture if a step trains one of many, and buffers of DDP
+    and FSDP from how these work. Not included are losses of the allocator, workspace of kernels, the codec, and clips
+    that a callback makes.
 
-    A step has two peaks. The backward pass begins with all activations, and without the gradients that the step before
-    has left, which are gone by then. The optimiser works with all gradients, and no activations are left.
+    A step has two peaks. At the beginning of the backward pass there are all activations, and no gradients of the step
+    before. At the update there are all gradients, and no activations.
 
     Args:
         weights: Trained and frozen weights.
-        gradients: Gradients of the trained ones.
+        gradients: Gradients of the trained weights.
         optimizer: The moments of AdamW.
         averages: The averaged weights.
-        exchange: DDP's buckets, or FSDP's two largest gathered blocks with a gradient.
-        activations: What one micro-batch keeps for its backward pass.
-        activations_otherwise: The same if `gradient_checkpointing` were set the other way.
-        flowing: The gradient of the largest activation, beside it.
-        updating: What optimiser and averages compute with, each over all weights at once: a tensor in the size of each.
-        accumulated: Gradients of earlier micro-batches of the step, which are there when a backward pass begins.
+        exchange: DDP's buckets, or FSDP's two largest gathered blocks and the gradient of one.
+        activations: Activations that one micro-batch stores for its backward pass.
+        activations_otherwise: The same with the opposite setting of `gradient_checkpointing`.
+        flowing: The gradient of the largest activation.
+        updating: Temporary tensors of the update, which handles all weights of a phase at once.
+        accumulated: Gradients of earlier micro-batches of the step, present when a backward pass begins.
     """
 
     weights: int
@@ -56,7 +56,7 @@ class MemoryEstimate(StrictModel):
 
     @property
     def together(self) -> int:
-        """The higher of a step's two peaks."""
+        """The higher one of a step's two peaks."""
         backward = self.activations + self.flowing + self.accumulated
         state = self.weights + self.optimizer + self.averages + self.exchange
         return state + max(backward, self.gradients + self.updating)
@@ -65,38 +65,39 @@ class MemoryEstimate(StrictModel):
 def estimate_memory(
     task: JointTask, space: SearchSpace, config: LoopConfig, processes: int, clips: int, frames: int
 ) -> MemoryEstimate:
-    """Memory of one process of a run.
+    """Estimate the memory of one process of a run.
 
     Args:
-        task: What is to be trained, on the meta device; it is used up.
-        space: Its search space.
+        task: The task, on the meta device; it cannot be used afterwards.
+        space: Search space of the task.
         config: Settings of the run.
-        processes: How many there are.
-        clips: Clips of a micro-batch of one process.
-        frames: Single frames of it.
+        processes: Number of processes.
+        clips: Clips of one process's micro-batch.
+        frames: Single frames of one process's micro-batch.
     """
     by_phase = {phase.name: list(phase.parameters) for phase in task.phases()}
     sharded = config.parallel == "fsdp" and processes > 1
     share = processes if sharded else 1
     model = set(by_phase[MODEL])
     parts = [part for part in task.children() if not model.isdisjoint(part.parameters())]
-    shared_out = {each for part in parts for each in part.parameters()}
-    phases = [size_bytes(each, share if phase == MODEL else 1) for phase, each in by_phase.items()]
+    of_model = {parameter for part in parts for parameter in part.parameters()}
+    phases = [size_bytes(trained, share if name == MODEL else 1) for name, trained in by_phase.items()]
     gradients = sum(phases)
-    weights = size_bytes(shared_out, share) + size_bytes(each for each in task.parameters() if each not in shared_out)
+    others = (parameter for parameter in task.parameters() if parameter not in of_model)
+    weights = size_bytes(of_model, share) + size_bytes(others)
     averages, exchange = size_bytes(model, share), _exchange(parts, by_phase, sharded) if processes > 1 else 0
     counted = count_activations(task, space, clips, frames, config.mixed_precision)
-    kept = [counted.plain_bytes, counted.recomputed_bytes]
+    stored = [counted.plain_bytes, counted.recomputed_bytes]
     if config.gradient_checkpointing:
-        kept.reverse()
+        stored.reverse()
     return MemoryEstimate(
         weights=weights,
         gradients=gradients,
         optimizer=MOMENTS * gradients,
         averages=averages,
         exchange=exchange,
-        activations=kept[0],
-        activations_otherwise=kept[1],
+        activations=stored[0],
+        activations_otherwise=stored[1],
         flowing=counted.largest_bytes,
         updating=max(*phases, averages),
         accumulated=gradients if config.gradient_accumulation > 1 else 0,
@@ -105,16 +106,16 @@ def estimate_memory(
 
 def _exchange(parts: list[nn.Module], by_phase: Mapping[str, list[nn.Parameter]], sharded: bool) -> int:
     if not sharded:
-        return sum(size_bytes(each) for each in by_phase.values())
-    networks = [each for part in parts for each in part.modules() if isinstance(each, Mounted)]
+        return sum(map(size_bytes, by_phase.values()))
+    networks = [module for part in parts for module in part.modules() if isinstance(module, Mounted)]
     blocks = sorted(size_bytes(block.parameters()) for network in networks for block in network.blocks())
     return sum(blocks[-2:]) + blocks[-1]
 
 
 def size_bytes(parameters: Iterable[nn.Parameter], share: int = 1) -> int:
-    """Bytes of parameters, or of the rows that the first of some processes holds of them."""
+    """Bytes of parameters, or of the first process's share of their rows."""
     return sum(
-        math.ceil(each.shape[0] / share) * (each.numel() // each.shape[0]) * each.element_size()
-        for each in parameters
-        if each.numel()
+        math.ceil(parameter.shape[0] / share) * (parameter.numel() // parameter.shape[0]) * parameter.element_size()
+        for parameter in parameters
+        if parameter.numel()
     )

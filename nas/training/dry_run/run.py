@@ -1,7 +1,7 @@
-"""What a training run would take, before it is started: parameters, memory, batches, checkpoints.
+"""Dry runs: parameters, memory, batches and checkpoints of a training run.
 
-Nothing is decoded, trained or allocated: models stand on the meta device. Parameters, batches, steps and sizes of
-weights are counted. What a process will hold in all is an estimate; see `MemoryEstimate`.
+Nothing is decoded, trained or allocated: models are on the meta device. Parameters, batches, steps and sizes of weights
+are counted. The memory of a process is an estimate; see `MemoryEstimate`.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ class DryRun(StrictModel):
     """What a run would take.
 
     Args:
-        trained_parameters: Parameters that learn, a discriminator's among them.
-        frozen_parameters: Those that do not, such as a teacher's.
-        processes: Processes of the run.
-        parallel: How they share the weights; `alone` for one process.
-        gradient_checkpointing: Whether the run computes blocks once more, instead of keeping what is inside.
+        trained_parameters: Number of trained parameters, those of a discriminator included.
+        frozen_parameters: Number of frozen parameters, such as a teacher's.
+        processes: Number of processes.
+        parallel: Parallelism of the run; `alone` for one process.
+        gradient_checkpointing: Whether the run recomputes blocks in the backward pass.
         memory_bytes: Memory of one process.
         batch: Clips of all processes per step of the optimiser.
         image_batch: Single frames of all processes per step.
         micro_batch: Clips of one process in one call of the network.
         image_micro_batch: Single frames of one process in one call.
         steps: Optimiser steps.
-        latent_pixels: Latent pixels, of all frames, that the run trains on.
-        checkpoints: How many are written.
-        checkpoints_kept: How many stay.
-        checkpoint_bytes: Size of each.
+        latent_pixels: Latent pixels of all frames that the run trains on.
+        checkpoints: Number of checkpoints that are written.
+        checkpoints_kept: Number of checkpoints that are kept.
+        checkpoint_bytes: Size of one checkpoint.
     """
 
     trained_parameters: int
@@ -72,13 +72,13 @@ class DryRun(StrictModel):
 def dry_run_supernet(
     space: SearchSpace, config: SuperNetConfig, processes: int, *, backbone: str | Path | None = None
 ) -> DryRun:
-    """What `train_supernet` would take on some processes; raises where it would find the start or a batch wrong."""
+    """Dry run of `train_supernet`; raises its errors of settings, start and batches."""
     check_start(space, config, backbone)
     space = _without_weights(space)
 
     def make() -> JointTask:
         task = SuperNetTask(_supernet(space), _text_encoder(space), config)
-        if config.strategy != "sandwich":
+        if len(task.strategy.paths(0)) == 1:
             task.strategy = _Largest(space, config.seed)
         return task
 
@@ -94,9 +94,9 @@ def dry_run_model(
     backbone: str | Path | None = None,
     supernet: str | Path | None = None,
 ) -> DryRun:
-    """What `train_model` would take on some processes, or `finetune_model` of what inherits from a supernet.
+    """Dry run of `train_model`, or of `finetune_model` from the weights of a supernet.
 
-    Raises where these would find the start or a batch wrong.
+    Raises their errors of settings, start and batches.
     """
     if supernet is None:
         check_start(space, config, backbone)
@@ -114,7 +114,7 @@ def dry_run_model(
 def dry_run_distillation(
     space: SearchSpace, architecture: Architecture, settings: DistillationSettings, processes: int
 ) -> DryRun:
-    """What `distill` would take on some processes; raises `ConfigError` where it would."""
+    """Dry run of `distill`; raises its `ConfigError`s."""
     space = _without_weights(space)
 
     def make() -> JointTask:
@@ -125,14 +125,14 @@ def dry_run_distillation(
 
 
 class _Largest(PathStrategy):
-    """The architecture with the most parameters, whatever the step."""
+    """The architecture with the most parameters, in every step."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         super().__init__(space, seed)
         _, self.largest = extreme_architectures(space)
 
     def paths(self, step: int) -> tuple[Architecture, ...]:
-        """See `PathStrategy.paths`."""
+        """The largest architecture."""
         return (self.largest,)
 
 
@@ -140,16 +140,17 @@ def _dry_run(make: Callable[[], JointTask], space: SearchSpace, config: LoopConf
     clips = share_of(config.batch_size, processes, "batch_size")
     frames = share_of(config.image_batch_size, processes, "image_batch_size")
     task = make()
-    trained = {id(each) for phase in task.phases() for each in phase.parameters}
+    trained = {id(parameter) for phase in task.phases() for parameter in phase.parameters}
     everything = list(task.parameters())
-    learning = [each for each in everything if id(each) in trained]
+    learning = [parameter for parameter in everything if id(parameter) in trained]
+    trained_count = sum(parameter.numel() for parameter in learning)
     batch, image_batch = (size * config.gradient_accumulation for size in (config.batch_size, config.image_batch_size))
     latent = space.latent_shape[2] * space.latent_shape[3]
     seen = batch * space.latent_shape[0] * latent + image_batch * latent
     averaged = size_bytes(task.trained_parameters())
     return DryRun(
-        trained_parameters=sum(each.numel() for each in learning),
-        frozen_parameters=sum(each.numel() for each in everything) - sum(each.numel() for each in learning),
+        trained_parameters=trained_count,
+        frozen_parameters=sum(parameter.numel() for parameter in everything) - trained_count,
         processes=processes,
         parallel=config.parallel if processes > 1 else "alone",
         gradient_checkpointing=config.gradient_checkpointing,
@@ -175,21 +176,21 @@ def _supernet(space: SearchSpace) -> SuperNet:
         return SuperNet(space)
 
 
-class _Unread(ClipTextEncoder):
-    """CLIP's text encoder without a tokenizer: what captions say makes no difference to what a run takes."""
+class _WithoutTokenizer(ClipTextEncoder):
+    """CLIP's text encoder without a tokenizer: the text of captions does not change what a run takes."""
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
-        """See `TextEncoder.tokenize`."""
+        """Zeros for every caption."""
         return torch.zeros(len(captions), self.tokens, dtype=torch.int64)
 
 
 def _text_encoder(space: SearchSpace) -> TextEncoder:
-    """On the meta device, from its layout: no weights are read."""
+    """The text encoder on the meta device; no weights are read."""
     with torch.device("meta"):
         if space.file.text.kind == "learned":
             return make_text_encoder(space)
         (block,) = space.lower_pipeline(space.smallest()).text_encoder.blocks
-        return _Unread(None, ClipContext.from_block(block), space.file.text.tokens)
+        return _WithoutTokenizer(None, ClipContext.from_block(block), space.file.text.tokens)
 
 
 def _model(space: SearchSpace, architecture: Architecture) -> VideoModel:

@@ -1,9 +1,9 @@
-"""Encoding clips into a folder of shards, shard by shard, by any number of processes and machines at once.
+"""Encoding of clips into a folder of shards, by any number of processes and machines at once.
 
-A shard is written whole under a name that nobody reads before it is there, and after it a record with its digest,
-which says that it is finished. Whoever encodes a shard holds a lock on it, which the system gives back however a
-process ends. So there is nothing to clean up and no clock to compare, and what a killed process has left undone, the
-next one does. Where a file system keeps its locks on each machine alone, machines double work, and harm nothing.
+A shard file appears whole, and after it a record with its digest, which marks it as finished. A process locks the shard
+that it encodes, and the operating system releases the lock when the process ends, however it ends. So there is nothing
+to clean up, and the next process encodes what a killed one has not finished. On a file system whose locks are local to
+a machine, two machines may encode the same shard; this costs time and does no harm.
 
 Shape suffixes: N clips or captions of a shard, L text tokens, D text width.
 """
@@ -40,18 +40,18 @@ from nas.models.parts import unloaded_codec
 from nas.space import SearchSpace
 from nas.training.encoding.manifest import sources_of
 
-_BATCH = 8  # Clips or captions that are encoded at the same time.
+_BATCH = 8  # Clips or captions that are encoded together.
 
 
 class EncodingJob:
-    """A folder of encoded clips in the making.
+    """Encodes clips into a folder.
 
     Args:
-        space: Names codec and text encoder.
+        space: Search space, which names codec and text encoder.
         data: The clips.
-        manifest: What the folder is to hold, as `make_manifest` has worked it out from both.
+        manifest: Contents of the folder, as `make_manifest` returns them for both.
         folder: The folder.
-        device: Where clips and captions are encoded.
+        device: Device that encodes clips and captions.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class EncodingJob:
 
         Raises:
             DataError: The folder holds something else.
-            StorageError: It cannot be written.
+            StorageError: The folder cannot be written.
         """
         path = self.folder / MANIFEST
-        there = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
-        foreign = [each.name for each in there if not each.name.startswith(".")]
+        files = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        foreign = [file.name for file in files if not file.name.startswith(".")]
         if foreign and not path.is_file():
             hint = "give a new or an empty folder"
             raise DataError(f"holds something else already: {foreign[0]}", where=self.folder, hint=hint)
@@ -80,10 +80,10 @@ class EncodingJob:
                 write_json(path, self.manifest.model_dump(mode="json"))
 
     def work(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Encode what nobody else is encoding, and then what others have not finished.
+        """Encode the shards that no other process is encoding, then those that others did not finish.
 
         Args:
-            stopped: Asked between shards whether to leave the rest.
+            stopped: Called between shards; the work ends if it returns true.
 
         Raises:
             DataError: A clip cannot be read, or its latents do not fit the type they are stored in.
@@ -96,8 +96,8 @@ class EncodingJob:
                     self._claim(shard, wait=wait)
 
     def done(self) -> int:
-        """How many shards are finished, whoever did them."""
-        names = {path.name for path in self.folder.iterdir()}  # one look, however many shards there are
+        """Number of finished shards, of all processes."""
+        names = {path.name for path in self.folder.iterdir()}  # listed once: there may be many shards
         return sum(shard.record in names and shard.file in names for shard in self.shards)
 
     def is_done(self, shard: LatentShard) -> bool:
@@ -105,7 +105,7 @@ class EncodingJob:
         return (self.folder / shard.record).is_file() and (self.folder / shard.file).is_file()
 
     def finish(self) -> LatentIndex:
-        """Write the index, when all shards are there, and a file to give to `--data`.
+        """Write the index of the finished shards, and a file for `--data`.
 
         Raises:
             DataError: A shard belongs to something else.
@@ -119,18 +119,19 @@ class EncodingJob:
         return read_latent_index(self.folder)
 
     def _data_file(self) -> dict[str, Any]:
-        """What `--data` needs to know of the folder; a training that reads it holds out what was held out."""
+        """Contents of the file for `--data`; training holds out the same clips."""
         return {"data": {"kind": "latents", "path": "."}, "validation_fraction": self.manifest.validation_fraction}
 
     def _compare(self, path: Path) -> None:
         try:
-            there = parse(read_json(path), LatentManifest, where=path)
+            written = parse(read_json(path), LatentManifest, where=path)
         except ConfigError as problem:
             raise damaged_latents(self.folder, f"{MANIFEST}: {problem.what}") from problem
-        other = [name for name in LatentManifest.model_fields if getattr(there, name) != getattr(self.manifest, name)]
-        if other:
+        names = LatentManifest.model_fields
+        differing = [name for name in names if getattr(written, name) != getattr(self.manifest, name)]
+        if differing:
             hint = "encode into another folder, or delete this one"
-            what = f"holds clips encoded otherwise: {', '.join(other)} of {MANIFEST} are not those asked for"
+            what = f"holds clips that were encoded with other settings: {', '.join(differing)} of {MANIFEST} differ"
             raise DataError(what, where=self.folder, hint=hint)
 
     def _claim(self, shard: LatentShard, *, wait: bool) -> None:
@@ -140,7 +141,7 @@ class EncodingJob:
 
     @contextlib.contextmanager
     def _locked(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """Hold the lock of one file of the folder, or see that somebody else does; it leaves nothing behind."""
+        """Hold the lock of one file of the folder, and remove it; yields whether this process holds it."""
         path = self.folder / f".{name}.lock"
         with lock(path, wait=wait) as held:
             yield held
@@ -151,8 +152,8 @@ class EncodingJob:
         name = CONTEXTS if shard.part is None else LATENTS
         rows = [self._stored(values, shard) for values in self._encoded(shard)]
         data = safetensors.torch.save({name: torch.cat(rows)})
-        # Where machines do not see each other's locks, another one may have finished the shard meanwhile: then its
-        # digest may be in the index already, and what is under way here may be gone.
+        # If machines do not see each other's locks, another one may have finished the shard meanwhile. Then its digest
+        # may be in the index already, and temporary files may have been removed.
         if self.is_done(shard):
             return
         try:
@@ -177,7 +178,7 @@ class EncodingJob:
     def _stored(self, values: torch.Tensor, shard: LatentShard) -> torch.Tensor:
         stored = values.to(self.manifest.torch_dtype).cpu()
         if not torch.isfinite(stored).all():
-            hint = "store them as bfloat16 or float32, if the encoder itself gives finite numbers"
+            hint = "store them as bfloat16 or float32; if that fails, too, the encoder returns infinite numbers"
             raise DataError(f"numbers do not fit {self.manifest.dtype}", where=self.folder / shard.file, hint=hint)
         return stored
 
@@ -193,7 +194,7 @@ class EncodingJob:
 
     @cached_property
     def sources(self) -> Sequence[LatentClips]:
-        """The clips of each part, encoded when they are read."""
+        """Clips of each part, encoded when they are read."""
         codec = _OnDevice(unloaded_codec(self.space).to(self.device), self.device)
         sides = tuple(dict.fromkeys(part.side for part in self.manifest.parts))
         return [source for _, source in sources_of(self.data, sides, codec)]
@@ -205,7 +206,7 @@ class EncodingJob:
 
 
 class _OnDevice:
-    """A codec that takes pixels of any device to its own."""
+    """A codec that moves pixels to its device before it encodes them."""
 
     def __init__(self, codec: Codec, device: torch.device) -> None:
         self.codec, self.device = codec, device

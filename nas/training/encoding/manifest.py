@@ -1,4 +1,4 @@
-"""What a folder of encoded clips is to hold, worked out before anything is encoded."""
+"""The manifest of a folder of encoded clips, made before anything is encoded."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SHARD_BYTES = 64 * 2**20
 
 
 def sources_of(data: DataSplit, sides: Sequence[Side], codec: LatentCodec) -> tuple[tuple[Side, LatentClips], ...]:
-    """The clips to encode, those of one size and one side together, in the order of the manifest's parts.
+    """Clips to encode, grouped by side and size, in the order of the manifest's parts.
 
     Raises:
-        DataError: There are none.
+        DataError: There are no clips.
     """
     return tuple((side, source) for side in sides for source in getattr(data, side).latents(codec))
 
@@ -34,15 +34,15 @@ def make_manifest(
     shard_bytes: int = SHARD_BYTES,
     validation_fraction: float = VALIDATION_FRACTION,
 ) -> LatentManifest:
-    """The manifest of a folder; the same clips, space and settings give the same one on every machine.
+    """Make the manifest. Equal clips, spaces and settings have equal manifests on every machine.
 
     Args:
-        space: Names codec and text encoder.
+        space: Search space, which names codec and text encoder.
         data: The clips.
-        sides: Which of them.
-        dtype: How numbers are stored.
-        shard_bytes: Size of a shard; at least one clip is in it.
-        validation_fraction: What `data` was split with.
+        sides: Sides of the split to encode.
+        dtype: Type of stored numbers.
+        shard_bytes: Size of a shard; it holds at least one clip.
+        validation_fraction: Fraction that `data` was split with.
 
     Raises:
         DataError: There are no clips.
@@ -88,5 +88,5 @@ def _part(space: SearchSpace, side: Side, source: LatentClips, numbers: int) -> 
 
 
 def _rows(shape: Sequence[int], numbers: int) -> int:
-    """Tensors of a shape in a shard of so many numbers."""
+    """Number of tensors of a shape in a shard of some numbers."""
     return max(numbers // math.prod(shape), 1)

@@ -1,4 +1,4 @@
-"""Encoding on several processes of this machine."""
+"""Encoding with several worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _POLL_S = 0.5
 
 
 class EncodingSettings(StrictModel):
-    """How clips are encoded.
+    """Settings of an encoding.
 
     Args:
-        split: Those for training, those held out for validation, or all.
-        dtype: How numbers are stored.
-        shard_bytes: Size of a shard; at least one clip is in it.
+        split: Clips to encode: those for training, those held out for validation, or all.
+        dtype: Type of stored numbers.
+        shard_bytes: Size of a shard; it holds at least one clip.
         validation_fraction: Share of the files to hold out.
     """
 
@@ -50,20 +50,20 @@ class EncodingSettings(StrictModel):
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """The sides of the split that are encoded."""
+        """Sides of the split to encode."""
         return ("train", "validation") if self.split == "all" else (self.split,)
 
 
 @dataclass(frozen=True)
 class EncodingRequest:
-    """What is to be encoded, as files say it, so that any process can start from it.
+    """A request to encode clips. It can be sent to another process.
 
     Args:
-        space: Search-space file; names codec and text encoder.
+        space: Search-space file, which names codec and text encoder.
         data: The clips.
-        base: The folder that a relative path in `data` starts from.
-        folder: Where the shards go.
-        settings: How.
+        base: Folder that a relative path in `data` starts from.
+        folder: Folder for the shards.
+        settings: Settings of the encoding.
     """
 
     space: Path
@@ -73,7 +73,7 @@ class EncodingRequest:
     settings: EncodingSettings
 
     def job(self, device: torch.device) -> EncodingJob:
-        """The job on a device."""
+        """Open the clips and make the job on a device."""
         space = SearchSpace.load(self.space)
         fraction = self.settings.validation_fraction
         data = open_clips(self.data, space, base=self.base, validation_fraction=fraction)
@@ -89,18 +89,18 @@ class EncodingRequest:
 
 
 def encode_clips(request: EncodingRequest, *, workers: int = 1) -> LatentIndex:
-    """Encode clips into a folder; goes on where an interrupted run stopped, and shares the work with others at it.
+    """Encode clips into a folder. An interrupted run resumes, and several runs share the work.
 
     Args:
-        request: What is to be encoded.
-        workers: Processes. Where there are GPUs, they take turns.
+        request: What to encode.
+        workers: Number of processes. They are distributed over the GPUs, if there are any.
 
     Raises:
         DataError: The clips cannot be read or stored, or the folder holds something else.
-        NasError: A worker was killed.
+        NasError: A worker process was killed.
     """
     if isinstance(request.data, LatentsConfig):
-        hint = "give the clips that they were made of"
+        hint = "give the clips that they were encoded from"
         raise ConfigError("these clips are encoded already", where=request.base / request.data.path, hint=hint)
     if workers > 1 and processes().num_processes > 1:
         raise ConfigError("a launcher has started several processes already", hint="leave --workers out")
@@ -131,7 +131,7 @@ def _work(job: EncodingJob, bar: Bar) -> None:
 
 def _share(request: EncodingRequest, job: EncodingJob, workers: int, bar: Bar) -> None:
     """Start workers and wait for all of them."""
-    # Workers are forks of a process that has imported nas and done nothing: quick to start, and no thread is lost.
+    # Workers are forks of a process that has only imported nas: they start quickly, and no thread is lost in a fork.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     started: list[tuple[BaseProcess, Connection]] = []
@@ -154,35 +154,35 @@ def _wait(started: Sequence[tuple[BaseProcess, Connection]], job: EncodingJob, b
         for receiver in wait(list(waiting), _POLL_S):
             assert isinstance(receiver, Connection)
             number, process = waiting.pop(receiver)
-            _complain(receiver)
+            _raise_reported(receiver)
             process.join()
             if process.exitcode:
                 raise _ended(number, process.exitcode)
         bar.reach(job.done(), "")
 
 
-def _complain(receiver: Connection) -> None:
-    """Raise what a worker has reported, if it has."""
+def _raise_reported(receiver: Connection) -> None:
+    """Raise the error that a worker has reported, if any."""
     try:
-        kind, what, where, hint = json.loads(receiver.recv_bytes())
+        name, what, where, hint = json.loads(receiver.recv_bytes())
     except EOFError:
         return
-    kinds = {each.__name__: each for each in NasError.__subclasses__()}
-    raise kinds.get(kind, NasError)(what, where=where, hint=hint)
+    kinds = {kind.__name__: kind for kind in NasError.__subclasses__()}
+    raise kinds.get(name, NasError)(what, where=where, hint=hint)
 
 
 def _ended(number: int, code: int) -> Exception:
     if code < 0:
-        hint = "perhaps memory is short: use fewer workers; the same command goes on"
+        hint = "memory may be short: use fewer workers; the same command resumes"
         return NasError(f"worker {number} was killed by {signal.Signals(-code).name}", hint=hint)
     return RuntimeError(f"worker {number} failed")
 
 
 def _worker(request: EncodingRequest, number: int, workers: int, sender: Connection) -> None:
-    """What a worker does; it leaves off when the process that started it is gone."""
+    """Main function of a worker, which ends when the process that started it is gone."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    logging.getLogger("nas").setLevel(logging.ERROR)  # The process that started it has warned of the clips already.
+    logging.getLogger("nas").setLevel(logging.ERROR)  # The process that started it has logged the warnings already.
     torch.set_num_threads(max(processors() // workers, 1))
     try:
         job = request.job(_device(number))

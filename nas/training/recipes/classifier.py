@@ -1,4 +1,4 @@
-"""Training of the classifier that metrics of moving-shapes clips read with.
+"""Training of the classifier that metrics of moving-shapes clips use.
 
 Shape suffixes as in `nas.quality.clips.classifier`.
 """
@@ -30,12 +30,12 @@ TRAINING_CLIPS, HELD_OUT_CLIPS = 20_000, 600
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """Clips with what they show.
+    """Clips with labels.
 
     Args:
         video_BTCHW: Pixels in [-1, 1].
-        label_BA: Places in `ATTRIBUTES`.
-        keys: Where the noise on the pixels comes from.
+        label_BA: Index of each attribute's value in `ATTRIBUTES`.
+        keys: RNG keys of the noise on the pixels.
     """
 
     video_BTCHW: torch.Tensor
@@ -51,7 +51,7 @@ class ClassifierTask(TrainingTask[LabelledBatch]):
     """Cross-entropy of every attribute.
 
     Args:
-        classifier: What is trained.
+        classifier: The classifier to train.
     """
 
     def __init__(self, classifier: ShapeClassifier) -> None:
@@ -59,14 +59,17 @@ class ClassifierTask(TrainingTask[LabelledBatch]):
         self.classifier = classifier
 
     def forward(self, batch: LabelledBatch, step: int, phase: str = MODEL) -> Losses:
-        """See `TrainingTask.forward`; noise on the pixels keeps it from reading clips by their last bits."""
+        """Losses on noisy pixels. Without noise, the classifier could depend on their lowest bits."""
         noisy_BTCHW = batch.video_BTCHW + 0.1 * batch.keys.rng(phase).normal_like(batch.video_BTCHW)
         logits = self.classifier(noisy_BTCHW)
         losses = {
             f"{name}_loss": F.cross_entropy(logits[name].float(), batch.label_BA[:, place])
             for place, name in enumerate(ATTRIBUTES)
         }
-        return {"loss": torch.stack(list(losses.values())).sum(), **{k: each.detach() for k, each in losses.items()}}
+        return {
+            "loss": torch.stack(list(losses.values())).sum(),
+            **{name: loss.detach() for name, loss in losses.items()},
+        }
 
 
 def train_classifier(
@@ -75,17 +78,17 @@ def train_classifier(
     """Train a classifier of moving-shapes clips and write it to `folder/classifier`; resumes as `train_supernet`.
 
     Args:
-        shape: Of the clips.
-        folder: Where checkpoints, metrics and the classifier go.
+        shape: Shape of the clips.
+        folder: Folder for checkpoints, metrics and the classifier.
         steps: Optimiser steps.
         batch_size: Clips per step.
-        seed: Of weights, clips and noise. The clips are others than those that models are trained on.
+        seed: Seed of weights, clips and noise. The clips differ from those that models are trained on.
 
     Returns:
-        What was written, with the accuracy on clips held out.
+        Record of the classifier, with its accuracy on held-out clips.
 
     Raises:
-        ConfigError: A number is beyond what a run can have.
+        ConfigError: A number is out of range.
         StorageError: Another run is using `folder`, or it cannot be written.
     """
     with run_folder(Path(folder), "classifier"):
@@ -124,7 +127,7 @@ def _train(shape: ClipShape, root: Path, steps: int, batch_size: int, seed: int)
 
 
 def _accuracy(classifier: ShapeClassifier, clips: ClipDataset) -> dict[str, float]:
-    # Part by part: on a graphics card, all at once would take gigabytes.
+    # In parts: on a graphics card, all at once would take gigabytes.
     parts = [clips.batch(part) for part in batches(len(clips), 64)]
     right_BA = torch.cat([classifier.read(video) == labels(captions) for video, captions in parts])
     return dict(zip(ATTRIBUTES, right_BA.float().mean(dim=0).tolist(), strict=True))

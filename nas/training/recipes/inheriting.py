@@ -1,4 +1,4 @@
-"""Models of single architectures out of a trained supernet, for metrics that judge whole models."""
+"""Models of single architectures from a trained supernet, for metrics of whole models."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from nas.training.recipes.supernet_files import load_supernet, trained_with
 
 
 class Models(ABC):
-    """Makes the model of an architecture, equal ones for equal architectures.
+    """Makes the model of an architecture; equal architectures have equal models.
 
     Args:
         space: The search space.
         folder: What `train_supernet` wrote; raises as `load_supernet`.
-        generation: How models are to be sampled; the shift is that of the supernet's training.
+        generation: Sampling settings of the models; the shift is that of the supernet's training.
     """
 
     def __init__(self, space: SearchSpace, folder: str | Path, generation: Generation | None = None) -> None:
@@ -38,19 +38,19 @@ class Models(ABC):
 
     @property
     def noise_levels(self) -> NoiseLevels:
-        """The noise levels of the supernet's training."""
+        """Noise levels that the supernet was trained on."""
         trained = self.trained
         return NoiseLevels(trained.timestep_mean, trained.timestep_std, trained.timestep_shift)
 
     @property
     def origin(self) -> list[object]:
-        """What the fingerprint is made of, whatever is done with the weights."""
+        """What every fingerprint depends on: weights and sampling settings."""
         return [weights_digest(self.supernet), weights_digest(self.text_encoder), self.generation.model_dump()]
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Digest of all that the models depend on."""
+        """Digest of everything that the models depend on."""
 
     @abstractmethod
     def __call__(self, architecture: Architecture) -> VideoModel:
@@ -58,15 +58,15 @@ class Models(ABC):
 
 
 class InheritedModels(Models):
-    """Models with the weights they inherit."""
+    """Models with the weights of the supernet."""
 
     @property
     def fingerprint(self) -> str:
-        """See `Models.fingerprint`."""
+        """Digest of weights and sampling settings."""
         return fingerprint(self.origin)
 
     def __call__(self, architecture: Architecture) -> VideoModel:
-        """See `Models.__call__`."""
+        """The architecture's part of the supernet."""
         unet = self.supernet.extract(architecture)
         return VideoModel(self.supernet.space, architecture, unet, self.text_encoder, self.generation)
 
@@ -84,19 +84,19 @@ def inherit_model(
     Args:
         space: The search space.
         folder: What `train_supernet` wrote.
-        architecture: The layers.
-        steps: Denoising steps that the model is sampled with by default.
-        guidance_scale: Its default classifier-free guidance.
+        architecture: The architecture.
+        steps: Default number of denoising steps of the model.
+        guidance_scale: Default classifier-free guidance of the model.
     """
     generation = Generation(steps=steps, guidance_scale=guidance_scale)
     return InheritedModels(space, folder, generation)(space.check(architecture))
 
 
 class FinetunedModels(Models):
-    """Models that were trained on alone for some steps, from the weights they inherit.
+    """Models that start from the weights of the supernet and are trained alone for some steps.
 
-    All see the same training batches and noise. Training goes as that of the supernet, at half its peak learning
-    rate, which a cosine takes to zero over the steps.
+    All are trained on the same batches and noise. Settings are those of the supernet, with half its peak learning rate
+    and a cosine to zero over the steps.
 
     Args:
         space: The search space.
@@ -104,7 +104,7 @@ class FinetunedModels(Models):
         clips: Training clips.
         steps: Optimiser steps per architecture.
         seed: Seed of the training.
-        generation: As of `Models`.
+        generation: As for `Models`.
     """
 
     def __init__(
@@ -118,15 +118,15 @@ class FinetunedModels(Models):
         generation: Generation | None = None,
     ) -> None:
         super().__init__(space, folder, generation)
-        self.clips, self.config = clips, _short(self.trained, steps, seed)
+        self.clips, self.config = clips, _finetuning(self.trained, steps, seed)
 
     @property
     def fingerprint(self) -> str:
-        """See `Models.fingerprint`."""
+        """Digest of weights, sampling settings, clips and training settings."""
         return fingerprint([*self.origin, self.clips.fingerprint, self.config.decisive()])
 
     def __call__(self, architecture: Architecture) -> VideoModel:
-        """See `Models.__call__`.
+        """Train the architecture alone.
 
         Raises:
             ArithmeticError: Training diverged, or the inherited weights are not finite.
@@ -147,13 +147,13 @@ class FinetunedModels(Models):
                     caption_dropout=self.config.caption_dropout,
                 )
             except (CheckpointError, TrainingError) as error:
-                # A property of this architecture, not a mistake that would stop all of them.
+                # A property of this architecture: the evaluation fails, and the search continues.
                 raise ArithmeticError(error.what) from error
         return VideoModel(self.supernet.space, architecture, unet, text_encoder, self.generation)
 
 
-def _short(trained: SuperNetConfig, steps: int, seed: int) -> TrainingConfig:
-    """The supernet's settings, cut down to a few steps of one architecture from weights that are trained already."""
+def _finetuning(trained: SuperNetConfig, steps: int, seed: int) -> TrainingConfig:
+    """Settings of the supernet, changed for a few steps of one architecture whose weights are trained already."""
     changes = {
         "steps": steps,
         "max_minutes": None,

@@ -1,4 +1,4 @@
-"""The training runs of the pipeline: a supernet, and a single architecture."""
+"""Training runs: a supernet, a single architecture, and fine-tuning."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def train_supernet(
     *,
     backbone: str | Path | None = None,
 ) -> TrainingResult:
-    """Train the supernet of a space and write it to `folder`; goes on where an interrupted run stopped.
+    """Train the supernet of a space and write it to `folder`; an interrupted run resumes.
 
     Args:
-        space: The search space; its `backbone.pretrained` is loaded where given.
+        space: The search space; its `backbone.pretrained` is loaded if it is given.
         clips: Training clips.
         config: Settings.
-        folder: Where checkpoints, metrics and the supernet go.
+        folder: Folder for checkpoints, metrics and the supernet.
         backbone: Folder of a model whose backbone and text encoder the supernet starts from instead.
 
     Raises:
         CheckpointError: `folder` holds checkpoints of another space, data set or configuration, or `backbone` is no
             model, or one with another backbone.
-        ConfigError: The backbone is to be frozen, and has no weights to keep.
+        ConfigError: The backbone is frozen, and nothing gives it weights.
         StorageError: Another run is using `folder`, or it cannot be written.
         TrainingError: The loss is no longer finite.
     """
@@ -82,14 +82,14 @@ def train_model(
     """Train one architecture and write it to `folder/model`; resumes and raises as `train_supernet`.
 
     Args:
-        space: The search space; its `backbone.pretrained` is loaded where given, the rest starts from scratch.
-        architecture: The layers.
+        space: The search space; its `backbone.pretrained` is loaded if it is given; the rest starts from scratch.
+        architecture: The architecture.
         clips: Training clips.
         config: Settings.
-        folder: Where checkpoints, metrics and the model go.
+        folder: Folder for checkpoints, metrics and the model.
         backbone: Folder of a model whose backbone and text encoder the architecture starts from instead.
-        steps: Denoising steps that the model is sampled with by default.
-        guidance_scale: Its default classifier-free guidance.
+        steps: Default number of denoising steps of the model.
+        guidance_scale: Default classifier-free guidance of the model.
     """
     check_start(space, config, backbone)
     with run_folder(Path(folder), "model"):
@@ -106,7 +106,7 @@ def train_model(
 def finetune_model(
     model: VideoModel, clips: CaptionedClips, config: TrainingConfig, folder: str | Path
 ) -> TrainingResult:
-    """Train a model on from the weights it has and write it to `folder/model`; resumes as `train_supernet`."""
+    """Continue the training of a model and write it to `folder/model`; resumes as `train_supernet`."""
     with run_folder(Path(folder), "model"):
         return _finetune(model, clips, config, Path(folder))
 
@@ -120,7 +120,7 @@ def _finetune(model: VideoModel, clips: CaptionedClips, config: TrainingConfig, 
 
 
 def save_model(model: VideoModel, folder: Path) -> None:
-    """Write a model once, however many processes trained it; what it raises, it raises in all of them."""
+    """Write a model in the main process; an error is raised in all processes."""
     from_main(lambda: model.save(folder))
 
 
@@ -139,15 +139,15 @@ def run_task(
     """Run the training loop on a task.
 
     Args:
-        task: What to train; holds its averaged weights afterwards.
-        space: Decides the codec and, with the rest, the checkpoint's fingerprint.
+        task: The task; holds its averaged weights afterwards.
+        space: The search space; it decides the codec, and is part of the checkpoint's fingerprint.
         clips: Training clips.
         config: Settings.
-        folder: Where checkpoints and metrics go.
-        label: Shown beside the progress bar.
-        start: What the weights start from; part of the fingerprint.
+        folder: Folder for checkpoints and metrics.
+        label: Text beside the progress bar.
+        start: Digest of the weights that the run starts from; part of the checkpoint's fingerprint.
         caption_dropout: Share of captions replaced by the empty one.
-        callback: Looks on, and may end the run.
+        callback: Called at fixed moments; may end the run.
 
     Raises:
         ConfigError: A batch size is not divisible by the number of processes.
@@ -177,13 +177,13 @@ def run_task(
 
 
 def share_of(batch_size: int, count: int, name: str) -> int:
-    """A batch's share of one of some processes; a `ConfigError` names the batch that cannot be shared evenly."""
+    """One process's share of a batch; raises `ConfigError` if the batch cannot be shared evenly."""
     if batch_size % count:
         raise ConfigError(f"{name} {batch_size} cannot be shared among {count} processes", hint="use a multiple")
     return batch_size // count
 
 
 def _start_of(network: nn.Module, text_encoder: TextEncoder) -> str:
-    """What the weights start from: those of the network, and of a text encoder that is trained with it."""
-    trained = [network, text_encoder] if text_encoder.trainable else [network]
-    return fingerprint([weights_digest(each) for each in trained])
+    """Digest of the weights that a run starts from: of the network, and of a text encoder that is trained."""
+    modules = [network, text_encoder] if text_encoder.trainable else [network]
+    return fingerprint([weights_digest(module) for module in modules])

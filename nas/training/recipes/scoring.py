@@ -1,4 +1,4 @@
-"""Quality metrics of a trained supernet: the inputs that a search gives to them, and the usual metrics in one call."""
+"""Quality metrics of a trained supernet: their inputs in a search, and functions for the usual metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting from a model that has learned to make pictures: its backbone and text encoder, under new temporal layers."""
+"""Weights to start from: the backbone and the text encoder of a trained model, with new temporal layers."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from nas.training.flow.config import TrainingConfig
 
 
 def check_start(space: SearchSpace, config: TrainingConfig, backbone: str | Path | None = None) -> None:
-    """Refuse a start that a run cannot have, before it loads anything.
+    """Check the weights that a run is to start from, before anything is loaded.
 
     Args:
-        space: The search space of the run.
-        config: Says whether the backbone is frozen.
+        space: Search space of the run.
+        config: Settings of the run; they say whether the backbone is frozen.
         backbone: Folder of the model that the run starts from, as for `take_backbone`.
 
     Raises:
-        CheckpointError: That folder is no model, or one of another backbone, codec, text encoder or prediction.
-        ConfigError: The backbone is to stay as it is, and has no weights to keep.
+        CheckpointError: The folder holds no model, or one with another backbone, codec, text encoder or prediction.
+        ConfigError: The backbone is frozen, and nothing gives it weights.
     """
     if backbone is not None:
         unet_file(backbone)
         _check_same(space, SearchSpace.load(Path(backbone) / "space.yaml"), Path(backbone))
     elif config.freeze_backbone and space.file.backbone.pretrained is None:
         raise ConfigError(
-            "freeze_backbone: the backbone would stay as random as it begins",
+            "freeze_backbone: the frozen backbone would keep random weights",
             where=space.where,
-            hint="name a checkpoint in backbone.pretrained, start from a model of images, or train the backbone, too",
+            hint="name a checkpoint in backbone.pretrained, start from a --backbone, or set freeze_backbone: false",
         )
 
 
 def take_backbone(network: VideoUNet | SuperNet, plan: Plan, text_encoder: TextEncoder, folder: str | Path) -> None:
-    """Give a network and its text encoder the backbone and the text encoder of a model.
+    """Load the backbone and the text encoder of a model into a network and its text encoder.
 
-    Temporal layers stay as they are, and so does a frame embedding, which tells the frames of a clip apart.
+    Temporal layers and the frame embedding, which tells the frames of a clip apart, keep their weights.
 
     Args:
         network: The network or supernet.
-        plan: A plan of it.
-        text_encoder: Stays as it is where it is not trained.
-        folder: What `VideoModel.save` wrote, and `check_start` let pass: any architecture, of any space with the same
+        plan: A plan of the network.
+        text_encoder: Loaded only if it is trainable.
+        folder: Folder of a model that `check_start` accepts: of any architecture, and of any space with the same
             backbone, codec, text encoder and prediction.
 
     Raises:
-        CheckpointError: There is no model, or it is damaged.
+        CheckpointError: The folder holds no model, or a damaged one.
     """
     root, file = Path(folder), unet_file(folder)
     names = spatial_names(plan, network)
@@ -67,7 +67,7 @@ def _check_same(space: SearchSpace, trained: SearchSpace, root: Path) -> None:
         if ours != theirs:
             differing = next((key for key in ours if ours[key] != theirs.get(key)), part)
             raise CheckpointError(
-                f"its {part} is another than that of {space.name}: {differing} is {theirs.get(differing)!r}, "
+                f"its {part} differs from that of {space.name}: {differing} is {theirs.get(differing)!r}, "
                 f"not {ours.get(differing)!r}",
                 where=root / "space.yaml",
                 hint="start from a model of the same backbone, codec, text encoder and prediction",
@@ -75,7 +75,7 @@ def _check_same(space: SearchSpace, trained: SearchSpace, root: Path) -> None:
 
 
 def _parts(space: SearchSpace) -> dict[str, dict[str, Any]]:
-    """What the weights of a backbone mean nothing without; where files lie is no part of it."""
+    """Settings that two spaces must share if one uses the backbone of the other; paths of files do not count."""
     file = space.file
     return {
         "backbone": file.backbone.model_dump(exclude={"pretrained"}),

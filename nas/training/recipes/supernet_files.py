@@ -29,7 +29,7 @@ def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, Tex
     """Read what `train_supernet` wrote.
 
     Args:
-        space: The search space; must be the one it was trained for.
+        space: The search space; must be the one that the supernet was trained for.
         folder: The run's folder, or the `supernet` folder inside it.
 
     Raises:
@@ -44,7 +44,7 @@ def load_supernet(space: SearchSpace, folder: str | Path) -> tuple[SuperNet, Tex
 
 
 def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, SearchSpace]:
-    """The folder with the weights of a supernet, and the space it was trained for.
+    """The folder with the weights of a supernet, and the space that it was trained for.
 
     Raises:
         CheckpointError: There is no supernet, or it belongs to another space than `space`.
@@ -64,7 +64,7 @@ def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, Sear
 
 
 def trained_with(folder: str | Path) -> SuperNetConfig:
-    """The settings that the supernet in a folder was trained with."""
+    """Settings that the supernet in a folder was trained with."""
     return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
 
 
