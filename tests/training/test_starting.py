@@ -67,7 +67,7 @@ def test_a_model_starts_where_the_image_model_ended(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"backbone": {"block_out_channels": [16, 32]}}, r"its backbone is another .*: block_out_channels is"),
+        ({"backbone": {"block_out_channels": [16, 32]}}, r"its backbone differs from .*: block_out_channels is"),
         ({"backbone": {"attention_head_dim": 4}}, r"attention_head_dim is 2, not 4"),
         ({"text": {"heads": 1}}, r"its text differs from that of tiny: heads is 2, not 1"),
         ({"prediction": "velocity"}, r"prediction is 'data', not 'velocity'"),
