@@ -45,7 +45,7 @@ def start(folder: Path, function: Callable[..., Any], *arguments: Any, daemon: b
 
 def start_nas(folder: Path, *arguments: object) -> BaseProcess:
     """A command line of nas, in a process of its own."""
-    return start(folder, _nas, *map(str, arguments))
+    return start(folder, nas_command, *map(str, arguments))
 
 
 def finish(process: BaseProcess, folder: Path, timeout_s: float = 300) -> str:
@@ -74,7 +74,8 @@ def _run(folder: Path, function: Callable[..., Any], *arguments: Any) -> None:
     function(*arguments)
 
 
-def _nas(*arguments: str) -> None:
+def nas_command(*arguments: str) -> None:
+    """Run a command line of nas in this process."""
     from nas.cli import main
 
     sys.argv = ["nas", *arguments]

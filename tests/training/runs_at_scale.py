@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,23 @@ Job = tuple[str, str, Mapping[str, Any]]
 """Kind of run, its folder, and its settings beside `LOOP`."""
 
 
-def start_together(folder: Path, jobs: Sequence[Job], world_size: int) -> list[BaseProcess]:
-    """Start as many processes as a launcher would, which do some runs one after the other."""
+def start_ranks(folder: Path, world_size: int, function: Callable[..., Any], *arguments: Any) -> list[BaseProcess]:
+    """Call a function in as many processes as a launcher would start; what they print goes to `rank-0` and so on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        launcher = {"WORLD_SIZE": world_size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1]}
     processes = []
     for rank in range(world_size):
         own = folder / f"rank-{rank}"
         own.mkdir(parents=True, exist_ok=True)
-        processes.append(start(own, _run, folder, list(jobs), rank, world_size, port))
+        variables = launcher | {"RANK": rank, "LOCAL_RANK": rank} if world_size > 1 else {}
+        processes.append(start(own, _call, variables, function, *arguments))
     return processes
+
+
+def start_together(folder: Path, jobs: Sequence[Job], world_size: int) -> list[BaseProcess]:
+    """Start processes that do some runs one after the other."""
+    return start_ranks(folder, world_size, _run, folder, list(jobs))
 
 
 def together(folder: Path, jobs: Sequence[Job], world_size: int) -> None:
@@ -49,12 +55,14 @@ def curve(folder: Path) -> list[dict[str, float]]:
     return [{name: float(value) for name, value in row.items() if name != "elapsed_s"} for row in rows]
 
 
-def _run(folder: Path, jobs: Sequence[Job], rank: int, world_size: int, port: int) -> None:
+def _call(variables: Mapping[str, object], function: Callable[..., Any], *arguments: Any) -> None:
+    os.environ.update({name: str(value) for name, value in variables.items()})
+    function(*arguments)
+
+
+def _run(folder: Path, jobs: Sequence[Job]) -> None:
     from nas.training.engine import trainer as loop
 
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_ADDR": "127.0.0.1"}
-    if world_size > 1:
-        os.environ.update({name: str(value) for name, value in (names | {"MASTER_PORT": port}).items()})
     loop.LOG_EVERY = 1
     for kind, name, settings in jobs:
         train(kind, folder / name, settings)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from nas.cli import main
 from nas.data import ClipShape, MovingShapes, prompts
 from nas.errors import CheckpointError, ConfigError, DataError
 from nas.models import Generation, VideoModel
@@ -17,7 +20,6 @@ from nas.quality.clips.classifier import ATTRIBUTES, ClassifierRecord, labels
 from nas.quality.clips.scoring import real_clips, score_clips
 from nas.space import SearchSpace
 from nas.training import train_classifier
-from tests.processes import finish, start, start_nas
 from tests.tiny import TINY
 
 SHAPE = ClipShape(4, 16, 16, 8)
@@ -26,7 +28,7 @@ SHAPE = ClipShape(4, 16, 16, 8)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClassifierRecord, Path]:
     folder = tmp_path_factory.mktemp("classifier")
-    return train_classifier(SHAPE, folder, steps=240, batch_size=24), folder / "classifier"
+    return train_classifier(SHAPE, folder, steps=120, batch_size=24), folder / "classifier"
 
 
 @pytest.fixture
@@ -102,34 +104,30 @@ def test_an_untrained_model_is_far_from_real_clips(trained: tuple[ClassifierReco
 MINE = "def means(video):\n    return video.float().mean(dim=(1, 3, 4))\n\ndef wrong(video):\n    return 1.0\n"
 
 
-@pytest.mark.slow
-def test_the_command_line_trains_and_scores(model: VideoModel, tmp_path: Path) -> None:
-    import yaml
-
-    (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY))
-    (tmp_path / "my_features.py").write_text(MINE)
+def test_the_command_line_trains_and_scores(
+    model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_features", raising=False)
+    Path("space.yaml").write_text(yaml.safe_dump(TINY))
+    Path("my_features.py").write_text(MINE)
     model.save(tmp_path / "model")
-    made = start_nas(tmp_path, "classifier", tmp_path / "space.yaml", "--out", tmp_path / "run", "--steps", 5, "--json")
-    assert json.loads(finish(made, tmp_path))["accuracy"].keys() == ATTRIBUTES.keys()
-    base = ["score", tmp_path / "model", "--classifier", tmp_path / "run" / "classifier", "--count", 24]
-    rows = json.loads(finish(start(tmp_path, _in_folder, tmp_path, *base, "--json"), tmp_path))
-    assert [row["metric"] for row in rows][:2] == ["Frechet video distance", "prompt accuracy"]
+
+    def nas(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    code, out, _ = nas("classifier", "space.yaml", "--out", "run", "--steps", 5, "--json")
+    assert (code, json.loads(out)["accuracy"].keys()) == (0, ATTRIBUTES.keys())
+    score = ["score", "model", "--classifier", "run/classifier", "--count", 24]
+    code, out, _ = nas(*score, "--json")
+    rows = json.loads(out)
+    assert (code, [row["metric"] for row in rows][:2]) == (0, ["Frechet video distance", "prompt accuracy"])
     assert all(row["generated"]["low"] <= row["generated"]["high"] for row in rows)
-    mine = [*base, "--features", "my_features:means", "--json"]
-    rows = json.loads(finish(start(tmp_path, _in_folder, tmp_path, *mine), tmp_path))
-    assert rows[0]["metric"] == "Frechet video distance, my_features:means"
-    process = start(tmp_path, _in_folder, tmp_path, *base, "--features", "my_features:wrong")
-    process.join(100)
-    assert process.exitcode == 2
-    assert "features of shape" in (tmp_path / "err.txt").read_text().splitlines()[-1]
-
-
-def _in_folder(folder: Path, *arguments: object) -> None:
-    import os
-    import sys
-
-    from nas.cli import main
-
-    os.chdir(folder)
-    sys.argv = ["nas", *map(str, arguments)]
-    main()
+    code, out, _ = nas(*score, "--features", "my_features:means", "--json")
+    assert (code, json.loads(out)[0]["metric"]) == (0, "Frechet video distance, my_features:means")
+    code, _, err = nas(*score, "--features", "my_features:wrong")
+    assert code == 2
+    assert "features of shape" in err.splitlines()[-1]

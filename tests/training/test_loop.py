@@ -30,10 +30,11 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 
 
 def _stop_before(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Interrupt the run before it makes a step, or a later one."""
     original = Trainer._step
 
     def stopping(self, wrapped, optimizer, progress):  # type: ignore[no-untyped-def]
-        if progress.step == step:
+        if progress.step >= step:
             raise KeyboardInterrupt
         return original(self, wrapped, optimizer, progress)
 
@@ -41,9 +42,13 @@ def _stop_before(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: SearchSpace,
+    clips: MovingShapes,
+    config: SuperNetConfig,
+    finished_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    train_supernet(space, clips, config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         _stop_before(patch, 5)
         with pytest.raises(KeyboardInterrupt):
@@ -51,29 +56,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert not (tmp_path / "halves" / "supernet").exists()
     result = train_supernet(space, clips, config, tmp_path / "halves")
     assert result.steps == 6
-    whole, halves = _weights(tmp_path / "whole"), _weights(tmp_path / "halves")
+    whole, halves = _weights(finished_run), _weights(tmp_path / "halves")
     assert whole.keys() == halves.keys()
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
 def test_a_finished_run_is_not_trained_again(
-    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, run_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = train_supernet(space, clips, config, tmp_path)
-    before = _weights(tmp_path)
-    shutil.rmtree(tmp_path / "supernet")
-    _stop_before(monkeypatch, 6)
-    again = train_supernet(space, clips, config, tmp_path)
-    assert again.steps == first.steps
-    assert again.final_loss == first.final_loss
-    assert all(torch.equal(before[name], tensor) for name, tensor in _weights(tmp_path).items())
+    before = _weights(run_copy)
+    shutil.rmtree(run_copy / "supernet")
+    _stop_before(monkeypatch, 0)
+    again = train_supernet(space, clips, config, run_copy)
+    assert again.steps == 6
+    losses = [float(row["loss"]) for row in _rows(run_copy)]
+    assert again.final_loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert all(torch.equal(before[name], tensor) for name, tensor in _weights(run_copy).items())
 
 
-def test_only_the_newest_checkpoints_are_kept(
-    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
-) -> None:
-    train_supernet(space, clips, config, tmp_path)
-    names = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
+def test_only_the_newest_checkpoints_are_kept(finished_run: Path) -> None:
+    names = sorted(folder.name for folder in (finished_run / "checkpoints").iterdir())
     assert names == ["step-00000004", "step-00000006"]
 
 
@@ -87,7 +89,7 @@ def test_every_strategy_resumes_bit_for_bit(
     strategy: str,
 ) -> None:
     changes = {"strategy": strategy, "skip_probability": 0.3, "gradient_accumulation": 2, "mixed_precision": "bf16"}
-    config = config.model_copy(update=changes)
+    config = config.model_copy(update=changes | {"steps": 4})
     train_supernet(space, clips, config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         _stop_before(patch, 3)
@@ -100,9 +102,8 @@ def test_every_strategy_resumes_bit_for_bit(
 
 @pytest.mark.parametrize("change", ["learning_rate", "data", "space", "strategy"])
 def test_a_checkpoint_of_something_else_is_refused(
-    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, change: str
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, run_copy: Path, change: str
 ) -> None:
-    train_supernet(space, clips, config, tmp_path)
     if change == "learning_rate":
         config = config.model_copy(update={"learning_rate": 0.5})
     elif change == "strategy":
@@ -112,7 +113,7 @@ def test_a_checkpoint_of_something_else_is_refused(
     else:
         space = SearchSpace.from_dict(space.to_dict() | {"prediction": "velocity"})
     with pytest.raises(CheckpointError, match=r"step-00000006: was written by another .*choose another output folder"):
-        train_supernet(space, clips, config, tmp_path)
+        train_supernet(space, clips, config, run_copy)
 
 
 FILES = ("task.safetensors", "ema.safetensors", "optimizers.safetensors", "state.json")
@@ -120,44 +121,41 @@ FILES = ("task.safetensors", "ema.safetensors", "optimizers.safetensors", "state
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_checkpoint_cut_in_half_is_noticed_and_the_one_before_it_used(
-    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, name: str, caplog
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, run_copy: Path, name: str, caplog
 ) -> None:
-    train_supernet(space, clips, config, tmp_path)
-    whole = _weights(tmp_path)
-    shutil.rmtree(tmp_path / "supernet")
-    file = tmp_path / "checkpoints" / "step-00000006" / name
+    whole = _weights(run_copy)
+    shutil.rmtree(run_copy / "supernet")
+    file = run_copy / "checkpoints" / "step-00000006" / name
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    train_supernet(space, clips, config, tmp_path)
+    train_supernet(space, clips, config, run_copy)
     assert f"step-00000006/{name}" in caplog.text
     assert "resuming from an earlier checkpoint" in caplog.text
-    assert all(torch.equal(whole[each], tensor) for each, tensor in _weights(tmp_path).items())
+    assert all(torch.equal(whole[weight], tensor) for weight, tensor in _weights(run_copy).items())
     caplog.clear()
-    train_supernet(space, clips, config, tmp_path)
+    train_supernet(space, clips, config, run_copy)
     assert not caplog.text
 
 
 @pytest.mark.parametrize("name", FILES[:3])
 def test_a_checkpoint_with_a_flipped_bit_is_noticed(
-    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path, name: str, caplog
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, run_copy: Path, name: str, caplog
 ) -> None:
-    train_supernet(space, clips, config, tmp_path)
-    file = tmp_path / "checkpoints" / "step-00000006" / name
+    file = run_copy / "checkpoints" / "step-00000006" / name
     content = bytearray(file.read_bytes())
     content[-5] ^= 1
     file.write_bytes(content)
-    train_supernet(space, clips, config, tmp_path)
-    assert "its digest differs" in caplog.text
+    train_supernet(space, clips, config, run_copy)
+    assert f"{name}: is damaged: its digest is not the one that was written" in caplog.text
 
 
 def test_where_no_checkpoint_is_whole_it_is_one_clear_line(
-    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
+    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, run_copy: Path
 ) -> None:
-    train_supernet(space, clips, config, tmp_path)
-    for folder in (tmp_path / "checkpoints").iterdir():
+    for folder in (run_copy / "checkpoints").iterdir():
         file = folder / "optimizers.safetensors"
         file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match=r"step-00000006/optimizers\.safetensors: all checkpoints .*delete"):
-        train_supernet(space, clips, config, tmp_path)
+        train_supernet(space, clips, config, run_copy)
 
 
 def test_divergence_is_named_and_the_last_checkpoint_stays(
@@ -175,18 +173,15 @@ def test_divergence_is_named_and_the_last_checkpoint_stays(
 def test_without_averaging_the_result_is_the_last_step(
     space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
 ) -> None:
-    train_supernet(space, clips, config.model_copy(update={"ema_decay": 0.0}), tmp_path)
-    raw = load_safetensors(tmp_path / "checkpoints" / "step-00000006" / "task.safetensors")
+    train_supernet(space, clips, config.model_copy(update={"ema_decay": 0.0, "steps": 2}), tmp_path)
+    raw = load_safetensors(tmp_path / "checkpoints" / "step-00000002" / "task.safetensors")
     for name, tensor in _weights(tmp_path).items():
         torch.testing.assert_close(tensor, raw[f"unet.{name}"])
 
 
-def test_averaged_weights_differ_from_the_last_step(
-    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
-) -> None:
-    train_supernet(space, clips, config, tmp_path)
-    raw = load_safetensors(tmp_path / "checkpoints" / "step-00000006" / "task.safetensors")
-    assert any(not torch.equal(tensor, raw[f"unet.{name}"]) for name, tensor in _weights(tmp_path).items())
+def test_averaged_weights_differ_from_the_last_step(finished_run: Path) -> None:
+    raw = load_safetensors(finished_run / "checkpoints" / "step-00000006" / "task.safetensors")
+    assert any(not torch.equal(tensor, raw[f"unet.{name}"]) for name, tensor in _weights(finished_run).items())
 
 
 def test_metrics_hold_each_logged_step_once_after_a_resume(
@@ -246,20 +241,17 @@ def test_the_time_of_a_step_is_what_it_takes_until_its_losses_are_there(
 
 
 def test_training_lowers_the_loss(space: SearchSpace, clips: MovingShapes, tmp_path: Path) -> None:
-    config = SuperNetConfig(steps=80, batch_size=8, image_batch_size=0, learning_rate=3e-3, warmup_steps=5)
+    config = SuperNetConfig(steps=40, batch_size=4, image_batch_size=0, learning_rate=3e-3, warmup_steps=5)
     train_supernet(space, clips, config, tmp_path)
     losses = [float(row["loss"]) for row in _rows(tmp_path)]
     assert sum(losses[-3:]) / 3 < 0.6 * losses[0]
 
 
-def test_a_supernet_of_another_space_is_refused(
-    space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path
-) -> None:
-    train_supernet(space, clips, config, tmp_path)
-    load_supernet(space, tmp_path)
+def test_a_supernet_of_another_space_is_refused(space: SearchSpace, finished_run: Path, tmp_path: Path) -> None:
+    load_supernet(space, finished_run)
     other = SearchSpace.from_dict(space.to_dict() | {"name": "other"})
     with pytest.raises(CheckpointError, match=r"was trained for another search space \(tiny\)"):
-        load_supernet(other, tmp_path)
+        load_supernet(other, finished_run)
     with pytest.raises(CheckpointError, match="holds no trained supernet; make one with `nas train`"):
         load_supernet(space, tmp_path / "nowhere")
 
@@ -288,7 +280,7 @@ def test_clips_that_are_not_finite_are_no_divergence(space: SearchSpace, clips: 
 
     accelerator = make_accelerator(settings)
     trainer = Trainer(task, draw, settings, tmp_path, fingerprint="", accelerator=accelerator, label="")
-    with pytest.raises(DataError, match=r"clips of step 2 hold numbers that are not finite \(video_BTCHW\); look for"):
+    with pytest.raises(DataError, match=r"clips of step 2 hold numbers that are not finite \(video_BTCHW\); repair"):
         trainer.run()
 
 

@@ -13,6 +13,7 @@ from nas.space import Architecture, SearchSpace
 from nas.training import (
     DistillationConfig,
     LoopConfig,
+    SuperNetConfig,
     TrainingConfig,
     distill,
     finetune_model,
@@ -23,6 +24,12 @@ from nas.training import (
     train_supernet,
 )
 from nas.training.recipes.runs import share_of
+
+
+@pytest.fixture
+def config(config: SuperNetConfig) -> SuperNetConfig:
+    """Two steps: these tests look at what a run leaves, not at what it learns."""
+    return config.model_copy(update={"steps": 2})
 
 
 @pytest.fixture
@@ -99,7 +106,7 @@ def test_distillation_makes_a_model_of_few_steps_without_guidance(
     space: SearchSpace, clips: MovingShapes, config: TrainingConfig, architecture: Architecture, tmp_path: Path
 ) -> None:
     train_model(space, architecture, clips, config, tmp_path / "teacher")
-    loop = LoopConfig(steps=4, batch_size=2, image_batch_size=2, checkpoint_every=2)
+    loop = LoopConfig(steps=2, batch_size=2, image_batch_size=2, checkpoint_every=2)
     to = DistillationConfig(steps=2, teacher_substeps=1, guidance_scale=2.0)
     teacher = VideoModel.load(tmp_path / "teacher" / "model")
     distill(teacher, clips, loop, to, tmp_path / "out")
@@ -115,15 +122,15 @@ def test_distillation_makes_a_model_of_few_steps_without_guidance(
 def test_a_student_comes_nearer_to_its_teacher(
     space: SearchSpace, clips: MovingShapes, architecture: Architecture, tmp_path: Path
 ) -> None:
-    long = TrainingConfig(steps=60, batch_size=4, image_batch_size=0, learning_rate=3e-3, warmup_steps=5)
+    long = TrainingConfig(steps=30, batch_size=4, image_batch_size=0, learning_rate=3e-3, warmup_steps=5)
     train_model(space, architecture, clips, long, tmp_path / "teacher", guidance_scale=2.0)
     prompts = ["a red circle moves right quickly", "a blue square moves up slowly"] * 4
     teacher = VideoModel.load(tmp_path / "teacher" / "model")
     wanted = teacher.generate(prompts, steps=8)
     before = float((teacher.generate(prompts, steps=2, guidance_scale=1.0) - wanted).pow(2).mean())
-    loop = LoopConfig(steps=60, batch_size=4, image_batch_size=0, learning_rate=1e-3, warmup_steps=5)
+    loop = LoopConfig(steps=30, batch_size=4, image_batch_size=0, learning_rate=1e-3, warmup_steps=5)
     to = DistillationConfig(steps=2, teacher_substeps=4, guidance_scale=2.0)
-    assert distill(teacher, clips, loop, to, tmp_path / "out").kept_step == 60
+    assert distill(teacher, clips, loop, to, tmp_path / "out").kept_step == 30
     student = VideoModel.load(tmp_path / "out" / "model")
     after = float((student.generate(prompts) - wanted).pow(2).mean())
     assert after < 0.9 * before

@@ -1,4 +1,4 @@
-"""A run is the same run on one process, on two, in any number of micro-batches, and on another number half way."""
+"""A run is the same on one process and on two, in any number of micro-batches, also if these change half way."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from tests.training.runs_at_scale import Job, curve, start_together, together
 
 pytestmark = pytest.mark.slow
 
-KINDS = ("uniform", "sandwich", "model", "frozen", "distilled", "adversarial")
-SHARDED = ("uniform", "sandwich", "frozen", "adversarial")
-SPARED = ("uniform", "adversarial")
+KINDS = ("uniform", "sandwich", "frozen", "adversarial")
+PAIRS = [*((kind, "fsdp") for kind in KINDS), *((kind, "ddp") for kind in KINDS if kind != "frozen")]
 FSDP = {"parallel": "fsdp"}
 MICRO = {"gradient_accumulation": 2, "batch_size": 2, "image_batch_size": 2}
 SPARING = MICRO | {"mixed_precision": "bf16", "gradient_checkpointing": True}
@@ -28,13 +27,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of every kind on one process and on two, in folders of their names."""
     root = tmp_path_factory.mktemp("scale")
     one: list[Job] = [(kind, f"{kind}-one", {}) for kind in KINDS]
-    together(
-        root, [*one, ("uniform", "uniform-micro", MICRO), *((kind, f"{kind}-sparing", SPARING) for kind in SPARED)], 1
-    )
-    two: list[Job] = [(kind, f"{kind}-ddp", {}) for kind in KINDS]
-    two += [(kind, f"{kind}-fsdp", FSDP) for kind in SHARDED]
-    two += [(kind, f"{kind}-fsdp-sparing", SPARING | FSDP) for kind in SPARED]
-    together(root, [*two, ("uniform", "uniform-ddp-sparing", SPARING)], 2)
+    together(root, [*one, ("uniform", "uniform-micro", MICRO), ("adversarial", "adversarial-sparing", SPARING)], 1)
+    two: list[Job] = [(kind, f"{kind}-{parallel}", {"parallel": parallel}) for kind, parallel in PAIRS]
+    sparing: Job = ("adversarial", "adversarial-fsdp-sparing", SPARING | FSDP)
+    together(root, [*two, ("uniform", "uniform-ddp-micro", MICRO), sparing], 2)
     return root
 
 
@@ -56,25 +52,19 @@ def _equal_weights(one: Path, other: Path) -> None:
             assert torch.isclose(mine[name], tensor, rtol=1e-3, atol=1e-5).float().mean() > 0.99, name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_have_the_losses_of_one(runs: Path, kind: str) -> None:
-    _equal(runs / f"{kind}-one", runs / f"{kind}-ddp")
-    _equal_weights(runs / f"{kind}-one", runs / f"{kind}-ddp")
+@pytest.mark.parametrize(("kind", "parallel"), PAIRS)
+def test_two_processes_have_the_losses_and_weights_of_one(runs: Path, kind: str, parallel: str) -> None:
+    _equal(runs / f"{kind}-one", runs / f"{kind}-{parallel}")
+    _equal_weights(runs / f"{kind}-one", runs / f"{kind}-{parallel}")
 
 
-@pytest.mark.parametrize("kind", SHARDED)
-def test_two_processes_that_share_out_the_weights_have_them_too(runs: Path, kind: str) -> None:
-    _equal(runs / f"{kind}-one", runs / f"{kind}-fsdp")
-    _equal_weights(runs / f"{kind}-one", runs / f"{kind}-fsdp")
+@pytest.mark.parametrize("name", ["uniform-micro", "uniform-ddp-micro"])
+def test_micro_batches_have_the_losses_of_one_batch(runs: Path, name: str) -> None:
+    _equal(runs / "uniform-one", runs / name)
 
 
-def test_micro_batches_have_the_losses_of_one_batch(runs: Path) -> None:
-    _equal(runs / "uniform-one", runs / "uniform-micro")
-
-
-@pytest.mark.parametrize(("kind", "parallel"), [("uniform", "ddp"), ("uniform", "fsdp"), ("adversarial", "fsdp")])
-def test_they_have_them_with_everything_that_saves_memory(runs: Path, kind: str, parallel: str) -> None:
-    _equal(runs / f"{kind}-sparing", runs / f"{kind}-{parallel}-sparing", rel=2e-2)
+def test_two_processes_have_them_with_everything_that_saves_memory(runs: Path) -> None:
+    _equal(runs / "adversarial-sparing", runs / "adversarial-fsdp-sparing", rel=2e-2)
 
 
 def test_a_sharded_checkpoint_holds_each_weight_once(runs: Path) -> None:
@@ -93,35 +83,17 @@ def test_a_sharded_checkpoint_holds_each_weight_once(runs: Path) -> None:
         assert sum(shard[name].numel() for shard in shards if name in shard) == tensor.numel(), name
 
 
-@pytest.fixture(scope="module")
-def continued(runs: Path) -> Path:
-    """Runs that have lost their last checkpoint, gone on with on another number of processes."""
-    for kind in ("uniform", "adversarial"):
-        for begun in ("one", "fsdp"):
-            copy = runs / f"{kind}-begun-{begun}"
-            shutil.copytree(runs / f"{kind}-{begun}", copy)
-            shutil.rmtree(copy / "checkpoints" / "step-00000003")
-            shutil.rmtree(copy / "supernet", ignore_errors=True)  # a student kept so far belongs to the run
-    together(runs, [(kind, f"{kind}-begun-fsdp", {}) for kind in ("uniform", "adversarial")], 1)
-    together(runs, [(kind, f"{kind}-begun-one", FSDP) for kind in ("uniform", "adversarial")], 2)
-    return runs
+def _without_the_last_checkpoint(run: Path) -> None:
+    copy = run.with_name(f"{run.name}-resumed")
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "checkpoints" / "step-00000003")
+    shutil.rmtree(copy / "supernet", ignore_errors=True)  # a student kept so far belongs to the run
 
 
-@pytest.mark.parametrize("begun", ["one", "fsdp"])
-@pytest.mark.parametrize("kind", ["uniform", "adversarial"])
-def test_a_run_goes_on_with_another_number_of_processes(continued: Path, kind: str, begun: str) -> None:
-    whole, halves = continued / f"{kind}-one", continued / f"{kind}-begun-{begun}"
-    _equal(whole, halves)
-    _equal_weights(whole, halves)
-    if kind == "adversarial":
-        for mine, check in zip(*(read_json(run / "checks.json")["checks"] for run in (halves, whole)), strict=True):
-            assert mine == pytest.approx(check, rel=1e-2)
-
-
-def test_a_run_killed_and_left_with_a_cut_shard_goes_on_from_the_checkpoint_before(runs: Path) -> None:
-    job: Job = ("model", "model-killed", FSDP | {"checkpoint_every": 1})
-    checkpoints = runs / "model-killed" / "checkpoints"
-    processes = start_together(runs, [job], 2)
+def _kill_after_a_checkpoint(root: Path, job: Job) -> Path:
+    """Kill both processes of a run after its second checkpoint, and cut a shard of the newest one."""
+    checkpoints = root / job[1] / "checkpoints"
+    processes = start_together(root, [job], 2)
     while not (checkpoints / "step-00000002").exists() and all(process.is_alive() for process in processes):
         time.sleep(0.01)
     for process in processes:
@@ -129,9 +101,35 @@ def test_a_run_killed_and_left_with_a_cut_shard_goes_on_from_the_checkpoint_befo
         process.join()
     cut = max(checkpoints.glob("step-*")) / "optimizers-00002-of-00002.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
-    together(runs, [job], 2)
+    return cut
+
+
+@pytest.fixture(scope="module")
+def damaged(runs: Path) -> Path:
+    """A damaged shard, of a run that was killed and resumed; other runs are resumed on other numbers of processes."""
+    killed: Job = ("frozen", "frozen-killed", FSDP | {"checkpoint_every": 1})
+    cut = _kill_after_a_checkpoint(runs, killed)
+    for name in ("uniform-fsdp", "adversarial-fsdp", "adversarial-one"):
+        _without_the_last_checkpoint(runs / name)
+    together(runs, [(kind, f"{kind}-fsdp-resumed", {}) for kind in ("uniform", "adversarial")], 1)
+    together(runs, [killed, ("adversarial", "adversarial-one-resumed", FSDP)], 2)
+    return cut
+
+
+@pytest.mark.parametrize(("kind", "begun"), [("uniform", "fsdp"), ("adversarial", "fsdp"), ("adversarial", "one")])
+@pytest.mark.usefixtures("damaged")
+def test_a_run_is_resumed_with_another_number_of_processes(runs: Path, kind: str, begun: str) -> None:
+    whole, resumed = runs / f"{kind}-one", runs / f"{kind}-{begun}-resumed"
+    _equal(whole, resumed)
+    _equal_weights(whole, resumed)
+    if kind == "adversarial":
+        for mine, check in zip(*(read_json(run / "checks.json")["checks"] for run in (resumed, whole)), strict=True):
+            assert mine == pytest.approx(check, rel=1e-2)
+
+
+def test_a_killed_run_with_a_damaged_shard_resumes_from_the_checkpoint_before(runs: Path, damaged: Path) -> None:
     said = (runs / "rank-0" / "err.txt").read_text()
-    assert f"{cut.parent.name}/{cut.name}: is damaged" in said
+    assert f"{damaged.parent.name}/{damaged.name}: is damaged" in said
     assert "resuming from an earlier checkpoint" in said
-    _equal(runs / "model-one", runs / "model-killed")
-    _equal_weights(runs / "model-one", runs / "model-killed")
+    _equal(runs / "frozen-one", runs / "frozen-killed")
+    _equal_weights(runs / "frozen-one", runs / "frozen-killed")

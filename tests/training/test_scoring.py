@@ -23,14 +23,12 @@ from nas.training import (
     held_out_quality,
     inherit_model,
     supernet_quality,
-    train_supernet,
 )
 
 
 @pytest.fixture
-def supernet(space: SearchSpace, clips: MovingShapes, config: SuperNetConfig, tmp_path: Path) -> Path:
-    train_supernet(space, clips, config, tmp_path / "supernet")
-    return tmp_path / "supernet"
+def supernet(finished_run: Path) -> Path:
+    return finished_run
 
 
 def finetuned(space: SearchSpace, folder: Path, split: DataSplit, *, steps: int, **options: int) -> FinetunedFlowLoss:
@@ -66,9 +64,9 @@ def test_a_network_that_was_not_trained_on_scores_as_in_the_supernet(
     space: SearchSpace, clips: MovingShapes, supernet: Path
 ) -> None:
     held_out = supernet_quality(space, supernet, clips, batches=1)
-    for one in space.enumerate():
-        alone = inherit_model(space, supernet, one)
-        assert held_out.loss_of(alone.unet, alone.text_encoder) == pytest.approx(held_out.score(one), rel=1e-6)
+    for architecture in space.enumerate():
+        alone = inherit_model(space, supernet, architecture)
+        assert held_out.loss_of(alone.unet, alone.text_encoder) == pytest.approx(held_out.score(architecture), rel=1e-6)
 
 
 def test_what_decides_the_score_is_in_the_fingerprint(space: SearchSpace, clips: MovingShapes, supernet: Path) -> None:

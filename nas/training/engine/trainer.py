@@ -82,7 +82,7 @@ class Trainer(Generic[BatchT]):
                 "the task has no parameters to train", hint="train the backbone, too (freeze_backbone: false)"
             )
         if names := not_finite(task.state_dict()):
-            hint = "start from other weights: those that the run starts from are damaged"
+            hint = "the weights that the run starts from are damaged; start from others"
             raise CheckpointError(f"weight {names[0]} is not finite before the first step", where=folder, hint=hint)
         self.parallelism = make_parallelism(task, config, accelerator)
         self.trained = self.parallelism.trained
