@@ -2,20 +2,20 @@
 
     python benchmarks/backbone_length.py --out runs/backbone_length [--lengths 300,600,...] [--supernet-steps 600]
 
-Trains the network without temporal layers on `moving_shapes` for each of --lengths, each with a schedule of its own
-that ends at a learning rate of zero, all from the same weights and with the settings of ranking.py. From each starts a
-supernet per seed, `uniform`, which keeps the backbone as it is and has equally many steps whatever the backbone had.
+Trains the network without temporal layers on `moving_shapes` for each of --lengths. Each length has its own schedule,
+which ends at a learning rate of zero; all start from the same weights, with the settings of ranking.py. From each
+backbone, one `uniform` supernet per seed is trained for the same number of steps, with the backbone frozen.
 
-Printed are the backbone's loss on single held-out frames, on single frames that it was trained on, and on held-out
-clips; and what the supernet makes of it: held-out loss of the architectures that ranking.py compares, their mean and
-the best of them; and how far it ranks them as the supernets do that start from the longest backbone (in that row: how
-far those agree among themselves). All losses are with the same clips, noise and noise levels. "by doubling" is how much
-lower the loss is than that of the length before, for each doubling of the steps. Passes are those over all frames;
-"seeds apart" is how far the mean losses of supernets from one backbone are apart.
+Prints the backbone's loss on single held-out frames, on single frames that it was trained on, and on held-out clips.
+Prints of its supernets: the held-out loss of the architectures that ranking.py compares, their mean and the best; and
+the agreement of their ranking with that of the supernets from the longest backbone (in the last row: of those with each
+other). All losses use the same clips, noise and noise levels. "By doubling" is how much lower the loss is than that of
+the length before, for each doubling of the steps. Passes are passes over all frames. "Seeds apart" is the difference of
+the mean losses of supernets from one backbone.
 
---out gets `backbone_length.json` and `backbone_length.png`. The same command goes on with what an earlier one has left
-there. Minutes are wall time of the backbone's training; they want an otherwise idle machine. "As trained" is the
-loss that `nas train` prints at the end, of a few training batches.
+--out gets `backbone_length.json` and `backbone_length.png`. The same command resumes with what is there. Minutes are
+wall time of the backbone's training, and need an otherwise idle machine. "As trained" is the loss that `nas train`
+prints at the end, of a few training batches.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ Row = dict[str, Any]
 
 
 class SingleFrames(ClipDataset):
-    """One frame of each clip, as a clip of one frame: the first of the first clip, the second of the second, and on."""
+    """One frame of each clip, as a clip of one frame: the first of the first clip, the second of the second, ..."""
 
     def __init__(self, clips: ClipDataset) -> None:
         whole = clips.shape
@@ -91,7 +91,7 @@ def main() -> None:
     if options.architectures > space.count():
         sys.exit(f"error: --architectures {options.architectures}: {options.space} has {space.count()}")
     architectures = spread(space, options.architectures, seed=0)
-    # Longest first: they take longest, and one of them at the end would leave a processor idle.
+    # Longest first: one of them at the end would leave a CPU core idle.
     backbones = {steps: _backbone(options, space, steps) for steps in reversed(options.lengths)}
     supernets = {
         (steps, seed): _supernet(options, steps, seed, architectures)
@@ -146,7 +146,7 @@ def _report(
     on_clips: Mapping[int, float],
     scored: Mapping[int, Sequence[Losses]],
 ) -> dict[str, Any]:
-    """All that is printed and drawn; a row per length."""
+    """Everything that is printed and drawn; a row per length."""
     clips, frames_per_clip = clips_of(space), space.file.video.frames
     sides = {name: _on_frames(space, side) for name, side in (("frames", clips.validation), ("seen", clips.train))}
     frames = frames_per_clip * len(clips.train)
@@ -174,14 +174,14 @@ def _report(
 
 
 def _on_frames(space: SearchSpace, clips: CaptionedClips) -> HeldOutFlowLoss:
-    """The metric of the searches, on single frames; networks with weights of their own need no trained supernet."""
+    """The metric of searches, on single frames; networks with their own weights need no trained supernet."""
     assert isinstance(clips, ClipDataset)
     parts = SuperNet(space), make_text_encoder(space), make_codec(space), SingleFrames(clips)
     return HeldOutFlowLoss(*parts, seed=HELD_OUT_SEED, batches=BATCHES, shift=SETTINGS["timestep_shift"])
 
 
 def _logged(folder: Path) -> Row:
-    """What a training itself says: its minutes, its fastest steps, and the loss that `nas train` would print."""
+    """What a training reports: its minutes, its fastest steps, and the loss that `nas train` would print."""
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     printed = [float(row["loss"]) for row in rows[-PRINTED_ROWS:]]
@@ -191,7 +191,7 @@ def _logged(folder: Path) -> Row:
 
 
 def _architectures(losses: Sequence[Losses]) -> Row:
-    """Mean and least loss of the architectures, over supernets that differ in their seed, and each one's own."""
+    """Mean and lowest loss of the architectures, over supernets with different seeds and of each supernet."""
     means, least = [statistics.fmean(one.values()) for one in losses], [min(one.values()) for one in losses]
     return {
         "mean": statistics.fmean(means),
@@ -202,7 +202,7 @@ def _architectures(losses: Sequence[Losses]) -> Row:
 
 
 def agreement(losses: Sequence[Losses], longest: Sequence[Losses]) -> float | None:
-    """Mean Kendall tau of rankings with those from the longest backbone; of these, among themselves.
+    """Mean Kendall tau of rankings with those from the longest backbone, and of the latter with each other.
 
     Args:
         losses: By architecture, of each supernet.
@@ -217,7 +217,7 @@ def agreement(losses: Sequence[Losses], longest: Sequence[Losses]) -> float | No
 
 
 def gains(row: Row, before: Row | None) -> Row:
-    """By what share losses fell since the length before, for each doubling of the steps."""
+    """Relative decrease of losses since the length before, for each doubling of the steps."""
     if before is None:
         return {"frames_by_doubling": None, "mean_by_doubling": None}
     doublings = math.log2(row["steps"] / before["steps"])

@@ -61,7 +61,7 @@ def _draw_architectures(axes: Axes, rows: Rows) -> None:
 
 
 def _note_gains(axes: Axes, rows: Rows, key: str) -> None:
-    """Above each length, by what share the loss fell since the one before, for each doubling of the steps."""
+    """Write the relative decrease of the loss since the length before above each length, per doubling of the steps."""
     for row in rows:
         gain, top = row[f"{key}_by_doubling"], max(row[key], *row.get(f"{key}_by_seed", [0.0]))
         if gain is not None:
@@ -81,7 +81,7 @@ def _against_steps(axes: Axes, rows: Rows) -> None:
 
 
 def _caption(report: Mapping[str, Any]) -> str:
-    """What was trained, and on what."""
+    """Caption of the figure: what was trained, and on what."""
     passes = report["frames_per_step"] / report["training_frames"]
     return (
         f"{report['space']}: a network without temporal layers trained for each number of steps; 1,000 steps are "

@@ -1,19 +1,19 @@
-"""The full size on this machine: what the 0.6 B space costs, what of it converts, how well its latency is predicted.
+"""The full size on this machine: costs of the 0.6 B space, which blocks convert, and how well its latency is predicted.
 
     python benchmarks/full_size.py --out runs/full_size [--steps count,checkpoint,...] [--json]
 
-Each step runs in a process of its own, whose peak memory is part of its result:
+Each step runs in its own process, whose peak memory is part of its result:
 
 count       parameters of the extremes and of the text encoder and decoder, counted on the meta device;
 checkpoint  a backbone with random weights, saved by diffusers, loaded strictly;
-search      with estimated latencies of an iPhone and a stand-in for quality, within the space's budgets;
-profile     every distinct block at full shapes, measured in ONNX Runtime; those beyond memory are marked;
-network     the largest whole network converted to ONNX and called, against the sum of its blocks;
+search      with estimated latencies of an iPhone and a placeholder for quality, within the space's budgets;
+profile     every distinct block at full shapes, measured in ONNX Runtime; blocks that exceed memory are marked;
+network     the largest whole network, converted to ONNX and called, compared with the sum of its blocks;
 coreml      every distinct block, and that network, converted to Core ML programs.
 
-The stand-in for quality is no quality: it grows with the temporal parameters of each stage, less and less, so that a
-search has something to weigh against latency. The same command goes on with what an earlier one has left in --out;
-measuring wants an otherwise idle machine.
+The placeholder for quality means nothing: it grows with the temporal parameters of each stage, with diminishing
+returns, so that a search can trade it against latency. The same command resumes with the results in --out. Measurements
+need an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", type=Path, default=ROOT / "search_spaces" / "snapgen_v.yaml")
     parser.add_argument("--steps", type=lambda text: text.split(","), default=list(STEPS))
-    parser.add_argument("--phone", default="iphone-16-pro-max", help="what latencies are estimated for")
-    parser.add_argument("--threads", type=int, default=2, help="of ONNX Runtime")
-    parser.add_argument("--rounds", type=int, default=5, help="timed calls of each block, at least")
-    parser.add_argument("--evaluations", type=int, default=300, help="of the search")
+    parser.add_argument("--phone", default="iphone-16-pro-max", help="phone that latencies are estimated for")
+    parser.add_argument("--threads", type=int, default=2, help="threads of ONNX Runtime")
+    parser.add_argument("--rounds", type=int, default=5, help="minimum number of timed calls of each block")
+    parser.add_argument("--evaluations", type=int, default=300, help="evaluations of the search")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
 
 
 def _in_own_process(name: str, settings: Settings) -> dict[str, Any]:
-    """A step in a process that holds nothing of the others."""
+    """Run a step in its own process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measured_step, name, settings).result()
 

@@ -1,17 +1,17 @@
-"""What one large graphics card makes of the project in some minutes, without a network.
+"""Tests the project on one large graphics card in some minutes, without internet access.
 
     python benchmarks/gpu_rehearsal.py --minutes 8 --out OUT [--device cpu|cuda] [--parts machine,tests,...]
 
-machine     what the card is, and what it reaches in a matrix product and a copy;
-tests       the tests marked `gpu`; beside them, a classifier of clips is trained and clips are drawn for what follows;
+machine     the card's properties, and its speed in a matrix product and a copy;
+tests       the tests marked `gpu`; at the same time, a classifier is trained, and clips are drawn for later parts;
 step        a step of the full-size supernet in bf16: clips per second, memory, share of the peak, compiled blocks;
-teacher     a model of 16 frames of 64x64 on moving_shapes, for what time is left, three minutes of eight;
-student     a student of four steps, distilled from it;
+teacher     a model of 16 frames of 64x64 on moving_shapes, in the remaining time, three minutes of eight;
+student     a student of four steps, distilled from the teacher;
 quality     a contact sheet, prompt accuracy and Frechet distance of both.
 
-Each part is a process with a time of its own: one that fails or takes too long is recorded as such with the end of what
-it said, and the next one runs. OUT gets a few small files, which are there from the first second and hold what is known
-so far, so that nothing is lost when the command is killed. Without a card everything runs in miniature.
+Each part is a process with its own time limit. If one fails or takes too long, the end of its output is recorded, and
+the next part runs. OUT gets a few small files, which are updated as soon as something is known, so that nothing is lost
+when the command is killed. Without a card everything runs in miniature.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from benchmarks.gpu_rehearsal_parts import Job, run_part
 from nas.files import read_json, write_json
 
 STAGES = (("machine",), ("tests", "classifier", "clips"), ("step",), ("teacher",), ("student",), ("quality",))
-"""Parts that run at the same time, stage after stage."""
+"""Stages, one after the other; the parts of a stage run at the same time."""
 
 SECONDS = {"machine": 25, "tests": 95, "classifier": 95, "clips": 95, "step": 100, "student": 80, "quality": 60}
-"""What parts may take of eight minutes; the teacher gets what is left."""
+"""Time limits of parts, of eight minutes; the teacher gets the remaining time."""
 
 LEAST_TEACHER_S = 60
 REPORTS = {
@@ -50,7 +50,7 @@ REPORTS = {
     "step.json": ("step",),
     "shapes.json": ("clips", "classifier", "teacher", "student", "quality"),
 }
-"""Files of OUT, and the parts that each holds."""
+"""Files of OUT, and the parts in each."""
 
 TAIL_LINES = 30
 POLL_S = 0.3
@@ -58,7 +58,7 @@ POLL_S = 0.3
 
 @dataclass
 class Part:
-    """A part of the rehearsal, and how far it is.
+    """A part of the rehearsal, and its state.
 
     Args:
         job: What it is told.
@@ -73,13 +73,13 @@ class Part:
     process: BaseProcess | None = field(default=None, repr=False)
 
     def start(self, context: Any) -> None:
-        """Start it in a process of its own, the first of a group."""
+        """Start the part as the first process of a new group."""
         self.state, self.began = "running", time.monotonic()
         self.process = context.Process(target=run_part, args=(self.job,))
         self.process.start()
 
     def look(self, deadline: float) -> bool:
-        """Whether it still runs; what has run beyond its time is ended with all that it has started."""
+        """Whether it still runs. A part that exceeds its time is killed, with all processes that it has started."""
         if self.process is None or self.state != "running":
             return False
         self.took_s = time.monotonic() - self.began
@@ -87,13 +87,13 @@ class Part:
         if self.process.is_alive() and not late:
             return True
         self.end()
-        # One that was giving back its memory by then has ended by itself: its exit code says how, whatever the time.
+        # A process that was freeing its memory has ended by itself: its exit code counts, not the time.
         ended = late and self.process.exitcode in {None, -signal.SIGKILL}
         self.state = "overran" if ended else "done" if self.process.exitcode == 0 else "failed"
         return False
 
     def end(self) -> None:
-        """Leave nothing of it running."""
+        """Kill what is left of its process group."""
         assert self.process is not None
         assert self.process.pid is not None
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -103,7 +103,7 @@ class Part:
         self.process.join(10)
 
     def report(self) -> dict[str, Any]:
-        """What is known of it."""
+        """State and results of the part."""
         known: dict[str, Any] = {"state": self.state, "seconds": round(self.took_s, 1), "may_take_s": self.job.seconds}
         if self.job.found_file.is_file():
             known["found"] = read_json(self.job.found_file)
@@ -113,7 +113,7 @@ class Part:
         return known
 
     def said(self) -> list[str]:
-        """The lines that it has printed."""
+        """Lines that it has printed."""
         if not self.job.log_file.is_file():
             return []
         return self.job.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -131,7 +131,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = [name for stage in STAGES for name in stage]
     found = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--minutes", type=float, default=8.0, help="for all of it")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time limit of the whole command")
     parser.add_argument("--device", choices=["cpu", "cuda"], default=found)
     parser.add_argument("--parts", type=lambda text: text.split(","), default=known, help=f"some of {','.join(known)}")
     parser.add_argument("--out", type=Path, required=True)
@@ -150,17 +150,17 @@ def rehearse(out: Path, work: Path, device: str, minutes: float, names: Sequence
 
     Args:
         out: Where reports, log and sheet go.
-        work: A folder for what parts leave to each other.
+        work: Folder for files that parts exchange.
         device: `cuda` or `cpu`.
         minutes: For all of it.
         names: The parts to run.
 
     Returns:
-        How each ended.
+        How each part ended.
     """
     out.mkdir(parents=True, exist_ok=True)
     ends = time.monotonic() + 60 * minutes
-    # A fork of a process that has touched the card could not use it; without one, forks spare the imports.
+    # A fork of a process that has used the card could not use it. Without a card, forks save the time of imports.
     context = multiprocessing.get_context("spawn" if device == "cuda" else "forkserver")
     if device == "cpu":
         context.set_forkserver_preload(["benchmarks.gpu_rehearsal_parts"])
@@ -205,7 +205,7 @@ def _run_together(stage: Sequence[Part], parts: dict[str, Part], context: Any, e
 
 
 def _write(parts: dict[str, Part], written: dict[str, Any]) -> dict[str, Any]:
-    """Write the reports in which anything but the seconds has changed."""
+    """Write the reports in which more than the seconds has changed."""
     for file, names in REPORTS.items():
         known = {name: parts[name].report() for name in names if name in parts}
         told = {name: {key: value for key, value in each.items() if key != "seconds"} for name, each in known.items()}

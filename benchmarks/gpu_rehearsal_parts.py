@@ -1,4 +1,4 @@
-"""The parts of `gpu_rehearsal.py`: each runs in a process of its own and tells what it finds as soon as it knows it."""
+"""Parts of `gpu_rehearsal.py`. Each runs in its own process, and reports results as soon as it has them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ TESTS = ("tests/training/test_card.py", "tests/runtimes/test_torch_on_card.py", 
 
 @dataclass(frozen=True)
 class Job:
-    """What a part is told.
+    """What a part has to know.
 
     Args:
         name: The part.
         device: `cuda` or `cpu`; on the latter everything is in miniature.
         seconds: It is ended so many seconds after it was started, its imports included.
         ends: When that is, on the clock of `time.monotonic`, which all processes of a machine share.
-        work: Folder for what parts leave to each other.
+        work: Folder for files that parts exchange.
         out: Folder of what stays.
     """
 
@@ -45,31 +45,31 @@ class Job:
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left."""
+        """Remaining seconds."""
         return self.ends - time.monotonic()
 
     @property
     def small(self) -> bool:
-        """Whether there is no card to fill."""
+        """Whether to run in miniature, because there is no card."""
         return self.device == "cpu"
 
     @property
     def found_file(self) -> Path:
-        """What it has found so far."""
+        """File of the results so far."""
         return self.work / f"{self.name}.json"
 
     @property
     def log_file(self) -> Path:
-        """What it prints."""
+        """File of its output."""
         return self.work / f"{self.name}.txt"
 
     def tell(self, found: Mapping[str, Any]) -> None:
-        """Tell what is known by now, all of it."""
+        """Report all results so far."""
         write_json(self.found_file, found)
 
 
 def run_part(job: Job) -> None:
-    """Run a part as the first process of a group, with its output in its log."""
+    """Run a part as the first process of a group, and log its output."""
     os.setsid()
     with job.log_file.open("w") as log:
         os.dup2(log.fileno(), 1)
@@ -90,7 +90,7 @@ def run_part(job: Job) -> None:
 
 
 def machine(job: Job) -> None:
-    """The card's name and memory, and what it reaches: the ceilings that shares are of."""
+    """The card's name, memory and speed; shares refer to the latter."""
     found: dict[str, Any] = {"versions": versions(), "processors": os.cpu_count(), "device": job.device}
     if not job.small:
         properties = torch.cuda.get_device_properties(0)
@@ -109,7 +109,7 @@ def machine(job: Job) -> None:
 
 
 def tests(job: Job) -> None:
-    """The tests marked `gpu`; failures are what was found, and no failure of the part."""
+    """The tests marked `gpu`. Failed tests are a result, and no failure of the part."""
     import pytest
 
     os.chdir(ROOT)

@@ -1,7 +1,7 @@
-"""What a step of the full-size supernet takes, for `gpu_rehearsal.py`.
+"""Measures steps of the full-size supernet, for `gpu_rehearsal.py`.
 
-Share of the peak: a multiply-accumulate counts as two operations, and the backward pass as twice the forward pass. What
-gradient checkpointing computes again does not count.
+Share of the peak: a multiply-accumulate counts as two operations, and the backward pass as twice the forward pass.
+Recomputation of gradient checkpointing does not count.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 NOMINAL_TFLOPS = {"H100": 989.4, "H200": 989.4, "A100": 312.0}
-"""Dense bf16 products, from NVIDIA's data sheets of the SXM modules."""
+"""TFLOP/s of dense bf16 products, from NVIDIA's data sheets of the SXM modules."""
 
 FITS = 0.94
-"""A row that a dry run puts above this share of the card's memory is left out."""
+"""A row is left out if its dry run exceeds this share of the card's memory."""
 
 
 CARD_ROWS = (
@@ -45,7 +45,7 @@ COMPILING_SHARE = 0.45
 """Share of the part's time that is kept for compiling."""
 
 SLOWEST_COMPILATION_S = 12
-"""With less time than this, no other block is compiled; what is known by then is told already."""
+"""With less time than this, no other block is compiled."""
 
 
 def nominal_tflops(card: str) -> float | None:
@@ -151,7 +151,7 @@ def _rates(row: Row, seconds: Sequence[float], macs: int) -> dict[str, Any]:
 
 
 def _compile(stepper: Stepper, row: Row, macs: int, job: Job, found: dict[str, Any]) -> None:
-    """Compile block after block, the most expensive first, and time steps after each; what is alike shares code."""
+    """Compile block after block, the most expensive first, and time steps after each; equal blocks share code."""
     torch._dynamo.config.recompile_limit = 64
     groups = _alike(stepper)
     total = sum(_macs(block, names) for block, names in groups)
@@ -163,7 +163,7 @@ def _compile(stepper: Stepper, row: Row, macs: int, job: Job, found: dict[str, A
         if job.left_s < SLOWEST_COMPILATION_S:
             break
         modules = [stepper.supernet.get_submodule(name) for name in names]
-        # In miniature, what is compiled is run as it was found: building C++ would take minutes.
+        # In miniature, compiled code is not optimised: building C++ would take minutes.
         backend = "eager" if job.small else "inductor"
         compiled |= {id(each): torch.compile(each, dynamic=False, backend=backend) for each in modules}
         entry: dict[str, Any] = {"kind": block.kind, "blocks": len(names)}

@@ -35,12 +35,12 @@ ROOT = Path(__file__).resolve().parents[1]
 GUIDANCE, TEACHER_STEPS, STUDENT_STEPS = 3.0, 25, 4
 CLIPS_SEED = 0
 TEACHER_AFTER_S, STUDENT_AFTER_S = 20, 22
-"""Seconds that are kept for what comes after the last step: of each, more than an H200 has taken."""
+"""Seconds reserved after the last step; an H200 has taken less for each."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of the whole.
+    """Sizes of the rehearsal.
 
     Args:
         space: File of the search space.
@@ -50,7 +50,7 @@ class Scale:
         steps: Most steps of teacher and student; on a card, time ends them.
         batch: Clips per step of the teacher.
         student_batch: Clips per step of the student.
-        prompts: Clips that each is judged by.
+        prompts: Number of clips that each model is judged by.
         sampling: Steps of the teacher's sampling.
         precision: Of training.
     """
@@ -91,7 +91,7 @@ def scale_of(job: Job) -> Scale:
 
 
 class Drawn(ClipDataset):
-    """Clips that were drawn beforehand: what drawing takes, a card would wait for.
+    """Clips that were drawn in advance, so that a card does not wait for them.
 
     Args:
         source: The clips as they would be drawn.
@@ -108,12 +108,12 @@ class Drawn(ClipDataset):
         return Clip(self.names[index], self.captions[index], self.video_NTCHW[index])
 
     def batch(self, indices: Sequence[int]) -> tuple[torch.Tensor, tuple[str, ...]]:
-        """See `ClipDataset.batch`."""
+        """The clips at some indices, without drawing them again."""
         return self.video_NTCHW[list(indices)], tuple(self.captions[index] for index in indices)
 
 
 def clips(job: Job) -> None:
-    """Draw the clips that teacher and student are trained on."""
+    """Draw the training clips of teacher and student."""
     began, scale = time.monotonic(), scale_of(job)
     source = MovingShapes(scale.shape(), scale.clips, CLIPS_SEED)
     parts = list(batches(scale.clips, max(scale.clips // 24, 1)))
@@ -138,21 +138,21 @@ def _drawn(job: Job) -> Drawn:
 
 
 def classifier(job: Job) -> None:
-    """Train what reads clips."""
+    """Train the classifier that reads clips."""
     began, scale = time.monotonic(), scale_of(job)
     record = train_classifier(scale.shape(), job.work / "classifier", steps=scale.classifier_steps)
     job.tell({"steps": record.steps, "accuracy": record.accuracy, "seconds": time.monotonic() - began})
 
 
 def teacher(job: Job) -> None:
-    """Train the teacher for what time there is."""
+    """Train the teacher in the available time."""
     scale = scale_of(job)
     space = SearchSpace.load(scale.space)
     architecture = space.architecture(list(scale.layers))
     cost = network_cost(space.lower(architecture))
     found: dict[str, Any] = {"space": space.name, "parameters": cost.parameters, "macs_of_a_clip": cost.macs}
     data = _drawn(job)
-    # Loading is behind us; a checkpoint and the model are still to be written, and the process to be taken down.
+    # Loading is done. Still to come: writing a checkpoint and the model, and the end of the process.
     minutes = None if job.small else (job.left_s - TEACHER_AFTER_S) / 60
     config = TrainingConfig(
         steps=scale.steps, max_minutes=minutes, batch_size=scale.batch, image_batch_size=0, learning_rate=1e-3,
@@ -168,7 +168,7 @@ def teacher(job: Job) -> None:
 
 
 def student(job: Job) -> None:
-    """Distil the teacher to four steps for what time there is."""
+    """Distil the teacher to four steps in the available time."""
     scale = scale_of(job)
     model, data = VideoModel.load(job.work / "teacher" / "model"), _drawn(job)
     minutes = None if job.small else (job.left_s - STUDENT_AFTER_S) / 60
@@ -196,7 +196,7 @@ def _done(steps: int, elapsed_s: float, loss: float, batch: int, macs: int | Non
 
 @contextlib.contextmanager
 def _followed(job: Job, metrics: Path, found: dict[str, Any]) -> Iterator[None]:
-    """Tell every few seconds how far a training is."""
+    """Report the progress of a training every few seconds."""
     ended = threading.Event()
 
     def follow() -> None:
@@ -219,7 +219,7 @@ def _followed(job: Job, metrics: Path, found: dict[str, Any]) -> Iterator[None]:
 
 
 def quality(job: Job) -> None:
-    """The contact sheet, and what the classifier says of teacher and student."""
+    """The contact sheet, and the classifier's results for teacher and student."""
     scale = scale_of(job)
     torch.set_float32_matmul_precision("high")
     models = {name: job.work / name / "model" for name in ("teacher", "student")}

@@ -1,9 +1,8 @@
-"""A step of a supernet, as `gpu_rehearsal.py` makes it in order to measure it.
+"""Steps of a supernet that `gpu_rehearsal.py` measures.
 
-A step is the loop's own: batch to the card, forward and backward passes in bf16 under autocast, clipping, AdamW, and
-the moving average of the weights. Rows with `paths: largest` train the architecture with the most parameters in every
-step, which is what a dry run figures the memory of, and whose multiply-accumulates are known; `uniform` draws one for
-each step.
+A step is that of the trainer: batch to the card, forward and backward passes in bf16 under autocast, clipping, AdamW,
+and the moving average of the weights. Rows with `paths: largest` train the architecture with the most parameters in
+every step: a dry run estimates its memory, and its multiply-accumulates are known. `uniform` draws one for each step.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from nas.training.flow.rng import RNGKeys
 
 @dataclass(frozen=True)
 class Row:
-    """A way to make a step.
+    """Settings of a step.
 
     Args:
         clips: Clips of a batch.
@@ -47,14 +46,14 @@ class Row:
 
 
 class Largest(PathStrategy):
-    """The architecture with the most parameters, whatever the step."""
+    """The architecture with the most parameters, in every step."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         super().__init__(space, seed)
         self.largest = largest(space)
 
     def paths(self, step: int) -> tuple[Architecture, ...]:
-        """See `PathStrategy.paths`."""
+        """The largest architecture."""
         return (self.largest,)
 
 
@@ -69,13 +68,13 @@ def largest(space: SearchSpace) -> Architecture:
 
 
 def synchronise(device: str) -> None:
-    """Wait until a card is done."""
+    """Wait until the card has finished."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 class Stepper:
-    """Makes steps of a supernet as the training loop does.
+    """Makes steps of a supernet as the trainer does.
 
     Args:
         space: The search space.
@@ -103,14 +102,14 @@ class Stepper:
         self.number = 0
 
     def set(self, row: Row, call: BlockCall | None = None) -> None:
-        """Get ready for a row."""
+        """Prepare the settings of a row."""
         self.batch = self._batch(row)
         kind = Largest if row.paths == "largest" else UniformPaths
         self.task.strategy = kind(self.supernet.distinct_space, 0)
         self.supernet.call = call or (call_block_again if row.again else call_block)
 
     def step(self) -> float:
-        """Make a step; its seconds."""
+        """Make a step, and return its seconds."""
         began = time.perf_counter()
         losses = self.trainer._step(self.wrapped, self.optimizers, Progress(self.number, 0.0))
         float(losses["loss"])  # what the loop reports, and waits for
@@ -119,7 +118,7 @@ class Stepper:
         return time.perf_counter() - began
 
     def forget(self) -> None:
-        """Leave nothing of a step behind but its weights."""
+        """Free everything of a step but the weights."""
         self.task.zero_grad(set_to_none=True)
         gc.collect()
         if self.device == "cuda":
@@ -139,7 +138,7 @@ class Stepper:
 
 
 def _text_encoder(space: SearchSpace) -> TextEncoder:
-    """The encoder with random weights: what it reads is no part of what is measured."""
+    """The encoder with random weights: its output does not matter for what is measured."""
     if space.file.text.kind == "learned":
         return make_text_encoder(space)
     (block,) = space.lower_pipeline(space.smallest()).text_encoder.blocks

@@ -1,10 +1,10 @@
-"""What long videos cost: memory of decoding a folder, and of reading a few clips out of a tar.
+"""The cost of long videos: memory of decoding a folder, and of reading a few clips from a tar.
 
     python benchmarks/long_videos.py [--minutes 20] [--folder DIR]
 
-Makes a video of so many minutes of 256x256 at 24 frames per second in a folder, and a tar of two videos of a quarter of
-that, each with a key frame every ten seconds, as libx264 sets them. Prints one row per task as CSV: its seconds, and
-the memory that it took beyond what Python and the libraries take.
+Makes a video of --minutes minutes of 256x256 at 24 frames per second in a folder, and a tar of two videos of a quarter
+of that length, each with a key frame every ten seconds, as libx264 sets them. Prints one row per task as CSV: its
+seconds, and its memory without that of Python and the libraries.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ TASKS: dict[str, Callable[[Path], Callable[[], int]]] = {
 
 
 def run(name: str, folder: Path) -> dict[str, Any]:
-    """One task in a process of its own, whose peak of memory is therefore the task's."""
+    """Run a task in its own process, so that its peak memory is that of the task."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (name, folder))
 
@@ -120,7 +120,7 @@ def main() -> None:
     """Make the videos and run all tasks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20, help="length of the video in the folder")
-    parser.add_argument("--folder", type=Path, help="where to make the videos; a temporary folder when left out")
+    parser.add_argument("--folder", type=Path, help="folder for the videos (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = Path(temporary)

@@ -1,4 +1,4 @@
-"""What a user may rank architectures by without training any: more of it is taken to be better."""
+"""Rankings of architectures without training: a higher number is taken to be better."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def macs(space: SearchSpace, architecture: Architecture) -> float:
 
 
 class _Rescaled(nn.Module):
-    """In the place of a normalisation: division by the root mean square, taken for a constant."""
+    """Replaces a normalisation: divides by the root mean square, as a constant."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x / x.detach().square().mean().sqrt()

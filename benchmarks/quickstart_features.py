@@ -1,4 +1,4 @@
-"""Features of clips, of a run's own model of images.
+"""Features of clips, from a run's own model of images.
 
 Shape suffixes: B clips, T frames, C channels, H height, W width, N frames of all clips, L text tokens, D text width,
 K features.

@@ -1,4 +1,4 @@
-"""Clips that models make of a run's captions, beside the real clips of these.
+"""Judges clips that models make of a run's captions, by comparison with the real clips of these captions.
 
 Shape suffixes: B clips, T frames, C channels (RGB), H height, W width, N real clips of all captions, K features.
 """

@@ -1,23 +1,24 @@
-"""Are the clips of the quickstart what its captions say, and what does its backbone do for them?
+"""Do the clips of the quickstart show what its captions say, and what does its backbone contribute?
 
     nas run examples/quickstart.yaml
     python benchmarks/quickstart_quality.py [--run examples/quickstart.yaml] [--without FOLDER] [--json]
 
-The student of a finished run, as it samples by default, makes a clip of the caption of each real clip. Printed are:
-of 16 captions, spread over all, for how many the nearest real clip is one of that caption; the Frechet distance between
-these clips and the real ones; and temporal flicker, beside that of the real clips. The run's teacher is judged, too;
-and the student of the same run without a backbone, which starts from random weights and trains all of them, with the
-same steps of everything. That run is made in runs/quickstart_without_backbone or --without where it is not there.
-Captions of clips that were held out have lines of their own.
+The student of a finished run, sampled with its defaults, makes a clip of the caption of each real clip. Printed are:
+for how many of 16 captions, spread over all, the nearest real clip has that caption; the Frechet distance between these
+clips and the real ones; and temporal flicker, also of the real clips. The run's teacher is judged, too, and so is the
+student of the same run without a backbone, which trains all weights from random ones, with the same numbers of steps.
+That run is made in runs/quickstart_without_backbone, or in --without, if it is not there. Captions of held-out clips
+have their own lines.
 
-Clips are compared by what the down path of the run's backbone sees in their frames, for both runs the same: for the
-nearest clip (Euclidean distance, among all real clips) on a grid of 2x4 places, for the Frechet distance as means of
-channels, which are few enough for so few clips. The real clips' own line says for how many clips with a caption in
-common the nearest other clip is one of it.
+Clips are compared by the features of their frames in the down path of the run's backbone, the same for both runs. The
+nearest clip has the least Euclidean distance among all real clips, on a grid of 2x4 places. The Frechet distance uses
+means of channels, which are few enough for so few clips. The line of the real clips counts, among clips that share a
+caption, those whose nearest other clip has it.
 
-It is a check: it ends with code 1, and a line for each goal that is missed, unless for training captions at least three
-quarters of the nearest clips are of the caption, the distance is at most half of that without backbone, and flicker at
-most 1.3 times that of the real clips. --json prints intervals, too: 95% of a bootstrap over clips.
+It is a check: it ends with code 1, and prints a line for each goal that is missed. The goals: for captions of training
+clips, at least three quarters of the nearest clips have the caption, the distance is at most half of that without
+backbone, and flicker is at most 1.3 times that of the real clips. --json also prints intervals: 95% of a bootstrap over
+clips.
 """
 
 from __future__ import annotations

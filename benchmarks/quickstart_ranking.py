@@ -4,14 +4,14 @@
     python benchmarks/quickstart_ranking.py --out runs/quickstart_ranking [--run examples/quickstart.yaml] [--steps 300]
 
 Takes space, clips, backbone and the settings of the `train:` stage from the file of a finished run. Architectures of
-its space, with few, some and many temporal layers, are each trained alone for --steps from the same backbone, which
-stays as it is where the run froze it. The run's own supernet ranks them twice: with the batches of held-out clips that
-its search scored with, and with 64. Beside it stand what needs no training (parameters, multiply-accumulates, synaptic
-flow), and with `--references 2` the ceiling: how far trainings with another seed agree. Quality of a training alone is
-its loss on 32 batches of held-out clips, with other noise than the supernet is asked with.
+its space, with few, some and many temporal layers, are each trained alone for --steps from the same backbone, frozen if
+the run froze it. The run's supernet ranks them twice: with the batches of held-out clips that its search used, and with
+64. Rankings without training (parameters, multiply-accumulates, synaptic flow) are compared, too, and with
+`--references 2` the ceiling: the agreement of trainings with different seeds. Quality of a training alone is its loss
+on 32 batches of held-out clips, with other noise than the supernet is scored with.
 
 No supernet is trained, unless --strategies asks for some; these get `--supernet-factor` times the steps of one
-architecture. The same command goes on with what an earlier one has left in --out.
+architecture. The same command resumes with what is in --out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from nas.training import TrainingConfig, supernet_quality
 ROOT = Path(__file__).resolve().parents[1]
 FINE_BATCHES = 64
 OWN = {"steps", "seed", "max_minutes"}
-"""Settings of a training that are no part of what a run's trainings have in common."""
+"""Settings that differ between the trainings of a run."""
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=ROOT / "examples" / "quickstart.yaml", help="the run's YAML file")
+    parser.add_argument("--run", type=Path, default=ROOT / "examples" / "quickstart.yaml", help="YAML file of the run")
     parser.add_argument("--out", type=Path, required=True)
     add_options(parser, steps=300, references=1, strategies=(), seeds=1)
     return checked_options(parser)
@@ -68,7 +68,7 @@ def _common(file: Path, run: RunFolder) -> Common:
     """Trainings on the run's clips from its backbone, as its supernet was trained."""
     settings = run.config.train.model_dump(include=TrainingConfig.model_fields.keys() - OWN)
     clips = functools.partial(clips_of_run, file.resolve())
-    # Other noise than the supernet is asked with: what both owe to the same noise would count as agreement.
+    # Other noise than the supernet is scored with: equal noise would count as agreement.
     return Common(run.base / run.config.space, settings, run.backbone, clips, HELD_OUT_SEED + 1)
 
 
@@ -90,7 +90,7 @@ def _ranked_by_the_run(run: RunFolder, architectures: tuple[Architecture, ...]) 
 
 
 def _start(run: RunFolder) -> str:
-    """What trainings start from, for people."""
+    """Description of what trainings start from."""
     if run.backbone is None and run.space.file.backbone.pretrained is None:
         return "random weights"
     frozen = "a frozen backbone" if run.config.train.freeze_backbone else "a backbone, trained along"

@@ -2,22 +2,22 @@
 
     python benchmarks/ranking.py --out runs/ranking [--backbone frozen] [--architectures 24] [--steps 600] [--seeds 2]
 
-Trains a backbone on `moving_shapes`: the network without temporal layers, for --image-steps. From it, as from a model
-of images in practice, starts all that follows. First architectures of a small space, each trained alone, twice, with
-seeds that differ in temporal layers, batches and noise. How far the two agree is the ceiling for any other way to rank
-them. Then a supernet with each strategy, which ranks the same architectures by the weights they inherit; and what a
-user might take instead of training: parameters, multiply-accumulates, synaptic flow. Quality is the loss on held-out
-clips, with the same clips, noise and noise levels for all.
+Trains a backbone on `moving_shapes`: the network without temporal layers, for --image-steps. All other trainings start
+from it, as they would from a model of images in practice. First, architectures of a small space are each trained alone,
+twice, with seeds that differ in temporal layers, batches and noise. The agreement of the two is the ceiling for every
+other ranking. Then a supernet is trained with each strategy, and ranks the same architectures with inherited weights.
+Parameters, multiply-accumulates and synaptic flow are compared as rankings without training. Quality is the loss on
+held-out clips, with the same clips, noise and noise levels for all.
 
---backbone says what becomes of the backbone in all these trainings: it stays as it is while temporal layers and the
-text encoder are trained ("frozen", the default, and how SnapGen-V searched), or is trained along ("tuned"); or there is
-none, and everything starts from random weights ("random").
+--backbone decides what the trainings do with the backbone. "frozen" (the default, and how SnapGen-V searched) trains
+temporal layers and the text encoder only. "tuned" trains the backbone, too. "random" has no backbone: everything starts
+from random weights.
 
-A supernet is trained on `--supernet-factor` times the clips of one architecture, whatever its strategy: a step of a
-sandwich trains several architectures, so it makes fewer steps. "Between seeds" is how far the supernets of one strategy
-agree among themselves. The same command goes on with what an earlier one, or winner.py, has left in --out.
+A supernet is trained on `--supernet-factor` times the clips of one architecture, with every strategy: a step of a
+sandwich trains several architectures, so it makes fewer steps. "Between seeds" is the agreement of the supernets of one
+strategy. The same command resumes with what it, or winner.py, has left in --out.
 
-quickstart_ranking.py asks the same of the supernet of a run.
+quickstart_ranking.py does the same for the supernet of a run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What rankings share beside their trainings: options, the comparison with separate trainings, and how it is shown."""
+"""What rankings share beside their trainings: options, the comparison with separate trainings, and tables."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Losses = Mapping[str, float]
 def add_options(
     parser: argparse.ArgumentParser, *, steps: int, references: int, strategies: Sequence[str], seeds: int
 ) -> None:
-    """Add what all rankings can be told, with the defaults of this one."""
+    """Add the options of all rankings, with the defaults of this one."""
     parser.add_argument("--architectures", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=steps, help="of each training alone")
+    parser.add_argument("--steps", type=int, default=steps, help="steps of each training alone")
     parser.add_argument("--references", type=int, choices=(1, 2), default=references,
-                        help="trainings alone of each architecture; two tell the ceiling")  # fmt: skip
+                        help="trainings alone of each architecture; two give the ceiling")  # fmt: skip
     parser.add_argument("--supernet-factor", type=int, default=6)
     parser.add_argument("--strategies", type=lambda text: text.split(","), default=list(strategies),
                         help=f"supernets to train, out of {', '.join(STRATEGIES)}")  # fmt: skip
@@ -40,7 +40,7 @@ def add_options(
 
 
 def checked_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """What the command line says; ends the program where that means nothing."""
+    """Parsed options; ends the program if they are invalid."""
     options = parser.parse_args()
     if unknown := [name for name in options.strategies if name not in STRATEGIES]:
         parser.error(f"--strategies: no strategy {unknown[0]!r} (there are {', '.join(STRATEGIES)})")
@@ -51,7 +51,7 @@ def checked_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def architectures_of(space: SearchSpace, count: int) -> tuple[Architecture, ...]:
-    """What is ranked; ends the program where the space does not have it."""
+    """The architectures to rank; ends the program if the space has too few."""
     if any(NONE not in slot.candidates for slot in space.slots):
         sys.exit(f"error: {space.where}: every slot must offer none")
     if count > space.count():
@@ -80,7 +80,7 @@ def train_and_compare(
         (strategy, seed): common.supernet(strategy, seed, passes, architectures)
         for strategy, seed in product(options.strategies, range(options.seeds))
     }
-    # Supernets first: they take longest, and two of them at the end would leave a processor idle.
+    # Supernets first: they take longest, and two at the end would leave a CPU core idle.
     jobs = [*supernets.values(), *(job for jobs in alone.values() for job in jobs)]
     found = run_all(jobs, options.out, options.workers)
     truths = [{k: loss for job in jobs for k, loss in found[job.name].items()} for jobs in alone.values()]
@@ -124,7 +124,7 @@ def _agreement(ids: Sequence[str], ranked: Sequence[Losses], truths: Sequence[Lo
 
 
 def show(report: Mapping[str, Any]) -> None:
-    """Print a report as a table; what all of it starts from is its `start`."""
+    """Print a report as a table; `start` describes what all trainings start from."""
     console = Console(width=None if sys.stdout.isatty() else 120)
     title = f"{report['space']}: {report['architectures']} architectures, {report['steps_alone']} steps "
     title += f"from {report['start']}"

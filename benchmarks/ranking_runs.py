@@ -1,4 +1,4 @@
-"""The trainings of rankings and of `winner.py`: each in a folder of its own, done once however often it is asked."""
+"""Trainings of rankings and of `winner.py`. Each has its own folder, and is done only once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SETTINGS = {
 
 
 Clips = Callable[[SearchSpace], DataSplit]
-"""Opens clips in the shape of a space; can be pickled, since other processes call it."""
+"""Opens clips in the shape of a space. It must be picklable, because other processes call it."""
 
 
 def clips_of(space: SearchSpace) -> DataSplit:
@@ -51,7 +51,7 @@ def clips_of(space: SearchSpace) -> DataSplit:
 
 @dataclass(frozen=True)
 class Job:
-    """One training, and what is scored after it.
+    """One training, and the architectures to score after it.
 
     Args:
         name: Of its folder.
@@ -72,7 +72,7 @@ class Job:
     draw: int = HELD_OUT_SEED
 
     def run(self, out: Path) -> dict[str, float]:
-        """Train and score, or read what an earlier run has left; losses by architecture."""
+        """Train and score, or read the results of an earlier run; returns losses by architecture."""
         space = SearchSpace.load(self.space)
         ids = [architecture.id for architecture in self.architectures]
         clips = self.clips(space)
@@ -98,7 +98,7 @@ class Job:
         return {alone.id: self._held_out(space, clips).loss_of(model.unet, model.text_encoder)}
 
     def _held_out(self, space: SearchSpace, clips: DataSplit) -> HeldOutFlowLoss:
-        """The metric of `supernet_quality`, of which a network with weights of its own needs clips and noise alone."""
+        """The metric of `supernet_quality`; a network with its own weights uses only its clips and noise."""
         config = self.config
         levels = {"mean": config.timestep_mean, "std": config.timestep_std, "shift": config.timestep_shift}
         parts = SuperNet(space), make_text_encoder(space), make_codec(space), clips.validation
@@ -107,7 +107,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Common:
-    """What all trainings of a ranking have in common; it makes them.
+    """Common settings of all trainings of a ranking; makes the trainings.
 
     Args:
         space: File of the search space.
@@ -129,7 +129,7 @@ class Common:
         return self._job(f"alone-{seed}-{architecture.id}", config, (architecture,))
 
     def supernet(self, strategy: str, seed: int, passes: int, architectures: tuple[Architecture, ...]) -> Job:
-        """A supernet that trains an architecture on a batch so many times, in fewer steps where each trains several."""
+        """A supernet with a given number of updates; with fewer steps, if each trains several architectures."""
         steps = passes // (2 + RANDOM_PATHS if strategy == "sandwich" else 1)
         config = SuperNetConfig(strategy=strategy, seed=seed, steps=steps, **self.settings)
         return self._job(f"supernet-{strategy}-{seed}", config, architectures)
@@ -140,7 +140,7 @@ class Common:
 
 @dataclass(frozen=True)
 class Start:
-    """What all trainings of a benchmark begin with.
+    """What all trainings of a benchmark start from.
 
     Args:
         backbone: What becomes of the backbone: "frozen" or "tuned" after it was trained without temporal layers, as an
@@ -154,12 +154,17 @@ class Start:
     @staticmethod
     def add_options(parser: argparse.ArgumentParser) -> None:
         """Add --backbone and --image-steps."""
-        parser.add_argument("--backbone", choices=list(BACKBONES), default="frozen", help="see above")
-        parser.add_argument("--image-steps", type=int, help=f"of the backbone (default: {IMAGE_STEPS})")
+        parser.add_argument(
+            "--backbone",
+            choices=list(BACKBONES),
+            default="frozen",
+            help="whether the backbone is frozen, tuned or random",
+        )
+        parser.add_argument("--image-steps", type=int, help=f"steps of the backbone (default: {IMAGE_STEPS})")
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Start:
-        """What these options say; ends the program where they contradict each other."""
+        """The start that the options describe; ends the program if they contradict each other."""
         steps = IMAGE_STEPS if options.image_steps is None else options.image_steps
         if steps < 1:
             sys.exit("error: --image-steps: at least 1")
@@ -173,7 +178,7 @@ class Start:
         return SETTINGS | {"freeze_backbone": self.backbone == "frozen"}
 
     def train(self, space_file: Path, out: Path) -> Path | None:
-        """Folder of the model to begin with, trained where it is not there; `None` for random weights."""
+        """Folder of the model to start from, trained if it is missing; `None` for random weights."""
         if self.backbone == "random":
             return None
         space = SearchSpace.load(space_file)
@@ -204,7 +209,7 @@ Result = TypeVar("Result")
 def in_processes(
     run: Callable[[Task, Path], Result], tasks: Sequence[Task], out: Path, workers: int
 ) -> Iterator[tuple[int, Result]]:
-    """Run tasks, as they end; one worker is this process itself."""
+    """Run tasks, and yield them as they end. A single worker is this process."""
     if workers == 1:
         yield from ((number, run(task, out)) for number, task in enumerate(tasks))
         return

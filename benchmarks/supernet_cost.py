@@ -1,11 +1,11 @@
-"""What a step of supernet training costs, beside a step of one fixed architecture of the same size.
+"""The time of a step of supernet training, compared with a step of one fixed architecture of the same size.
 
     python benchmarks/supernet_cost.py [--space FILE] [--rounds 12] [--steps 5] [--json]
 
-Each round trains both for some steps in turn, so that they meet the machine in the same state; printed is the
-median over the rounds of the ratio of their times. A supernet draws another architecture at each step, some larger
-than others. The fixed ones are therefore those that it draws in that round, each as a network with weights of its
-own: that is what "of the same size" means here. A sandwich trains several in a step, and costs as many times more.
+Each round trains both for some steps alternately, so that the machine is in the same state for both. Printed is the
+median over the rounds of the ratio of their times. A supernet draws another architecture at each step, some larger than
+others. So the fixed ones are the architectures that it draws in that round, each as a network with its own weights:
+this is what "of the same size" means. A sandwich trains several architectures in a step, and costs as many times more.
 
 A step is forward, backward, clipping, AdamW and the moving average of the weights, as in training.
 """
@@ -87,7 +87,7 @@ def _ratios(space: SearchSpace, strategy: str, batch: Batch, rounds: int, steps:
 
 
 def _trainer(task: TrainingTask) -> Callable[[Batch, int], float]:
-    """A training step of a task, which returns the seconds it took."""
+    """Make a training step of a task, and return its seconds."""
     parameters = list(task.trained_parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)
     ema = EMAModel(parameters, foreach=True)
