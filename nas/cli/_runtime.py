@@ -45,23 +45,32 @@ DeploymentTargetOption = Annotated[
 
 
 def chosen_runtime(name: str, texts: list[str] | None, **shortcuts: Any) -> Runtime:
-    """The runtime of a name, with its options.
-
-    Args:
-        name: The name.
-        texts: What `--runtime-option` was given: `key=value`.
-        shortcuts: Options that were given by an option of their own, such as `--threads`; `None` for those left out.
+    """The runtime of a name, with the options of `given_options`.
 
     Raises:
         ConfigError: The runtime or an option is unknown, a value is impossible, or an option is given twice.
     """
+    from nas.runtimes import get_runtime
+
+    return get_runtime(name, **given_options(texts, **shortcuts))
+
+
+def given_options(texts: list[str] | None, **shortcuts: Any) -> dict[str, Any]:
+    """The options of a runtime that the command line gives.
+
+    Args:
+        texts: The values of `--runtime-option`: `key=value`.
+        shortcuts: Options that have an option of their own, such as `--threads`; `None` for those left out.
+
+    Raises:
+        ConfigError: An option is given twice.
+    """
     from nas.cli._options import key_values
     from nas.errors import ConfigError
-    from nas.runtimes import get_runtime
 
     options = key_values(texts or (), "--runtime-option")
     given = {option: value for option, value in shortcuts.items() if value is not None}
     for option in given.keys() & options.keys():
         shortcut = f"--{option.replace('_', '-')}"
         raise ConfigError(f"{option} is given twice", where="options", hint=f"leave out {shortcut} or --runtime-option")
-    return get_runtime(name, **options, **given)
+    return options | given

@@ -9,6 +9,7 @@ import typer
 
 from nas.cli._common import JsonOption, emit_json, emit_table
 from nas.cli._paths import READS, WritesFolder
+from nas.cli._runtime import DeploymentTargetOption, given_options
 
 if TYPE_CHECKING:
     from nas.models import VideoModel
@@ -23,9 +24,16 @@ def export(
     table: Annotated[
         Path | None, typer.Option(parser=READS, help="Latency table; the report then has the predicted latency.")
     ] = None,
-    deployment_target: Annotated[
-        str, typer.Option(help="Oldest system that Core ML packages run on: iOS17 or iOS18.")
-    ] = "iOS18",
+    runtime_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--runtime-option",
+            metavar="KEY=VALUE",
+            help="Set an option of the converters, such as opset=21 (ONNX) or precision=fp32 (Core ML); repeat it for "
+            "each option.",
+        ),
+    ] = None,
+    deployment_target: DeploymentTargetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write a model to one folder: weights, architecture, ONNX files checked against torch, and Core ML packages."""
@@ -35,7 +43,8 @@ def export(
     loaded = VideoModel.load(model)
     latency = None if table is None else _latency(loaded, table)
     names = [name.strip() for name in formats.split(",") if name.strip()]
-    report = export_bundle(loaded, out, names, latency=latency, deployment_target=deployment_target)
+    options = given_options(runtime_option, deployment_target=deployment_target if "coreml" in names else None)
+    report = export_bundle(loaded, out, names, latency=latency, options=options)
     if json:
         emit_json(report.model_dump(mode="json"))
         return

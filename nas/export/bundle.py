@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nas.errors import ConfigError, NasError
 from nas.export.parts import ModelPart, model_parts
@@ -15,6 +16,7 @@ from nas.models.weights import refuse_non_finite
 from nas.progress import progress_bar
 from nas.runtimes import Runtime, compare, get_runtime, to_arrays
 from nas.runtimes.environment import versions
+from nas.runtimes.registry import RUNTIMES
 
 CONVERTERS = {"onnx": "onnxruntime", "coreml": "coreml"}
 """Converted formats and the runtimes that write them."""
@@ -31,7 +33,7 @@ def export_bundle(
     formats: Sequence[str] = FORMATS,
     *,
     latency: Mapping[str, float | int | str | None] | None = None,
-    deployment_target: str = "iOS18",
+    options: Mapping[str, Any] | None = None,
 ) -> BundleReport:
     """Write a model as a bundle, atomically.
 
@@ -44,11 +46,11 @@ def export_bundle(
         folder: Folder to write. An existing bundle is replaced; any other folder with content is an error.
         formats: Some of `FORMATS`. Without `safetensors`, the model's own files are left out.
         latency: Predicted latency with its provenance, for the report.
-        deployment_target: Oldest system that the Core ML packages run on.
+        options: Options of the runtimes that convert, e.g. `precision` of Core ML; each goes to those that have it.
 
     Raises:
         CheckpointError: A weight is NaN or infinite.
-        ConfigError: A format is unknown.
+        ConfigError: A format is unknown, or no runtime that converts has such an option.
         NasError: A converted network's output is not torch's.
         RuntimeUnavailableError: A converter is missing, or refuses a network.
         StorageError: The folder holds something else, or cannot be written.
@@ -58,7 +60,7 @@ def export_bundle(
     check_output_folder(folder, "bundle")
     for module in (model.unet, model.text_encoder):
         refuse_non_finite(module, where=f"the model of {model.space.name}")
-    runtimes = _converters(formats, deployment_target)
+    runtimes = _converters(formats, options or {})
     parts = model_parts(model)
     with atomic_folder(folder, "bundle") as root, progress_bar("exporting", len(runtimes) * len(parts) + 1) as advance:
         if "safetensors" in formats:
@@ -112,7 +114,7 @@ def _parity(part: ModelPart, runtime: Runtime, path: Path, name: str) -> ParityR
         raise NasError(
             f"{name} computes NaN or infinity where torch does not, in {runtime.settings.precision}",
             where=type(part.module).__name__,
-            hint="leave this format out, or export in a wider precision",
+            hint="leave this format out, or convert in fp32 if it has the option precision",
         )
     parity, least_db = worst(parities), MIN_PSNR_DB[runtime.settings.precision]
     if parity.psnr_db is not None and not parity.psnr_db >= least_db:
@@ -125,10 +127,17 @@ def _parity(part: ModelPart, runtime: Runtime, path: Path, name: str) -> ParityR
     return parity
 
 
-def _converters(formats: Sequence[str], deployment_target: str) -> dict[str, Runtime]:
-    options = {"coreml": {"deployment_target": deployment_target}}
-    chosen = {format_: name for format_, name in CONVERTERS.items() if format_ in formats}
-    return {format_: get_runtime(name, **options.get(format_, {})) for format_, name in chosen.items()}
+def _converters(formats: Sequence[str], options: Mapping[str, Any]) -> dict[str, Runtime]:
+    """The runtimes that convert to these formats, each with those options that it has."""
+    known = {name: RUNTIMES.get(CONVERTERS[name]).Config.model_fields for name in CONVERTERS if name in formats}
+    for option in options:
+        if not any(option in fields for fields in known.values()):
+            names = ", ".join(dict.fromkeys(name for fields in known.values() for name in fields)) or "none"
+            raise ConfigError(f"no format to export has an option {option!r} (known: {names})", where="options")
+    return {
+        name: get_runtime(CONVERTERS[name], **{key: value for key, value in options.items() if key in fields})
+        for name, fields in known.items()
+    }
 
 
 def _check_formats(formats: Sequence[str]) -> None:

@@ -184,6 +184,15 @@ def test_an_unknown_format_lists_the_known_ones(
     assert not list(tmp_path.iterdir())
 
 
+def test_options_reach_the_converters_that_have_them(model: VideoModel, tmp_path: Path) -> None:
+    report = export_bundle(model, tmp_path / "bundle", ["onnx"], options={"opset": 21})
+    assert {item.opset for item in report.converted} == {"21"}
+    assert onnx.load(tmp_path / "bundle" / "onnx" / "decoder.onnx").opset_import[0].version == 21
+    with pytest.raises(ConfigError, match=r"no format to export has an option 'precision' \(known: threads, opset\)"):
+        export_bundle(model, tmp_path / "other", ["safetensors", "onnx"], options={"precision": "fp32"})
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_command_puts_predicted_latency_into_the_report(model: VideoModel, tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     rows = [
