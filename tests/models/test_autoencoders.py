@@ -180,7 +180,7 @@ def test_autoencoder_of_clips(kind: str, tmp_path: Path) -> None:
     block = _decoder_block(by_layout)
     assert block == _decoder_block(space)
     assert build_module(block).eval()(latent).shape == block.output_shape == x.shape
-    assert block_cost(block).parameters == sum(each.numel() for each in make_decoder(space).parameters())
+    assert block_cost(block).parameters == sum(parameter.numel() for parameter in make_decoder(space).parameters())
 
 
 def test_key_of_a_decoder_holds_what_it_computes_and_not_where_it_lies(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_key_of_a_decoder_holds_what_it_computes_and_not_where_it_lies(tmp_path:
     assert len(keys) == 1
     assert str(tmp_path) not in keys.pop()
     defaults = {"_class_name": "AutoencoderTiny", "latent_channels": 4, "act_fn": "relu"}
-    written, left_out = ({"path": None, "layout": each} for each in (defaults, {"_class_name": "AutoencoderTiny"}))
+    written, left_out = ({"path": None, "layout": layout} for layout in (defaults, {"_class_name": "AutoencoderTiny"}))
     assert _decoder_block(_space(tmp_path, **written)) == _decoder_block(_space(tmp_path, **left_out))
 
 

@@ -78,7 +78,7 @@ def test_copies_have_weights_of_their_own() -> None:
     weights = [dict(copy.named_parameters())["convolution.weight"] for copy in module.copies]
     assert len({weight.data_ptr() for weight in weights}) == 4
     assert not any(torch.equal(weights[0], weight) for weight in weights[1:])
-    assert sum(math.prod(each.shape) for each in module.parameters()) == 4 * block_cost(block).parameters
+    assert sum(math.prod(parameter.shape) for parameter in module.parameters()) == 4 * block_cost(block).parameters
 
 
 def test_temporal_layers_cost_nothing_more_in_a_chain() -> None:

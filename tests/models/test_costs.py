@@ -73,7 +73,7 @@ def test_costs_are_counted_without_touching_random_numbers_or_devices() -> None:
 
 def test_parameter_range_is_that_of_all_architectures() -> None:
     space = tiny_space(slots=tiny_space().to_dict()["slots"][:3])
-    counted = {each: network_cost(space.lower(each)).parameters for each in space.enumerate()}
+    counted = {architecture: network_cost(space.lower(architecture)).parameters for architecture in space.enumerate()}
     assert parameter_range(space) == (min(counted.values()), max(counted.values()))
     fewest, most = extreme_architectures(space)
     assert (counted[fewest], counted[most]) == parameter_range(space)

@@ -15,12 +15,12 @@ def _space() -> SearchSpace:
     return SearchSpace.from_dict(tiny(layers={"twice": TWICE}, slots=slots))
 
 
-def test_depth_stands_so_many_layers_one_after_another() -> None:
+def test_depth_is_the_number_of_layers_in_a_slot() -> None:
     blocks = _space().placed_blocks()
     once, twice = blocks["mid/0", "cross_attention_3d"], blocks["mid/0", "twice"]
     assert "depth" not in once.settings
     assert (block_cost(twice).parameters, block_cost(twice).macs) == tuple(
-        2 * each for each in vars(block_cost(once)).values()
+        2 * cost for cost in vars(block_cost(once)).values()
     )
     torch.manual_seed(0)
     stack = build_module(twice)

@@ -50,7 +50,7 @@ def test_its_features_are_those_of_the_network(model: VideoModel) -> None:
     features = discriminator.path(model.unet, sample, timestep, context)
     assert all(torch.equal(seen[name], each) for name, each in zip(discriminator.path.levels, features, strict=True))
     logits = discriminator(features, context)
-    assert [tuple(each.shape) for each in logits] == [(2, 4, 2, 2), (2, 4, 2, 2)]
+    assert [tuple(level.shape) for level in logits] == [(2, 4, 2, 2), (2, 4, 2, 2)]
 
 
 @pytest.mark.parametrize("sees", ["both", "frames", "time"])

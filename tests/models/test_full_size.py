@@ -39,10 +39,10 @@ def test_backbone_has_the_weights_of_bk_sdm_tiny_by_diffusers_names(space: Searc
         theirs = UNet2DConditionModel(**BK_SDM_TINY).state_dict()
         ours = VideoUNet(space.lower(space.smallest()))
     assert spatial_names(ours.plan, ours) == theirs.keys() == ours.state_dict().keys()
-    assert {name: each.shape for name, each in theirs.items()} == {
-        n: each.shape for n, each in ours.state_dict().items()
+    assert {name: weight.shape for name, weight in theirs.items()} == {
+        n: weight.shape for n, weight in ours.state_dict().items()
     }
-    assert sum(each.numel() for each in theirs.values()) == 323_384_964
+    assert sum(weight.numel() for weight in theirs.values()) == 323_384_964
 
 
 def test_its_config_can_be_pasted_in(space: SearchSpace) -> None:

@@ -52,7 +52,7 @@ def in_every_implementation(space: SearchSpace) -> tuple[Architecture, ...]:
     """A network with a layer in every slot, in all its implementations."""
     choices = itertools.product(("conv1d", "conv1d_as_conv3d"), ("split", "self_attention_3d", "matmul"),
                                 ("as_conv3d", "separable_conv1d"))  # fmt: skip
-    return tuple(space.architecture(one) for one in choices)
+    return tuple(space.architecture(names) for names in choices)
 
 
 def test_a_supernet_has_one_module_for_all_implementations(space: SearchSpace) -> None:

@@ -92,7 +92,11 @@ def test_distinct_samples_differ_and_belong_to_the_space(space: SearchSpace, see
 @few
 @given(spaces)
 def test_covering_architectures_hold_every_candidate_of_every_slot(space: SearchSpace) -> None:
-    seen = {(slot.id, name) for each in space.covering() for slot, name in zip(space.slots, each.choices, strict=True)}
+    seen = {
+        (slot.id, name)
+        for architecture in space.covering()
+        for slot, name in zip(space.slots, architecture.choices, strict=True)
+    }
     assert seen == {(slot.id, name) for slot in space.slots for name in slot.candidates}
     assert len(space.covering()) <= max((len(slot.candidates) for slot in space.slots), default=1)
 

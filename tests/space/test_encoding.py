@@ -33,7 +33,7 @@ def _shuffled(architecture: Architecture, rng: random.Random) -> Architecture:
 def test_choices_become_their_places_whatever_the_order_of_the_stages(space: SearchSpace, seed: int, n: int) -> None:
     rng = random.Random(seed)
     drawn = [space.sample(rng) for _ in range(n)]
-    given_ = [_shuffled(one, rng) if rng.random() < 0.5 else one for one in drawn]
+    given_ = [_shuffled(architecture, rng) if rng.random() < 0.5 else architecture for architecture in drawn]
     encoded = space.encode(given_)
     assert (encoded.dtype, encoded.shape) == (np.int64, (n, len(space.slots)))
     assert encoded.tolist() == _one_by_one(space, given_)

@@ -29,11 +29,13 @@ def varied(**parts: Any) -> SearchSpace:
 
 def modules(space: SearchSpace) -> dict[tuple[str, str], str]:
     """The module path of each candidate of each slot."""
-    found = {}
+    modules_of = {}
     for architecture in space.enumerate():
         chosen = dict(zip((slot.id for slot in space.slots), architecture.choices, strict=True))
-        found |= {(node.slot, chosen[node.slot]): node.name for node in space.lower(architecture).nodes if node.slot}
-    return found
+        modules_of |= {
+            (node.slot, chosen[node.slot]): node.name for node in space.lower(architecture).nodes if node.slot
+        }
+    return modules_of
 
 
 def test_implementations_of_a_layer_in_a_slot_have_one_module_named_after_the_first() -> None:
@@ -68,7 +70,7 @@ def test_the_distinct_space_holds_every_function_of_each_slot_once(space: Search
             if name == NONE:
                 assert NONE in left.candidates
             else:
-                assert sum(same_function(one, space.candidates[name]) for one in kept) == 1
+                assert sum(same_function(layer, space.candidates[name]) for layer in kept) == 1
         assert left.candidates == tuple(name for name in slot.candidates if name in left.candidates)
 
 
@@ -111,7 +113,7 @@ def test_keys_and_fingerprint_of_the_quickstart_stay(tokens: int, of_keys: str, 
     settings = SearchSpace.load(QUICKSTART).to_dict()
     settings["text"] |= {"tokens": tokens}
     space = SearchSpace.from_dict(settings)
-    keys = {block.key for one in space.covering() for block in space.lower_pipeline(one).blocks}
+    keys = {block.key for architecture in space.covering() for block in space.lower_pipeline(architecture).blocks}
     assert fingerprint(sorted(keys)) == of_keys
     assert space.fingerprint == of_space
 

@@ -32,7 +32,9 @@ def test_to_dict_and_back(value: dict[str, Any]) -> None:
     back = SearchSpace.from_dict(json.loads(json.dumps(space.to_dict())))
     assert back.file == space.file
     assert back.fingerprint == space.fingerprint
-    assert [space.lower(each) for each in space.covering()] == [back.lower(each) for each in space.covering()]
+    assert [space.lower(architecture) for architecture in space.covering()] == [
+        back.lower(architecture) for architecture in space.covering()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -72,26 +74,28 @@ def test_a_smaller_space_holds_just_the_architectures_without_what_was_removed(s
     everything = list(space.enumerate())
     smaller = space.without({name: frozenset(lost) for name, lost in removed.items()})
     left = [
-        one
-        for one in everything
-        if not any(name in removed[slot.id] for slot, name in zip(space.slots, one.choices, strict=True))
+        architecture
+        for architecture in everything
+        if not any(name in removed[slot.id] for slot, name in zip(space.slots, architecture.choices, strict=True))
     ]
     assert list(smaller.enumerate()) == left
     assert smaller.count() == len(left)
     assert {smaller.sample(rng), smaller.smallest(), *smaller.covering()} <= set(left)
     assert set(smaller.sample_distinct(rng, min(3, len(left)))) <= set(left)
     assert smaller.mutate(rng.choice(left), rng, slots=2) in left
-    assert [smaller.check(one) for one in left] == left
-    assert [smaller.lower(one) for one in smaller.covering()] == [space.lower(one) for one in smaller.covering()]
+    assert [smaller.check(architecture) for architecture in left] == left
+    assert [smaller.lower(architecture) for architecture in smaller.covering()] == [
+        space.lower(architecture) for architecture in smaller.covering()
+    ]
     assert {name: set(lost) for name, lost in smaller.removed.items()} == {
         name: set(lost) for name, lost in removed.items() if lost
     }
     assert list(space.enumerate()) == everything
-    for one in set(everything) - set(left):
+    for architecture in set(everything) - set(left):
         with pytest.raises(ArchitectureError, match=" was removed from "):
-            smaller.check(one)
+            smaller.check(architecture)
         with pytest.raises(ArchitectureError, match=" was removed from "):
-            smaller.architecture(one.choices)
+            smaller.architecture(architecture.choices)
 
 
 def test_a_smaller_space_is_the_same_space_to_weights_and_files(tmp_path: Path) -> None:
@@ -165,7 +169,7 @@ def test_a_space_of_one_level_without_slots() -> None:
     }
     space = tiny_space(backbone=backbone, slots=[])
     assert (space.count(), space.covering()) == (1, (space.smallest(),))
-    assert [each.choices for each in space.enumerate()] == [()]
+    assert [architecture.choices for architecture in space.enumerate()] == [()]
 
 
 def test_json_schema_in_docs_is_up_to_date() -> None:
