@@ -20,7 +20,7 @@ from nas.models.network import DownPath
 from nas.models.spatial import frames_like
 from nas.models.temporal.attention import SelfAttention1D
 from nas.space import Plan
-from nas.space.layer_settings import AttentionConfig
+from nas.space.layers import AttentionConfig
 
 Sees = Literal["both", "frames", "time"]
 """What a head reads: frames and then time, or one of the two."""

@@ -1,8 +1,8 @@
 from .architecture import Architecture as Architecture
 from .budgets import Budgets as Budgets
 from .json_schema import json_schema as json_schema
-from .layer_settings import LayerConfig as LayerConfig
 from .layers import NONE as NONE
+from .layers import LayerConfig as LayerConfig
 from .layers import layer_kinds as layer_kinds
 from .plan import Block as Block
 from .plan import Node as Node

@@ -12,8 +12,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nas.space.layer_settings import LayerConfig
-from nas.space.layers import NONE, layer_config, layer_kinds
+from nas.space.layers import NONE, LayerConfig, layer_config, layer_kinds
 from nas.space.plan import Block, Scalar, make_block
 from nas.space.slots import Candidate, Slot
 

@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nas.models.temporal.base import TemporalLayer, fold_frames, frame_norm, zero_init
-from nas.space.layer_settings import (
+from nas.space.layers import (
     Attention3DConfig,
     AttentionConfig,
     CrossAttention1DConfig,

@@ -13,8 +13,7 @@ from typing import ClassVar, cast
 import torch
 from torch import nn
 
-from nas.space.layer_settings import LayerConfig
-from nas.space.layers import LAYERS
+from nas.space.layers import LAYERS, LayerConfig
 
 __all__ = ["LayerConfig", "LayerStack", "TemporalLayer", "fold_frames", "frame_norm", "layer_class", "zero_init"]
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nas.models.temporal.base import TemporalLayer, fold_frames, frame_norm, zero_init
-from nas.space.layer_settings import ConvolutionConfig, TimeConvolutionConfig
+from nas.space.layers import ConvolutionConfig, TimeConvolutionConfig
 
 
 class _TimeConvolution(TemporalLayer):
