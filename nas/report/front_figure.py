@@ -1,4 +1,4 @@
-"""The figure of a search: every architecture scored, the front, and how its hypervolume grew."""
+"""The figure of a search: all scored architectures, the front, and its hypervolume over the evaluations."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def plot_front(
     Args:
         record: The study; it may be empty.
         path: Figure to write; its suffix, .png, .svg or .pdf, decides the format.
-        latency_budget_ms: A limit to draw; what exceeds it is marked. The study's own by default.
+        latency_budget_ms: A budget to draw; architectures over it are marked. The study's budget by default.
         chosen: The architecture that was picked.
-        reference: Quality and latency in ms of the worst that the hypervolume counts; the worst scored by default.
+        reference: Reference point of the hypervolume: quality, and latency in ms; the worst scored by default.
 
     Raises:
         ConfigError: The suffix is unknown, or the reference is not finite.
@@ -54,7 +54,7 @@ def draw_front(
     chosen: Architecture | None = None,
     reference: tuple[float, float] | None = None,
 ) -> Figure:
-    """The figure of `plot_front`, to show in a notebook or to draw on; its axes carry the labels of their parts."""
+    """The figure of `plot_front`, to show in a notebook or to draw on; each axes is labelled with its part."""
     budget_ms = record.latency_budget_ms if latency_budget_ms is None else latency_budget_ms
     history = hypervolume_history(record, reference)
     marks = Marks(budget_ms, chosen)
@@ -74,7 +74,7 @@ def draw_front(
 
 
 def latency_caption(record: StudyRecord) -> str:
-    """Where the latencies of a study come from, in a sentence."""
+    """The origin of a study's latencies, as a sentence."""
     kinds = " and ".join(record.provenance)
     if record.one_call:
         return f"Latency of one call, {kinds}, on {record.device}, {record.runtime}."
@@ -90,7 +90,7 @@ def _width_in(record: StudyRecord) -> float:
 
 
 def _layout(record: StudyRecord, listing: Listing, *, with_history: bool) -> tuple[Figure, dict[Any, Axes]]:
-    """An empty figure and its parts: one panel or two, the history, and room for the text."""
+    """An empty figure and its parts: one panel or two, the history, and the text."""
     rows: list[Any] = [["front"] if record.final_scores is None else ["search", "front"]]
     heights = [FRONT_HEIGHT_IN]
     if with_history:

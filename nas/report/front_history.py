@@ -10,7 +10,7 @@ from nas.search.history import HypervolumeHistory
 
 
 def draw_history(axes: Axes, history: HypervolumeHistory) -> None:
-    """Draw how the search's front grew, from zero, with the reference point in words."""
+    """Draw the hypervolume of the search from zero, with the reference point in the title."""
     quality, latency_ms = history.reference
     evaluations = range(1, len(history.values) + 1)
     axes.step(evaluations, history.values, where="post", color=BLUE, linewidth=1.6)

@@ -1,4 +1,4 @@
-"""The text below the front's figure: the numbered members, and where the numbers come from."""
+"""The text below the front's figure: the numbered members, and the origin of the latencies."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CAPTION_COLUMNS_PER_IN = 14.4
 
 
 class Listing:
-    """What stands below a figure of a front.
+    """The text below a figure of a front.
 
     Args:
         record: The study.
         members: The members to describe, in the order of their numbers.
-        chosen: The architecture that was picked; its lines are set off.
+        chosen: The architecture that was picked; its lines are highlighted.
         width_in: Width of the figure.
     """
 
@@ -31,15 +31,15 @@ class Listing:
         self, record: StudyRecord, members: Sequence[FrontMember], chosen: Architecture | None, width_in: float
     ) -> None:
         self.record, self.members, self.chosen, self.width_in = record, list(members), chosen, width_in
-        self.entries = [self._entry(number, one) for number, one in enumerate(self.members, start=1)]
+        self.entries = [self._entry(number, member) for number, member in enumerate(self.members, start=1)]
 
     @property
     def lines(self) -> int:
-        """Lines that the members take."""
+        """Number of lines of the members."""
         return sum(map(len, self.entries))
 
     def write(self, axes: Axes, caption: str) -> None:
-        """Write the members, then a caption and what there is to remark on."""
+        """Write the members, then a caption and remarks."""
         axes.axis("off")
         lines = [(self._head(), MUTED)] if self.entries else []
         for member, entry in zip(self.members, self.entries, strict=True):
@@ -56,15 +56,15 @@ class Listing:
         axes.text(0, 1 - (len(lines) + 0.7) / total, wrapped, fontsize=8, color=MUTED, va="top")
 
     def _remarks(self) -> list[str]:
-        """What a reader of the figure could otherwise take for something else."""
+        """Remarks that prevent misreading of the figure."""
         final, again = self.record.final, self.record.final_scores
         remarks = []
         if len(self.members) < len(final.front):
             remarks.append(f"Listed are {len(self.members)} of the {len(final.front)} on the front.")
         if again is not None:
             fallen, led = len(self.record.fallen), len(self.record.front)
-            remarks.append(f"Of the {led} that led the search, {fallen} fell off when scored again.")
-            for count, what in ((final.failed, "failed"), (final.waiting, "wait to be scored again")):
+            remarks.append(f"Of the {led} on the front of the search, {fallen} left it when scored again.")
+            for count, what in ((final.failed, "failed"), (final.waiting, "are not scored again yet")):
                 remarks += [f"{count} {what}."] if count else []
         return remarks
 
@@ -75,7 +75,7 @@ class Listing:
         )
 
     def _choices(self, member: FrontMember) -> str:
-        """What was chosen; only where a network has more in it than its choices is no choice no layer."""
+        """The choices of a member; for a network with other parts, the layers without `none`."""
         return str(member.architecture) if self.record.one_call else layers_text(member.architecture)
 
     def _entry(self, number: int, member: FrontMember) -> list[str]:
@@ -83,13 +83,13 @@ class Listing:
         size = "-" if member.parameters is None else f"{member.parameters / 1e6:.2f} M"
         searched = "" if member.search_quality is None else f"{member.search_quality:.4g}"
         head = self._row(str(number), _milliseconds(member.latency_ms), f"{member.quality:.4g}", searched, size)
-        # A line ends after a stage where it can: no-break spaces hold the names of one stage together.
+        # Lines are broken between stages if possible: no-break spaces join the names of one stage.
         stages = [stage.replace(" ", "\xa0") for stage in self._choices(member).split("; ")]
         first, *others = textwrap.wrap("; ".join(stages), int(COLUMNS_PER_IN * self.width_in) - len(head))
         return [line.replace("\xa0", " ") for line in (head + first, *(" " * len(head) + line for line in others))]
 
     def _row(self, number: str, latency_ms: str, quality: str, searched: str, parameters: str) -> str:
-        """One line up to the layers; the search's score has a column only where there is a second stage."""
+        """One line up to the layers; with a second stage, the search's score has a column."""
         again = "" if self.record.final_scores is None else f"{searched:>10} "
         return f"{number:>2} {latency_ms:>11} {quality:>10} {again}{parameters:>11}   "
 

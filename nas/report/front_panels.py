@@ -1,4 +1,4 @@
-"""The panels of the front's figure: quality against latency, as the search scored and as it was scored again."""
+"""The panels of the front's figure: quality against latency, in the search and in the second stage."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from nas.search.record import Evaluation
 from nas.space import Architecture
 
 MAX_LISTED = 10
-"""Members of the front that are numbered and written out below the figure."""
+"""Members of the front that are numbered and listed below the figure."""
 
 LABEL_GAP_IN = 0.2
 AXES_IN = (7.2, 3.45)
-"""Width and height between the outermost points of a panel, roughly."""
+"""Approximate width and height between the outermost points of a panel."""
 
 NARROW_IN = (4.6, 3.45)
-"""The same where two panels stand side by side."""
+"""The same for one of two panels side by side."""
 
 LABEL_COLUMNS = 52
-"""Longer axis labels are broken, because the axis is no longer than that."""
+"""Longer axis labels are wrapped, to fit the axis."""
 
 
 @dataclass(frozen=True)
 class Marks:
-    """What is marked in every panel.
+    """Marks that are drawn in every panel.
 
     Args:
         latency_budget_ms: A limit to draw.
@@ -48,9 +48,10 @@ class Marks:
 
 
 def draw_search_stage(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
-    """What the search scored: everything, its front, and where members fell off later, these."""
+    """Draw the search: all evaluations, its front, and members that left it in the second stage."""
     members = {member.trial for member in record.front}
-    _draw_points(axes, [one for one in record.evaluations if one.trial not in members], marks, "scored")
+    others = [evaluation for evaluation in record.evaluations if evaluation.trial not in members]
+    _draw_points(axes, others, marks, "scored")
     _draw_front(axes, record.front, marks)
     _draw_fallen(axes, record.fallen)
     _finish(axes, record, marks, numbered)
@@ -58,21 +59,21 @@ def draw_search_stage(axes: Axes, record: StudyRecord, marks: Marks, numbered: S
 
 
 def draw_second_stage(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
-    """What was scored again: the final front, what fell off it, and what was behind it all along."""
+    """Draw the second stage: the final front, members that left it, and architectures that were never on it."""
     final = record.final
     members, fallen = {member.trial for member in final.front}, {member.trial for member in record.fallen}
-    behind = [one for one in final.evaluations if one.trial not in members | fallen]
+    behind = [evaluation for evaluation in final.evaluations if evaluation.trial not in members | fallen]
     _draw_points(axes, behind, marks, "scored again")
     _draw_front(axes, final.front, marks, label="final front")
-    _draw_fallen(axes, [one for one in final.evaluations if one.trial in fallen])
+    _draw_fallen(axes, [evaluation for evaluation in final.evaluations if evaluation.trial in fallen])
     _finish(axes, final, marks, numbered)
     _legend(axes, only=("scored again", "final front"))  # the rest is explained beside it
 
 
 def listed_members(record: StudyRecord, chosen: Architecture | None) -> list[FrontMember]:
-    """The members to number: as many as there is room for, the chosen one and the ends before all others.
+    """The members of the final front to number: as many as there is room for in every panel.
 
-    Of the final front. Numbers need room in every panel that they stand in.
+    The chosen member and the ends of the front come first.
     """
     final = record.final
     front = final.front
@@ -92,18 +93,18 @@ def listed_members(record: StudyRecord, chosen: Architecture | None) -> list[Fro
 
 
 def _places(record: StudyRecord, size_in: tuple[float, float]) -> dict[int, NDArray[np.float64]]:
-    """By trial, where points come to lie, roughly, in inches."""
+    """Approximate position of each trial's point, in inches."""
     if not record.evaluations:
         return {}
     points = np.array(_columns(record.evaluations)).T
     span = np.ptp(points, axis=0)
     scaled = (points - points.min(axis=0)) / np.where(span > 0, span, 1.0) * size_in
-    return {one.trial: place for one, place in zip(record.evaluations, scaled, strict=True)}
+    return {evaluation.trial: place for evaluation, place in zip(record.evaluations, scaled, strict=True)}
 
 
 def _draw_points(axes: Axes, points: Sequence[Evaluation], marks: Marks, label: str) -> None:
-    within = [one for one in points if not marks.over(one)]
-    over = [one for one in points if marks.over(one)]
+    within = [point for point in points if not marks.over(point)]
+    over = [point for point in points if marks.over(point)]
     if within:
         axes.scatter(*_columns(within), s=22, color=FAINT, label=label, zorder=2)
     if over:
@@ -113,7 +114,7 @@ def _draw_points(axes: Axes, points: Sequence[Evaluation], marks: Marks, label: 
 def _draw_front(axes: Axes, front: Sequence[FrontMember], marks: Marks, label: str = "front") -> None:
     if front:
         latency_ms, quality = _columns(front)
-        # From one member to the next, the best there is stays what it was.
+        # Between two members, the best quality is that of the faster one.
         axes.step(latency_ms, quality, where="post", color=BLUE, linewidth=1.6, zorder=3)
         filled = ["white" if marks.over(member) else BLUE for member in front]
         axes.scatter(latency_ms, quality, s=32, c=filled, edgecolor=BLUE, linewidth=1.4, zorder=4)
@@ -134,7 +135,7 @@ def _finish(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[Fr
         label = f"budget, {marks.latency_budget_ms:,.4g} ms"
         style = {"color": VERMILION, "linewidth": 1.3, "linestyle": (0, (5, 3))}
         axes.axvline(marks.latency_budget_ms, label=label, zorder=1, **style)  # type: ignore[arg-type]
-    chosen = [one for one in record.evaluations if one.architecture == marks.chosen]
+    chosen = [evaluation for evaluation in record.evaluations if evaluation.architecture == marks.chosen]
     if chosen:
         axes.scatter(
             *_columns(chosen), s=150, facecolor="none", edgecolor=GREEN, linewidth=2.2, label="chosen", zorder=6
@@ -144,7 +145,7 @@ def _finish(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[Fr
 
 
 def _number(axes: Axes, record: StudyRecord, numbers: dict[int, int]) -> None:
-    """Number members on the side of the front where no point can be."""
+    """Number the members, on the side of the front that has no points."""
     side = -1 if record.direction == "minimize" else 1
     for member in (member for member in record.front if member.trial in numbers):
         axes.annotate(
@@ -164,7 +165,7 @@ def _label(axes: Axes, record: StudyRecord) -> None:
 
 def _legend(axes: Axes, only: Sequence[str] | None = None) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    kept = [(one, label) for one, label in zip(handles, labels, strict=True) if only is None or label in only]
+    kept = [(handle, label) for handle, label in zip(handles, labels, strict=True) if only is None or label in only]
     if kept:
         axes.legend(
             *zip(*kept, strict=True),
@@ -174,4 +175,4 @@ def _legend(axes: Axes, only: Sequence[str] | None = None) -> None:
 
 
 def _columns(evaluations: Sequence[Evaluation]) -> tuple[list[float], list[float]]:
-    return [one.latency_ms for one in evaluations], [one.quality for one in evaluations]
+    return [member.latency_ms for member in evaluations], [member.quality for member in evaluations]

@@ -214,7 +214,7 @@ def test_both_stages_are_drawn_and_members_that_fell_are_marked():
         marked = next(each for each in axes.collections if each.get_label() == "fell off the front")
         assert sorted(marked.get_offsets()[:, 0]) == sorted(one.latency_ms for one in fallen) != []
     text = " ".join(part(figure, "listing").texts[-1].get_text().split())
-    assert f"Of the {len(study.front)} that led the search, {len(fallen)} fell off" in text
+    assert f"Of the {len(study.front)} on the front of the search, {len(fallen)} left it" in text
 
 
 def test_labels_of_two_stages_do_not_overlap():
@@ -237,7 +237,7 @@ def test_labels_of_two_stages_do_not_overlap():
 def test_members_that_wait_to_be_scored_again_are_counted():
     figure = draw_front(rescored(record(24), changed=False, left_out=2))
 
-    assert "2 wait to be scored again." in " ".join(part(figure, "listing").texts[-1].get_text().split())
+    assert "2 are not scored again yet." in " ".join(part(figure, "listing").texts[-1].get_text().split())
 
 
 def test_empty_stages_are_left_out_of_the_description():

@@ -1,7 +1,7 @@
-"""A sampler for searches where one objective takes time and the other is known beforehand.
+"""A sampler for studies of two objectives, of which one is expensive and the other is known in advance.
 
-`sampler` speaks with Optuna; `domain` is the finite space in numbers, `catalogue` what is known of its members,
-`surrogate` a Gaussian process of the quality, `acquisition` the gain that is expected of a member.
+`sampler` is the interface to Optuna. `domain` maps the finite space to numbers, and `catalogue` holds what is known of
+its members. `surrogate` is a Gaussian process of the quality, and `acquisition` the expected gain of a member.
 """
 
 from __future__ import annotations

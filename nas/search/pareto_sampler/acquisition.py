@@ -1,4 +1,4 @@
-"""What is to be gained from one more evaluation, when its latency is known and its quality is guessed.
+"""The expected gain of one more evaluation, with a known latency and a predicted quality.
 
 Shape suffixes: N candidates, F members of the front.
 """
@@ -19,21 +19,21 @@ def expected_hypervolume_gain(
 ) -> Floats:
     """Expected growth of the dominated area, exact for a known latency and a normally distributed loss.
 
-    With two objectives of which one is certain, the area that a point adds is a sum over the steps of the front
-    to its right: the width of the step times what the point is below it. Its expectation is the same sum of
-    expected improvements (Jones et al., "Efficient global optimization of expensive black-box functions", 1998,
-    equation 15), one per step. That is the expected hypervolume improvement (Emmerich et al., 2006) without
-    its integrals over the second objective.
+    If one of two objectives is known, the area that a point adds is a sum over the steps of the front to its right: the
+    width of the step times the distance of the point below it. Its expectation is the same sum of expected
+    improvements (Jones et al., "Efficient global optimization of expensive black-box functions", 1998, equation 15),
+    one per step. This is the expected hypervolume improvement (Emmerich et al., 2006) without the integrals over the
+    second objective.
 
     Args:
         latency_N: Known latencies.
         mean_N: Expected losses; less is better.
         deviation_N: Standard deviations of the losses, above zero.
         front_F2: Latency and loss of the front's members, fastest first; all better than the reference.
-        reference: Latency and loss that count as worth nothing.
+        reference: Reference point: latency and loss.
 
     Returns:
-        Shape (N,): the gain in units of latency times loss; zero for what is slower than the reference.
+        Shape (N,): the gain in units of latency times loss; zero for candidates slower than the reference.
     """
     begins = np.concatenate([[-np.inf], front_F2[:, 0]])
     ends = np.concatenate([front_F2[:, 0], [reference[0]]])
@@ -47,7 +47,7 @@ def expected_hypervolume_gain(
 
 
 def expected_improvement(mean_N: Floats, deviation_N: Floats, level: float) -> Floats:
-    """How far a normally distributed loss is expected to fall below a level, what lies above it counting zero."""
+    """Expected distance of a normally distributed loss below a level; losses above it count zero."""
     z = (level - mean_N) / deviation_N
     improvement: Floats = deviation_N * (z * ndtr(z) + _NORMAL * np.exp(-0.5 * z**2))
     return improvement

@@ -1,4 +1,4 @@
-"""What is known of architectures without evaluating them, looked up once each.
+"""Known properties of architectures, each looked up once.
 
 Shape suffixes: N candidates, D parameters, C columns (choices, then features).
 """
@@ -26,10 +26,10 @@ class Knowledge:
     """Functions of an architecture's parameters.
 
     Args:
-        latency: The objective that is known.
+        latency: The known objective.
         feasible: Whether an architecture may be proposed at all.
-        features: Numbers that tell something about quality, on scales where a difference of 1 matters.
-        key: Equal for architectures that are the same; of those, only one is ever proposed.
+        features: Numbers that help to predict quality, scaled so that a difference of 1 matters.
+        key: Equal for architectures that are the same, of which only one is proposed.
     """
 
     latency: Callable[[Params], float]
@@ -45,8 +45,8 @@ class Candidates:
     Args:
         codes_ND: Their choices.
         latency_N: Their latencies.
-        rows_NC: What the surrogate sees of them.
-        keys: By which they are recognised.
+        rows_NC: The surrogate's inputs.
+        keys: Their keys.
     """
 
     codes_ND: Codes
@@ -59,13 +59,13 @@ class Candidates:
 
     @cached_property
     def places(self) -> dict[Hashable, int]:
-        """By key, the row."""
+        """The row of each key."""
         return {key: place for place, key in enumerate(self.keys)}
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """Of one architecture; `latency` is infinite where it is not feasible."""
+    """Known properties of one architecture; `latency` is infinite if it is not feasible."""
 
     latency: float
     features: tuple[float, ...]
@@ -73,11 +73,11 @@ class _Facts:
 
 
 class Catalogue:
-    """Looks architectures up, each of them once.
+    """Looks up architectures, each of them once.
 
     Args:
         domain: The space.
-        knowledge: What to ask.
+        knowledge: Functions that know the properties.
     """
 
     def __init__(self, domain: Domain, knowledge: Knowledge) -> None:
@@ -85,7 +85,7 @@ class Catalogue:
         self._facts: dict[Code, _Facts] = {}
 
     def candidates(self, codes_ND: Codes) -> Candidates:
-        """The feasible ones among some architectures, each once; of equal ones, the fastest.
+        """The feasible ones among some architectures, without repetitions; of equal ones, the fastest.
 
         Raises:
             NasError: A latency is not a positive number.
@@ -104,11 +104,11 @@ class Catalogue:
     def rows(self, codes: Sequence[Code]) -> NDArray[np.float64]:
         """Choices and features; shape (N, C)."""
         facts = [self.facts(code) for code in codes]
-        rows = [[*code, *each.features] for code, each in zip(codes, facts, strict=True)]
+        rows = [[*code, *known.features] for code, known in zip(codes, facts, strict=True)]
         return np.array(rows, dtype=np.float64).reshape(len(codes), -1 if codes else len(self.domain.names))
 
     def facts(self, code: Code) -> _Facts:
-        """What is known of one architecture."""
+        """The known properties of one architecture."""
         if code not in self._facts:
             self._facts[code] = self._ask(code)
         return self._facts[code]

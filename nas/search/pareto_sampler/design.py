@@ -1,4 +1,4 @@
-"""The architectures to know before anything is guessed."""
+"""The initial design: architectures that are evaluated before the first prediction."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nas.search.pareto_sampler.domain import Codes
 
 @dataclass(frozen=True)
 class Design:
-    """Architectures that are evaluated in any case, and parts of the others of which one each is.
+    """Fixed architectures, and parts of the other candidates, of which one member each is evaluated.
 
-    The parts follow from the candidates alone, and any evaluated member fills its part, whoever chose it: several
-    workers, each with random numbers of its own, fill one design together.
+    The parts follow from the candidates alone, and any evaluated member fills its part. So several workers with
+    different random numbers fill one design together.
 
     Args:
-        candidates: What there is.
-        wanted: Places of those evaluated in any case.
+        candidates: All candidates.
+        wanted: Places of the fixed architectures.
         parts: Places of the others, in equal parts of the range of latencies.
     """
 
@@ -32,13 +32,13 @@ class Design:
 
     @classmethod
     def of(cls, candidates: Candidates, anchors: Codes, uniform: Codes, count: int) -> Self:
-        """A design of `count` architectures, or of half of the candidates where these are few.
+        """A design of `count` architectures, or of half of the candidates if there are few.
 
         Args:
-            candidates: What there is.
-            anchors: Taken first, as far as they are candidates; then the fastest and the slowest.
-            uniform: Taken then, at most half of the design.
-            count: How many in all.
+            candidates: All candidates.
+            anchors: Taken first, if they are candidates; then the fastest and the slowest candidate.
+            uniform: Taken next, at most half of the design.
+            count: Size of the design.
         """
         order = np.argsort(candidates.latency_N, kind="stable")
         places = {tuple(row): place for place, row in enumerate(candidates.codes_ND.tolist())}
@@ -55,10 +55,10 @@ class Design:
         return len(self.wanted) + len(self.parts)
 
     def following(self, seen: Set[Hashable], rng: np.random.Generator) -> Code | None:
-        """What is missing of the design; `None` where nothing is.
+        """The next architecture of the design; `None` if it is complete.
 
         Args:
-            seen: Keys of what was evaluated or is being evaluated.
+            seen: Keys of architectures that were evaluated or are being evaluated.
             rng: Chooses within a part.
         """
         keys, codes = self.candidates.keys, self.candidates.codes_ND

@@ -1,4 +1,4 @@
-"""A finite search space of Optuna in numbers: one column per parameter, one integer per value.
+"""A finite search space of Optuna as numbers: one column per parameter, one integer per value.
 
 Shape suffixes: N architectures, D parameters.
 """
@@ -22,14 +22,14 @@ from nas.space.product import Product
 Codes = NDArray[np.int16]
 
 MOST_VALUES = 1_000
-"""A parameter with more values than this is taken for a continuous one."""
+"""A parameter with more values than this counts as continuous."""
 
 
 class Domain:
     """The values that each parameter may take.
 
     Args:
-        values: By name of the parameter.
+        values: The values of each parameter, by its name.
     """
 
     def __init__(self, values: Mapping[str, tuple[Any, ...]]) -> None:
@@ -43,9 +43,9 @@ class Domain:
 
     @classmethod
     def of(cls, search_space: Mapping[str, BaseDistribution]) -> Self | None:
-        """The domain of Optuna's distributions; `None` where a parameter is continuous, or there is none."""
+        """The domain of Optuna's distributions; `None` if a parameter is continuous, or there is no parameter."""
         values = {name: _values(distribution) for name, distribution in search_space.items()}
-        finite = {name: each for name, each in values.items() if each is not None}
+        finite = {name: offered for name, offered in values.items() if offered is not None}
         return cls(finite) if finite and len(finite) == len(values) else None
 
     @property
@@ -54,7 +54,7 @@ class Domain:
         return self.product.count()
 
     def encode(self, params: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """The places of values; `None` where a parameter is missing or has a value from outside the domain."""
+        """The places of values; `None` if a parameter is missing or has a value outside the domain."""
         if params.keys() < self.values.keys():
             return None
         try:
@@ -64,10 +64,10 @@ class Domain:
 
     def decode(self, code: NDArray[np.integer] | tuple[int, ...]) -> dict[str, Any]:
         """The values at places."""
-        return {name: each[place] for (name, each), place in zip(self.values.items(), code, strict=True)}
+        return {name: offered[place] for (name, offered), place in zip(self.values.items(), code, strict=True)}
 
     def uniform(self) -> Codes:
-        """For each value that every parameter offers, the combination that has it everywhere; shape (N, D)."""
+        """For each value that all parameters offer, the combination that has it everywhere; shape (N, D)."""
         everywhere = set.intersection(*(set(places) for places in self._places))
         kept = [key for key in self._places[0] if key in everywhere]
         return np.array([[places[key] for places in self._places] for key in kept], dtype=np.int16).reshape(

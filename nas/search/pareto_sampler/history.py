@@ -1,4 +1,4 @@
-"""The trials of a study as the sampler needs them."""
+"""The trials of a study, as inputs of the sampler."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nas.search.pareto_sampler.domain import Domain
 
 @dataclass(frozen=True)
 class History:
-    """What has been evaluated, what is being evaluated, and what is not worth another try.
+    """Evaluated, pending and failed architectures.
 
     Args:
-        losses: By code, in the order of the trials; less is better, and NaN is still pending.
-        closed: Codes that ended without a result: failed, pruned, or not a number.
+        losses: Losses by code, in the order of the trials. Less is better, and NaN is pending.
+        closed: Codes whose trials ended without a result: failed, pruned, or not a number.
     """
 
     losses: dict[Code, float]
@@ -40,10 +40,10 @@ class History:
 
         Args:
             trials: In the order of their numbers.
-            domain: The space; trials from outside it are left out.
-            directions: Of the study, one or two.
-            latency_objective: Index of the known one of two.
-            promised: Proposed by this process, and not yet to be seen among the trials.
+            domain: The space; trials outside of it are left out.
+            directions: Directions of the study's one or two objectives.
+            latency_objective: Index of the known objective, if there are two.
+            promised: Codes that this process has proposed and that no trial shows yet.
         """
         quality, sign = learnt_objective(directions, latency_objective)
         losses: dict[Code, float] = {}
@@ -64,6 +64,6 @@ class History:
 
 
 def learnt_objective(directions: Sequence[StudyDirection], latency_objective: int) -> tuple[int, float]:
-    """Index of the objective that is not known, and what makes a loss of it when multiplied."""
+    """Index of the unknown objective, and the sign that turns it into a loss."""
     quality = 0 if len(directions) == 1 else 1 - latency_objective
     return quality, -1.0 if directions[quality] == StudyDirection.MAXIMIZE else 1.0

@@ -1,4 +1,4 @@
-"""Covariance of the quality of two architectures, as kernels of scikit-learn.
+"""Kernels for scikit-learn: the covariance of the qualities of two architectures.
 
 A row of the input is an architecture: D places of choices, then its features. Shape suffixes: N and M rows.
 """
@@ -22,7 +22,7 @@ from sklearn.gaussian_process.kernels import (
 Floats = NDArray[np.float64]
 
 _BOUNDS = (1e-3, 20.0)
-# Logarithms, mean and deviation. They keep a fit to a few points from calling everything noise, or nothing.
+# Mean and deviation of the logarithms. They keep a fit to few points from taking everything, or nothing, for noise.
 _PRIORS = {
     "decay": (np.log(0.3), 1.0),
     "weight": (np.log(0.05), 1.0),
@@ -35,8 +35,8 @@ class ChoiceKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # typ
     """`exp(-sum of the decays of all slots where two architectures differ)`.
 
     Args:
-        decay: One per slot: how much a different choice there tells the qualities apart.
-        decay_bounds: Of the fit.
+        decay: One per slot: how much a different choice there changes the quality.
+        decay_bounds: Bounds of the fit.
     """
 
     def __init__(self, decay: ArrayLike, decay_bounds: tuple[float, float] = _BOUNDS) -> None:
@@ -44,36 +44,36 @@ class ChoiceKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # typ
 
     @property
     def hyperparameter_decay(self) -> Hyperparameter:
-        """What the fit may change."""
+        """The hyperparameter that is fitted."""
         return Hyperparameter("decay", "numeric", self.decay_bounds, len(np.atleast_1d(self.decay)))
 
     def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:
-        """Covariance of rows, and where wanted its gradient by the logarithms of the hyperparameters."""
+        """Covariance of rows, and on request its gradient by the logarithms of the hyperparameters."""
         other = X if Y is None else Y
         decay = np.atleast_1d(self.decay)
         differ = [np.not_equal.outer(X[:, slot], other[:, slot]) for slot in range(len(decay))]
         exponent = np.zeros((len(X), len(other)))
-        for each, differs in zip(decay, differ, strict=True):
-            exponent -= each * differs
+        for slot_decay, differs in zip(decay, differ, strict=True):
+            exponent -= slot_decay * differs
         kernel = np.exp(exponent)
         if not eval_gradient:
             return kernel
-        # By the logarithm of the decay, as scikit-learn wants it.
+        # By the logarithm of the decay, as scikit-learn expects.
         return kernel, np.stack(
-            [-each * differs * kernel for each, differs in zip(decay, differ, strict=True)], axis=-1
+            [-slot_decay * differs * kernel for slot_decay, differs in zip(decay, differ, strict=True)], axis=-1
         )
 
 
 class FeatureKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # type: ignore[misc]
-    """Matern kernel of smoothness 3/2 over the features behind the choices, each with a weight of its own.
+    """Matern kernel of smoothness 3/2 over the features, each with its own weight.
 
     With `d^2 = sum of weight times squared difference`, it is `(1 + sqrt(3) d) exp(-sqrt(3) d)` (Rasmussen and
     Williams, "Gaussian Processes for Machine Learning", 2006, equation 4.17, with automatic relevance determination).
 
     Args:
         slots: Columns of choices, which are left out.
-        weight: One per feature: how much a difference of 1 there tells the qualities apart.
-        weight_bounds: Of the fit.
+        weight: One per feature: how much a difference of 1 there changes the quality.
+        weight_bounds: Bounds of the fit.
     """
 
     def __init__(self, slots: int, weight: ArrayLike, weight_bounds: tuple[float, float] = _BOUNDS) -> None:
@@ -81,11 +81,11 @@ class FeatureKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # ty
 
     @property
     def hyperparameter_weight(self) -> Hyperparameter:
-        """What the fit may change."""
+        """The hyperparameter that is fitted."""
         return Hyperparameter("weight", "numeric", self.weight_bounds, len(np.atleast_1d(self.weight)))
 
     def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:
-        """Covariance of rows, and where wanted its gradient by the logarithms of the hyperparameters."""
+        """Covariance of rows, and on request its gradient by the logarithms of the hyperparameters."""
         scale = np.sqrt(np.atleast_1d(self.weight))
         one, other = (rows[:, self.slots :] * scale for rows in (X, X if Y is None else Y))
         root = np.sqrt(3) * cdist(one, other)
@@ -98,7 +98,7 @@ class FeatureKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # ty
 
 
 def architecture_kernel(slots: int, columns: int) -> Kernel:
-    """Choices, features in the columns behind them where there are any, and noise, each with a weight of its own."""
+    """The kernel of architectures: a weighted sum of kernels of choices, of features if there are any, and of noise."""
     kernel = ConstantKernel(0.5, (0.02, 50.0)) * ChoiceKernel(np.full(slots, 0.3))
     if columns > slots:
         kernel = kernel + ConstantKernel(0.5, (0.02, 50.0)) * FeatureKernel(slots, np.full(columns - slots, 0.05))

@@ -1,4 +1,4 @@
-"""The architectures that are considered: all of a small space, a changing part of a large one."""
+"""The candidates: all architectures of a small space, a changing part of a large one."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from nas.search.pareto_sampler.catalogue import Candidates, Catalogue, Code
 from nas.search.pareto_sampler.domain import Codes
 
 ENUMERATED = 20_000
-"""Spaces up to this size are considered as a whole."""
+"""Spaces up to this size are enumerated."""
 
 SIZE = 2_000
-"""Candidates out of a larger space."""
+"""Candidates from a larger space."""
 
-# Shares of a renewed pool; the rest stays from the one before.
+# Shares of a renewed pool; the rest is kept from the previous one.
 _OF_THE_FRONT = 0.35
 _OF_THE_BEST = 0.25
 _AT_RANDOM = 0.15
 
 
 class Pool:
-    """Candidates, and in large spaces their renewal.
+    """The candidates, which are renewed in large spaces.
 
     Args:
         catalogue: Looks architectures up.
         rng: Source of randomness.
-        anchors: Architectures to consider in any case.
+        anchors: Architectures that are always candidates.
 
     Raises:
-        BudgetError: No architecture that was looked at is feasible.
+        BudgetError: No architecture that was tried is feasible.
     """
 
     def __init__(self, catalogue: Catalogue, rng: np.random.Generator, anchors: Codes) -> None:
@@ -39,17 +39,17 @@ class Pool:
         codes = catalogue.domain.enumerate() if self.complete else self._first()
         self.candidates: Candidates = catalogue.candidates(codes)
         if not len(self.candidates):
-            raise BudgetError("no architecture that was looked at is feasible",
+            raise BudgetError("no architecture that was tried is feasible",
                               hint="loosen the constraints, or pass feasible architectures as anchors")  # fmt: skip
 
     def renew(self, front: list[Code], gain_N: NDArray[np.float64]) -> None:
-        """Keep what promises most, and add mutations of it and of the front, and some at random.
+        """Keep the most promising candidates, and add mutations of them and of the front, and random architectures.
 
-        A small space stays as it is: nothing is missing.
+        In a small space all architectures are candidates, and nothing changes.
 
         Args:
-            front: The best so far.
-            gain_N: What is expected of each of the present candidates.
+            front: The front so far.
+            gain_N: Expected gain of each candidate.
         """
         if self.complete:
             return
@@ -70,7 +70,7 @@ class Pool:
         usable = self.catalogue.candidates(np.concatenate([self.anchors, domain.uniform(), drawn])).codes_ND
         ends = [self._climb(start, sign) for start in usable[:3] for sign in (1.0, -1.0)]
         known = np.concatenate([usable, np.array(ends, dtype=np.int16).reshape(-1, len(domain.names))])
-        # Where few random ones are feasible, relatives of those that are fill the pool.
+        # If few random architectures are feasible, mutations of the feasible ones fill the pool.
         relatives = self._mutations(known, max(SIZE - len(known), 0)) if len(known) else known
         return np.concatenate([known, relatives])
 
@@ -79,7 +79,7 @@ class Pool:
         return self.candidates.codes_ND[[latency_N.argmin(), latency_N.argmax()]]
 
     def _climb(self, code_D: NDArray[np.int16], sign: float) -> NDArray[np.int16]:
-        """The fastest architecture, or with a sign of -1 the slowest, as far as changing one slot at a time leads."""
+        """The fastest architecture, or with a sign of -1 the slowest, found by changing one slot at a time."""
         best = code_D.copy()
         for slot, size in enumerate(self.catalogue.domain.sizes):
             trials = np.repeat(best[None], size, axis=0)

@@ -1,4 +1,4 @@
-"""From what is known of a study to the next architecture.
+"""Proposing the next architecture of a study.
 
 Shape suffixes: N candidates, T trials.
 """
@@ -25,22 +25,22 @@ from nas.search.pareto_sampler.surrogate import PoolPosterior, fit_kernel
 Floats = NDArray[np.float64]
 
 REFIT_GROWTH = 1.12
-"""The kernel's parameters are fitted again when there are so many times the trials of the last fit."""
+"""The kernel is fitted again when the number of trials has grown by this factor since the last fit."""
 
 LARGEST_FIT = 300
-"""Trials that a fit looks at: its cost grows with the cube of their number. Predictions use all of them."""
+"""Trials that a fit uses: its cost grows with the cube of their number. Predictions use all trials."""
 
 RENEWAL = 8
-"""Trials after which a pool that is not the whole space is renewed."""
+"""Trials after which the pool of a large space is renewed."""
 
 
 class Proposer:
-    """Keeps a pool of candidates and a surrogate over it, and adds to it what trials have shown since.
+    """Holds a pool of candidates and a surrogate, which it updates with new trials.
 
     Args:
         catalogue: Looks architectures up.
         anchors: Architectures to begin with.
-        reference: Latency and loss that count as worth nothing; `None` to choose them by what is seen.
+        reference: Reference point: latency and loss; `None` to derive it from the first trials.
         startup_trials: Trials before the first fit.
         rng: Source of randomness.
     """
@@ -63,7 +63,7 @@ class Proposer:
         self._scale = LossScale(0.0, 1.0)
 
     def propose(self, history: History) -> Code:
-        """The next architecture; one that was seen before only where the pool holds no other."""
+        """The next architecture; one that was proposed before only if the pool has no other."""
         seen = {self.catalogue.facts(code).key for code in [*history.losses, *history.closed]}
         finished = sum(not np.isnan(loss) for loss in history.losses.values())
         if len(history.losses) >= len(self.design) and finished >= max(len(self.design) // 2, 1):
@@ -82,7 +82,7 @@ class Proposer:
         return self._code(best) if np.isfinite(gain_N[best]) else self._any(seen)
 
     def _any(self, seen: set[Hashable]) -> Code:
-        """A random candidate, an unseen one where there is one."""
+        """A random candidate, an unseen one if there is one."""
         count = len(self.pool.candidates)
         unseen = np.setdiff1d(np.arange(count), self._places(seen))
         return self._code(int(self.rng.choice(unseen if len(unseen) else count)))
@@ -95,7 +95,7 @@ class Proposer:
         return tuple(self.pool.candidates.codes_ND[place].tolist())
 
     def _follow(self, history: History) -> None:
-        """Bring the surrogate up to the trials there are."""
+        """Update the surrogate with new trials."""
         followed = set(self._trials)
         new = [code for code in history.losses if code not in followed]
         gone = len(self._trials) + len(new) > len(history.losses)
@@ -130,7 +130,7 @@ class Proposer:
         self._renewed = len(self._trials)
 
     def _gain(self, history: History) -> Floats:
-        """What is expected of each candidate."""
+        """Expected gain of each candidate."""
         assert self._posterior is not None
         losses = self._scale(np.array([history.losses[code] for code in self._trials]))
         mean_N, deviation_N, believed_T = self._posterior.predict(losses)
@@ -150,11 +150,11 @@ class Proposer:
 
 
 def _slowest_that_counts(latency_N: Floats) -> float:
-    """A little beyond the slowest, so that it has something to gain as well, unless it is far out.
+    """A latency slightly above the slowest candidate that is not an outlier, so that this candidate has a gain too.
 
-    Far out is what lies more than three interquartile ranges above the upper quartile (Tukey, "Exploratory Data
-    Analysis", 1977). The slowest of the front gains the whole width to the reference: with that of a few outliers, one
-    end of the front would be all that matters.
+    Outliers lie more than three interquartile ranges above the upper quartile (Tukey, "Exploratory Data Analysis",
+    1977). The slowest member of the front gains the whole width to the reference. If the reference were that of a few
+    outliers, only this end of the front would matter.
     """
     lower, upper = np.percentile(latency_N, [25, 75])
     fence = upper + 3 * (upper - lower)
@@ -162,7 +162,7 @@ def _slowest_that_counts(latency_N: Floats) -> float:
 
 
 def _spread_over(losses_T: Floats, count: int) -> NDArray[np.int64]:
-    """Places of at most `count` trials, the better half of them the best there are, the rest spread over the others."""
+    """Places of at most `count` trials: half of them the best trials, the others spread over the rest."""
     if len(losses_T) <= count:
         return np.arange(len(losses_T))
     order = np.argsort(losses_T, kind="stable")

@@ -1,4 +1,4 @@
-"""The sampler as Optuna calls it."""
+"""The sampler, as an Optuna sampler."""
 
 from __future__ import annotations
 
@@ -22,37 +22,36 @@ from nas.search.pareto_sampler.proposer import Proposer
 
 
 class ParetoSampler(BaseSampler):
-    """Proposes what is expected to add most to the front, knowing every latency and guessing every quality.
+    """Proposes the architecture with the largest expected gain in hypervolume, given known latencies.
 
-    Optuna's own samplers take all objectives for unknown and equally dear. Where one of them is known, such as
-    a latency that a table holds, this one asks for it instead of learning it: a Gaussian process models quality
-    alone, latencies are exact, and each proposal is the architecture of largest expected gain in hypervolume.
-    Running trials count as if they had ended as expected, so that parallel workers propose different
-    architectures. Constraints hold by construction: what is not feasible is never proposed. It begins with the
-    uniform architectures, the cheapest and the dearest, and a spread over all latencies.
+    Optuna's own samplers treat all objectives as unknown and equally expensive. If one objective is known, such as a
+    latency in a table, this sampler looks it up instead of learning it: a Gaussian process models quality alone, and
+    latencies are exact. Running trials count as if they had the predicted quality, so that parallel workers propose
+    different architectures. Infeasible architectures are never proposed. The first proposals are the uniform
+    architectures, the fastest, the slowest, and a spread over all latencies.
 
-    It is for studies of categorical parameters, integers and other finite ones, with one objective to learn and
-    at most one that is known. Parameters of other kinds are drawn at random, and then all of them are.
+    It is for studies of finite parameters, such as categorical ones and integers, with one objective to learn and at
+    most one that is known. If a parameter is not finite, all parameters are drawn at random.
 
     Args:
         latency: The known objective of an architecture, by its parameters; positive. It is called for many
             architectures (for all of a space of up to 20,000) and should take well below a millisecond.
-        search_space: The parameters, when they are known beforehand; else they are learnt from finished trials,
-            and the first trial is drawn at random.
+        search_space: The parameters, if they are known in advance. Otherwise they are taken from finished trials, and
+            the first trial is drawn at random.
         feasible: Whether an architecture may be proposed.
-        features: Numbers that describe an architecture to the surrogate, beside its choices. What makes two
-            architectures similar in quality makes good features: depth, counts of a layer. The surrogate learns
-            which of them matter; a difference of 1 should mean something in each.
-        key: Equal for architectures that compute the same: they are evaluated once, as the fastest of them.
+        features: Numbers that describe an architecture to the surrogate, beside its choices. Good features are equal
+            for architectures of similar quality: depth, counts of a layer. The surrogate learns which of them matter;
+            scale them so that a difference of 1 matters.
+        key: Equal for architectures that compute the same; they are evaluated once, in their fastest form.
         anchors: Parameters of architectures to begin with, beside the uniform ones, the fastest and the slowest.
-        latency_objective: Index of the known objective among those of a study of two.
-        reference: Latency and quality that count as worth nothing. By default the largest latency among the
-            candidates that is no outlier, and the median quality of the first trials.
-        startup_trials: Trials before the first fit; fewer in spaces that have few architectures.
-        seed: Of its random numbers.
+        latency_objective: Index of the known objective, in a study of two.
+        reference: Reference point: latency and quality. By default the largest latency among the candidates that is
+            not an outlier, and the median quality of the first trials.
+        startup_trials: Trials before the first fit; fewer in spaces with few architectures.
+        seed: Seed of its random numbers.
 
     Raises:
-        ValueError: `latency_objective` is none of two.
+        ValueError: `latency_objective` is neither 0 nor 1.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class ParetoSampler(BaseSampler):
         self._warned = False
 
     def reseed_rng(self) -> None:
-        """Draw other numbers from now on, as Optuna asks of copies in other threads."""
+        """Draw other random numbers from now on, which Optuna requests for copies in other threads."""
         self._random.reseed_rng()
         with self._lock:
             self._rng.bit_generator.state = np.random.default_rng().bit_generator.state
@@ -98,11 +97,10 @@ class ParetoSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """An architecture; random values where parameters are not finite.
+        """An architecture; random values if a parameter is not finite.
 
         Raises:
-            ValueError: The study has more objectives than one to learn and one that is known, or the known one is to be
-                maximised.
+            ValueError: The study has more than two objectives, or the known one is to be maximised.
             NasError: No architecture is feasible, or a latency is not a positive number.
         """
         self._check(study.directions)
@@ -110,7 +108,8 @@ class ParetoSampler(BaseSampler):
         if domain is None:
             self._warn(search_space)
             return {
-                name: self._random.sample_independent(study, trial, name, each) for name, each in search_space.items()
+                name: self._random.sample_independent(study, trial, name, distribution)
+                for name, distribution in search_space.items()
             }
         with self._lock:
             proposer = self._proposer(domain, learnt_objective(study.directions, self._latency_objective)[1])
@@ -135,20 +134,20 @@ class ParetoSampler(BaseSampler):
         identity = (sign, *domain.values.items())
         if identity not in self._proposers:
             catalogue = Catalogue(domain, self._knowledge)
-            anchors = [code for each in self._anchors if (code := domain.encode(each)) is not None]
+            anchors = [code for params in self._anchors if (code := domain.encode(params)) is not None]
             codes = np.array(anchors, dtype=np.int16).reshape(-1, len(domain.names))
             worst = None if self._reference is None else (self._reference[0], sign * self._reference[1])
             self._proposers[identity] = Proposer(catalogue, codes, worst, self._startup_trials, self._rng)
         return self._proposers[identity]
 
     def _history(self, study: optuna.Study, trial: FrozenTrial, domain: Domain) -> History:
-        trials = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
-        # Between its proposal and its first parameter a trial of another thread shows nothing.
-        for each in trials:
-            if each.number in self._promised and (each.state.is_finished() or each.params):
-                del self._promised[each.number]
+        others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
+        # A trial of another thread has no parameters yet between its proposal and its first parameter.
+        for other in others:
+            if other.number in self._promised and (other.state.is_finished() or other.params):
+                del self._promised[other.number]
         return History.read(
-            trials, domain, study.directions, self._latency_objective, promised=tuple(self._promised.values())
+            others, domain, study.directions, self._latency_objective, promised=tuple(self._promised.values())
         )
 
     def _warn(self, search_space: Mapping[str, BaseDistribution]) -> None:

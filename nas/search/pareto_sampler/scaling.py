@@ -1,4 +1,4 @@
-"""Losses on a scale where they are easy to model."""
+"""A scale on which losses are easy to model."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LOWEST = -0.9
 class LossScale:
     """Logarithm of the distance from the best, then mean 0 and deviation 1.
 
-    A search looks at many architectures that are bad, some of them beyond all bounds, and has to tell the good ones
-    apart. The logarithm gives the good half of all trials as much room as the bad one. Only the order and the ratio
-    of distances matter, so any metric will do, whatever its unit and wherever its zero.
+    A search evaluates many bad architectures, some of them extremely bad, and has to distinguish the good ones. The
+    logarithm gives the good half of the trials as much room as the bad half. Only the order and the ratios of distances
+    matter, so the metric may have any unit and any zero.
 
     Args:
-        best: The least loss when the scale was made.
-        unit: From there to the median.
-        mean: Of the logarithms.
-        deviation: Of the logarithms.
+        best: The lowest loss when the scale was made.
+        unit: Distance from the lowest loss to the median.
+        mean: Mean of the logarithms.
+        deviation: Standard deviation of the logarithms.
     """
 
     best: float
@@ -35,7 +35,7 @@ class LossScale:
 
     @classmethod
     def of(cls, losses: Floats) -> Self:
-        """The scale for losses; the unit is 1 where the better half of them are equal."""
+        """The scale for losses; the unit is 1 if the better half of them are equal."""
         best = float(losses.min())
         raw = cls(best, float(np.median(losses) - best) or 1.0)
         logarithms = raw(losses)

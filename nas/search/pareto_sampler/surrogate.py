@@ -1,4 +1,4 @@
-"""A Gaussian process of the quality, kept up to date over a pool of candidates at little cost.
+"""A Gaussian process of the quality over a pool of candidates, with cheap updates.
 
 Shape suffixes: N candidates of the pool, T trials, C columns (choices, then features).
 """
@@ -27,14 +27,14 @@ _ROOM = 64
 
 
 def fit_kernel(kernel: Kernel, rows_TC: Floats, loss_T: Floats) -> Kernel:
-    """The kernel with the parameters of largest posterior probability, found from where they stand.
+    """The kernel with the parameters of largest posterior probability, optimised from the present ones.
 
-    scikit-learn has the marginal likelihood and its gradient; the prior is what its own optimiser lacks.
+    scikit-learn provides the marginal likelihood and its gradient, and the prior is added here.
 
     Args:
         kernel: Ends in a `WhiteKernel`.
-        rows_TC: What was evaluated.
-        loss_T: Its losses, of mean 0 and deviation 1.
+        rows_TC: Evaluated architectures.
+        loss_T: Their losses, with mean 0 and deviation 1.
     """
 
     def most_probable(objective: Callable[..., Any], theta: Floats, bounds: Floats) -> tuple[Floats, float]:
@@ -42,26 +42,26 @@ def fit_kernel(kernel: Kernel, rows_TC: Floats, loss_T: Floats) -> Kernel:
             (value, slope), (prior, prior_slope) = objective(at), log_prior(kernel, at)
             return value - prior, slope - prior_slope
 
-        found = minimize(loss, theta, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
-        return found.x, float(found.fun)
+        result = minimize(loss, theta, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
+        return result.x, float(result.fun)
 
     process = GaussianProcessRegressor(kernel, alpha=_JITTER, optimizer=most_probable)
     with warnings.catch_warnings():
-        # A parameter at its bound is a parameter that does not matter.
+        # A parameter at its bound does not matter.
         warnings.simplefilter("ignore", ConvergenceWarning)
         process.fit(rows_TC, loss_T)
     return process.kernel_
 
 
 class PoolPosterior:
-    """Mean and deviation over a pool, given some trials, where further trials are added one at a time.
+    """Mean and deviation over a pool, given trials to which others are added one at a time.
 
-    It keeps the Cholesky factor L of the trials' covariance and V = L^-1 K(trials, pool). Another trial is one
-    more row of both: T x N operations instead of T^2 x N. Losses may change from call to call, as those of pending
-    trials do: they enter neither.
+    It stores the Cholesky factor L of the trials' covariance and V = L^-1 K(trials, pool). Another trial is one more
+    row of both: T x N operations instead of T^2 x N. Neither depends on the losses, so losses may change from call to
+    call, as those of pending trials do.
 
     Args:
-        kernel: Ends in a `WhiteKernel`; its parameters stay.
+        kernel: Ends in a `WhiteKernel`; its parameters do not change.
         pool_NC: The candidates.
         rows_TC: The trials so far.
     """
@@ -74,12 +74,12 @@ class PoolPosterior:
         self._factor = np.linalg.cholesky(covariance)
         projected = solve_triangular(self._factor, self.kernel(rows_TC, pool_NC), lower=True)
         self._explained_N = np.einsum("tn,tn->n", projected, projected)
-        # With room for more rows, so that one more does not copy all.
+        # With room for more rows, so that another row does not copy all of them.
         self._buffer = np.empty((len(rows_TC) + _ROOM, len(pool_NC)))
         self._buffer[: len(rows_TC)] = projected
 
     def add(self, row_C: Floats) -> None:
-        """Take in one more trial."""
+        """Add one trial."""
         count = len(self.rows_TC)
         along = solve_triangular(self._factor, self.kernel(self.rows_TC, row_C[None])[:, 0], lower=True)
         rest = np.sqrt(max(self._variance + self.noise + _JITTER - along @ along, _JITTER))
@@ -94,11 +94,11 @@ class PoolPosterior:
         self.rows_TC = np.vstack([self.rows_TC, row_C])
 
     def predict(self, loss_T: Floats) -> tuple[Floats, Floats, Floats]:
-        """Mean and standard deviation of what an evaluation of each candidate would show, noise included.
+        """Mean and standard deviation of an evaluation of each candidate, noise included.
 
         Args:
-            loss_T: Losses of the trials; NaN for those still pending, which are taken to have the mean that
-                the others predict (the "kriging believer" of Ginsbourger et al., 2010).
+            loss_T: Losses of the trials. Pending trials have NaN, and get the mean that the others predict (the
+                "kriging believer" of Ginsbourger et al., 2010).
 
         Returns:
             Two arrays of shape (N,), and the losses with those of pending trials filled in, shape (T,).
