@@ -1,8 +1,9 @@
-"""A search with no video in it: which random features fit a curve best for what they cost.
+"""A search with no video in it: which random features fit a curve best at which latency.
 
-Runs in seconds: `python examples/own_search.py`, and leaves a study and a figure in runs/own_search/.
+`python examples/own_search.py` takes seconds, and writes a study and a figure to runs/own_search/.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,13 @@ import nas
 
 out = Path("runs/own_search")
 
-# 1. The space: three branches whose features are put side by side. Their order does not matter, so each choice of
-#    three stands for all its orders: 125 combinations are 35 architectures.
+# 1. The space: three branches whose features are concatenated. Their order does not matter, so a choice of three
+#    represents all its orders: 125 combinations are 35 architectures.
 KINDS = ["none", "relu_16", "relu_64", "sine_16", "sine_64"]
 branches = {"branch_a": KINDS, "branch_b": KINDS, "branch_c": KINDS}
 space = nas.ChoiceSpace(branches, name="features", canonical=sorted)
 
-# 2. Latency: a figure per choice; here an estimate, a microsecond per feature.
+# 2. Latency: a value per choice; here an estimate of one microsecond per feature.
 milliseconds = {kind: int(kind.partition("_")[2] or 0) / 1000 for kind in KINDS}
 latency = nas.SumLatency(
     space,
@@ -29,7 +30,7 @@ latency = nas.SumLatency(
 )
 
 
-# 3. Quality: the error of a ridge regression on these features, for points it has not seen.
+# 3. Quality: the error of a ridge regression on these features, on held-out points.
 def error(architecture: nas.Architecture, seeds: int = 1) -> float:
     return float(np.mean([fit_error(architecture.choices, seed) for seed in range(seeds)]))
 
@@ -48,10 +49,10 @@ def fit_error(kinds: tuple[str, ...], seed: int) -> float:
     return float(np.mean((a[200:] @ weights - y[200:]) ** 2))
 
 
-# 4. Search with one seed, score the front again with thirty, and look at both.
+# 4. Search with one seed, score the front again with thirty, and plot both stages.
 quality = nas.FunctionQuality(error, direction="minimize", name="error")
 result = nas.run_search(space, latency, quality, nas.SearchConfig(evaluations=30), out / "study.db", "features")
-careful = nas.FunctionQuality(lambda one: error(one, seeds=30), direction="minimize", name="error, 30 seeds")
+careful = nas.FunctionQuality(partial(error, seeds=30), direction="minimize", name="error, 30 seeds")
 record = nas.rescore(out / "study.db", "features", careful, members=15).record
 for member in record.final.front:
     print(f"{member.latency_ms:.3f} ms  {member.quality:.4f}  {' '.join(member.architecture.choices)}")

@@ -49,10 +49,10 @@ class ChoiceKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # typ
 
     def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:
         """Covariance of rows, and on request its gradient by the logarithms of the hyperparameters."""
-        other = X if Y is None else Y
+        columns = X if Y is None else Y
         decay = np.atleast_1d(self.decay)
-        differ = [np.not_equal.outer(X[:, slot], other[:, slot]) for slot in range(len(decay))]
-        exponent = np.zeros((len(X), len(other)))
+        differ = [np.not_equal.outer(X[:, slot], columns[:, slot]) for slot in range(len(decay))]
+        exponent = np.zeros((len(X), len(columns)))
         for slot_decay, differs in zip(decay, differ, strict=True):
             exponent -= slot_decay * differs
         kernel = np.exp(exponent)
@@ -87,13 +87,13 @@ class FeatureKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # ty
     def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:
         """Covariance of rows, and on request its gradient by the logarithms of the hyperparameters."""
         scale = np.sqrt(np.atleast_1d(self.weight))
-        one, other = (rows[:, self.slots :] * scale for rows in (X, X if Y is None else Y))
-        root = np.sqrt(3) * cdist(one, other)
+        left, right = (rows[:, self.slots :] * scale for rows in (X, X if Y is None else Y))
+        root = np.sqrt(3) * cdist(left, right)
         fading = np.exp(-root)
         kernel = (1 + root) * fading
         if not eval_gradient:
             return kernel
-        squares = (one[:, None, :] - other[None, :, :]) ** 2
+        squares = (left[:, None, :] - right[None, :, :]) ** 2
         return kernel, -1.5 * fading[:, :, None] * squares
 
 

@@ -86,10 +86,10 @@ def find_sampler(name: str) -> type[SamplerFactory] | Callable[..., Any]:
 
 
 def _named(name: str, options: Mapping[str, Any]) -> SamplerChoice:
-    found = find_sampler(name)
-    if isinstance(found, type) and issubclass(found, SamplerFactory):
-        return _registered(name, found, options)
-    function = cast(Callable[..., Any], found)
+    maker = find_sampler(name)
+    if isinstance(maker, type) and issubclass(maker, SamplerFactory):
+        return _registered(name, maker, options)
+    function = cast(Callable[..., Any], maker)
     try:
         inspect.signature(function).bind(None, 0, **options)
     except (TypeError, ValueError) as error:

@@ -92,9 +92,9 @@ def address(storage: str | Path) -> Address:
         return _of_file(str(storage))
     if not storage.strip():
         raise StorageError("the storage of the study is empty", hint=HINT)
-    found = _SCHEME.match(storage)
-    if found is not None:
-        kind, rest = found["scheme"].lower(), storage[found.end() :]
+    scheme = _SCHEME.match(storage)
+    if scheme is not None:
+        kind, rest = scheme["scheme"].lower(), storage[scheme.end() :]
         return _of_sqlite(kind, rest) if kind.partition("+")[0] == "sqlite" else _of_server(kind, rest)
     if "://" in storage:
         raise StorageError("not a storage URL", where=f"{HIDDEN}://{HIDDEN}", hint=HINT)
@@ -153,13 +153,13 @@ def _of_sqlite(kind: str, rest: str) -> Address:
 
 
 def _of_server(kind: str, rest: str) -> Address:
-    found = _PLAIN.fullmatch(rest) or _UNQUOTED.fullmatch(rest)
-    port = found["port"] if found is not None else None
-    if found is None or (port and not 0 < int(port[:6]) < 65536):
-        what = "not a storage URL" if found is None else "the port is not a number from 1 to 65535"
+    parts = _PLAIN.fullmatch(rest) or _UNQUOTED.fullmatch(rest)
+    port = parts["port"] if parts is not None else None
+    if parts is None or (port and not 0 < int(port[:6]) < 65536):
+        what = "not a storage URL" if parts is None else "the port is not a number from 1 to 65535"
         hint = "write scheme://user@host:port/base; in names, @ : / ? # are %40 %3A %2F %3F %23"
         raise StorageError(what, where=f"{kind}://{HIDDEN}", hint=hint)
-    raw = {name: found[name] or None for name in ("user", "password", "host", "base", "query")}
+    raw = {name: parts[name] or None for name in ("user", "password", "host", "base", "query")}
     settings = _settings(raw["query"] or "")
     password = _unquoted(raw["password"])
     if password is None and "password" in settings:
@@ -178,10 +178,10 @@ def _of_server(kind: str, rest: str) -> Address:
 
 def _settings(query: str) -> dict[str, tuple[str, ...]]:
     """Settings by name. A setting that is given more than once, such as `host`, has several values."""
-    found: dict[str, tuple[str, ...]] = {}
+    settings: dict[str, tuple[str, ...]] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        found[name] = (*found.get(name, ()), value)
-    return found
+        settings[name] = (*settings.get(name, ()), value)
+    return settings
 
 
 def _unquoted(text: str | None) -> str | None:

@@ -189,11 +189,11 @@ def _copy(source: Path, target: Path) -> None:
 
 def _read_whole(database: Path) -> sqlite3.Connection:
     with _unchanged(database):
-        found = _in_memory(database, "mode=ro&immutable=1")
-    image = found.serialize()
+        memory = _in_memory(database, "mode=ro&immutable=1")
+    image = memory.serialize()
     if not image or image[_VERSION_BYTE] == _WRITE_AHEAD:
-        return found
-    found.close()
+        return memory
+    memory.close()
     return _in_memory(database, "mode=ro")
 
 
@@ -209,15 +209,15 @@ def _unchanged(database: Path) -> Iterator[None]:
 
 
 def _state(database: Path) -> list[tuple[int, int, int] | None]:
-    found: list[tuple[int, int, int] | None] = []
+    states: list[tuple[int, int, int] | None] = []
     for suffix in ("", "-wal", "-journal"):
         try:
             stat = _beside(database, suffix).stat()
         except FileNotFoundError:
-            found.append(None)
+            states.append(None)
         else:
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return found
+            states.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return states
 
 
 def _in_memory(database: Path, how: str) -> sqlite3.Connection:
