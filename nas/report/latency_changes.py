@@ -1,4 +1,4 @@
-"""What differs between latency tables, as cells to read and as plain data for scripts."""
+"""Differences between latency tables, as cells to print and as plain data for scripts."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ def difference_cells(differences: Iterable[RowDifference]) -> list[dict[str, Cel
     return [
         {
             "#": number,
-            "kind": each.kind,
-            "first_ms": each.first_ms,
-            "second_ms": each.second_ms,
-            "ratio": each.ratio,
-            "intervals": {None: None, True: "overlap", False: "apart"}[each.overlap],
+            "kind": row.kind,
+            "first_ms": row.first_ms,
+            "second_ms": row.second_ms,
+            "ratio": row.ratio,
+            "intervals": {None: None, True: "overlap", False: "apart"}[row.overlap],
         }
-        for number, each in enumerate(differences, start=1)
+        for number, row in enumerate(differences, start=1)
     ]
 
 
 def difference_data(differences: Sequence[RowDifference]) -> dict[str, Any]:
     """Two tables compared, as plain data: block by block, and over the blocks that both have a latency of."""
-    ratios = [each.ratio for each in differences if each.ratio is not None]
+    ratios = [row.ratio for row in differences if row.ratio is not None]
     return {
         "median_ratio": statistics.median(ratios) if ratios else None,
         "compared": len(ratios),
-        "apart": sum(each.overlap is False for each in differences),
-        "blocks": [asdict(each) for each in differences],
+        "apart": sum(row.overlap is False for row in differences),
+        "blocks": [asdict(row) for row in differences],
     }
 
 
 def superseded_lines(superseded: Iterable[Superseded]) -> list[str]:
-    """Rows that gave way in a merge, one line each: what was kept and what dropped, when measured, from where."""
+    """The replaced rows of a merge, a line each: the kept and the dropped row, with date and file."""
     return [
-        f"kept {_origin(each.kept_ms, each.kept_at, each.kept_from)}, "
-        f"dropped {_origin(each.dropped_ms, each.dropped_at, each.dropped_from)}: {each.key}"
-        for each in superseded
+        f"kept {_origin(row.kept_ms, row.kept_at, row.kept_from)}, "
+        f"dropped {_origin(row.dropped_ms, row.dropped_at, row.dropped_from)}: {row.key}"
+        for row in superseded
     ]
 
 
 def superseded_data(superseded: Iterable[Superseded]) -> list[dict[str, Cell]]:
     """The same as plain data."""
-    return [{name: _plain(value) for name, value in asdict(each).items()} for each in superseded]
+    return [{name: _plain(value) for name, value in asdict(row).items()} for row in superseded]
 
 
 def _origin(latency_ms: float | None, measured_at: datetime | None, file: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""Latency tables as cells to read and as plain data for scripts."""
+"""Latency tables as cells to print and as plain data for scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIGURES = ("ms", "± %", "samples", "stopped", "drift %", "memory")
 
 
 def moment_text(at: datetime) -> str:
-    """A moment to read, in universal time."""
+    """A time in words, in UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -33,12 +33,12 @@ def conditions_text(metadata: TableMetadata) -> str:
 
 
 def provenance_text(rows: Iterable[LatencyRow]) -> str:
-    """Where latencies come from: `measured`, `estimated` or `published`, or several of these."""
+    """The provenance of rows in words: `measured`, `estimated` or `published`, or several of these."""
     return " and ".join(sorted({row.provenance for row in rows if row.usable}, reverse=True))
 
 
 def interval_percent(row: LatencyRow) -> float | None:
-    """Half the width of the 95% interval of a latency, in percent of it; `None` where the row has none."""
+    """Half the width of the 95% interval of a latency, in percent of it; `None` if the row has none."""
     if row.latency_ms is None or row.ci_low_ms is None or row.ci_high_ms is None:
         return None
     return 50 * (row.ci_high_ms - row.ci_low_ms) / row.latency_ms
@@ -55,13 +55,13 @@ def refusal_text(row: LatencyRow, metadata: TableMetadata) -> str:
 
 
 def placement_text(row: LatencyRow) -> str | None:
-    """Where a block's operations run, by their number, e.g. `NE 92% GPU 8%`; `None` where that is not known."""
+    """The processors of a block's operations, e.g. `NE 92% GPU 8%`; `None` if they are not known."""
     shares = {"NE": row.ops_on_neural_engine, "GPU": row.ops_on_gpu, "CPU": row.ops_on_cpu}
     return " ".join(f"{engine} {share:.0%}" for engine, share in shares.items() if share) or None
 
 
 def table_facts(table: LatencyTable) -> dict[str, str]:
-    """What a table says about itself and how it was made, by name; what it does not know is left out."""
+    """The facts about a table by name; unknown ones are left out."""
     metadata = table.metadata
     facts = {
         "device": conditions_text(metadata),
@@ -74,7 +74,7 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
         "memory budget": metadata.memory_budget_bytes and bytes_text(metadata.memory_budget_bytes),
         "latency": statistic_text(metadata.statistic) if any(row.samples for row in table.rows.values()) else None,
         "call of a network": metadata.call_overhead_ms is not None
-        and f"takes {cell_text(metadata.call_overhead_ms)} ms beside its blocks",
+        and f"takes {cell_text(metadata.call_overhead_ms)} ms in addition to its blocks",
         "estimates": metadata.estimate and basis_text(metadata.estimate),
         "measurement": _pairs(metadata.measurement),
         "reference block": _reference(metadata),
@@ -88,19 +88,19 @@ def table_facts(table: LatencyTable) -> dict[str, str]:
 
 
 def table_cells(table: LatencyTable, blocks: Collection[Block] | None = None) -> list[dict[str, Cell]]:
-    """The rows of a table to read: the slowest first, then blocks without latency and why they have none.
+    """The rows of a table to print: the slowest first, then blocks without latency and the reasons.
 
     Args:
         table: The table.
-        blocks: These only, also those that are not in the table; all rows when `None`.
+        blocks: Blocks to show, with those that are not in the table; all rows when `None`.
 
     Returns:
-        Cells with a number for each block; `key_cells` says which key it stands for.
+        Cells with a number for each block; `key_cells` lists the keys by number.
     """
-    found, missing = _chosen(table, blocks)
-    shown = [_cells(row, table.metadata) for row in found]
-    if any(row.ops_on_cpu is not None for row in found):  # a phone tells where blocks run, and no memory
-        shown = [_placed(cells, row) for cells, row in zip(shown, found, strict=True)]
+    rows, missing = _chosen(table, blocks)
+    shown = [_cells(row, table.metadata) for row in rows]
+    if any(row.ops_on_cpu is not None for row in rows):  # a phone reports where blocks run, and no memory
+        shown = [_placed(cells, row) for cells, row in zip(shown, rows, strict=True)]
     blank: dict[str, Cell] = dict.fromkeys(shown[0] if shown else ("kind", *_FIGURES))
     shown += [{**blank, "kind": block.kind, "stopped": "not in the table"} for block in missing]
     return [{"#": number, **cells} for number, cells in enumerate(shown, start=1)]
@@ -108,40 +108,40 @@ def table_cells(table: LatencyTable, blocks: Collection[Block] | None = None) ->
 
 def table_keys(table: LatencyTable, blocks: Collection[Block] | None = None) -> list[str]:
     """The keys of `table_cells`, in its order."""
-    found, missing = _chosen(table, blocks)
-    return [row.key for row in found] + [block.key for block in missing]
+    rows, missing = _chosen(table, blocks)
+    return [row.key for row in rows] + [block.key for block in missing]
 
 
 def key_cells(keys: Iterable[str]) -> list[dict[str, Cell]]:
-    """Keys with the numbers of their blocks; they are long, and would leave no room for figures beside them."""
+    """The keys with the numbers of their blocks; they are too long to be printed beside figures."""
     return [{"#": number, "block": key} for number, key in enumerate(keys, start=1)]
 
 
 def table_data(table: LatencyTable, blocks: Collection[Block] | None = None) -> dict[str, Any]:
     """A table as plain data; `blocks` as for `table_cells`."""
-    found, missing = _chosen(table, blocks)
+    rows, missing = _chosen(table, blocks)
     return {
         "metadata": table.metadata.model_dump(mode="json"),
         "samples_file": _samples_file(table),
-        "blocks": [row.model_dump(mode="json") | {"interval_percent": interval_percent(row)} for row in found],
+        "blocks": [row.model_dump(mode="json") | {"interval_percent": interval_percent(row)} for row in rows],
         "missing": [block.key for block in missing],
     }
 
 
 def outcome_lines(table: LatencyTable, blocks: Collection[Block]) -> list[str]:
     """The outcome of profiling, a line each: what was measured, what reached the time limit, what was refused."""
-    found, _ = _chosen(table, blocks)
-    late = sum(row.stopped == "time" for row in found)
-    lines = [f"{conditions_text(table.metadata)}: {_counts(found)}"]
+    rows, _ = _chosen(table, blocks)
+    late = sum(row.stopped == "time" for row in rows)
+    lines = [f"{conditions_text(table.metadata)}: {_counts(rows)}"]
     lines += [f"{late} of them reached the time limit before the requested precision"] if late else []
-    return lines + [_refusal_line(row, table.metadata) for row in found if not row.usable]
+    return lines + [_refusal_line(row, table.metadata) for row in rows if not row.usable]
 
 
 def _chosen(table: LatencyTable, blocks: Collection[Block] | None) -> tuple[list[LatencyRow], list[Block]]:
     """Rows, slowest first and those without latency last; and the blocks that have none."""
     keys = table.rows.keys() if blocks is None else [block.key for block in blocks if block in table]
-    found = sorted((table.rows[key] for key in keys), key=lambda row: (not row.usable, -(row.latency_ms or 0)))
-    return found, [block for block in blocks or () if block not in table]
+    rows = sorted((table.rows[key] for key in keys), key=lambda row: (not row.usable, -(row.latency_ms or 0)))
+    return rows, [block for block in blocks or () if block not in table]
 
 
 def _cells(row: LatencyRow, metadata: TableMetadata) -> dict[str, Cell]:
@@ -177,7 +177,7 @@ def _samples_file(table: LatencyTable) -> str | None:
 
 
 def basis_text(basis: EstimateBasis) -> str:
-    """What estimates rest on, in a sentence."""
+    """The data behind estimates, in a sentence."""
     known = (
         f"none of them of the {basis.chip}, so extrapolated"
         if basis.extrapolated

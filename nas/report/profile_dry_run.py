@@ -1,4 +1,4 @@
-"""What a profile will do, as cells to read and as plain data for scripts."""
+"""The dry run of a profile, as cells to print and as plain data for scripts."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ if TYPE_CHECKING:
     from nas.latency.profiling.dry_run import ProfileDryRun
 
 
-def dry_run_cells(plan: ProfileDryRun) -> list[dict[str, Cell]]:
-    """The blocks that are left, those that take longest first."""
-    blocks = sorted(plan.blocks, key=lambda each: -each.call_ms)
+def dry_run_cells(dry_run: ProfileDryRun) -> list[dict[str, Cell]]:
+    """The blocks that are left to measure, the slowest first."""
+    blocks = sorted(dry_run.blocks, key=lambda block: -block.call_ms)
     return [
         {
-            "kind": each.block.kind,
-            "state": each.state,
-            "reads": str(each.block.inputs[0]).partition(":")[2],
-            "GMACs": each.macs / 1e9,
-            "weights": bytes_text(each.weight_bytes),
-            "estimated ms": each.call_ms,
+            "kind": block.block.kind,
+            "state": block.state,
+            "reads": str(block.block.inputs[0]).partition(":")[2],
+            "GMACs": block.macs / 1e9,
+            "weights": bytes_text(block.weight_bytes),
+            "estimated ms": block.call_ms,
         }
-        for each in blocks
+        for block in blocks
     ]
 
 
-def dry_run_lines(plan: ProfileDryRun) -> list[str]:
-    """What it comes to, one line per fact."""
-    least_s, most_s = plan.measuring_s
+def dry_run_lines(dry_run: ProfileDryRun) -> list[str]:
+    """The totals, one line per fact."""
+    least_s, most_s = dry_run.measuring_s
     return [
-        f"{len(plan.blocks)} blocks left, {plan.done} done",
-        f"one call of the reference block, measured: {float_text(plan.reference_ms)} ms",
-        f"converting, estimated: {_minutes(plan.converting_s)} for one process",
+        f"{len(dry_run.blocks)} blocks left, {dry_run.done} done",
+        f"one call of the reference block, measured: {float_text(dry_run.reference_ms)} ms",
+        f"converting, estimated: {_minutes(dry_run.converting_s)} for one process",
         f"measuring, estimated: {_minutes(least_s)} to {_minutes(most_s)}, "
-        f"{plan.measurement.rounds} rounds or {plan.measurement.max_seconds:g} s of each block",
+        f"{dry_run.measurement.rounds} rounds or {dry_run.measurement.max_seconds:g} s of each block",
     ]
 
 
-def dry_run_data(plan: ProfileDryRun) -> dict[str, Any]:
-    """The same as plain data; times are estimates but for that of the reference block."""
-    least_s, most_s = plan.measuring_s
+def dry_run_data(dry_run: ProfileDryRun) -> dict[str, Any]:
+    """The dry run as plain data; all times but that of the reference block are estimates."""
+    least_s, most_s = dry_run.measuring_s
     return {
-        "left": len(plan.blocks),
-        "done": plan.done,
-        "reference_ms": plan.reference_ms,
-        "estimated_converting_s": plan.converting_s,
+        "left": len(dry_run.blocks),
+        "done": dry_run.done,
+        "reference_ms": dry_run.reference_ms,
+        "estimated_converting_s": dry_run.converting_s,
         "estimated_measuring_s": {"least": least_s, "most": most_s},
-        "measurement": plan.measurement.model_dump(),
+        "measurement": dry_run.measurement.model_dump(),
         "blocks": [
             {
-                "key": each.block.key,
-                "state": each.state,
-                "macs": each.macs,
-                "weight_bytes": each.weight_bytes,
-                "estimated_call_ms": each.call_ms,
+                "key": block.block.key,
+                "state": block.state,
+                "macs": block.macs,
+                "weight_bytes": block.weight_bytes,
+                "estimated_call_ms": block.call_ms,
             }
-            for each in plan.blocks
+            for block in dry_run.blocks
         ],
     }
 

@@ -182,9 +182,9 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         content(lambda data: b"".join(data.splitlines(keepends=True)[::2])), "table.csv: 2 rows where table.json says",
     ),
     "a blank line": (content(lambda data: data.replace(b"\nbig", b"\n\nbig")), "line 5: 0 values instead of 26"),
-    "a line that stands twice": (
+    "a line that is there twice": (
         content(lambda data: data + data.splitlines(keepends=True)[LINEAR_LINE - 1]),
-        f"table.csv: line 7: key '{LINEAR}' stands twice; remove one of them",
+        f"table.csv: line 7: key '{LINEAR}' is there twice; remove one of them",
     ),
     "semicolons": (content(lambda data: data.replace(b",", b";")), "line 1: not a latency table: unknown column 'key;"),
     "decimal commas": (content(lambda data: data.replace(b"7.5", b"7,5")), "line 4: 27 values instead of 26"),

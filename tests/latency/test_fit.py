@@ -95,7 +95,7 @@ def test_nine_in_ten_of_further_networks_fall_into_the_interval(fit: LatencyFit,
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_two_networks_say_nothing_of_scatter(number: int) -> None:
-    with pytest.raises(ConfigError, match=f"a fit needs at least 3 networks, got {number}; ask for more"):
+    with pytest.raises(ConfigError, match=f"a fit needs at least 3 networks, got {number}; measure more"):
         fit_line([1.0] * number, [1.0] * number)
 
 
@@ -224,7 +224,7 @@ def test_networks_that_have_nothing_to_do_with_their_sums_are_no_fit(
     content = json.loads(path.read_text())
     content["networks"][0]["measured_ms"] = measured_ms
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(TableError, match=rf"^{path}: what the networks took has nothing to do with the sums"):
+    with pytest.raises(TableError, match=rf"^{path}: the latencies of the networks have nothing to do with the sums"):
         LatencyFit.load(tmp_path / "table.csv", "tiny")
 
 

@@ -460,7 +460,7 @@ class TestRefusals:
             (["--provisioning-profile", "x"], "--provisioning-profile needs --bundle-identifier"),
             (["--provisioning-profile", "x", "--development-team", "y"], "exclude each other"),
             (["--memory-budget-bytes", 10], "--memory-budget-bytes has no meaning on a phone"),
-            (["--compute-unit", "gpu"], "compute_unit 'gpu' is unknown"),
+            (["--compute-unit", "gpu"], "compute_unit: expected 'all', 'cpu_and_ne'"),
             (["--pairs", 3], "options: pairs"),
             (["--runtime", "onnxruntime"], "runtime onnxruntime has no option 'compute_unit'"),
         ],

@@ -1,1 +1,1 @@
-"""Latencies without a device: a roofline over each block's operations, calibrated on what others published."""
+"""Estimated latencies: a roofline over each block's operations, calibrated on published latencies."""

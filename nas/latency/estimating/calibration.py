@@ -1,8 +1,8 @@
 """Calibrating the roofline model: least squares of relative errors over latencies that others published.
 
-Few latencies are published, and most of one chip, so each constant comes with what is plausible before any latency is
-seen, and a spread; the fit weighs both (a maximum a posteriori estimate with log-normal priors). A
-latency that the model cannot explain pulls linearly, not quadratically.
+Few latencies are published, most of them of one chip. So each constant has a prior, a plausible value with a spread,
+and the fit is a maximum a posteriori estimate with log-normal priors. A latency that the model cannot explain counts
+linearly, not quadratically.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOISE = 0.07
 _OUTLIER = 2.0
 """Errors beyond this many times `NOISE` count linearly."""
 
-# What is plausible, and the spread of its logarithm.
+# Plausible values, and the spread of their logarithms.
 _PRIORS: dict[str, tuple[float, float]] = {
     "neural_engine_efficiency": (0.5, 0.4),
     "gpu_efficiency": (0.3, 0.7),
@@ -45,10 +45,10 @@ class Observation:
     """A latency that somebody measured and published.
 
     Args:
-        workload: What was run.
-        chip: What it ran on.
+        workload: The network.
+        chip: The chip it ran on.
         ios: Version of the system, its first number.
-        latency_ms: What one call took.
+        latency_ms: Latency of one call.
         spread_ms: Standard deviation of the calls, or half of the last digit that was published.
     """
 
@@ -60,26 +60,26 @@ class Observation:
 
     @property
     def noise(self) -> float:
-        """Relative error that is to be expected of the model."""
+        """The relative error that is expected of the model."""
         return math.hypot(NOISE, self.spread_ms / self.latency_ms)
 
     def error(self, constants: Constants) -> float:
-        """Relative error of the model: 0.1 where it says 10% too much."""
+        """The relative error of the model; 0.1 if its latency is 10% too high."""
         return self.workload.call_ms(self.chip, constants, self.ios) / self.latency_ms - 1
 
 
 def calibrate(observations: Sequence[Observation]) -> Constants:
-    """The constants that explain published latencies best; what is plausible where there are none.
+    """The constants that explain published latencies best; the plausible values if there are none.
 
     Args:
         observations: Published latencies, of any chips and compute units.
     """
     centre = np.log([plausible for plausible, _ in _PRIORS.values()])
     spread = np.array([deviation for _, deviation in _PRIORS.values()])
-    noise = np.array([each.noise for each in observations])
+    noise = np.array([observation.noise for observation in observations])
 
     def residuals(logs: _Values) -> _Values:
-        errors = np.log1p([each.error(_constants(logs)) for each in observations]) / noise
+        errors = np.log1p([observation.error(_constants(logs)) for observation in observations]) / noise
         return np.concatenate([_damped(errors), (logs - centre) / spread])
 
     return _constants(least_squares(residuals, centre).x)
@@ -90,6 +90,6 @@ def _constants(logs: _Values) -> Constants:
 
 
 def _damped(errors: _Values) -> _Values:
-    """Errors whose squares are Cauchy's loss: what the model cannot explain has no more say the farther off it is."""
-    found: _Values = np.sign(errors) * _OUTLIER * np.sqrt(np.log1p((errors / _OUTLIER) ** 2))
-    return found
+    """Errors whose squares are Cauchy's loss, so that a latency far off has little more weight than a near one."""
+    damped: _Values = np.sign(errors) * _OUTLIER * np.sqrt(np.log1p((errors / _OUTLIER) ** 2))
+    return damped

@@ -1,7 +1,7 @@
-"""What is published of the chips in Apple's phones, and which phone has which.
+"""Published figures of the chips in Apple's phones, and the chip of each phone.
 
 Neural Engine: Apple's own figures ("trillion operations per second"), a multiply-accumulate being two operations.
-From the A17 Pro on they are for 8-bit integers and count twice what fp16 does, so half of them stands here. Memory
+From the A17 Pro on they are for 8-bit integers, which count twice what fp16 does, so half of them is used here. Memory
 bandwidth follows from the type of memory (LPDDR4X-4266, LPDDR5-6400, LPDDR5X-7500, 64 bit wide in a phone). System
 caches, GPU arithmetic (fp32) and clocks are from chip analyses that others published, not from Apple.
 """
@@ -49,7 +49,7 @@ class PhoneSpec:
 
     @property
     def slug(self) -> str:
-        """The name on the command line, such as `iphone-15-pro`."""
+        """The name on the command line, e.g. `iphone-15-pro`."""
         return _slug(self.name)
 
 
@@ -86,16 +86,16 @@ def _slug(name: str) -> str:
 PHONES: dict[str, PhoneSpec] = {
     _slug(name): PhoneSpec(name, _CHIPS[chip]) for chip, names in _PHONES.items() for name in names.split(", ")
 }
-"""The devices by the name that stands on the command line."""
+"""The devices by their names on the command line."""
 
 
 def get_phone(name: str) -> PhoneSpec:
     """The device of that name, in Apple's spelling or as on the command line.
 
     Raises:
-        ConfigError: There is none; the message lists those there are.
+        ConfigError: There is none; the message lists the known ones.
     """
-    found = PHONES.get(_slug(name))
-    if found is None:
+    phone = PHONES.get(_slug(name))
+    if phone is None:
         raise ConfigError(f"no chip is known of device {name!r} (known: {', '.join(PHONES)})", where="option --device")
-    return found
+    return phone

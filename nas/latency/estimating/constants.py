@@ -1,4 +1,4 @@
-"""The calibrated constants that come with nas, and how far estimates made with them are off."""
+"""The calibrated constants that come with nas, and the errors of estimates made with them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CONSTANTS_FILE = Path(__file__).with_name("constants.json")
 
 
 class Calibration(StrictModel):
-    """Constants, and what they rest on.
+    """Constants, and the data they were calibrated on.
 
     Args:
-        constants: See `Constants`.
+        constants: The constants.
         latencies: Published latencies that they were calibrated on.
-        chips: How many of them each chip has.
+        chips: Number of published latencies per chip.
         left_out_family_mape_percent: Mean absolute error for classification networks of a family that was left out.
         left_out_device_mape_percent: The same for diffusion UNets on a chip that was left out.
     """
@@ -38,7 +38,7 @@ class Calibration(StrictModel):
         write_json(path, self.model_dump(mode="json"))
 
     def extrapolated(self, chip: Chip) -> bool:
-        """Whether no latency of this chip was published, so that its figures are all that is known."""
+        """Whether no latency of this chip was published, so that only its figures are known."""
         return not self.chips.get(chip.name)
 
 

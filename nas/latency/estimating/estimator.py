@@ -1,4 +1,4 @@
-"""From a search space to a table of estimates: every block counted, placed, and timed by the roofline."""
+"""Tables of estimates: each block of a space is counted, placed, and timed by the roofline."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from nas.progress import progress_bar
 from nas.space import Block, SearchSpace
 
 STATISTIC = "roofline"
-"""Name of what stands in the tables of estimates instead of a statistic over samples."""
+"""Recorded in tables of estimates in place of a statistic over samples."""
 
 IOS = 18
-"""Version of the system that is estimated for; the operations are those that it is converted to."""
+"""Version of iOS that is estimated; the operations are those of a conversion for it."""
 
 _LEAST_MS = 1e-6
-"""A block that only changes how data is looked at takes no time; a table has no zeros."""
+"""Latency of a block that only creates views, because a table has no zeros."""
 
 
 class Estimator:
-    """Estimates what blocks take on a phone that is not at hand.
+    """Estimates the latencies of blocks on a phone, without the phone.
 
     Args:
         phone: The device.
-        unit: Where its Core ML may run them.
-        calibration: The constants and what they rest on; those that come with nas when left out.
+        unit: Processors that Core ML may use.
+        calibration: The calibrated constants; those that come with nas when left out.
 
     Raises:
         ConfigError: There is no such compute unit.
@@ -44,17 +44,17 @@ class Estimator:
         self.calibration = calibration or shipped_calibration()
 
     def block_ms(self, block: Block) -> float:
-        """What a block takes inside a network, in milliseconds.
+        """Latency of a block inside a network, in milliseconds.
 
         Raises:
-            RuntimeUnavailableError: It cannot be exported to a graph, or holds an operation that nobody has told of.
+            RuntimeUnavailableError: It cannot be exported to a graph, or has an unknown operation.
         """
         workload = Workload(block_operations(block), self.unit)
         return workload.block_ms(self.phone.chip, self.calibration.constants, IOS)
 
     @property
     def basis(self) -> EstimateBasis:
-        """What the estimates rest on."""
+        """The data behind the estimates."""
         chip, calibration = self.phone.chip, self.calibration
         return EstimateBasis(
             chip=chip.name,
@@ -66,7 +66,7 @@ class Estimator:
         )
 
     def metadata(self, space: SearchSpace) -> TableMetadata:
-        """What the table of a space says of itself."""
+        """The metadata of a space's table."""
         return TableMetadata(
             device=self.phone.name,
             runtime="coreml",

@@ -1,8 +1,8 @@
-"""The operations of a module, counted: what a roofline model reads.
+"""The operations of a module with their counts, which the roofline model reads.
 
-They are read off the graph that `torch.export` makes, which is also what is converted to Core ML, so any torch module
-will do, on the meta device too. What a compiler fuses is counted as fused: an elementwise operation moves nothing but
-its further operands, a batch norm in evaluation mode is part of the convolution before it, and a view moves nothing.
+They come from the graph of `torch.export`, which is also converted to Core ML. So any torch module works, also on the
+meta device. Operations that a compiler fuses are counted as fused: an elementwise operation moves only its further
+operands, a batch norm in evaluation mode is part of the convolution before it, and a view moves nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nas.errors import RuntimeUnavailableError
 from nas.runtimes.conversion import exported
 
 Kind = Literal["convolution", "convolution_3d", "matmul", "reduction", "elementwise", "sinusoid", "layout", "lookup"]
-"""What an operation is to a processor."""
+"""Kinds of operations that processors treat alike."""
 
 _CONVOLUTIONS = ("convolution", "conv1d", "conv2d", "conv3d")
 _ATTENTION = "scaled_dot_product_attention"
@@ -33,14 +33,14 @@ _NAMES: dict[Kind | None, str] = {
     "reduction": "layer_norm group_norm native_layer_norm native_group_norm instance_norm rms_norm softmax _softmax "
     "log_softmax _log_softmax mean sum amax amin max_pool2d max_pool2d_with_indices avg_pool2d avg_pool3d "
     "adaptive_avg_pool2d linalg_vector_norm var var_mean norm argmax cumsum",
-    # What torch does not tag as pointwise although it is.
+    # Pointwise operations that torch does not tag as such.
     "elementwise": "hardswish hardsigmoid hardtanh relu6 prelu glu",
     "sinusoid": "sin cos",
     "layout": "permute transpose t movedim cat concat concatenate stack pad constant_pad_nd reflection_pad2d roll flip "
     "pixel_shuffle pixel_unshuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d "
     "upsample_bicubic2d repeat repeat_interleave im2col slice_scatter tril triu",
     "lookup": "embedding index index_select gather",
-    # What costs nothing: views, what is known beforehand, and what is folded into the operation before.
+    # Operations without cost: views, constants, and those that are folded into the operation before.
     None: "view _unsafe_view reshape unsqueeze squeeze expand expand_as flatten unflatten detach alias clone "
     "contiguous _to_copy to type_as slice select split chunk unbind split_with_sizes dropout feature_dropout "
     "lift_fresh_copy _assert_tensor_metadata _assert_scalar full arange zeros ones empty zeros_like ones_like "
@@ -54,8 +54,8 @@ class Operation:
     """One operation of a graph.
 
     Args:
-        name: ATen's name of it, such as `conv2d`.
-        kind: What it is to a processor.
+        name: Its name in ATen, e.g. `conv2d`.
+        kind: Its kind.
         macs: Multiply-accumulates.
         weight_values: Values of weights that it reads.
         tensor_values: Values of each activation that it reads or writes; none for what it changes on the way from
@@ -71,11 +71,11 @@ class Operation:
 
 @dataclass(frozen=True)
 class AttentionLowering:
-    """How a converter writes attention that the graph has as one operation.
+    """How a converter lowers attention, which is one operation in the graph.
 
     Args:
-        heads_apart: Whether each head has operations of its own, as in Apple's `SPLIT_EINSUM`.
-        queries_at_once: Longest piece that queries are cut into, as in `SPLIT_EINSUM_V2`; `None` for no cutting.
+        heads_apart: Whether each head has its own operations, as in Apple's `SPLIT_EINSUM`.
+        queries_at_once: Longest piece that queries are cut into, as in `SPLIT_EINSUM_V2`; `None` if they are not cut.
     """
 
     heads_apart: bool = False
@@ -91,12 +91,12 @@ def operations(
     """The operations of one call in their order, without those that cost nothing.
 
     Args:
-        module: Any module that `torch.export` takes, on any device; `meta` spares the memory.
+        module: Any module that `torch.export` takes, on any device; `meta` needs no memory.
         inputs: Its arguments, on the same device.
-        attention: How attention is written. Its scores are written and read again in any case.
+        attention: How attention is lowered. Its scores are written and read again in any case.
 
     Raises:
-        RuntimeUnavailableError: The module cannot be exported, or has an operation of a kind that is not known.
+        RuntimeUnavailableError: The module cannot be exported, or has an unknown operation.
     """
     return tuple(_operations(exported(module, inputs, "a graph"), attention))
 
@@ -115,7 +115,7 @@ def _operations(program: ExportedProgram, attention: AttentionLowering) -> Itera
 
 
 def _weights(program: ExportedProgram) -> set[str]:
-    """Names of what is known before the first call: weights, and what is computed of weights alone."""
+    """Names of values that are known before the first call: weights, and values computed from weights alone."""
     kinds = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
     known = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind in kinds}
     for node in program.graph.nodes:
@@ -125,7 +125,7 @@ def _weights(program: ExportedProgram) -> set[str]:
 
 
 def _kind(node: Node) -> Kind | None:
-    """`None` for what costs nothing."""
+    """The kind of an operation; `None` if it costs nothing."""
     name = _name(node)
     if node.target is operator.getitem:
         return None
@@ -136,29 +136,29 @@ def _kind(node: Node) -> Kind | None:
     if torch.Tag.pointwise in getattr(node.target, "tags", ()):
         return "elementwise"
     hint = "write the module with other operations, or name its kind in nas/latency/estimating/operations.py"
-    raise RuntimeUnavailableError(f"nothing is known of the cost of operation {node.target}", hint=hint)
+    raise RuntimeUnavailableError(f"the cost of operation {node.target} is unknown", hint=hint)
 
 
 def _convolution_kind(node: Node) -> Kind:
-    # One that is no longer than a frame, or no larger than a pixel, is still a `conv3d` to the converter.
+    # The converter makes a `conv3d` even of a kernel of one frame or one pixel.
     return "convolution_3d" if _values(_reads(node)[1])[0].dim() == 5 else "convolution"
 
 
 def _operation(node: Node, kind: Kind, weights: set[str]) -> Operation:
-    read = sorted(_numel(one) for one in _reads(node) if one.name not in weights)
-    weight_values = sum(_numel(one) for one in _reads(node) if one.name in weights)
+    read = sorted(_numel(value) for value in _reads(node) if value.name not in weights)
+    weight_values = sum(_numel(value) for value in _reads(node) if value.name in weights)
     written = tuple(value.numel() for value in _values(node))
-    found = Operation(_name(node), kind, _macs(node, kind), weight_values, (*read, *written))
+    counted = Operation(_name(node), kind, _macs(node, kind), weight_values, (*read, *written))
     if kind in ("elementwise", "sinusoid"):
-        return replace(found, tensor_values=tuple(read[:-1]))
+        return replace(counted, tensor_values=tuple(read[:-1]))
     if kind == "lookup":
-        return replace(found, weight_values=min(weight_values, sum(written)))
-    return found
+        return replace(counted, weight_values=min(weight_values, sum(written)))
+    return counted
 
 
 def _attention(node: Node, lowering: AttentionLowering) -> Iterator[Operation]:
     """Scores, softmax and mix of queries (..., H, N, E) with keys (..., H, M, E) and values (..., H, M, F)."""
-    query, key, value = (list(_values(one)[0].shape) for one in _reads(node)[:3])
+    query, key, value = (list(_values(operand)[0].shape) for operand in _reads(node)[:3])
     times = 1
     if lowering.heads_apart:
         times, query[-3], key[-3], value[-3] = query[-3], 1, 1, 1
@@ -174,7 +174,7 @@ def _attention(node: Node, lowering: AttentionLowering) -> Iterator[Operation]:
 
 
 def _macs(node: Node, kind: Kind) -> int:
-    name, shapes = _name(node), [value.shape for one in _reads(node) for value in _values(one)]
+    name, shapes = _name(node), [value.shape for operand in _reads(node) for value in _values(operand)]
     if name in _CONVOLUTIONS:
         return _numel(node) * math.prod(shapes[1][1:])
     if name == "einsum":
@@ -186,7 +186,7 @@ def _macs(node: Node, kind: Kind) -> int:
 
 
 def _einsum_macs(equation: str, shapes: Sequence[torch.Size]) -> int:
-    """Every combination of all indices is one multiply-accumulate."""
+    """Multiply-accumulates: one for every combination of all indices."""
     terms = equation.replace(" ", "").partition("->")[0].split(",")
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
@@ -195,10 +195,10 @@ def _einsum_macs(equation: str, shapes: Sequence[torch.Size]) -> int:
 
 
 def _reads(node: Node) -> list[Node]:
-    """What a node reads in the order of its arguments; what it reads twice stands there twice."""
-    found: list[Node] = []
-    map_arg((node.args, node.kwargs), found.append)
-    return found
+    """The operands of a node, in the order of its arguments; one that is read twice is there twice."""
+    operands: list[Node] = []
+    map_arg((node.args, node.kwargs), operands.append)
+    return operands
 
 
 def _numel(node: Node) -> int:
@@ -206,8 +206,8 @@ def _numel(node: Node) -> int:
 
 
 def _values(node: Node) -> list[torch.Tensor]:
-    found = node.meta["val"]
-    return [found] if isinstance(found, torch.Tensor) else [one for one in found if isinstance(one, torch.Tensor)]
+    values = node.meta["val"]
+    return [values] if isinstance(values, torch.Tensor) else [v for v in values if isinstance(v, torch.Tensor)]
 
 
 def _name(node: Node) -> str:

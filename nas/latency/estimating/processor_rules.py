@@ -1,4 +1,4 @@
-"""Which processor executes an operation: the rules that are known of Core ML, applied without a device."""
+"""The processor of each operation, by the known placement rules of Core ML."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REFUSED: dict[Processor, frozenset[Kind]] = {
 
 
 def compute_unit(name: str) -> ComputeUnit:
-    """The compute unit of that name; raises `ConfigError`, which lists them, where there is none."""
+    """The compute unit of that name; raises `ConfigError` with the known ones if there is none."""
     for unit in COMPUTE_UNITS:
         if unit == name:
             return unit
@@ -35,10 +35,10 @@ def compute_unit(name: str) -> ComputeUnit:
 
 
 def home(unit: ComputeUnit) -> Processor:
-    """The processor that gets all that it can execute."""
+    """The preferred processor, which gets all operations that it can execute."""
     return _ALLOWED[unit][0]
 
 
 def place(kind: Kind, unit: ComputeUnit) -> Processor:
     """The processor for an operation of that kind: the first that is allowed and does not refuse it."""
-    return next(each for each in _ALLOWED[unit] if kind not in _REFUSED[each])
+    return next(processor for processor in _ALLOWED[unit] if kind not in _REFUSED[processor])

@@ -1,13 +1,13 @@
-"""The roofline model: how long a chip needs for operations, from published figures and a few calibrated constants.
+"""The roofline model: latencies of operations from published figures of a chip and a few calibrated constants.
 
-An operation takes as long as the slowest of what goes on at once (Williams et al., "Roofline", CACM 2009), with what
-cannot go on at once added:
+Of the work that can overlap, an operation takes the time of the slowest (Williams et al., "Roofline", CACM 2009). Work
+that cannot overlap is added:
 
     max( max(arithmetic, tensors in the chip) + tensors in memory, weights ) + dispatch of the operation
 
-Weights are known beforehand and stream in from memory while other work goes on; tensors that are too large for the
-chip's last cache have to be written before the next operation can read them, so their traffic comes on top. To begin
-work on a processor costs a dispatch, once per call and each time the work moves from one processor to another.
+Weights are known in advance and are read from memory during other work. Tensors that are too large for the chip's last
+cache must be written before the next operation can read them, so their traffic is added. A dispatch is the time to
+start work on a processor. It is added once per call, and each time the work moves to another processor.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BYTES_PER_VALUE = 2
 """Tensors are fp16."""
 
 CACHE_SHARE = 0.2
-"""Tensors beyond this share of the system cache, which everything shares, are in memory."""
+"""Tensors larger than this share of the system cache are in memory, because the cache is shared."""
 
 _NEW_IOS = 17
 _PROCESSORS: tuple[Processor, ...] = get_args(Processor)
@@ -42,7 +42,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Constants(StrictModel):
-    """What is calibrated: one set for all chips, whose published figures say what is different about them.
+    """The calibrated constants: one set for all chips, which differ by their published figures.
 
     Args:
         neural_engine_efficiency: Share of the Neural Engine's published arithmetic that is reached.
@@ -50,7 +50,7 @@ class Constants(StrictModel):
         cpu_efficiency: The same of `CPU_MACS_PER_CYCLE` at the highest clock.
         memory_efficiency: Share of the published bandwidth of the memory that is reached.
         on_chip_bytes_per_operation: Bytes that tensors inside the chip can move per operation of published arithmetic.
-        dispatch_ms: To begin work on the Neural Engine or the GPU.
+        dispatch_ms: Time to start work on the Neural Engine or the GPU.
         old_dispatch_ms: The same before iOS 17, as the tools of that time measured it.
         gpu_operation_ms: Dispatch of each operation on the GPU.
         cpu_operation_ms: Dispatch of each operation on the CPU.
@@ -67,39 +67,39 @@ class Constants(StrictModel):
     cpu_operation_ms: Positive
 
     def segment_ms(self, processor: Processor, ios: int) -> float:
-        """What it takes to begin work on a processor."""
+        """Milliseconds to start work on a processor."""
         if processor == "cpu":
             return 0.0
         return self.dispatch_ms if ios >= _NEW_IOS else self.old_dispatch_ms
 
 
 class Workload:
-    """Operations as arrays, placed: what is computed once for many sets of constants.
+    """Placed operations as arrays, which serve many sets of constants.
 
     Args:
         operations: The operations in their order.
-        unit: Where they may run.
-        weight_bits: Bits that a weight is stored in; fewer than 16 where weights are palettised.
+        unit: Processors that Core ML may use.
+        weight_bits: Bits that a weight is stored in; fewer than 16 if weights are palettised.
     """
 
     def __init__(self, operations: Sequence[Operation], unit: ComputeUnit, weight_bits: float = 16) -> None:
-        placed = [place(each.kind, unit) for each in operations]
+        placed = [place(operation.kind, unit) for operation in operations]
         self.home = home(unit)
-        self._foreign = [one for one, _ in groupby(placed) if one != self.home]
-        self._places = np.array([_PROCESSORS.index(one) for one in placed], dtype=int)
-        self._gmacs = np.array([each.macs for each in operations]) / 1e9
-        self._weights_mb = np.array([each.weight_values for each in operations]) * weight_bits / 8 / 1e6
-        self._tensors_mb = [np.array(each.tensor_values) * BYTES_PER_VALUE / 1e6 for each in operations]
+        self._foreign = [processor for processor, _ in groupby(placed) if processor != self.home]
+        self._places = np.array([_PROCESSORS.index(processor) for processor in placed], dtype=int)
+        self._gmacs = np.array([operation.macs for operation in operations]) / 1e9
+        self._weights_mb = np.array([operation.weight_values for operation in operations]) * weight_bits / 8 / 1e6
+        self._tensors_mb = [np.array(operation.tensor_values) * BYTES_PER_VALUE / 1e6 for operation in operations]
 
     def block_ms(self, chip: Chip, constants: Constants, ios: int) -> float:
-        """What the operations take inside a network whose other work is done by the processor that gets all it can."""
+        """Latency of the operations inside a network whose other work runs on the preferred processor."""
         switches_ms = sum(
-            constants.segment_ms(one, ios) + constants.segment_ms(self.home, ios) for one in self._foreign
+            constants.segment_ms(processor, ios) + constants.segment_ms(self.home, ios) for processor in self._foreign
         )
         return float(self._times_ms(chip, constants).sum()) + switches_ms
 
     def call_ms(self, chip: Chip, constants: Constants, ios: int) -> float:
-        """What one call takes when the operations are a whole network."""
+        """Latency of one call if the operations are a whole network."""
         return constants.segment_ms(self.home, ios) + self.block_ms(chip, constants, ios)
 
     def _times_ms(self, chip: Chip, constants: Constants) -> _Values:
@@ -117,11 +117,11 @@ class Workload:
         dispatch_ms = np.array([0.0, constants.gpu_operation_ms, constants.cpu_operation_ms])
         busy_ms = np.maximum(self._gmacs / gmacs_per_ms[self._places], inside_mb / on_chip_gb_s)
         times_ms = np.maximum(busy_ms + outside_mb / memory_gb_s, self._weights_mb / memory_gb_s)
-        found: _Values = times_ms + dispatch_ms[self._places]
-        return found
+        total_ms: _Values = times_ms + dispatch_ms[self._places]
+        return total_ms
 
     def _traffic_mb(self, largest_mb: float) -> tuple[_Values, _Values]:
         """For each operation, the megabytes of its tensors up to that size, and of those beyond it."""
-        inside = [float(each[each <= largest_mb].sum()) for each in self._tensors_mb]
-        outside = [float(each[each > largest_mb].sum()) for each in self._tensors_mb]
+        inside = [float(sizes_mb[sizes_mb <= largest_mb].sum()) for sizes_mb in self._tensors_mb]
+        outside = [float(sizes_mb[sizes_mb > largest_mb].sum()) for sizes_mb in self._tensors_mb]
         return np.array(inside), np.array(outside)

@@ -1,4 +1,4 @@
-"""How near predicted latencies come to measured ones."""
+"""The accuracy of predicted latencies."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nas.errors import ConfigError
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Figures over several networks; errors are relative to the measured latency, and shares lie between 0 and 1.
+    """Errors over several networks, relative to the measured latency; shares lie between 0 and 1.
 
     Args:
         mape: Mean absolute error.
         within_5_percent: Share of networks whose absolute error is at most 0.05.
         within_10_percent: Share of networks whose absolute error is at most 0.1.
         worst: Largest absolute error.
-        spearman: Rank correlation of predicted and measured latency; `None` where all of one kind are equal.
+        spearman: Rank correlation of predicted and measured latency; `None` if all values of one of them are equal.
     """
 
     mape: float
@@ -38,10 +38,10 @@ def accuracy(
 
     Args:
         predicted_ms: Predicted latencies.
-        measured_ms: Measured latencies, as many and in the same order.
+        measured_ms: Measured latencies, in the same order.
 
     Raises:
-        ConfigError: There are none, or not as many of one kind as of the other.
+        ConfigError: There are none, or their numbers differ.
     """
     predicted, measured = np.asarray(predicted_ms, np.float64), np.asarray(measured_ms, np.float64)
     if not len(predicted) or predicted.shape != measured.shape:

@@ -1,4 +1,4 @@
-"""Checking predictions: whole networks, measured."""
+"""Checking predictions against measurements of whole networks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nas.runtimes import Runtime
 from nas.space import Architecture, SearchSpace
 
 MEASURED_AGAIN = 5
-"""Networks of the fit that a check measures again, at most."""
+"""Number of networks of the fit that a check measures again, at most."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class NetworkCheck:
 
     Args:
         architecture: The architecture.
-        predicted_unet_ms: The prediction, for the machine as fast as it was when networks were measured.
+        predicted_unet_ms: The prediction, corrected to the speed of the machine during the check.
         low_ms: Lower end of its 90% prediction interval; `None` without a fit.
-        high_ms: Upper end; likewise.
-        measurements_ms: What was measured: at least one measurement, each loaded for itself.
+        high_ms: Upper end; `None` without a fit.
+        measurements_ms: At least one measurement; each has loaded the network anew.
     """
 
     architecture: Architecture
@@ -52,7 +52,7 @@ class NetworkCheck:
 
     @property
     def error(self) -> float:
-        """Relative error of the prediction; positive where it is too high."""
+        """Relative error of the prediction; positive if it is too high."""
         return self.predicted_unet_ms / self.measured_unet_ms - 1
 
     @property
@@ -77,13 +77,13 @@ class NetworkCheck:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found; see `nas.latency.Accuracy` for its figures.
+    """The result of a check.
 
     Args:
         checks: One per architecture.
-        slowdown: How much longer networks of the fit took than when it was made. A machine is a few percent
-            faster in one hour than in the next; predictions are multiplied by this before they are compared.
-            `None` without a fit, when predictions are compared as they are.
+        slowdown: Ratio of the latencies of the fit's networks now and when the fit was made. A machine is a few
+            percent faster in one hour than in the next, so predictions are multiplied by this ratio before they are
+            compared. `None` without a fit; predictions are then compared unchanged.
     """
 
     checks: tuple[NetworkCheck, ...]
@@ -97,14 +97,14 @@ class CheckReport:
 
     @cached_property
     def noise(self) -> Accuracy | None:
-        """The first measurement as a prediction of the second: no prediction can be expected to be better.
+        """The accuracy of the first measurement as a prediction of the second; no prediction can be much better.
 
-        `None` where networks were measured once.
+        `None` if networks were measured once.
         """
         measured = [check.measurements_ms for check in self.checks]
-        if any(len(each) < 2 for each in measured):
+        if any(len(times_ms) < 2 for times_ms in measured):
             return None
-        return accuracy([each[0] for each in measured], [each[1] for each in measured])
+        return accuracy([times_ms[0] for times_ms in measured], [times_ms[1] for times_ms in measured])
 
     @property
     def noise_floor(self) -> float | None:
@@ -113,10 +113,7 @@ class CheckReport:
 
     @property
     def coverage(self) -> float | None:
-        """Share of measured latencies that lie in their prediction's interval; `None` without a fit.
-
-        Intervals are made to hold 90% of them.
-        """
+        """Share of measured latencies in their prediction's interval, ideally 90%; `None` without a fit."""
         inside = [check.inside for check in self.checks if check.inside is not None]
         return float(np.mean(inside)) if inside else None
 
@@ -145,17 +142,17 @@ def fresh_architectures(
 
     Args:
         space: The search space.
-        count: How many; fewer where the space does not have that many others.
+        count: Number of architectures; fewer if the space does not have that many others.
         seed: Equal seeds give equal architectures.
-        exclude: Architectures, or their ids, that would prove nothing, because predictions were fitted to them.
+        exclude: Architectures, or their ids, to leave out, because predictions were fitted to them.
 
     Returns:
         Distinct architectures, none of them excluded.
     """
     rng = random.Random(derive_seed(seed, "latency check"))
-    seen = {one if isinstance(one, str) else one.id for one in exclude}
+    seen = {excluded if isinstance(excluded, str) else excluded.id for excluded in exclude}
     drawn = space.sample_distinct(rng, min(count + len(seen), space.count()))
-    return tuple(one for one in drawn if one.id not in seen)[:count]
+    return tuple(architecture for architecture in drawn if architecture.id not in seen)[:count]
 
 
 def check_networks(
@@ -169,62 +166,62 @@ def check_networks(
     times: int = 1,
     folder: str | Path | None = None,
 ) -> CheckReport:
-    """Measure whole denoising networks, in turn, and compare with their predictions.
+    """Measure whole denoising networks, in turn, and compare them with their predictions.
 
-    A few networks of the fit, from fast to slow, are measured along with them, to tell how fast the machine is now.
+    A few networks of the fit, from fast to slow, are measured with them, which shows how fast the machine is now.
 
     Args:
         space: The search space.
         table: The table to check; it must be of this machine.
-        runtime: What executes the networks; the one the table was measured with when `None`.
+        runtime: What executes the networks; the table's own runtime when `None`.
         architectures: At least one; `fresh_architectures` draws some.
-        fit: The fit that predictions use; they are plain sums of blocks without it.
-        measurement: How finely to measure; the defaults when left out.
-        times: Measurements of each network; two or more show how far measurements themselves are apart.
-        folder: Where converted networks are kept for another time; a temporary folder when left out.
+        fit: The fit that predictions use; without it they are sums of blocks.
+        measurement: How precisely to measure; the defaults when left out.
+        times: Measurements of each network; two or more show how much measurements differ.
+        folder: Folder that keeps converted networks, to be reused; a temporary folder when left out.
 
     Raises:
         ConfigError: There are no architectures.
-        TableError: The table is of another machine or runtime, or lacks a block; or the fit is not of this space
-            and table.
+        TableError: The table belongs to another machine or runtime, or lacks a block; or the fit does not belong to
+            this space and table.
         RuntimeUnavailableError: The runtime cannot measure here.
         OutOfMemoryError: A network does not fit.
     """
     if not architectures:
-        hint = "a small space may have none left that the fit has not seen: fit again with fewer networks"
+        hint = "a small space may have none that are not in the fit: fit again with fewer networks"
         raise ConfigError("there are no architectures to check", where=space.where, hint=hint)
     runtime = matching_runtime(table, runtime)
     predictor = LatencyPredictor(space, table, fit=fit)
-    predicted = {one: predictor.predict(one).unet_ms for one in architectures}
+    predicted = {architecture: predictor.predict(architecture).unet_ms for architecture in architectures}
     again = [] if fit is None else _spread(fit.networks)
-    measured = (*architectures, *(space.architecture(one.choices) for one in again))
-    plans = {one.id: space.lower(one) for one in measured}
+    measured = (*architectures, *(space.architecture(network.choices) for network in again))
+    plans = {architecture.id: space.lower(architecture) for architecture in measured}
     reference = space.lower(space.smallest())
-    found = measure_plans(plans, runtime, reference, measurement=measurement, times=times, folder=folder)
-    slowdown = None if fit is None else _slowdown(fit, again, found)
+    results = measure_plans(plans, runtime, reference, measurement=measurement, times=times, folder=folder)
+    slowdown = None if fit is None else _slowdown(fit, again, results)
     checks = []
-    for one in architectures:
-        unet_ms = predicted[one] * (slowdown or 1.0)
+    for architecture in architectures:
+        unet_ms = predicted[architecture] * (slowdown or 1.0)
         low_ms, high_ms = (None, None) if fit is None else fit.interval_ms(unet_ms)
-        measurements_ms = tuple(timings[one.id].latency_ms for timings in found.measurements)
-        checks.append(NetworkCheck(one, unet_ms, low_ms, high_ms, measurements_ms))
+        measurements_ms = tuple(timings[architecture.id].latency_ms for timings in results.measurements)
+        checks.append(NetworkCheck(architecture, unet_ms, low_ms, high_ms, measurements_ms))
     return CheckReport(tuple(checks), slowdown)
 
 
 def _spread(networks: Sequence[FittedNetwork]) -> list[FittedNetwork]:
     """Some of the networks, from the fastest to the slowest."""
-    ordered = sorted(networks, key=lambda one: one.measured_ms)
+    ordered = sorted(networks, key=lambda network: network.measured_ms)
     places = np.linspace(0, len(ordered) - 1, min(MEASURED_AGAIN, len(ordered))).round().astype(int)
     return [ordered[place] for place in places]
 
 
-def _slowdown(fit: LatencyFit, again: Sequence[FittedNetwork], found: PlanTimings) -> float:
-    """What networks of the fit take now over what they took then: the geometric mean, the reference's included.
+def _slowdown(fit: LatencyFit, again: Sequence[FittedNetwork], results: PlanTimings) -> float:
+    """Latencies of the fit's networks now over those at the time of the fit: the geometric mean, with the reference.
 
-    One network would not do: where its values come to lie in memory makes a percent of difference each time it is
-    loaded, and all predictions would be off by that.
+    One network is not enough. The place of its values in memory makes a difference of a percent each time it is loaded,
+    and all predictions would be off by that much.
     """
-    ratios = [found.reference_ms / fit.reference_ms]
-    for one in again:
-        ratios += [timings[one.architecture].latency_ms / one.measured_ms for timings in found.measurements]
+    ratios = [results.reference_ms / fit.reference_ms]
+    for network in again:
+        ratios += [timings[network.architecture].latency_ms / network.measured_ms for timings in results.measurements]
     return float(np.exp(np.mean(np.log(ratios))))

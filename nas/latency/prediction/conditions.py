@@ -1,4 +1,4 @@
-"""The runtime that a table was measured with, and whether this machine may measure what belongs beside it."""
+"""The runtime that a table was measured with, and checks that this machine may measure networks for it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def table_runtime(table: LatencyTable) -> Runtime:
 
 
 def matching_runtime(table: LatencyTable, runtime: Runtime | None) -> Runtime:
-    """The runtime to measure with what is compared with a table.
+    """The runtime to measure networks with that are compared with a table.
 
     Args:
         table: The table.
-        runtime: The runtime that was asked for; the table's own when `None`.
+        runtime: The requested runtime; the table's own when `None`.
 
     Raises:
-        TableError: The table is of a phone, of another machine, of other settings, or of another statistic.
+        TableError: The table was measured on a phone or another machine, with other settings, or by another statistic.
         RuntimeUnavailableError: The runtime cannot measure here.
     """
     if table.metadata.of_phone:
         raise TableError(
             "measured on a phone, where nas measures blocks and no whole networks yet",
             where=table.where,
-            hint="predictions from it are sums of blocks and of what each call takes beside them, without a fit",
+            hint="predictions from it are sums of blocks and call overheads, without a fit",
         )
     runtime = runtime or table_runtime(table)
     require_available(runtime)
@@ -47,7 +47,7 @@ def matching_runtime(table: LatencyTable, runtime: Runtime | None) -> Runtime:
         raise TableError(
             f"measured on {metadata.device} ({metadata.cpu}), this machine is {cpu_model()}",
             where=table.where,
-            hint=f"go to where it was measured, or profile this machine into another table: {another}",
+            hint=f"use the machine it was measured on, or profile this one into another table: {another}",
         )
     if metadata.statistic != STATISTIC:
         raise TableError(

@@ -1,4 +1,4 @@
-"""Which layers the errors of predictions go with."""
+"""Errors of predictions by slot and layer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nas.space import SearchSpace
 
 @dataclass(frozen=True)
 class ErrorContribution:
-    """The prediction error of those checked networks that hold one candidate in one slot.
+    """The prediction error of the checked networks with one candidate in one slot.
 
     Args:
         slot: The slot.
         candidate: The candidate.
-        networks: How many of the checked networks hold it there.
-        mean_percent: Mean of their relative errors, in percent; positive where predictions are too high; `None`
+        networks: Number of checked networks that have it there.
+        mean_percent: Mean of their relative errors, in percent; positive if predictions are too high; `None`
             without a network.
         standard_error_percent: Standard error of that mean; `None` with fewer than two networks.
     """
@@ -35,9 +35,9 @@ class ErrorContribution:
 def error_contributions(space: SearchSpace, report: CheckReport) -> tuple[ErrorContribution, ...]:
     """Prediction errors by slot and candidate, in the order of the space.
 
-    These are plain conditional means: over random networks, which pair every candidate with all others, the
-    others' share in the error averages out as networks become more. They are no attribution: a network holds a
-    layer in every slot, and a dozen networks cannot say which of thirty layers an error comes from.
+    These are conditional means. Random networks combine every candidate with all others, so the errors of the others
+    average out over many networks. They do not attribute errors: a network has a layer in every slot, and a dozen
+    networks cannot show which of thirty layers an error comes from.
 
     Raises:
         ArchitectureError: A network of the report is not one of the space.

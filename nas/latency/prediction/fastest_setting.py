@@ -1,13 +1,14 @@
-"""Several tables of one device: of each architecture, the settings it is fastest with.
+"""Several tables of one device: each architecture with the settings it is fastest with.
 
-A phone runs a network for one deployment target and on the compute units it is told, and which are best is not the
-same for all networks: the target decides what operations attention becomes, and letting Core ML choose among all units
-is not always the fastest. Each setting has a table of its own; an architecture's latency is that of the best.
+A phone runs a network for one deployment target and on given compute units, and the best choice differs from network to
+network. The target decides which operations attention becomes, and letting Core ML choose among all units is not always
+the fastest. Each setting has its own table. The latency of an architecture is that of its best setting.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +24,10 @@ logger = logging.getLogger("nas")
 
 
 class FastestSetting:
-    """Latencies of architectures, each with the settings it is fastest with.
+    """The latency of each architecture with the settings it is fastest with.
 
     Args:
-        predictors: One for each table, all of one space; the first wins where two are equally fast.
+        predictors: One for each table, all of one space; the first wins if two are equally fast.
 
     Raises:
         TableError: There are none, or two tables are of different devices or of the same settings.
@@ -35,56 +36,55 @@ class FastestSetting:
     def __init__(self, predictors: Sequence[LatencyPredictor]) -> None:
         if not predictors:
             raise TableError("no table to predict from", hint="name at least one")
-        for place, each in enumerate(predictors):
-            for other in predictors[:place]:
-                _check_differ(each.table, other.table)
+        for first, second in itertools.combinations(predictors, 2):
+            _check_differ(second.table, first.table)
         self.predictors = tuple(predictors)
 
     def predict(self, architecture: Architecture) -> PipelineLatency:
-        """Latency with the fastest setting; of several, it stands in the place of the runtime.
+        """The latency with the fastest settings; if there are several tables, `runtime` names the settings.
 
         Raises:
             TableError: It can run with none of them, or a block is in none of the tables; as the first table says.
         """
-        found: list[PipelineLatency] = []
-        refused: list[TableError] = []
-        for each in self.predictors:
+        latencies: list[PipelineLatency] = []
+        problems: list[TableError] = []
+        for predictor in self.predictors:
             try:
-                found.append(self._named(each.predict(architecture), each.table.metadata))
+                latencies.append(self._named(predictor.predict(architecture), predictor.table.metadata))
             except TableError as error:
-                refused.append(error)
-        if not found:
-            raise refused[0]
-        return min(found, key=lambda each: each.pipeline_ms)
+                problems.append(error)
+        if not latencies:
+            raise problems[0]
+        return min(latencies, key=lambda latency: latency.pipeline_ms)
 
-    def _named(self, found: PipelineLatency, metadata: TableMetadata) -> PipelineLatency:
-        """The figure with its settings, where there is a choice of them."""
-        return found if len(self.predictors) == 1 else dataclasses.replace(found, runtime=setting_text(metadata))
+    def _named(self, latency: PipelineLatency, metadata: TableMetadata) -> PipelineLatency:
+        """The latency, with the name of its settings if there are several."""
+        return latency if len(self.predictors) == 1 else dataclasses.replace(latency, runtime=setting_text(metadata))
 
     def fastest(self) -> Architecture:
-        """The architecture of least latency with any setting."""
+        """The architecture of least latency with any settings."""
         able = _able(self.predictors[0].space, self.predictors)
-        candidates = [_on(usable_space(each.space, each.table)[0], each).fastest() for each in able]
-        return min(candidates, key=lambda one: self.predict(one).pipeline_ms)
+        candidates = [_on(usable_space(predictor.space, predictor.table)[0], predictor).fastest() for predictor in able]
+        return min(candidates, key=lambda candidate: self.predict(candidate).pipeline_ms)
 
     @property
     def runtime(self) -> str:
-        """All settings that there are to choose from."""
-        return " or ".join(setting_text(each.table.metadata) for each in self.predictors)
+        """The names of all settings."""
+        return " or ".join(setting_text(predictor.table.metadata) for predictor in self.predictors)
 
 
-def _check_differ(table: LatencyTable, other: LatencyTable) -> None:
-    metadata, others = table.metadata, other.metadata
-    if metadata.device != others.device:
-        what = f"device is {metadata.device!r}, {other.where} has {others.device!r}"
+def _check_differ(table: LatencyTable, earlier: LatencyTable) -> None:
+    metadata, known = table.metadata, earlier.metadata
+    if metadata.device != known.device:
+        what = f"device is {metadata.device!r}, {earlier.where} has {known.device!r}"
         raise TableError(what, where=table.where, hint="search for one device at a time")
-    if metadata.settings == others.settings:
-        what = f"of the same settings as {other.where}: {setting_text(metadata)}"
-        raise TableError(what, where=table.where, hint="unite tables of equal settings with: nas latency merge")
+    if metadata.settings == known.settings:
+        what = f"has the same settings as {earlier.where}: {setting_text(metadata)}"
+        raise TableError(what, where=table.where, hint="merge tables of equal settings with: nas latency merge")
 
 
 def setting_text(metadata: TableMetadata) -> str:
-    """What a table was made with, beside the device: runtime, target, compute unit, threads."""
+    """The settings of a table in words: runtime, deployment target, compute unit, threads."""
     threads = None if metadata.threads is None else f"{metadata.threads} threads"
     return ", ".join(filter(None, (metadata.runtime, metadata.opset, metadata.compute_unit, threads)))
 
@@ -92,52 +92,59 @@ def setting_text(metadata: TableMetadata) -> str:
 def fastest_settings(
     space: SearchSpace, paths: Sequence[str | Path], steps: int = 4
 ) -> tuple[SearchSpace, FastestSetting, tuple[Removed, ...]]:
-    """What of a space can run with any of several tables' settings, and how fast.
+    """The part of a space that can run with the settings of any of several tables, and its latencies.
 
     Args:
         space: The search space.
-        paths: The tables' CSV files; a fit beside one is used for it.
+        paths: The tables' CSV files; a fit beside a table is used for it.
         steps: Denoising steps of one clip.
 
     Returns:
-        The space without the candidates that cannot run with the settings that run most, or are slower with all
-        of them; the latencies; and those candidates. A table whose settings run nothing is left out with a warning.
+        The space without the removed candidates, its latencies, and the removed candidates. A candidate is removed if
+        it cannot run with the settings that run most, or is slower than an equal one with all settings. A table whose
+        settings can run no architecture is left out with a warning.
 
     Raises:
         TableError: As `LatencyTable.load`, `usable_space` and `FastestSetting`.
     """
     predictors = [LatencyPredictor.open(space, path, steps) for path in paths]
-    FastestSetting(predictors)  # what does not go together is a mistake, whatever of it can run
+    FastestSetting(predictors)  # tables that do not belong together are an error before any of them is left out
     able = _able(space, predictors)
-    for each in predictors:
-        if each not in able:
-            logger.warning("no architecture of %s can run as %s says: it is left out", space.name, each.table.where)
-    found = [usable_space(space, each.table)[1] for each in able]
-    # What runs with one table's settings, and what with another's, need not run together: one table has to run it all.
-    most = min(found, key=lambda removed: sum(each.instead is None for each in removed))
-    slower = [{(each.slot, each.candidate) for each in removed} for removed in found]
+    for predictor in predictors:
+        if predictor not in able:
+            logger.warning(
+                "no architecture of %s can run with the settings of %s, which is left out",
+                space.name,
+                predictor.table.where,
+            )
+    removals = [usable_space(space, predictor.table)[1] for predictor in able]
+    # All of an architecture must run with one table's settings, so the settings that run most decide.
+    most = min(removals, key=lambda removed: sum(candidate.instead is None for candidate in removed))
+    slower = [{(candidate.slot, candidate.candidate) for candidate in removed} for removed in removals]
     removed = tuple(
-        each for each in most if each.instead is None or all((each.slot, each.candidate) in one for one in slower)
+        candidate
+        for candidate in most
+        if candidate.instead is None or all((candidate.slot, candidate.candidate) in names for names in slower)
     )
-    lost = {slot.id: [each.candidate for each in removed if each.slot == slot.id] for slot in space.slots}
+    lost = {slot.id: [gone.candidate for gone in removed if gone.slot == slot.id] for slot in space.slots}
     searched = space.without(lost)
-    return searched, FastestSetting([_on(searched, each) for each in able]), removed
+    return searched, FastestSetting([_on(searched, predictor) for predictor in able]), removed
 
 
 def _able(space: SearchSpace, predictors: Sequence[LatencyPredictor]) -> list[LatencyPredictor]:
-    """Those whose settings can run any architecture at all; raises `TableError` where none can."""
-    found: list[LatencyPredictor] = []
+    """The predictors whose settings can run at least one architecture; raises `TableError` if none can."""
+    able: list[LatencyPredictor] = []
     problems: list[TableError] = []
-    for each in predictors:
+    for predictor in predictors:
         try:
-            usable_space(space, each.table)
+            usable_space(space, predictor.table)
         except TableError as error:
             problems.append(error)
         else:
-            found.append(each)
-    if problems and not found:
+            able.append(predictor)
+    if problems and not able:
         raise problems[0]
-    return found
+    return able
 
 
 def _on(space: SearchSpace, predictor: LatencyPredictor) -> LatencyPredictor:

@@ -1,4 +1,4 @@
-"""The fit of a latency table: how whole networks relate to the sum of their blocks, and how far they scatter.
+"""The fit of a latency table: how whole networks relate to the sums of their blocks, and how much they scatter.
 
 A network is not quite the sum of its blocks. A block finds data in the caches that the previous block left there. What
 a runtime does once per call is counted once per block, and some work between blocks disappears inside one network. A
@@ -30,13 +30,13 @@ _SAME = 1e-6
 
 
 class FittedNetwork(StrictModel):
-    """A whole denoising network that went into a fit.
+    """A whole denoising network that a fit was made from.
 
     Args:
         architecture: Id of the architecture.
         choices: Its choices, one per slot in the order of the network.
         sum_ms: Sum over its blocks, in milliseconds per call.
-        measured_ms: What the whole network took.
+        measured_ms: Latency of the whole network.
     """
 
     architecture: str
@@ -52,12 +52,12 @@ class LatencyFit(StrictModel):
         schema_version: Version of this format.
         space: Name of the search space.
         space_fingerprint: Digest of its content.
-        table: Digest of the rows that the sums were made of, see `rows_digest`.
-        scale: What a sum is multiplied by.
-        offset_ms: What is added then.
+        table: Digest of the rows that the sums use, see `rows_digest`.
+        scale: Factor of the sum.
+        offset_ms: Time that is added to it.
         interval_percent: Half the width of a prediction's 90% interval, see `nas.latency.prediction.linear_fit`.
-        networks: What it was fitted to.
-        reference_ms: What the smallest network of the space took meanwhile: how fast the machine was.
+        networks: The networks it was fitted to.
+        reference_ms: Latency of the smallest network meanwhile, which shows how fast the machine was.
         measured_at: When they were measured.
     """
 
@@ -76,7 +76,7 @@ class LatencyFit(StrictModel):
     def of(
         cls, space: SearchSpace, table: LatencyTable, networks: Sequence[FittedNetwork], reference_ms: float
     ) -> LatencyFit:
-        """The fit to networks that were measured now; raises as `nas.latency.prediction.linear_fit.fit_line`."""
+        """The fit to networks that were just measured; raises as `nas.latency.prediction.linear_fit.fit_line`."""
         line = _line(networks)
         return cls(
             space=space.name,
@@ -92,7 +92,7 @@ class LatencyFit(StrictModel):
 
     @classmethod
     def load(cls, table_path: str | Path, space_name: str) -> LatencyFit:
-        """Read the fit of a space that lies beside a table.
+        """Read the fit of a space that is stored beside a table.
 
         Raises:
             TableError: The file is missing, damaged, of another schema version or another space, a value is
@@ -131,7 +131,7 @@ class LatencyFit(StrictModel):
         return path
 
     def require(self, space: SearchSpace, table: LatencyTable) -> None:
-        """Raise `TableError` where the fit is of another space, or the rows of its blocks have changed since."""
+        """Raise `TableError` if the fit belongs to another space, or the rows of its blocks have changed since."""
         if (self.space, self.space_fingerprint) != (space.name, space.fingerprint):
             what = f"made for another space {self.space!r} than {space.where}"
         elif self.table != rows_digest(space, table):
@@ -143,12 +143,12 @@ class LatencyFit(StrictModel):
 
     @property
     def equation(self) -> str:
-        """The fit in words, for people."""
+        """The fit as an equation, for readers."""
         offset = f" {self.offset_ms:+.4g} ms" if self.offset_ms else ""
         return f"{self.scale:.4f} x sum of blocks{offset}, +-{self.interval_percent:.1f}%"
 
     def interval_ms(self, unet_ms: float) -> tuple[float, float]:
-        """The 90% interval of what a network takes whose prediction, fit included, is `unet_ms`."""
+        """The 90% interval of a network whose prediction, with the fit, is `unet_ms`."""
         factor = 1 + self.interval_percent / 100
         return unet_ms / factor, unet_ms * factor
 
@@ -159,16 +159,16 @@ def fit_path(table_path: str | Path, space_name: str) -> Path:
 
 
 def rows_digest(space: SearchSpace, table: LatencyTable) -> str:
-    """`LatencyTable.digest` of those rows that the space uses: what other spaces add to the table changes nothing.
+    """`LatencyTable.digest` of the rows that the space uses.
 
-    Nor does what `SearchSpace.without` removed.
+    It does not change when other spaces add rows to the table, nor by `SearchSpace.without`.
     """
     keys = {block.key for block in space_blocks(space.whole)}
     return replace(table, rows={key: row for key, row in table.rows.items() if key in keys}).digest
 
 
 def _line(networks: Sequence[FittedNetwork]) -> LinearFit:
-    return fit_line([each.sum_ms for each in networks], [each.measured_ms for each in networks])
+    return fit_line([network.sum_ms for network in networks], [network.measured_ms for network in networks])
 
 
 def _command(space: str | Path, table_path: str | Path | None) -> str:

@@ -1,4 +1,4 @@
-"""Fitting a latency table to whole networks: which ones to take, and measuring them."""
+"""Fitting a latency table to whole networks: choosing the networks, and measuring them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nas.runtimes import Runtime
 from nas.space import Architecture, SearchSpace
 
 POOL = 512
-"""Random architectures among which those to measure are chosen."""
+"""Number of random architectures from which those to measure are chosen."""
 
 
 def fit_architectures(
@@ -27,13 +27,13 @@ def fit_architectures(
 ) -> tuple[Architecture, ...]:
     """Random architectures from fast to slow.
 
-    They stand at equal distances in a larger random sample that is sorted by predicted latency, its fastest and its
-    slowest among them: what is fitted to them holds over all of that range.
+    They are taken at equal distances from a larger random sample, sorted by predicted latency, with its fastest and its
+    slowest architecture. So the fit holds over all of that range.
 
     Args:
         space: The search space.
         predictor: Predicts its latencies.
-        count: How many; all of the space where it has fewer.
+        count: Number of architectures; the whole space if it has fewer.
         seed: Equal seeds give equal architectures.
 
     Returns:
@@ -59,19 +59,19 @@ def fit_networks(
     measurement: MeasurementSettings | None = None,
     folder: str | Path | None = None,
 ) -> LatencyFit:
-    """Measure whole denoising networks, in turn, and fit the sum of their blocks to them.
+    """Measure whole denoising networks, in turn, and fit the sums of their blocks to them.
 
     Args:
         space: The search space.
         table: Latencies of its blocks; it must be of this machine.
-        runtime: What executes the networks; the one the table was measured with when `None`.
-        networks: How many, at least 3; all of the space where it has fewer.
+        runtime: What executes the networks; the table's own runtime when `None`.
+        networks: Number of networks, at least 3; the whole space if it has fewer.
         seed: Equal seeds give equal networks.
-        measurement: How finely to measure; those of `FitMeasurementSettings` when left out.
-        folder: Where converted networks are kept for another time; a temporary folder when left out.
+        measurement: How precisely to measure; `FitMeasurementSettings` when left out.
+        folder: Folder that keeps converted networks, to be reused; a temporary folder when left out.
 
     Returns:
-        The fit; `LatencyFit.save` puts it beside the table.
+        The fit; `LatencyFit.save` writes it beside the table.
 
     Raises:
         ConfigError: There are fewer than 3 networks.
@@ -83,20 +83,21 @@ def fit_networks(
     runtime = matching_runtime(table, runtime)
     predictor = LatencyPredictor(space, table)
     chosen = fit_architectures(space, predictor, networks, seed)
-    plans, measurement = {one.id: space.lower(one) for one in chosen}, measurement or FitMeasurementSettings()
-    found = measure_plans(plans, runtime, space.lower(space.smallest()), measurement=measurement, folder=folder)
-    (timings,) = found.measurements
+    settings = measurement or FitMeasurementSettings()
+    plans = {architecture.id: space.lower(architecture) for architecture in chosen}
+    measured = measure_plans(plans, runtime, space.lower(space.smallest()), measurement=settings, folder=folder)
+    (timings,) = measured.measurements
     return LatencyFit.of(
         space,
         table,
         [
             FittedNetwork(
-                architecture=one.id,
-                choices=one.choices,
-                sum_ms=predictor.predict(one).unet_ms,
-                measured_ms=timings[one.id].latency_ms,
+                architecture=architecture.id,
+                choices=architecture.choices,
+                sum_ms=predictor.predict(architecture).unet_ms,
+                measured_ms=timings[architecture.id].latency_ms,
             )
-            for one in chosen
+            for architecture in chosen
         ],
-        found.reference_ms,
+        measured.reference_ms,
     )

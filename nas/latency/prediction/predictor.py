@@ -24,7 +24,7 @@ _NS_PER_MS = 1e6
 
 @dataclass(frozen=True)
 class PipelineLatency:
-    """Latency of making one clip.
+    """The latency of generating one clip.
 
     Args:
         text_encoder_ms: One call of the text encoder.
@@ -32,13 +32,13 @@ class PipelineLatency:
         decoder_ms: One call of the decoder.
         steps: Calls of the denoising network. Guidance doubles the work of each step; models that need it
             need twice as many calls.
-        provenance: `measured` where all blocks' latencies are; a sum of measured latencies is itself a prediction.
+        provenance: `measured` if all blocks' latencies are; their sum is still a prediction.
         device: The device the latencies belong to.
         runtime: The runtime they belong to.
         low_ms: Lower end of the interval of `pipeline_ms`: the denoising network at the end of its 90% prediction
-            interval, text encoder and decoder at those of their measured 95% confidence intervals. `None` without
-            a fit, when nothing is known of the error.
-        high_ms: Upper end; likewise.
+            interval, text encoder and decoder at the ends of their measured 95% confidence intervals. `None`
+            without a fit, because the error is unknown then.
+        high_ms: Upper end; `None` without a fit.
         fitted_networks: Whole networks that the prediction was fitted to; 0 without a fit.
     """
 
@@ -90,7 +90,7 @@ class LatencyPredictor:
 
     @classmethod
     def open(cls, space: SearchSpace, table_path: str | Path, steps: int = 4) -> LatencyPredictor:
-        """The predictor from files: a table, and the fit of this space where one lies beside it.
+        """The predictor from files: a table, and the fit of this space if there is one beside it.
 
         Raises:
             TableError: The table is missing or damaged, or the fit is damaged or does not belong to it.
@@ -109,7 +109,7 @@ class LatencyPredictor:
         pipeline = self.space.lower_pipeline(architecture)
         text_encoder, decoder = self._as_measured(pipeline.text_encoder), self._as_measured(pipeline.decoder)
         unet_ms = self._scale * (self._sum_ns(pipeline.unet.nodes) / _NS_PER_MS + self._overhead_ms) + self._offset_ms
-        found = PipelineLatency(
+        latency = PipelineLatency(
             text_encoder.latency_ms,
             unet_ms,
             decoder.latency_ms,
@@ -119,10 +119,10 @@ class LatencyPredictor:
             self.table.metadata.runtime,
         )
         if self.fit is None:
-            return found
+            return latency
         low_ms, high_ms = self.fit.interval_ms(unet_ms)
         return dataclasses.replace(
-            found,
+            latency,
             low_ms=text_encoder.low_ms + self.steps * low_ms + decoder.low_ms,
             high_ms=text_encoder.high_ms + self.steps * high_ms + decoder.high_ms,
             fitted_networks=len(self.fit.networks),
@@ -138,7 +138,7 @@ class LatencyPredictor:
         return self.predict_encoded(self.space.encode(architectures))
 
     def predict_encoded(self, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """`pipeline_ms` of architectures that are given as `SearchSpace.encode` gives them.
+        """`pipeline_ms` of architectures in the form of `SearchSpace.encode`.
 
         Args:
             indices: Shape (architectures, slots).
@@ -160,7 +160,7 @@ class LatencyPredictor:
         return text_encoder_ms + self.steps * unet_ms + (fixed.decoder_ns / _NS_PER_MS + self._overhead_ms)
 
     def fastest(self) -> Architecture:
-        """The architecture of least predicted latency: slots add up, so it is the fastest choice of each.
+        """The architecture of least predicted latency: the fastest choice of each slot, because slots add up.
 
         Raises:
             TableError: A block of the space is not in the table.
@@ -183,10 +183,10 @@ class LatencyPredictor:
         if indices.ndim != 2 or indices.shape[1] != len(sizes):
             what = f"indices of shape {indices.shape}, expected (architectures, {len(sizes)})"
             raise ArchitectureError(what, where=self.space.where)
-        # A negative index would be taken from the end, and be somebody else's latency.
+        # A negative index would count from the end, and give the latency of another candidate.
         wrong = (indices < 0) | (indices >= sizes)
         if wrong.any():
-            row, place = (int(each) for each in np.argwhere(wrong)[0])
+            row, place = (int(index) for index in np.argwhere(wrong)[0])
             slot = self.space.slots[place]
             what = f"row {row}: slot {slot.id} has {sizes[place]} candidates, none at index {indices[row, place]}"
             raise ArchitectureError(what, where=self.space.where)
@@ -201,7 +201,7 @@ class LatencyPredictor:
 
     @property
     def _overhead_ms(self) -> float:
-        """What each call of a network takes beside its blocks."""
+        """The time of each call of a network beside its blocks."""
         return self.table.metadata.call_overhead_ms or 0.0
 
     def _sum_ns(self, nodes: Iterable[Node]) -> int:
@@ -219,7 +219,7 @@ class LatencyPredictor:
 
     @cached_property
     def _contributions(self) -> _Contributions:
-        """What each part adds: a temporal layer keeps the shape of what passes it, so it changes no other node."""
+        """What each part adds. A temporal layer keeps the shape of its input, so it changes no other node."""
         pipeline = self.space.lower_pipeline(self.space.smallest())
         placed = {
             place: self.table.latency_ns(block, space=self.space.where)
@@ -237,7 +237,7 @@ class LatencyPredictor:
 
 
 class _Part(NamedTuple):
-    """Latency of a part of the pipeline, with its interval."""
+    """The latency of a part of the pipeline, with its interval."""
 
     low_ms: float
     latency_ms: float

@@ -1,4 +1,4 @@
-"""What of a search space is worth choosing on a device.
+"""The part of a search space that is worth searching on a device.
 
 Candidates whose blocks could not be measured there are left out. So are slower ones that compute the same as another:
 no trained weight is needed to know which of two implementations of a layer is the better one.
@@ -61,12 +61,12 @@ def usable_space(space: SearchSpace, table: LatencyTable) -> tuple[SearchSpace, 
     """
     _check_common_blocks(space, table)
     removed = tuple(_removed(space, table))
-    lost = {slot.id: [each for each in removed if each.slot == slot.id] for slot in space.slots}
+    lost = {slot.id: [candidate for candidate in removed if candidate.slot == slot.id] for slot in space.slots}
     for slot in space.slots:
         if len(lost[slot.id]) == len(slot.candidates):
             hint = f"give {slot.id} another candidate, such as `{NONE}`, or profile where its blocks can run"
             raise _nothing_runs(space, table, "; ".join(map(str, lost[slot.id])), hint)
-    return space.without({name: [each.candidate for each in gone] for name, gone in lost.items()}), removed
+    return space.without({name: [removal.candidate for removal in gone] for name, gone in lost.items()}), removed
 
 
 def _check_common_blocks(space: SearchSpace, table: LatencyTable) -> None:
@@ -96,15 +96,17 @@ def _removed(space: SearchSpace, table: LatencyTable) -> Iterator[Removed]:
 
 
 def _fastest_implementation(space: SearchSpace, name: str, latencies_ns: Mapping[str, int]) -> str:
-    """The fastest of the candidates that compute the same as `name`; itself where its latency is not known."""
+    """The fastest of the candidates that compute the same as `name`; itself if its latency is not known."""
     if name not in latencies_ns:
         return name
-    same = [other for other in latencies_ns if same_function(space.candidates[other], space.candidates[name])]
+    same = [
+        candidate for candidate in latencies_ns if same_function(space.candidates[candidate], space.candidates[name])
+    ]
     return min(same, key=latencies_ns.__getitem__)
 
 
 def _obstacle(block: Block, table: LatencyTable) -> str | None:
-    """Why a block in the table has no latency; `None` where it has one, or is not in the table."""
+    """Why a block in the table has no latency; `None` if it has one, or is not in the table."""
     if block not in table:
         return None
     try:

@@ -15,11 +15,11 @@ class RowDifference:
     Args:
         key: The block's key.
         kind: The block's kind.
-        first_ms: Latency in the first table; `None` where it has none.
-        second_ms: Latency in the second; likewise.
-        ratio: The second over the first, where both are known: 2 means that the second is twice as slow.
-        overlap: Whether the 95% intervals of the two have a point in common; `None` without two intervals. Where
-            they have none, the latencies differ by more than what scatter within each measurement explains.
+        first_ms: Latency in the first table; `None` if it has none.
+        second_ms: Latency in the second table; `None` if it has none.
+        ratio: The second over the first, if both are known; 2 means that the second is twice as slow.
+        overlap: Whether the two 95% intervals overlap; `None` without two intervals. If they do not, the latencies
+            differ by more than the scatter within each measurement explains.
     """
 
     key: str
@@ -31,9 +31,9 @@ class RowDifference:
 
 
 def compare_tables(first: LatencyTable, second: LatencyTable) -> tuple[RowDifference, ...]:
-    """Put two tables side by side: the first one's rows in its order, then those that only the second has.
+    """Compare two tables: the rows of the first in its order, then those that only the second has.
 
-    The tables may be of different devices, runtimes and settings; what it shows is then how those differ.
+    The tables may be of different devices, runtimes and settings; the comparison then shows how those differ.
     """
     return tuple(_difference(key, first.rows.get(key), second.rows.get(key)) for key in {**first.rows, **second.rows})
 

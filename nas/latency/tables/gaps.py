@@ -1,4 +1,4 @@
-"""Tables of mixed provenance: estimates in place of what was not measured, asked for and told apart row by row."""
+"""Tables of mixed provenance: measured rows, and on request estimates for the blocks that were not measured."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from nas.latency.tables.table import LatencyTable
 
 
 def fill_gaps(measured: LatencyTable, estimates: LatencyTable) -> LatencyTable:
-    """A table with the rows of both, where both have one that of the first.
+    """A table with the rows of both; if both have a row of a block, the measured one is used.
 
-    Each row keeps its provenance, and what is predicted from the table is no better than its weakest row. A block that
+    Each row keeps its provenance. A prediction from the table is called measured only if all its rows are. A block that
     the device refused stays refused.
 
     Args:
-        measured: The table that is trusted; its metadata stay.
-        estimates: The table of estimates for the same settings. That they are for the same kind of phone cannot be
-            checked: one that was measured bears the name that its owner gave it.
+        measured: The measured table; its metadata are kept.
+        estimates: The table of estimates for the same settings. Whether they are for the same kind of phone cannot
+            be checked, because a measured phone has the name that its owner gave it.
 
     Raises:
         TableError: The settings differ, or there is no estimate in the second table.

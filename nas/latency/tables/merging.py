@@ -20,16 +20,16 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Superseded:
-    """A row that gave way to a newer one of the same key.
+    """A row that was replaced by a newer one of the same key.
 
     Args:
         key: The key.
-        kept_ms: Latency of the row that stays; `None` where that is not `ok`.
-        dropped_ms: Latency of the row that went; likewise.
-        kept_at: When the row that stays was measured, if it was.
-        dropped_at: When the other was.
-        kept_from: File of the row that stays; `None` for a table that was never saved.
-        dropped_from: File of the other.
+        kept_ms: Latency of the row that is kept; `None` if that row is not `ok`.
+        dropped_ms: Latency of the row that is dropped; `None` if that row is not `ok`.
+        kept_at: When the kept row was measured, if it was.
+        dropped_at: When the dropped row was measured, if it was.
+        kept_from: File of the kept row; `None` for a table that was never saved.
+        dropped_from: File of the dropped row.
     """
 
     key: str
@@ -43,11 +43,11 @@ class Superseded:
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What a merge made.
+    """The result of a merge.
 
     Args:
         table: All rows, not saved yet.
-        superseded: The rows that are not in it, one entry for each table they stood in.
+        superseded: The dropped rows, one entry for each table that had one.
     """
 
     table: LatencyTable
@@ -55,23 +55,23 @@ class MergeResult:
 
 
 def merge_tables(tables: Iterable[LatencyTable]) -> MergeResult:
-    """Unite tables of one device, runtime and settings.
+    """Merge tables of one device, runtime and settings.
 
-    Of several rows of one key, the one measured last stays; of equally old ones, that of the table that ended last,
-    then that of the last argument. Metadata are those of the table that ended last, except: spaces are united, the
-    table is complete if all are, it began with the first, processor share and load are the worst of all, and the
-    memory budget is the least, which every block that was left out for it exceeds.
+    Of several rows of one key, the one measured last is kept. If they are equally old, the table that ended last wins,
+    then the last argument. Metadata are taken from the table that ended last, with these exceptions: all spaces are
+    listed, the table is complete if all are, it began with the first, processor share and load are the worst of all,
+    and the memory budget is the smallest (every block that was left out for a budget exceeds it).
 
     Raises:
         TableError: There are no tables, two belong to different conditions, or two have rows of different
             provenance for one key; names the files and the field or key.
     """
-    given = list(tables)
-    if not given:
+    inputs = list(tables)
+    if not inputs:
         raise TableError("no tables to merge", hint="name at least one")
-    for table in given[1:]:
-        _check_conditions(table, given[0])
-    ordered = sorted(given, key=_ended_at)
+    for table in inputs[1:]:
+        _check_conditions(table, inputs[0])
+    ordered = sorted(inputs, key=_ended_at)
     if any(table.metadata.versions != ordered[-1].metadata.versions for table in ordered):
         logger.warning("the tables were measured with different versions of the system or the libraries")
     keys = dict.fromkeys(key for table in ordered for key in table.rows)
@@ -95,7 +95,7 @@ def _check_conditions(table: LatencyTable, first: LatencyTable) -> None:
 
 
 def _newest(key: str, candidates: Sequence[LatencyTable]) -> LatencyTable:
-    """The table whose row of this key stays."""
+    """The table whose row of this key is kept."""
     newest = candidates[0]
     for table in candidates[1:]:
         if table.rows[key].provenance != newest.rows[key].provenance:
@@ -111,21 +111,19 @@ def _newest(key: str, candidates: Sequence[LatencyTable]) -> LatencyTable:
 
 
 def _superseded(key: str, kept: LatencyTable, dropped: LatencyTable) -> Superseded:
-    stays, goes = kept.rows[key], dropped.rows[key]
-    return Superseded(
-        key, stays.latency_ms, goes.latency_ms, stays.measured_at, goes.measured_at, kept.where, dropped.where
-    )
+    new, old = kept.rows[key], dropped.rows[key]
+    return Superseded(key, new.latency_ms, old.latency_ms, new.measured_at, old.measured_at, kept.where, dropped.where)
 
 
 def _merged(ordered: Sequence[LatencyTable]) -> TableMetadata:
     all_metadata = [table.metadata for table in ordered]
-    shares = [each.processor_share for each in all_metadata if each.processor_share is not None]
-    loads = [each.load_average for each in all_metadata if each.load_average is not None]
-    budgets = [each.memory_budget_bytes for each in all_metadata if each.memory_budget_bytes is not None]
-    begun = [each.began_at for each in all_metadata if each.began_at is not None]
+    shares = [metadata.processor_share for metadata in all_metadata if metadata.processor_share is not None]
+    loads = [metadata.load_average for metadata in all_metadata if metadata.load_average is not None]
+    budgets = [metadata.memory_budget_bytes for metadata in all_metadata if metadata.memory_budget_bytes is not None]
+    begun = [metadata.began_at for metadata in all_metadata if metadata.began_at is not None]
     changes = {
-        "spaces": tuple(dict.fromkeys(name for each in all_metadata for name in each.spaces)),
-        "complete": all(each.complete for each in all_metadata),
+        "spaces": tuple(dict.fromkeys(name for metadata in all_metadata for name in metadata.spaces)),
+        "complete": all(metadata.complete for metadata in all_metadata),
         "processor_share": min(shares, default=None),
         "load_average": max(loads, default=None),
         "memory_budget_bytes": min(budgets, default=None),

@@ -1,4 +1,4 @@
-"""Merging latency tables on disk, each block's raw samples along with its row."""
+"""Merging latency tables on disk, with the raw samples of each row."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _Logs = Sequence[tuple[LatencyTable, Sequence[SampleRecord]]]
 
 
 def merge_files(paths: Iterable[str | Path], out: str | Path, estimates: str | Path | None = None) -> MergeResult:
-    """Merge tables into a new file; see `merge_tables` for which rows stay.
+    """Merge tables into a new file; `merge_tables` says which rows are kept.
 
-    The samples of a block come from beside the table that its row was kept from; of several tables that hold the
-    very same row, from the first that has samples of it. The tables that are merged stay as they are.
+    The samples of a block are taken from the table whose row is kept. If several tables have the same row, the first
+    one with samples of it is used. The merged tables are not changed.
 
     Args:
         paths: The tables' CSV files.
-        out: The new table's CSV file; metadata and raw samples go beside it.
-        estimates: A table of estimates for what none of the others has, see `fill_gaps`.
+        out: The new table's CSV file; metadata and raw samples are written beside it.
+        estimates: A table of estimates for blocks that none of the others has, see `fill_gaps`.
 
     Returns:
-        The table, as it stands in `out`, and the rows that are not in it.
+        The table, as it is stored in `out`, and the dropped rows.
 
     Raises:
         TableError: `out` exists, a table is missing or damaged, or `merge_tables` or `fill_gaps` refuses them.
@@ -44,13 +44,13 @@ def merge_files(paths: Iterable[str | Path], out: str | Path, estimates: str | P
     logs = [(table, _log(table).read()) for table in tables]
     records = sorted(_kept(logs, merged.table), key=lambda record: record.measured_at)
     if records:
-        # Before the table: killed in between, there is no table yet, and the same command does it all again.
+        # Samples first: if the process is killed in between, there is no table yet, and the command can be repeated.
         SampleLog(samples_path(target), merged.table.metadata.identity_digest).keep(merged.table.rows, records)
     return replace(merged, table=merged.table.save(target))
 
 
 def _kept(logs: _Logs, merged: LatencyTable) -> Iterator[SampleRecord]:
-    """The windows of all logs, each with the samples of those blocks whose row was kept from its table."""
+    """The windows of all logs, each with the samples of the blocks whose row is kept from its table."""
     sources = _sources(logs, merged)
     for index, (_, records) in enumerate(logs):
         for record in records:
@@ -60,7 +60,7 @@ def _kept(logs: _Logs, merged: LatencyTable) -> Iterator[SampleRecord]:
 
 
 def _sources(logs: _Logs, merged: LatencyTable) -> Mapping[str, int]:
-    """For each block with samples, which of the logs they are taken from."""
+    """For each block with samples, the log that they are taken from."""
     sources: dict[str, int] = {}
     for index, (table, records) in enumerate(logs):
         for key in dict.fromkeys(key for record in records for key in record.samples_ms):

@@ -1,4 +1,4 @@
-"""What a latency table was measured on, and how: the JSON file beside its rows."""
+"""The metadata of a latency table: device, runtime and measurement, in a JSON file beside its rows."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ Load = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class EstimateBasis(StrictModel):
-    """What estimates rest on, and how far they were off where the truth is known.
+    """The data behind estimates, and their errors on networks whose latency is known.
 
     Args:
-        chip: The chip they were made for.
-        extrapolated: Whether nobody published a latency of that chip, so that they rest on its other figures alone.
+        chip: The chip that was estimated.
+        extrapolated: Whether no latency of that chip was published, so that only its other figures were used.
         chip_latencies: Published latencies of that chip that the model was calibrated on.
         latencies: The same of all chips.
         left_out_family_mape_percent: Mean absolute error for classification networks of a family that was left out
@@ -52,32 +52,32 @@ class EstimateBasis(StrictModel):
 
 
 class TableMetadata(StrictModel):
-    """What a table's latencies were measured on, and how.
+    """The device, runtime and conditions that a table was measured with.
 
     Args:
         schema_version: Version of this format.
         device: Name of the device.
         runtime: Name of the runtime; the next five are its settings, see `nas.runtimes.RuntimeSettings`.
-        precision: Type the arithmetic is done in.
-        compute_unit: Where it runs.
+        precision: Type of the arithmetic.
+        compute_unit: Processors it runs on.
         threads: Processor threads.
         opset: Set of operations converted to.
         options: Other options of the runtime that decide latencies.
         cpu: The machine's processor, as the system names it; of a phone, its model.
         versions: Versions of the system and the libraries.
-        statistic: What `latency_ms` is of the samples.
+        statistic: Statistic of the samples that `latency_ms` is.
         spaces: Names of the search spaces profiled into the table.
         complete: Whether every block of those spaces is in it.
-        processor_share: Lowest share of the processor the measurement had; `None` when nothing was measured.
-        affinity: Processors the measuring process was allowed to use; `None` where the system does not say.
-        load_average: Highest load of the machine, over one minute, before a window of measuring; likewise.
+        processor_share: Lowest share of the processor that the measurement had; `None` if nothing was measured.
+        affinity: Processors that the measuring process could use; `None` if the system does not tell.
+        load_average: Highest one-minute load of the machine before a window; `None` if the system does not tell.
         memory_budget_bytes: Blocks that need more are not measured; `None` without a budget.
-        reference: Key of the block that was measured again and again to watch the machine.
-        reference_ms: What it took when the machine was at its best; compare it to see how the machine is now. On a
-            phone, what a chain of `REFERENCE_COPIES` of it took.
-        call_overhead_ms: What one call of a whole network takes beside its blocks, where the blocks' latencies leave
-            that out; `None` where each of them holds what a call of its own takes.
-        estimate: What estimates rest on; `None` where there are none.
+        reference: Key of the reference block.
+        reference_ms: Its latency when the machine was at its best; on a phone, that of a chain of `REFERENCE_COPIES`
+            copies. Measure it again to see how fast the machine is now.
+        call_overhead_ms: The time of one call of a whole network beside its blocks, if the blocks' latencies do not
+            include it; `None` if each of them includes the time of a call.
+        estimate: The data behind estimates; `None` if the table has none.
         measurement: The settings it was measured with, see `nas.latency.measuring.settings`; `protocol` in files of
             earlier versions.
         began_at: When measuring began.
@@ -125,7 +125,7 @@ class TableMetadata(StrictModel):
 
     @property
     def device_text(self) -> str:
-        """The device as people are to read it, who must not take an extrapolation for more than it is."""
+        """The device's name for readers; it says if latencies are extrapolated."""
         extrapolated = self.estimate is not None and self.estimate.extrapolated
         return f"{self.device} (extrapolated)" if extrapolated else self.device
 
@@ -181,7 +181,7 @@ def read_metadata(path: Path) -> TableMetadata:
     """
     file = metadata_path(path)
     if not file.is_file():
-        hint = "without it nobody knows what the latencies were measured on: restore it, or profile into a new file"
+        hint = "it says what the latencies were measured on: restore it, or profile into a new file"
         raise TableError(f"{file.name} is missing", where=path, hint=hint)
     value = read_json(file, error=TableError)
     version = value.get("schema_version") if isinstance(value, Mapping) else None

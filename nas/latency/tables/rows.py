@@ -1,7 +1,7 @@
 """The rows of a latency table and their CSV form.
 
-Each line of the file ends with a checksum over its values and over the identity of the table they were measured
-for. A figure that was changed by hand, or that stands beside another device's metadata, is found by reading alone.
+Each line of the file ends with a checksum over its values and the identity of its table. So reading a table detects
+figures that were changed by hand, and rows beside the metadata of another device.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _NEEDED = ("latency_ms", "ci_low_ms", "ci_high_ms", "median_ms", "p90_ms", "samples", "stopped", "drift_percent")
 _MEASURED = (*_NEEDED, "measured_at")
 PLACEMENT = tuple(f"{what}_on_{engine}" for what in ("ops", "cost") for engine in ("neural_engine", "gpu", "cpu"))
-"""The columns that say where a block runs."""
+"""The columns with the processors a block runs on."""
 _ROUNDING = 1e-6
 _NOT_FINITE = re.compile(r"[-+]?(?:inf|infinity|nan|[0-9.]+e[+]?[0-9]+)", re.IGNORECASE)
 _TEXTS = frozenset({"key", "kind", "status", "stopped", "reason", "provenance", "measured_at"})
@@ -48,40 +48,40 @@ _OPTIONAL = ("load_ms", "psnr_db", "max_abs_error", *PLACEMENT)
 
 
 class LatencyRow(StrictModel):
-    """Latency of one block, in milliseconds per call at batch 1, or why it has none.
+    """Latency of one block, in milliseconds per call at batch 1, or the reason why it has none.
 
-    A measured row has every figure up to `drift_percent`, and of the others what its runtime can tell. An estimated or
-    published one has its latency, and may have its sizes. A row that is not `ok` has no figure but sizes: the block
-    cannot run there.
+    A measured row has all figures up to `drift_percent`, and those others that its runtime reports. An estimated or
+    published row has a latency, and may have sizes. A row that is not `ok` has only sizes, because the block cannot run
+    there.
 
     Args:
         key: The block's key.
         kind: The block's kind.
-        status: `ok`; `out_of_memory` where the block did not fit into memory; `over_memory_budget` where it was
-            left out because it needs more than the budget; `failed` where converter or device refused it.
-        latency_ms: The figure predictions are made of; when measured, the statistic that the metadata names.
-        ci_low_ms: Lower end of its 95% confidence interval, when measured.
+        status: `ok`; `out_of_memory` if the block did not fit into memory; `over_memory_budget` if it needs more
+            than the budget; `failed` if converter or device refused it.
+        latency_ms: The latency that predictions use; if measured, the statistic named in the metadata.
+        ci_low_ms: Lower end of its 95% confidence interval, if measured.
         ci_high_ms: Upper end.
-        median_ms: Median over the samples, when measured.
-        p90_ms: 90th percentile over the samples, when measured.
-        samples: Number of timed calls; 0 when not measured.
+        median_ms: Median over the samples, if measured.
+        p90_ms: 90th percentile over the samples, if measured.
+        samples: Number of timed calls; 0 if not measured.
         stopped: Why measuring ended, see `nas.latency.measuring.recorded`.
-        drift_percent: How far the machine had slowed down meanwhile, see there.
-        memory_bytes: Peak memory of one call, weights included, where the runtime reports it.
+        drift_percent: How much slower the machine was meanwhile than at its best.
+        memory_bytes: Peak memory of one call with its weights, if the runtime reports it.
         package_bytes: Size of the converted block on disk; `None` for a runtime that has no files.
-        load_ms: What loading it took, where the runtime tells.
-        ops_on_neural_engine: Share of its operations, from 0 to 1, that the device's plan puts on the Neural Engine;
-            `None` where no plan is known. With the next two it makes 1.
+        load_ms: Time to load it, if the runtime reports it.
+        ops_on_neural_engine: Share of its operations, from 0 to 1, that the device places on the Neural Engine; `None`
+            if the placement is not known. The shares of the three processors add up to 1.
         ops_on_gpu: Share of its operations on the GPU.
         ops_on_cpu: Share of its operations on the processor.
-        cost_on_neural_engine: The same by estimated cost: what the plan estimates that these operations cost, as a
-            share of the whole. An estimate of the system's, no measurement.
+        cost_on_neural_engine: The same share, weighted by the cost that the system estimates for each operation. It
+            is not measured.
         cost_on_gpu: Share of the estimated cost on the GPU.
         cost_on_cpu: Share of the estimated cost on the processor.
-        psnr_db: How close one call on the device came to torch with the same weights and inputs, in dB; see
-            `nas.runtimes.Parity`. `None` where it was not compared, and where there was no difference at all.
+        psnr_db: How close one call on the device is to torch with the same weights and inputs, in dB; see
+            `nas.runtimes.Parity`. `None` if it was not compared, or if there was no difference.
         max_abs_error: Largest absolute difference of the same comparison.
-        reason: Why the block failed, in a line; may stand beside `out_of_memory`, too.
+        reason: Why the block failed or ran out of memory, in a line.
         provenance: Where the figures come from.
         measured_at: When it was measured.
     """
@@ -155,7 +155,7 @@ class LatencyRow(StrictModel):
 
 
 def weakest(rows: Iterable[LatencyRow]) -> Provenance:
-    """`measured` where every row is; otherwise what the first other row says."""
+    """`measured` if every row is; otherwise the provenance of the first other row."""
     return next((row.provenance for row in rows if row.provenance != "measured"), "measured")
 
 
@@ -168,7 +168,7 @@ def write_rows(path: Path, rows: Iterable[LatencyRow], identity: str) -> None:
     Args:
         path: The file.
         rows: The rows.
-        identity: Digest of what the table belongs to; it enters the checksums.
+        identity: Digest of the table's conditions, which is part of the checksums.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -179,10 +179,10 @@ def write_rows(path: Path, rows: Iterable[LatencyRow], identity: str) -> None:
 
 
 def read_rows(path: Path, identity: str) -> dict[str, LatencyRow]:
-    """Read rows by key; `identity` is the one they were written with.
+    """Read rows by key; `identity` must be the one they were written with.
 
     Raises:
-        TableError: The file is missing or not such a CSV, a value is impossible, or a row does not match its
+        TableError: The file is missing or is not the CSV of a table, a value is impossible, or a row does not match its
             checksum; names line and column or key.
     """
     rows: dict[str, LatencyRow] = {}
@@ -192,7 +192,7 @@ def read_rows(path: Path, identity: str) -> dict[str, LatencyRow]:
         row = _parse(values, where)
         _check(row, checksum, identity, where)
         if row.key in rows:
-            raise TableError(f"key {row.key!r} stands twice", where=where, hint="remove one of them")
+            raise TableError(f"key {row.key!r} is there twice", where=where, hint="remove one of them")
         rows[row.key] = row
     return rows
 
@@ -208,7 +208,7 @@ def _cell(value: str | float | datetime | None) -> str:
 
 
 def _checksum(row: LatencyRow, identity: str) -> str:
-    """First eight hexadecimal digits of a SHA-256 over the values, however they are spelt in the file."""
+    """First eight hexadecimal digits of a SHA-256 over the values, independent of their spelling in the file."""
     return fingerprint([identity, *_cells(row)])[:8]
 
 
@@ -223,9 +223,9 @@ def _check(row: LatencyRow, checksum: str, identity: str, where: str) -> None:
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    text = read_text(path, error=TableError).removeprefix("\ufeff")  # a spreadsheet's mark of UTF-8
+    text = read_text(path, error=TableError).removeprefix("\ufeff")  # the byte order mark that spreadsheets write
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1  # where a record begins: an unclosed quote runs on over the lines that follow
+    line = 1  # where a record begins; an unclosed quote continues over the next lines
     try:
         _check_header(next(reader, []), path)
         line = reader.line_num + 1
@@ -252,13 +252,13 @@ def _check_header(header: list[str], path: Path) -> None:
     elif missing:
         what = f"column {missing[0]!r} is missing"
     else:
-        what = "columns are in another order or stand twice"
+        what = "columns are in another order, or one is there twice"
     hint = f"the columns are {','.join(COLUMNS)}; times are in milliseconds"
     raise TableError(f"not a latency table: {what}", where=f"{path}: line 1", hint=hint)
 
 
 def _value(column: str, text: str) -> str | float | None:
-    """What a cell holds: a number where it is one, in a column of numbers; else its text, for the model to judge."""
+    """The value of a cell: a number if the column has numbers and it is one, else its text, which the model judges."""
     if not text:
         return None
     if column in _TEXTS:

@@ -1,7 +1,7 @@
 """The raw samples beside a table: every timed call, so that statistics can be computed again.
 
-One line of JSON per window of rounds, written as soon as it is measured. A killed process leaves at most one
-torn line, at the end; it is dropped, and what came before counts when measuring goes on.
+The file has one line of JSON per window, written as soon as the window is measured. A killed process leaves at most one
+torn line, at the end. It is dropped, and the lines before it count when measuring resumes.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _Samples = Annotated[tuple[_Milliseconds, ...], Field(min_length=1)]
 
 
 class SampleRecord(StrictModel):
-    """One window of rounds, as it stands in the file.
+    """One window, as it is stored in the file.
 
     Args:
         measured_at: When it ended.
-        conditions: Digest of what was measured on; that of the table beside it.
+        conditions: Digest of the conditions, equal to that of the table.
         reference: Key of the reference block.
-        reference_ms: Its calls.
+        reference_ms: Calls of the reference.
         samples_ms: The calls of each block, by key.
         order: See `Window`.
-        copies: On a phone, how many copies of a block there were in its calls, which came in turn: in the first, in the
-            second, and so on from the start. Empty where calls are of blocks alone.
+        copies: On a phone, the numbers of copies of a block in its calls, which alternate: in the first call, in the
+            second, and so on from the start. Empty if blocks were called alone.
     """
 
     measured_at: AwareDatetime
@@ -49,9 +49,9 @@ class SampleRecord(StrictModel):
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
-        turns = Counter(self.order)
+        calls = Counter(self.order)
         expected = [len(self.reference_ms), *map(len, self.samples_ms.values())]
-        if [turns[turn] for turn in range(len(expected))] != expected or len(self.order) != sum(expected):
+        if [calls[number] for number in range(len(expected))] != expected or len(self.order) != sum(expected):
             raise ValueError("order: does not list the calls that there are samples of")
         return self
 
@@ -65,10 +65,10 @@ class SampleRecord(StrictModel):
     def only(self, keys: Collection[str]) -> SampleRecord:
         """The same window without the calls of other blocks."""
         kept = [key for key in self.samples_ms if key in keys]
-        turns = {0: 0} | {1 + place: 1 + kept.index(key) for place, key in enumerate(self.samples_ms) if key in keys}
+        numbers = {0: 0} | {1 + place: 1 + kept.index(key) for place, key in enumerate(self.samples_ms) if key in keys}
         update = {
             "samples_ms": {key: self.samples_ms[key] for key in kept},
-            "order": tuple(turns[turn] for turn in self.order if turn in turns),
+            "order": tuple(numbers[number] for number in self.order if number in numbers),
             "copies": {key: self.copies[key] for key in kept if key in self.copies},
         }
         return self.model_copy(update=update)
@@ -78,15 +78,15 @@ class SampleLog:
     """The samples of one table.
 
     Args:
-        path: The file; see `samples_path`.
-        conditions: Digest of what the table is measured on.
+        path: The file.
+        conditions: Digest of the table's conditions.
     """
 
     def __init__(self, path: str | Path, conditions: str) -> None:
         self.path, self.conditions = Path(path), conditions
 
     def append(self, record: SampleRecord) -> None:
-        """Add a window at the end; on disk when this returns."""
+        """Add a window at the end; it is on disk when this returns."""
         with storage_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
@@ -95,7 +95,7 @@ class SampleLog:
                 os.fsync(file.fileno())
 
     def read(self) -> list[SampleRecord]:
-        """All windows, in the order they were measured; none where there is no file.
+        """All windows, in the order they were measured; none if there is no file.
 
         Raises:
             TableError: A line is damaged, or belongs to a table of other conditions; names the line.
@@ -110,7 +110,7 @@ class SampleLog:
             write_text(self.path, text[: text.rfind("\n") + 1])
 
     def keep(self, keys: Iterable[str], others: Iterable[SampleRecord]) -> None:
-        """Write the samples of some blocks, taken from other logs, in place of what is there."""
+        """Replace the log by the samples of some blocks, taken from other logs."""
         wanted = set(keys)
         lines = []
         for record in others:
@@ -129,10 +129,10 @@ class SampleLog:
         try:
             record = SampleRecord.model_validate_json(line)
         except pydantic.ValidationError as error:
-            hint = "remove the line; what it held will be measured again where it is needed"
+            hint = "remove the line; its calls will be measured again if they are needed"
             raise TableError("not a window of samples", where=where, hint=hint) from error
         if record.conditions != self.conditions:
-            hint = "these samples are another table's: restore the file, or remove it"
+            hint = "these samples belong to another table: restore the file, or remove it"
             raise TableError("measured under other conditions than the table beside it", where=where, hint=hint)
         return record
 

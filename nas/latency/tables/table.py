@@ -1,4 +1,4 @@
-"""The latency table: rows in a CSV file, and beside it, in a JSON file, what they were measured on."""
+"""The latency table: rows in a CSV file, and metadata in a JSON file beside it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LatencyTable:
     """Latencies of blocks on one device with one runtime.
 
     Args:
-        metadata: What they were measured on.
+        metadata: How they were measured.
         rows: The rows by block key.
         where: The file, for messages.
     """
@@ -54,13 +54,13 @@ class LatencyTable:
         return cls(metadata, rows, path)
 
     def save(self, path: str | Path) -> LatencyTable:
-        """Write the table, rows last, and return it with its new place.
+        """Write the table, rows last, and return it with its new path.
 
-        Killed at any point, what is on disk is the old table, the new one marked incomplete, or a table that
-        lacks one of its files and says so; rows never stand beside metadata of other conditions.
+        If the process is killed, the disk holds the old table, the new one marked incomplete, or a table that lacks
+        one of its files and says so. Rows are never stored beside metadata of other conditions.
 
         Raises:
-            TableError: One of its two files is there and no part of a latency table, which it would replace.
+            TableError: One of the two files exists and does not belong to a latency table.
             StorageError: They cannot be written.
         """
         path = _csv_path(path)
@@ -93,7 +93,7 @@ class LatencyTable:
 
     @property
     def provenance(self) -> Provenance:
-        """`measured` where every row is; otherwise what the first other row says."""
+        """`measured` if every row is; otherwise the provenance of the first other row."""
         return weakest(self.rows.values())
 
     @property
@@ -111,7 +111,7 @@ class LatencyTable:
 
         Raises:
             TableError: The block is not in the table, and the message names its key and the command that measures
-                it; or it is, but could not be measured, and the message says why.
+                it. Or the block could not be measured, and the message says why.
         """
         row = self.rows.get(block.key)
         if row is None:
@@ -124,7 +124,7 @@ class LatencyTable:
         return row
 
     def latency_ms(self, block: Block, *, space: str | Path = "SPACE") -> float:
-        """Latency of one call of a block; raises as `row`."""
+        """Latency of one call of a block, in milliseconds; raises as `row`."""
         latency_ms = self.row(block, space=space).latency_ms
         assert latency_ms is not None
         return latency_ms
@@ -134,7 +134,7 @@ class LatencyTable:
         return max(1, round(self.latency_ms(block, space=space) * _NS_PER_MS))
 
     def _remedy(self, space: str | Path) -> str:
-        """How to add the rows of a space."""
+        """The command that adds the rows of a space."""
         metadata, table = self.metadata, f"--table {self.where or 'FILE'}"
         unit = f"--compute-unit {metadata.compute_unit}"
         if metadata.estimate is not None:
@@ -152,7 +152,7 @@ class LatencyTable:
         return f"needs {row.memory_bytes} bytes, more than the memory budget" + (f" of {budget}" if budget else "")
 
     def reference_ms(self, key: str) -> float | None:
-        """What the reference block of this key took when the table was measured; `None` where it had another."""
+        """The latency of the reference block when the table was measured; `None` if it had another reference."""
         return self.metadata.reference_ms if self.metadata.reference == key else None
 
     def _same_conditions(self, path: Path) -> bool:
