@@ -27,8 +27,9 @@ from nas.pipeline.metrics import QualityStage, RescoreStage
 from nas.runtimes import Runtime, get_runtime
 from nas.search import SearchConfig
 from nas.space import SearchSpace
-from nas.training import DistillationSettings, LoopConfig, SuperNetConfig, TrainingConfig, check_start
+from nas.training import DistillationSettings, LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training import open_clips as open_for
+from nas.training.recipes.starting import check_start
 
 _MEASUREMENT = Field(validation_alias=AliasChoices("measurement", "protocol"), serialization_alias="protocol")
 """Files of earlier versions say `protocol`, and digests of stages (see `Stage.digest`) keep that key."""

@@ -28,5 +28,4 @@ from .recipes.scoring import SearchInputs as SearchInputs
 from .recipes.scoring import clip_quality as clip_quality
 from .recipes.scoring import held_out_quality as held_out_quality
 from .recipes.scoring import supernet_quality as supernet_quality
-from .recipes.starting import check_start as check_start
 from .recipes.supernet_files import load_supernet as load_supernet
