@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,17 @@ from nas.data.videos.media import Media
 
 
 def encode(frames: np.ndarray, fps: int, *, gaps: list[int] | None = None, faststart: bool = False) -> bytes:
-    """An MP4 of RGB frames T x H x W x 3; `gaps` lists each frame's time stamp in units of 1 / fps."""
+    """An MP4 of RGB frames T x H x W x 3; `gaps` lists each frame's time stamp in units of 1 / fps.
+
+    Equal videos are encoded once.
+    """
+    stamps = None if gaps is None else tuple(gaps)
+    return _encoded(frames.tobytes(), frames.shape, fps, stamps, faststart)
+
+
+@functools.cache
+def _encoded(pixels: bytes, shape: tuple[int, ...], fps: int, gaps: tuple[int, ...] | None, faststart: bool) -> bytes:
+    frames = np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
     options = {"movflags": "faststart"} if faststart else {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
@@ -25,8 +36,8 @@ def encode(frames: np.ndarray, fps: int, *, gaps: list[int] | None = None, fasts
             stream = container.add_stream("libx264", rate=fps, options={"crf": "4", "preset": "ultrafast"})
             stream.height, stream.width = frames.shape[1:3]
             stream.pix_fmt = "yuv444p"
-            for number, pixels in enumerate(frames):
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            for number, frame_HWC in enumerate(frames):
+                frame = av.VideoFrame.from_ndarray(frame_HWC, format="rgb24")
                 frame.pts = number if gaps is None else gaps[number]
                 frame.time_base = Fraction(1, fps)
                 container.mux(stream.encode(frame))

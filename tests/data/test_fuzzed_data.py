@@ -35,7 +35,7 @@ from tests.data.test_tars import image, pack
 
 SHAPE = ClipShape(2, 12, 16, 8)
 
-few = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 names = st.one_of(
     st.sampled_from(
@@ -208,7 +208,7 @@ def test_files_that_describe_data(kind: str, path: str, others: dict[str, Any], 
 
 
 @pytest.mark.parametrize("what", ["clips", "index of a tar"])
-@settings(few, max_examples=25)
+@settings(few, max_examples=15)
 @given(changes=edits, length=st.floats(0, 1))
 def test_caches(what: str, changes: list[tuple[float, bytes]], length: float, tmp_path: Path) -> None:
     folder = tmp_path / "data"

@@ -39,7 +39,7 @@ NAMES = st.sampled_from(["a", "b", "c", "in/a", "in/b", "in/deep/c"])
 FILES = st.dictionaries(NAMES, st.text("xyz", min_size=1, max_size=3), min_size=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(first=FILES, second=FILES, mine=st.dictionaries(st.sampled_from(["m", "in/m", "own/m"]), st.just("mine")))
 def test_what_is_written_replaces_what_was_written_before_and_nothing_else(
     first: dict[str, str], second: dict[str, str], mine: dict[str, str]

@@ -21,15 +21,15 @@ def blurred(video_TCHW: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_clean_clips_are_read_right(shape: ClipShape) -> None:
-    dataset = MovingShapes(shape, 300, seed=11)
+    dataset = MovingShapes(shape, 150, seed=11)
     accuracy = prompt_accuracy([clip.video_TCHW for clip in dataset], dataset.captions)
-    assert accuracy.n == 300
+    assert accuracy.n == 150
     assert min(accuracy.colour, accuracy.direction, accuracy.both) >= 0.99
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.2])
 def test_blurred_and_noisy_clips_are_read_right(noise: float) -> None:
-    dataset = MovingShapes(SHAPES[0], 300, seed=12)
+    dataset = MovingShapes(SHAPES[0], 150, seed=12)
     generator = torch.Generator().manual_seed(0)
     x_BTCHW = torch.stack([blurred(clip.video_TCHW) for clip in dataset])
     x_BTCHW += noise * torch.randn(x_BTCHW.shape, generator=generator)
