@@ -94,12 +94,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Packages:
     folder = tmp_path_factory.mktemp("packages")
 
     @cache
-    def convert(label: str, target: str = "iOS18") -> Path:
+    def convert(label: str, target: str) -> Path:
         item, path = block_convertible(blocks()[label]), folder / f"{label}_{target}.mlpackage"
         get_runtime("coreml", deployment_target=target).convert(item.module, item.inputs, item.names, path)
         return path
 
-    return convert
+    return lambda label, target="iOS18": convert(label, target)
 
 
 @pytest.mark.parametrize("label", [*KINDS, *IMPLEMENTATIONS, "time_embedding", "text_learned"])

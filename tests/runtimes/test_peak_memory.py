@@ -122,22 +122,34 @@ def test_values_that_are_done_with_do_not_add_up(runtime: str, tmp_path: Path) -
     assert 2 * 100_000 * FLOAT <= peak <= 3.01 * 100_000 * FLOAT
 
 
+def resident(pairs: list[tuple[str, str]]) -> dict[tuple[str, str], dict[str, int]]:
+    """By how much a process grew, for each runtime and module."""
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is released goes back to the system at once
+    command = [sys.executable, "-c", RESIDENT, *map(" ".join, pairs)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return dict(zip(pairs, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+def agrees(runtime: str, module: str, seen: dict[str, int]) -> bool:
+    """Whether a process grew by about what the runtime reports.
+
+    Factors that a library has packed for itself are in the process but not in the report. On some processors, so are
+    input and output in the layout that oneDNN, below torch, likes best.
+    """
+    rearranged = 2 * seen["input"] if (runtime, module) == ("torch", "convolution") else 0
+    return 0.75 * seen["values"] <= seen["grown"] <= 1.25 * seen["values"] + rearranged
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_the_system_saw_the_process_grow_by_as_much() -> None:
     pairs = [(runtime, module) for runtime in RUNTIMES for module in ("attention", "convolution")]
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is released goes back to the system at once
-    command = [sys.executable, "-c", RESIDENT, *(" ".join(pair) for pair in pairs * 2)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    measured = list(map(json.loads, done.stdout.splitlines()))
-    for (runtime, module), *both in zip(pairs, measured[: len(pairs)], measured[len(pairs) :], strict=True):
-        # What an allocator keeps for itself differs from process to process, and only ever adds.
-        seen = min(both, key=lambda figures: figures["grown"])
-        assert seen["grown"] > 30_000_000
-        # Factors that a library has packed for itself are in the process but not in the report. So are input and output
-        # in the layout that oneDNN, below torch, likes best on some processors.
-        rearranged = 2 * seen["input"] if (runtime, module) == ("torch", "convolution") else 0
-        assert 0.75 * seen["values"] <= seen["grown"] <= 1.25 * seen["values"] + rearranged, module
+    figures = resident(pairs)
+    assert all(seen["grown"] > 30_000_000 for seen in figures.values())
+    # What an allocator keeps for itself differs from process to process, and only ever adds: a second one decides.
+    doubtful = [pair for pair in pairs if not agrees(*pair, figures[pair])]
+    again = resident(doubtful) if doubtful else {}
+    assert not [pair for pair, seen in again.items() if not agrees(*pair, seen)], again
 
 
 def test_shared_weights_count_once_in_torch(tmp_path: Path) -> None:
