@@ -36,6 +36,13 @@ def test_a_built_in_class_is_found_by_name(registry: Registry[OSError]) -> None:
     assert registry.names() == ("pipe",)
 
 
+def test_a_name_is_checked_without_loading_its_class() -> None:
+    registry: Registry[OSError] = Registry("shape", GROUP, "builtins:OSError", {"pipe": "shapes_not_there:Pipe"})
+    registry.check("pipe")
+    with pytest.raises(ConfigError, match=r"unknown shape 'square' \(known: pipe\)"):
+        registry.check("square")
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones(registry: Registry[OSError], site: Path) -> None:
     install(site, "shapes_known", "round = shapes_known:Round")
     with pytest.raises(ConfigError, match=r"unknown shape 'square' \(known: pipe, round\)"):

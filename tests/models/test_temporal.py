@@ -143,9 +143,7 @@ def _implementation(config: LayerConfig) -> list[str]:
 
 
 class _Mixer(TemporalLayer):
-    """A third party's layer: mixes frames by a zero-initialised matrix."""
-
-    Config = LayerConfig
+    """A third party's layer without hyper-parameters: mixes frames by a zero-initialised matrix."""
 
     def __init__(self, config: LayerConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
         super().__init__(config, shape, context_width)
