@@ -61,11 +61,12 @@ def show(
 def _blocks(path: Path, table: LatencyTable, figure: Path | None) -> tuple[Block, ...]:
     """The blocks of a search space, whose layers are drawn if there is a figure to write."""
     from nas.latency import space_blocks
-    from nas.report import plot_latency_heat_map
     from nas.space import SearchSpace
 
     space = SearchSpace.load(path)
     if figure is not None:
+        from nas.report import plot_latency_heat_map
+
         plot_latency_heat_map(space, table, figure)
     return space_blocks(space)
 

@@ -52,6 +52,14 @@ def good(tmp_path: Path) -> Path:
     return path
 
 
+def test_tables_of_earlier_versions_call_their_measurement_protocol(good: Path) -> None:
+    file = good.with_suffix(".json")
+    content = json.loads(file.read_text())
+    assert content.pop("measurement") == {}
+    file.write_text(json.dumps(content | {"protocol": {"rounds": 30}}))
+    assert LatencyTable.load(good).metadata.measurement == {"rounds": 30}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

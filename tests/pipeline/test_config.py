@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from nas.errors import ArchitectureError, CheckpointError, ConfigError, NasError
+from nas.files import fingerprint
 from nas.models import Generation, VideoModel
 from nas.pipeline import load_run, run_pipeline
+from nas.pipeline.runner import Stage, StageResult
 from nas.pipeline.stages import Stages
 from nas.space import SearchSpace
 from tests.tiny import TINY
@@ -76,6 +78,20 @@ def test_options_of_the_runtime_reach_it_and_files_without_them_stay_as_they_wer
     earlier = load_run(_run_file(base, profile={"threads": 2}))[0].profile
     assert earlier.open_runtime().settings.threads == 2
     assert "options" not in earlier.model_dump(mode="json")  # it enters the digest of finished stages
+
+
+@pytest.mark.parametrize("stage", ["profile", "fit", "check"])
+def test_files_that_call_a_measurement_protocol_are_the_same_run(base: Path, stage: str) -> None:
+    new, old = (
+        getattr(load_run(_run_file(base, **{stage: {key: {"rounds": 7}}}))[0], stage)
+        for key in ("measurement", "protocol")
+    )
+    assert new == old
+    assert new.measurement.rounds == 7
+    digests = {Stage(stage, [settings], (), run=lambda _: StageResult("")).digest([]) for settings in (new, old)}
+    plain = new.model_dump(mode="json")
+    plain["protocol"] = plain.pop("measurement")
+    assert digests == {fingerprint([stage, [plain], []])}, "stages of earlier versions would be done again"
 
 
 def test_a_backbone_is_trained_where_every_slot_can_be_empty(base: Path) -> None:
