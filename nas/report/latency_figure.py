@@ -44,12 +44,12 @@ def draw_latency_check(report: CheckReport, *, measured_on: str | None = None) -
     """The figure of `plot_latency_check`, to show in a notebook or to draw on."""
     figure = new_figure(WIDTH_IN, HEIGHT_IN)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
-    found = report.accuracy
+    accuracy = report.accuracy
     _draw_latencies(left, report)
-    near = round(found.within_10_percent * len(report.checks))
+    near = round(accuracy.within_10_percent * len(report.checks))
     add_title(left, f"{near} of {len(report.checks)} networks within 10%")
     _draw_errors(right, report)
-    add_title(right, f"mean absolute error (MAPE) {found.mape:.1%}, worst {found.worst:.1%}")
+    add_title(right, f"mean absolute error (MAPE) {accuracy.mape:.1%}, worst {accuracy.worst:.1%}")
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, frameon=False, fontsize=8.5)
@@ -100,7 +100,7 @@ def _draw_points(axes: Axes, x: Values, y: Values, near: NDArray[np.bool_]) -> N
 
 
 def _interval(report: CheckReport) -> tuple[float, float] | None:
-    """The errors of predictions whose network measures at the ends of the 90% interval; widest of all networks."""
+    """The errors at the ends of the 90% intervals, the widest over all networks."""
     ends = [
         (check.predicted_unet_ms / check.high_ms - 1, check.predicted_unet_ms / check.low_ms - 1)
         for check in report.checks
@@ -110,14 +110,14 @@ def _interval(report: CheckReport) -> tuple[float, float] | None:
 
 
 def _caption(report: CheckReport, measured_on: str | None) -> str:
-    """Where the figures come from, and what the bands are."""
+    """The caption: what was measured, and what the bands are."""
     times = min(len(check.measurements_ms) for check in report.checks)
     count = {1: "once", 2: "twice"}.get(times, f"{times} times")
     sentences = [f"Whole networks, each measured {count}" + (f" on {measured_on}." if measured_on else ".")]
     if report.noise_floor is not None:
         sentences.append("Green: mean difference between the first two measurements of a network.")
     elif times == 1:
-        sentences.append("How far two measurements of a network are apart was not measured.")
+        sentences.append("The difference between two measurements of a network was not measured.")
     if report.coverage is None:
         sentences.append("Predictions are sums of block latencies, without a fit.")
     else:

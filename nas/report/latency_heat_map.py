@@ -69,8 +69,8 @@ def draw_latency_heat_map(space: SearchSpace, table: LatencyTable) -> Figure:
 
 
 def _placed_rows(space: SearchSpace, table: LatencyTable) -> dict[Place, LatencyRow]:
-    """The row of each candidate in each slot, read off plans; `none` places no block."""
-    # `row` of the table says what to do about a block that it lacks; a block that cannot run is drawn as such.
+    """The row of each candidate in each slot, taken from plans; `none` places no block."""
+    # `LatencyTable.row` raises an error for a missing block; a block that cannot run is drawn as such.
     return {
         place: table.rows.get(block.key) or table.row(block, space=space.where)
         for place, block in space.placed_blocks().items()
@@ -80,25 +80,25 @@ def _placed_rows(space: SearchSpace, table: LatencyTable) -> dict[Place, Latency
 def _draw_cells(axes: Axes, rows: Mapping[tuple[int, int], LatencyRow]) -> None:
     latencies_ms = [row.latency_ms for row in rows.values() if row.latency_ms is not None]
     low_ms, high_ms = (min(latencies_ms), max(latencies_ms)) if latencies_ms else (1.0, 1.0)
-    # Latencies are compared by their ratios; a little room keeps one single value on the scale.
+    # A logarithmic scale, because latencies are compared by ratios; the margin keeps a single value on the scale.
     norm, colours = LogNorm(0.9 * low_ms, 1.1 * high_ms), mpl.colormaps["Blues"]
-    mixed = len({found.provenance for found in rows.values()}) > 1
-    for (row, column), found in rows.items():
-        if found.latency_ms is None:
-            _draw_refused(axes, row, column, found)
+    mixed = len({cell.provenance for cell in rows.values()}) > 1
+    for (row, column), cell in rows.items():
+        if cell.latency_ms is None:
+            _draw_refused(axes, row, column, cell)
             continue
-        share = float(norm(found.latency_ms))
+        share = float(norm(cell.latency_ms))
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colours(share), edgecolor="white"))
         colour = "white" if share > DARK else INK
-        text = _number(found.latency_ms) + (f"\n{found.provenance}" if mixed else "")
+        text = _number(cell.latency_ms) + (f"\n{cell.provenance}" if mixed else "")
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5 if mixed else 9, color=colour)
 
 
-def _draw_refused(axes: Axes, row: int, column: int, found: LatencyRow) -> None:
+def _draw_refused(axes: Axes, row: int, column: int, cell: LatencyRow) -> None:
     axes.add_patch(
         Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="white", edgecolor=FAINT, hatch="////", linewidth=0)
     )
-    text = {"out_of_memory": "out of\nmemory", "over_memory_budget": "over\nbudget", "failed": "failed"}[found.status]
+    text = {"out_of_memory": "out of\nmemory", "over_memory_budget": "over\nbudget", "failed": "failed"}[cell.status]
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=INK, bbox=box)
 
@@ -108,7 +108,7 @@ def _number(latency_ms: float) -> str:
 
 
 def _caption(table: LatencyTable, rows: Mapping[Place, LatencyRow]) -> str:
-    """Where the figures come from, and what cells without a figure mean."""
+    """The caption: the source of the latencies, and the meaning of hatched cells."""
     kinds = provenance_text(rows.values()) or "no"
     sentences = [f"{kinds[0].upper()}{kinds[1:]} latency at batch 1 on {conditions_text(table.metadata)}."]
     if kinds == "measured":

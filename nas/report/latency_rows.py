@@ -24,7 +24,7 @@ def moment_text(at: datetime) -> str:
 
 
 def conditions_text(metadata: TableMetadata) -> str:
-    """What latencies were measured on, in a few words: device, runtime, precision, where it ran, threads, options."""
+    """The conditions of a table in a few words: device, runtime, precision, compute unit, threads, options."""
     threads = [] if metadata.threads is None else [f"{metadata.threads} thread{'s' * (metadata.threads != 1)}"]
     settings = [metadata.runtime, metadata.precision, metadata.compute_unit, *threads]
     return ", ".join(

@@ -75,7 +75,7 @@ def fit_networks(
 
     Raises:
         ConfigError: There are fewer than 3 networks.
-        TableError: The table is of another machine or runtime, or lacks a block.
+        TableError: The table belongs to another machine or runtime, or lacks a block.
         RuntimeUnavailableError: The runtime cannot measure here.
         OutOfMemoryError: A network does not fit.
     """

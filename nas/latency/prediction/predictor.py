@@ -65,10 +65,10 @@ class PipelineLatency:
 
 
 class LatencyPredictor:
-    """Sums the blocks of a plan, and corrects the sum of the denoising network by what a fit has found.
+    """Adds up the blocks of a plan, and corrects the sum of the denoising network with a fit.
 
-    Text encoder and decoder are single blocks, measured as they run: nothing is corrected there. A table whose
-    latencies leave out what a call takes by itself says how much that is, and each network is called by itself.
+    Text encoder and decoder are single blocks, measured as they run, so they need no correction. If a table's latencies
+    do not include the time of a call, its metadata hold that time, and it is added once per network.
 
     Args:
         space: The search space.
@@ -77,7 +77,7 @@ class LatencyPredictor:
         fit: What whole networks of the space have shown; predictions are plain sums without it.
 
     Raises:
-        TableError: The fit is of another space, or the table's rows have changed since.
+        TableError: The fit belongs to another space, or the table's rows have changed since.
     """
 
     def __init__(self, space: SearchSpace, table: LatencyTable, steps: int = 4, fit: LatencyFit | None = None) -> None:

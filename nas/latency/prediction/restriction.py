@@ -90,7 +90,7 @@ def _removed(space: SearchSpace, table: LatencyTable) -> Iterator[Removed]:
             if reason is not None:
                 yield Removed(slot.id, name, block.key, reason)
             elif fastest != name:
-                least, taken = (cell_text(table.latency_ms(placed[one])) for one in (fastest, name))
+                least, taken = (cell_text(table.latency_ms(placed[candidate])) for candidate in (fastest, name))
                 reason = f"{fastest} computes the same in {least} ms, this takes {taken} ms"
                 yield Removed(slot.id, name, block.key, reason, fastest)
 

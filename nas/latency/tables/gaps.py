@@ -22,14 +22,14 @@ def fill_gaps(measured: LatencyTable, estimates: LatencyTable) -> LatencyTable:
     Raises:
         TableError: The settings differ, or there is no estimate in the second table.
     """
-    wanted, found = asdict(measured.metadata.settings), asdict(estimates.metadata.settings)
-    for name, value in found.items():
+    wanted, estimated = asdict(measured.metadata.settings), asdict(estimates.metadata.settings)
+    for name, value in estimated.items():
         if value != wanted[name]:
             what = f"{name} is {value!r}, {measured.where or 'the other table'} has {wanted[name]!r}"
             raise TableError(what, where=estimates.where, hint="estimate for the settings that were measured")
     if estimates.metadata.estimate is None:
         hint = "merge measured tables without it"
-        raise TableError("holds no estimates to fill gaps with", where=estimates.where, hint=hint)
+        raise TableError("has no estimates to fill gaps with", where=estimates.where, hint=hint)
     metadata = measured.metadata
     rows = dict(estimates.rows) | dict(measured.rows)
     changes = {

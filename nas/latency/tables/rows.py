@@ -82,7 +82,7 @@ class LatencyRow(StrictModel):
             `nas.runtimes.Parity`. `None` if it was not compared, or if there was no difference.
         max_abs_error: Largest absolute difference of the same comparison.
         reason: Why the block failed or ran out of memory, in a line.
-        provenance: Where the figures come from.
+        provenance: Source of the figures.
         measured_at: When it was measured.
     """
 

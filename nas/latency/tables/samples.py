@@ -34,7 +34,7 @@ class SampleRecord(StrictModel):
         reference: Key of the reference block.
         reference_ms: Calls of the reference.
         samples_ms: The calls of each block, by key.
-        order: See `Window`.
+        order: What was called, call by call, as in `Window`.
         copies: On a phone, the numbers of copies of a block in its calls, which alternate: in the first call, in the
             second, and so on from the start. Empty if blocks were called alone.
     """
