@@ -1,17 +1,17 @@
-"""How fast searches approach the true front of a table that holds every architecture, and what a proposal costs.
+"""How fast searches approach the true front of a table of all architectures, and the time of a proposal.
 
     python benchmarks/search_efficiency.py --data FILE --accuracy COLUMN --latency COLUMN [--seeds 10]
         [--evaluations 50,100,200,500] [--json]
 
 FILE is a parquet or CSV file with cells in NAS-Bench-201 notation (`arch_str`), accuracies in percent and latencies in
-milliseconds. --accuracy and --latency may be given several times; each pair is a search problem of its own.
+milliseconds. --accuracy and --latency may be given several times; each pair is one search problem.
 
-Printed is the share of the true front's hypervolume after so many evaluations of distinct architectures: mean, and
+It prints the share of the true front's hypervolume after a number of evaluations of distinct architectures: mean, and
 spread over the seeds. The reference point is the 99th percentile of latency, and 100 minus the median accuracy: with
-the worst values instead, a few hundred random draws reach nearly all of it. "ParetoSampler, paths" is told what any
+the worst values instead, a few hundred random draws reach nearly all of it. "ParetoSampler, paths" is given what any
 user of such cells knows, the paths through them (`features=`); "ParetoSampler" sees the choices alone, as all others.
 
-The last line measures proposals in a space of 10^12 architectures, whose quality and latency are made up.
+The last line measures proposals in a space of 10^12 architectures with synthetic quality and latency.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--methods", type=lambda text: text.split(";"), default=list(METHODS), help="separated by ;")
     parser.add_argument("--reference-latency-percentile", type=float, default=99)
     parser.add_argument("--reference-accuracy", type=float, help="in percent; the median when left out")
-    parser.add_argument("--workers", type=int, default=1, help="processes; more than one disturb the times")
+    parser.add_argument("--workers", type=int, default=1, help="processes; with more than one, times are not reliable")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if unknown := [name for name in options.methods if name not in METHODS]:
@@ -99,7 +99,7 @@ def _run(
         results = list(pool.map(_search, *zip(*arguments, strict=True)))
     shape = (len(options.methods), len(problems), options.seeds, -1)
     shares = np.array([share for share, _ in results]).reshape(shape)
-    times = np.array([each for _, each in results]).reshape(len(options.methods), -1).mean(axis=1)
+    times = np.array([milliseconds for _, milliseconds in results]).reshape(len(options.methods), -1).mean(axis=1)
     return dict(zip(options.methods, shares, strict=True)), dict(zip(options.methods, times.tolist(), strict=True))
 
 
@@ -120,14 +120,14 @@ def _report(
         "data": options.data.name,
         "seeds": options.seeds,
         "evaluations": options.evaluations,
-        "mean": {name: _numbers(each.mean(axis=(0, 1))) for name, each in shares.items()},
-        "spread_over_seeds": {name: _numbers(each.mean(axis=0).std(axis=0)) for name, each in shares.items()},
-        "proposal_ms": {name: round(each, 2) for name, each in milliseconds.items()},
+        "mean": {name: _numbers(share.mean(axis=(0, 1))) for name, share in shares.items()},
+        "spread_over_seeds": {name: _numbers(share.mean(axis=0).std(axis=0)) for name, share in shares.items()},
+        "proposal_ms": {name: round(time_ms, 2) for name, time_ms in milliseconds.items()},
         "problems": {
             problem.name: {
                 "reference": {"latency_ms": problem.reference[0], "error_percent": problem.reference[1]},
-                "mean": {name: _numbers(each[place].mean(axis=0)) for name, each in shares.items()},
-                "spread_over_seeds": {name: _numbers(each[place].std(axis=0)) for name, each in shares.items()},
+                "mean": {name: _numbers(share[place].mean(axis=0)) for name, share in shares.items()},
+                "spread_over_seeds": {name: _numbers(share[place].std(axis=0)) for name, share in shares.items()},
             }
             for place, problem in enumerate(problems)
         },

@@ -1,7 +1,7 @@
 """Ways to search a tabular problem, each as a function from problem, seed and evaluations to the rows in their order.
 
-Only distinct architectures count as evaluations. Optuna's own samplers propose some again; a repeat is told its known
-values and costs nothing, as in `nas search`, and after `MOST_REPEATS` in a row a random new architecture is told.
+Only distinct architectures count as evaluations. Optuna's own samplers propose some again. A repeat gets its known
+values and costs nothing, as in `nas search`. After `MOST_REPEATS` in a row, a random new architecture is evaluated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Run:
 
     Args:
         rows: Rows of the table in the order of their evaluation.
-        seconds: What each evaluation took to propose and tell, repeats before it included.
+        seconds: Time to propose and tell each evaluation, including repeats before it.
     """
 
     rows: list[int] = field(default_factory=list)
@@ -78,7 +78,7 @@ def with_pymoo(problem: TabularProblem, seed: int, evaluations: int) -> Run:
     """A search by pymoo's NSGA-II, uniform crossover, whose duplicate elimination is left on."""
     names = list(problem.slots)
     operations = [distribution.choices for distribution in problem.slots.values()]
-    top = [len(each) - 1 for each in operations]
+    top = [len(offered) - 1 for offered in operations]
     algorithm = NSGA2(
         pop_size=POPULATION,
         sampling=IntegerRandomSampling(),
@@ -92,7 +92,8 @@ def with_pymoo(problem: TabularProblem, seed: int, evaluations: int) -> Run:
     while len(run.rows) < evaluations and algorithm.has_next():
         population = algorithm.ask()
         for member in population:
-            params = {name: each[round(value)] for name, each, value in zip(names, operations, member.X, strict=True)}
+            pairs = zip(names, operations, member.X, strict=True)
+            params = {name: offered[round(value)] for name, offered, value in pairs}
             row = problem.row(params)
             if row is None:
                 member.F = np.full(2, 1e9)

@@ -4,7 +4,7 @@
         [--seeds 1] [--workers 1] [--json]
 
 FILE, --accuracy and --latency are as for `search_efficiency.py`. A search by ParetoSampler evaluates cells; each model
-learns from the first so many of them, and predicts all others. Printed are Spearman's rank correlations with their
+learns from the first N of them, and predicts all others. It prints Spearman's rank correlations with their
 true errors: of all of them, and of the better quarter, which is what a search has to tell apart. All models see the
 same: choices (one-hot but for the process) and paths through a cell. The process is the sampler's own.
 """
@@ -89,9 +89,12 @@ def main() -> None:
         sys.exit(2)
     jobs = list(product(problems, range(options.seeds), [options.evaluations]))
     with ProcessPoolExecutor(options.workers) as pool:
-        found = np.array(list(pool.map(_compare, *zip(*jobs, strict=True)))).mean(axis=0)
+        correlations = np.array(list(pool.map(_compare, *zip(*jobs, strict=True)))).mean(axis=0)
     report = {
-        name: {"all": found[row, :, 0].round(4).tolist(), "better_quarter": found[row, :, 1].round(4).tolist()}
+        name: {
+            "all": correlations[row, :, 0].round(4).tolist(),
+            "better_quarter": correlations[row, :, 1].round(4).tolist(),
+        }
         for row, name in enumerate(MODELS)
     }
     if options.json:
@@ -100,7 +103,9 @@ def main() -> None:
     title = f"Spearman of all, of the better quarter; mean of {len(problems)} problems, {options.seeds} seeds"
     table = Table("model", *map(str, options.evaluations), title=title, title_justify="left")
     for name, row in report.items():
-        table.add_row(name, *(f"{one:.3f}, {other:.3f}" for one, other in zip(*row.values(), strict=True)))
+        table.add_row(
+            name, *(f"{everything:.3f}, {better:.3f}" for everything, better in zip(*row.values(), strict=True))
+        )
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 

@@ -3,8 +3,8 @@
     python benchmarks/search_workers.py --data FILE --accuracy COLUMN --latency COLUMN [--workers 4] [--seeds 5]
         [--evaluations 100] [--seconds 0.5] [--json]
 
-FILE is as for `search_efficiency.py`. Each worker is a process that runs the search of `nas search` on a PostgreSQL of
-the benchmark's own (package pgserver); an evaluation is made to last --seconds. Printed are the shares of the true
+FILE is as for `search_efficiency.py`. Each worker is a process that runs the search of `nas search` on a private
+PostgreSQL (package pgserver); each evaluation takes --seconds. It prints the shares of the true
 front's hypervolume after all evaluations, and how often an architecture was evaluated more than once.
 """
 
@@ -44,11 +44,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="nas", ignore_cleanup_errors=True) as folder, _server(folder) as url:
         counts = (1, options.workers)
-        found = {
+        runs_by_count = {
             count: [_study(problem, options, url, count, seed) for seed in range(options.seeds)] for count in counts
         }
     report = {"problem": problem.name, "evaluations": options.evaluations, "seeds": options.seeds}
-    report["workers"] = {str(count): _summary(runs) for count, runs in found.items()}
+    report["workers"] = {str(count): _summary(runs) for count, runs in runs_by_count.items()}
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.json else _text(report))
 
 
@@ -90,7 +90,7 @@ def _study(problem: TabularProblem, options: argparse.Namespace, url: str, worke
     if any(process.returncode for process in processes):
         sys.exit("error: a worker failed; see above")
     evaluated = [line for text in printed for line in text.splitlines()]
-    rows = [problem.rows[one.architecture.choices] for one in load_study(url, name).evaluations]
+    rows = [problem.rows[scored.architecture.choices] for scored in load_study(url, name).evaluations]
     repeated = len(evaluated) - len(set(evaluated))
     seconds = round(time.monotonic() - began, 1)
     return {"share": problem.share(rows), "evaluated": len(evaluated), "repeated": repeated, "seconds": seconds}
@@ -126,9 +126,9 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _text(report: dict[str, Any]) -> str:
     lines = [f"{report['problem']}: {report['evaluations']} evaluations, {report['seeds']} seeds"]
-    for count, each in report["workers"].items():
-        share = f"{each['mean']:.4f} ± {each['spread_over_seeds']:.4f} of the true front's hypervolume"
-        lines.append(f"{count} workers: {share}, {each['repeated']} repeated, {np.mean(each['seconds']):.0f} s")
+    for count, summary in report["workers"].items():
+        share = f"{summary['mean']:.4f} ± {summary['spread_over_seeds']:.4f} of the true front's hypervolume"
+        lines.append(f"{count} workers: {share}, {summary['repeated']} repeated, {np.mean(summary['seconds']):.0f} s")
     return "\n".join(lines) + "\n"
 
 
