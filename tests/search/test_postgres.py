@@ -163,7 +163,9 @@ def test_the_number_of_evaluations_holds_for_all_workers_together(server):
 def fill(server, name, space, count):
     """Add results as a worker leaves them, at a fraction of its price; they are what a crash must not lose."""
     latency = FormulaLatency(space)
-    run_search(space, latency, Announced(0), SearchConfig(evaluations=1), server.url, name, timing=TIMING)
+    run_search(
+        space, latency, Announced(0), SearchConfig(evaluations=1, sampler="random"), server.url, name, timing=TIMING
+    )
     study = optuna.load_study(study_name=name, storage=driver_url(server))
     distributions = {slot.id: CategoricalDistribution(slot.candidates) for slot in space.slots}
     for one in itertools.islice(space.enumerate(), 1, count):
