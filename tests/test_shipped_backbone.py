@@ -14,7 +14,7 @@ from nas.files import load_yaml
 from nas.models import VideoModel
 from nas.models.parts import unloaded_codec
 from nas.pipeline import load_run
-from nas.pipeline.config import open_clips as open_run_clips
+from nas.pipeline.folder import RunFolder
 from nas.quality.clips.scoring import generated_clips
 from nas.space import SearchSpace
 from nas.training import TrainingConfig
@@ -43,7 +43,7 @@ def test_it_is_small_attributed_and_of_the_quickstart(model: VideoModel) -> None
 
 def test_its_data_hold_out_what_the_quickstart_holds_out(tmp_path: Path) -> None:
     config, space = load_run(EXAMPLES / "quickstart.yaml")
-    run = open_run_clips(config, space, EXAMPLES, tmp_path)
+    run = RunFolder(config, space, EXAMPLES, tmp_path).clips
     own = open_clips(str(BACKBONES / "data.yaml"), space)
     assert own.validation.names == run.validation.names
     assert own.train.fingerprint == run.train.fingerprint

@@ -17,18 +17,16 @@ from pydantic import (
     model_validator,
 )
 
-from nas.data import VALIDATION_FRACTION, DataConfig, DataSplit
+from nas.data import VALIDATION_FRACTION, DataConfig
 from nas.data.config import ValidationFraction
 from nas.environment import check_settings
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, MeasurementSettings
-from nas.models.parts import unloaded_codec
 from nas.pipeline.metrics import QualityStage, RescoreStage
 from nas.runtimes import Runtime, get_runtime
 from nas.search import SearchConfig
 from nas.space import SearchSpace
 from nas.training import DistillationSettings, LoopConfig, SuperNetConfig, TrainingConfig
-from nas.training import open_clips as open_for
 from nas.training.recipes.starting import check_start
 
 _MEASUREMENT = Field(validation_alias=AliasChoices("measurement", "protocol"), serialization_alias="protocol")
@@ -77,7 +75,7 @@ class FitStage(StrictModel):
     """How sums of blocks are fitted to whole networks.
 
     Args:
-        networks: Whole networks to measure; at least 3, or 0 to go without, when nothing is known of the error.
+        networks: Whole networks to measure: at least 3, or 0 for no fit, which leaves the error unknown.
         measurement: How precisely to measure.
     """
 
@@ -98,10 +96,10 @@ class CheckStage(StrictModel):
 
 
 class PickStage(StrictModel):
-    """Which member of the front goes on.
+    """Which member of the front is distilled and exported.
 
     Args:
-        latency_budget_ms: The best quality within this pipeline latency; the knee of the front when left out.
+        latency_budget_ms: Pick the best quality within this pipeline latency; the knee of the front when left out.
     """
 
     latency_budget_ms: PositiveFloat | None = None
@@ -111,8 +109,9 @@ class BackboneStage(StrictModel):
     """The model of images whose backbone and text encoder the supernet starts from.
 
     Args:
-        model: Its folder, relative to this file, where there is one.
-        training: Otherwise, how it is trained: the network of the space without temporal layers, on the run's clips.
+        model: Its folder, relative to this file.
+        training: How the run trains it, if there is no folder: the network of the space without temporal layers, on the
+            run's clips.
     """
 
     model: UserPath | None = None
@@ -126,10 +125,10 @@ class BackboneStage(StrictModel):
 
 
 class DistillStage(DistillationSettings):
-    """How the chosen architecture is trained on and distilled.
+    """How the picked architecture is trained further and distilled.
 
     Args:
-        finetune: Training of the chosen architecture alone, from the weights it inherits.
+        finetune: Training of the picked architecture alone, from the weights it inherits; none when left out.
     """
 
     finetune: TrainingConfig | None = None
@@ -139,19 +138,19 @@ class ExportStage(StrictModel):
     """What is exported.
 
     Args:
-        formats: Out of `safetensors`, `onnx` and `coreml`.
+        formats: Formats of the bundle: `safetensors`, `onnx`, `coreml`.
     """
 
     formats: tuple[Literal["safetensors", "onnx", "coreml"], ...] = ("safetensors", "onnx", "coreml")
 
 
 class GenerateStage(StrictModel):
-    """What is sampled at the end.
+    """The clips that are generated at the end.
 
     Args:
-        prompts: Captions of your own, in the place of those of the clips.
-        training_count: Otherwise, how many captions of training clips, spread evenly over them.
-        count: And how many of held-out clips.
+        prompts: Captions to use instead of those of the run's clips.
+        training_count: Number of captions of training clips, spread evenly over them; without effect with `prompts`.
+        count: Number of captions of held-out clips; without effect with `prompts`.
         seed: Seed of the noise.
     """
 
@@ -200,7 +199,7 @@ class RunConfig(StrictModel):
         return tuple(settings for settings in all_of_them if settings is not None)
 
     @model_validator(mode="after")
-    def _latency_is_that_of_the_result(self) -> Self:
+    def _same_denoising_steps(self) -> Self:
         searched, distilled = self.search.steps, self.distill.distillation.steps
         if searched != distilled:
             raise ValueError(
@@ -214,10 +213,10 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
 
     Raises:
         ArchitectureError: A backbone is to be trained without temporal layers, which the space does not allow.
-        CheckpointError: The model to start from is none, or has another backbone.
+        CheckpointError: The model to start from is not a model folder, or has another backbone.
         ConfigError: One of them is missing or malformed, a backbone is to be frozen that has no weights, or accelerate
-            is configured for other results than a training's settings. Or the runtime to profile with, or an option of
-            it, is unknown.
+            is configured for other results than the settings of a training. The runtime, or one of its options, is
+            unknown.
     """
     config = load_yaml(path, RunConfig)
     config.profile.open_runtime()
@@ -244,15 +243,6 @@ def run_inputs(config: RunConfig, space: SearchSpace, base: Path) -> list[Path]:
 
 
 def backbone_folder(config: RunConfig, base: Path) -> Path | None:
-    """Folder of the model of images that the run does not train but starts from; `None` where there is none."""
+    """Folder of the model of images that the run starts from without training it; `None` if there is none."""
     named = config.backbone and config.backbone.model
     return base / named if named else None
-
-
-def open_clips(config: RunConfig, space: SearchSpace, base: Path, cache: Path) -> DataSplit:
-    """The run's clips in the shape of its search space; what a later stage would refuse is refused here."""
-    fraction = config.validation_fraction
-    clips = open_for(config.data, space, base=base, cache=cache, validation_fraction=fraction)
-    for side in (clips.train, clips.validation):
-        side.latents(unloaded_codec(space))
-    return clips

@@ -1,4 +1,4 @@
-"""What the stages of a run leave in its folder, and read from each other."""
+"""The folder of a run: what its stages write there and read from each other."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from nas.data import DataSplit
 from nas.latency import LatencyPredictor, LatencyTable, usable_space
 from nas.models import VideoModel
-from nas.pipeline.config import RunConfig, backbone_folder, open_clips
+from nas.models.parts import unloaded_codec
+from nas.pipeline.config import RunConfig, backbone_folder
 from nas.runtimes import Runtime
 from nas.search import StudyRecord, load_study
 from nas.space import Architecture, SearchSpace
+from nas.training import open_clips
 
 STUDY = "search"
 
@@ -31,12 +33,20 @@ class RunFolder:
 
     @cached_property
     def clips(self) -> DataSplit:
-        """The run's clips, decoded once and kept in the run's folder."""
-        return open_clips(self.config, self.space, self.base, self.root / "data")
+        """The run's clips, decoded once and kept in the run's folder.
+
+        Raises:
+            DataError: They cannot be opened, or a later stage could not use them.
+        """
+        fraction, cache = self.config.validation_fraction, self.root / "data"
+        clips = open_clips(self.config.data, self.space, base=self.base, cache=cache, validation_fraction=fraction)
+        for side in (clips.train, clips.validation):
+            side.latents(unloaded_codec(self.space))
+        return clips
 
     @property
     def converted_networks(self) -> Path:
-        """Where networks of the fit wait for the check, which measures some of them again and removes the folder."""
+        """Converted networks of the fit. The check measures some of them again and removes the folder."""
         return self.root / "fit" / "converted"
 
     @property
@@ -51,12 +61,12 @@ class RunFolder:
 
     @property
     def storage(self) -> Path:
-        """Where the study stands."""
+        """The file of the study."""
         return self.root / "search" / "study.db"
 
     @property
     def record(self) -> StudyRecord:
-        """The study; without what an earlier run scored again where this one does not."""
+        """The study. If this run does not rescore, second scores of an earlier run are left out."""
         record = load_study(self.storage, STUDY)
         return record.searched if self.config.rescore is None else record
 
@@ -72,7 +82,7 @@ class RunFolder:
 
     @property
     def table_path(self) -> Path:
-        """Where that table lies."""
+        """The file of that table."""
         return self.root / "profile" / "table.csv"
 
     @property
@@ -82,7 +92,7 @@ class RunFolder:
 
     @property
     def predictor(self) -> LatencyPredictor:
-        """Predicts pipeline latency from that table, and from the fit beside it."""
+        """Predicts the latency of the pipeline from that table and from the fit beside it."""
         return LatencyPredictor.open(self.usable, self.table_path, steps=self.config.search.steps)
 
     @property

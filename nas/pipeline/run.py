@@ -18,7 +18,7 @@ CONFIG = "config.yaml"
 
 
 def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None = None) -> list[StageReport]:
-    """Run everything that a run file describes; finished stages are skipped, an interrupted one goes on.
+    """Run everything that a run file describes. Finished stages are skipped, an interrupted one resumes.
 
     Args:
         config_path: The run's YAML file.
@@ -28,9 +28,9 @@ def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None
         One report per stage, in order.
 
     Raises:
-        ConfigError: What the run would write is, contains or lies in what it reads.
-        StorageError: Another run is using the folder, or files of the user are in the way.
-        NasError: A stage cannot do its work; what it had done is kept.
+        ConfigError: An output of the run is, contains or lies in one of its inputs.
+        StorageError: Another run is using the folder, or it contains files that are not of a run.
+        NasError: A stage failed; what it had written is kept.
     """
     path = Path(config_path)
     config, space = load_run(path)
@@ -39,13 +39,13 @@ def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None
     outputs = [root / CONFIG, stages_folder(root), replaced_folder(root), *(root / stage.name for stage in stages)]
     refuse_overlap(outputs, [path, *run_inputs(config, space, path.parent)])
     if (root / CONFIG).exists() and not stages_folder(root).is_dir():
-        raise StorageError("is in the way: a run would use this name", where=root / CONFIG, hint="choose another `out`")
+        raise StorageError("exists, but a run would write to it", where=root / CONFIG, hint="choose another `out`")
     with hold(root):
         write_yaml(root / CONFIG, config.model_dump(mode="json"))
         return run_stages(stages, root, announce or logger.info)
 
 
 def _shortest(path: Path) -> Path:
-    """The path from the current folder where it lies below it, the absolute one elsewhere."""
+    """The path relative to the current folder if it lies below it, otherwise the absolute path."""
     absolute = path.resolve()
     return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute

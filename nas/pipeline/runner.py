@@ -1,9 +1,9 @@
 """Running stages so that a run can be stopped anywhere and started again.
 
-Each stage owns a folder of the run and a marker. The marker is written when the stage starts, with a digest of its
-settings and of what the stages it builds on made, and again when it is done. A done stage with the same digest is
-skipped; one that was interrupted goes on from its own files; one whose settings changed, or that builds on a stage
-that was made again, starts anew.
+Each stage has a folder and a marker file in the run. The marker is written when the stage starts, and again when it is
+done. It holds a digest of the stage's settings and of the results that the stage needs. A stage that is done with the
+same digest is skipped. A stage that was interrupted resumes from its own files. A stage starts over if its settings
+changed, or if a stage that it needs was run again.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ logger = logging.getLogger("nas")
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage made.
+    """The result of a stage.
 
     Args:
         headline: One line for the final table.
-        files: The files a user will want, relative to the stage's folder; a stage without one of them is redone.
+        files: Files for the user, relative to the stage's folder. If one is missing, the stage runs again.
         values: Numbers that later stages read, as plain data.
-        token: Names what was made; stages that build on it are made again when it changes. When left out, every
-            execution gets its own.
+        token: Identifies the result. Stages that need it run again when it changes. Each execution gets a new one when
+            left out.
     """
 
     headline: str
@@ -59,10 +59,10 @@ class Stage:
 
     Args:
         name: Name of the stage and of its folder.
-        settings: What decides its result: typed settings and plain data.
-        needs: Names of the stages it builds on.
-        run: Does the work in the given folder. It resumes from whatever an interrupted attempt left there.
-        always: Run it every time, because only running it tells whether its input changed; it must be quick then.
+        settings: Everything that decides its result: typed settings and plain data.
+        needs: Names of the stages whose results it reads.
+        run: Does the work in the given folder. It resumes from the files of an interrupted attempt.
+        always: Run it every time, because only a run shows whether its input changed. Such a stage must be quick.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Stage:
     always: bool = False
 
     def digest(self, needed: Sequence[str]) -> str:
-        """Digest of the settings and of what the stages this one builds on made.
+        """Digest of the settings, and of the tokens of the stages that this one needs.
 
         A setting that was renamed enters under its old name, its alias, so that runs of earlier versions resume.
         """
@@ -85,14 +85,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageReport:
-    """How a stage ended.
+    """A finished stage.
 
     Args:
         name: Name of the stage.
         seconds: Time it took when it ran.
         skipped: Whether an earlier run had already finished it.
         folder: Its folder.
-        result: What it made.
+        result: Its result.
     """
 
     name: str
@@ -106,7 +106,7 @@ def run_stages(stages: Sequence[Stage], root: Path, announce: Callable[[str], No
     """Run stages in order below `root`, skipping those that are done.
 
     Args:
-        stages: In an order in which each comes after what it needs.
+        stages: The stages; each comes after the stages that it needs.
         root: The run's folder, held by this process (`nas.files.hold`).
         announce: Called with one line per stage.
     """
@@ -122,29 +122,29 @@ def run_stages(stages: Sequence[Stage], root: Path, announce: Callable[[str], No
 
 
 def stages_folder(root: Path) -> Path:
-    """Where a run notes how far its stages have come; no folder but that of a run has it."""
+    """Folder of the markers of a run's stages; it marks a folder as that of a run."""
     return root / "stages"
 
 
 def replaced_folder(root: Path) -> Path:
-    """Where a run keeps results that others have taken the place of."""
+    """Folder of results that a run has replaced with others."""
     return root / "replaced"
 
 
 def stage_values(root: Path, name: str) -> Mapping[str, Any]:
-    """The values that a finished stage left for later ones; raises `StorageError` where its note is damaged."""
+    """The values that a finished stage left for later ones; raises `StorageError` if its marker is damaged."""
     noted = _read_note(root, name)
     return {} if noted is None else noted.values
 
 
 class StageNote(StrictModel):
-    """What a run notes of a stage.
+    """The marker of a stage.
 
     Args:
-        digest: Of the stage's settings and of what it builds on.
-        done: Whether it has ended.
+        digest: Digest of the stage's settings and of the results that it needs.
+        done: Whether the stage is done.
         seconds: How long it took.
-        token: Names what it made.
+        token: Identifies its result.
         headline: See `StageResult`, as for the rest.
         files: Likewise.
         values: Likewise.
@@ -160,9 +160,11 @@ class StageNote(StrictModel):
 
 
 def _run_stage(stage: Stage, root: Path, digest: str) -> tuple[StageReport, str]:
-    """Run or skip a stage; returns its report and the token of what it made."""
+    """Run or skip a stage; returns its report and the token of its result."""
     folder, known = root / stage.name, _read_note(root, stage.name)
-    if known is not None:  # the folder is this run's: what a killed one had under way in it goes, and nothing elsewhere
+    if (
+        known is not None
+    ):  # the folder belongs to this run: remove temporary files of a killed run in it, and nowhere else
         remove_temporaries(folder)
     done = known is not None and known.done and known.digest == digest
     if known and done and not stage.always and all((folder / name).exists() for name in known.files):
@@ -183,14 +185,14 @@ def _run_stage(stage: Stage, root: Path, digest: str) -> tuple[StageReport, str]
 
 
 def _prepare_folder(stage: Stage, root: Path, known: StageNote | None, digest: str) -> None:
-    """Make a stage's folder; one that holds the result of other settings is put aside first.
+    """Make a stage's folder; if it holds the result of other settings, that is moved away first.
 
     Raises:
-        StorageError: The folder has content that no stage of a run has put there.
+        StorageError: The folder has content that does not come from a run.
     """
     folder = root / stage.name
     if known is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StorageError("is in the way: a run would use this name", where=folder, hint="choose another `out`")
+        raise StorageError("exists, but a run would write to it", where=folder, hint="choose another `out`")
     with storage_errors(folder):
         if known is not None and known.digest != digest and folder.exists():
             _put_aside(stage, root)
@@ -198,18 +200,20 @@ def _prepare_folder(stage: Stage, root: Path, known: StageNote | None, digest: s
 
 
 def _put_aside(stage: Stage, root: Path) -> None:
-    """Keep what a stage has made, which may have taken hours, under another name; what is quick to make is removed."""
+    """Keep the result of a stage, which may have taken hours, under another name; a quick one is removed."""
     folder, why = root / stage.name, "settings or input changed since the last run"
     if stage.always:
-        logger.warning("%s: %s, starting anew", stage.name, why)
+        logger.warning("%s: %s, starting over", stage.name, why)
         shutil.rmtree(folder)
         return
     kept = replaced_folder(root)
     kept.mkdir(exist_ok=True)
     places = (kept / f"{stage.name}-{number}" for number in itertools.count(1))
-    place = next(each for each in places if not each.exists())
+    place = next(path for path in places if not path.exists())
     folder.rename(place)
-    logger.warning("%s: %s, starting anew; what it had made is kept in %s until you remove it", stage.name, why, place)
+    logger.warning(
+        "%s: %s, starting over; the earlier result is kept in %s until you remove it", stage.name, why, place
+    )
 
 
 def _read_note(root: Path, name: str) -> StageNote | None:
@@ -219,7 +223,7 @@ def _read_note(root: Path, name: str) -> StageNote | None:
     try:
         return parse(read_json(path), StageNote, where=path)
     except ConfigError as error:
-        hint = f"restore it, or remove it together with the folder {name} to make that stage again"
+        hint = f"restore it, or remove it together with the folder {name} to run that stage again"
         raise StorageError(f"is damaged: {error.what}", where=path, hint=hint) from error
 
 

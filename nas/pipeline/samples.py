@@ -1,4 +1,4 @@
-"""The clips that a run makes at its end: of which captions, beside which real clips, and how much they flicker.
+"""The clips that a run generates at its end: their captions, real clips beside them, and their flicker.
 
 Shape suffixes: B clips, T frames, C channels (RGB), H height, W width.
 """
@@ -21,26 +21,26 @@ from nas.report.strips import Column, plot_strips
 Kind = Literal["training", "held-out", "given"]
 
 LABELS = {"training": "Caption of a training clip", "held-out": "Caption of a held-out clip", "given": "Prompt"}
-"""What a report calls each kind of caption."""
+"""The name of each kind of caption in a report."""
 
 SHEET = "samples.png"
-"""All clips on one picture."""
+"""The picture of all clips."""
 
 MAX_REAL = 4
-"""Real clips of one caption that are looked at: a set may have thousands, and an autoencoder takes its time for one."""
+"""Real clips per caption at most: a set may have thousands, and an autoencoder is slow."""
 
 MAX_ROWS = 16
-"""Rows of the sheet: a picture of hundreds cannot be written."""
+"""Rows of the sheet at most: a picture of hundreds cannot be written."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A caption that the student makes a clip of.
+    """A caption for which the student generates a clip.
 
     Args:
         caption: The caption.
-        kind: Whether its clips were trained on or held out, or it was given by the user and has none.
-        real_BTCHW: Real clips of that caption, uint8, at most `MAX_REAL`; none where it was given.
+        kind: Whether its clips were trained on or held out, or the user gave it and there are none.
+        real_BTCHW: Real clips of that caption, uint8, at most `MAX_REAL`; `None` if the user gave it.
     """
 
     caption: str
@@ -49,12 +49,12 @@ class Shown:
 
 
 def shown_captions(settings: GenerateStage, clips: DataSplit, codec: Codec) -> list[Shown]:
-    """The captions that a run's settings ask for: those of training clips first, or those that were given.
+    """The captions that a run's settings ask for: those of training clips first, or those that the user gave.
 
     Args:
-        settings: How many, or which.
+        settings: The number of captions, or the captions.
         clips: The run's clips.
-        codec: Shows real clips as a model sees them.
+        codec: Encodes and decodes real clips, to show them as a model sees them.
 
     Raises:
         DataError: A clip cannot be read.
@@ -63,7 +63,7 @@ def shown_captions(settings: GenerateStage, clips: DataSplit, codec: Codec) -> l
         return [Shown(caption, "given", None) for caption in settings.prompts]
     trained, held_out = clips.train.latents(codec)[0], clips.validation.latents(codec)[0]
     known, seen = list(dict.fromkeys(trained.captions)), set(clips.train.captions)
-    # Sentences that training has not seen come first; in a small grammar there may be none.
+    # Captions that training has not seen come first; in a small set there may be none.
     unseen_first = sorted(dict.fromkeys(held_out.captions), key=lambda caption: caption in seen)
     count = min(settings.training_count, len(known))
     spread = [known[number * len(known) // count] for number in range(count)]
@@ -74,45 +74,45 @@ def shown_captions(settings: GenerateStage, clips: DataSplit, codec: Codec) -> l
 
 
 def _real(caption: str, clips: LatentClips, codec: Codec) -> torch.Tensor:
-    """Clips of a caption, in the size that the model makes, evenly spread where there are many."""
-    indices = [index for index, each in enumerate(clips.captions) if each == caption]
+    """Clips of a caption, in the size that the model makes; evenly spread if there are many."""
+    indices = [index for index, other in enumerate(clips.captions) if other == caption]
     chosen = indices[:: -(-len(indices) // MAX_REAL)]
     # One by one: decoding takes many times the memory of a clip.
     return torch.cat([to_bytes(codec.decode(clips.videos([index]))) for index in chosen])
 
 
-def plot_samples(shown: Sequence[Shown], made_BTCHW: torch.Tensor, path: Path) -> Path:
-    """Draw the clips made as strips of frames, beside a real clip of each caption where there are some.
+def plot_samples(shown: Sequence[Shown], generated_BTCHW: torch.Tensor, path: Path) -> Path:
+    """Draw the generated clips as strips of frames, beside a real clip of each caption if there is one.
 
-    Of many they are some, evenly spread.
+    If there are more than `MAX_ROWS`, evenly spread ones are drawn.
 
     Raises:
         StorageError: The file cannot be written.
     """
     places = range(len(shown))[:: -(-len(shown) // MAX_ROWS)]
-    shown, made_BTCHW = [shown[place] for place in places], made_BTCHW[list(places)]
-    columns = [Column("generated", tuple(made_BTCHW))]
-    real = [each.real_BTCHW[0] for each in shown if each.real_BTCHW is not None]
+    shown, generated_BTCHW = [shown[place] for place in places], generated_BTCHW[list(places)]
+    columns = [Column("generated", tuple(generated_BTCHW))]
+    real = [row.real_BTCHW[0] for row in shown if row.real_BTCHW is not None]
     if len(real) == len(shown):
         columns.append(Column("a real clip of that caption", tuple(real)))
-    return plot_strips(columns, [f"{LABELS[each.kind]}: {each.caption}" for each in shown], path)
+    return plot_strips(columns, [f"{LABELS[row.kind]}: {row.caption}" for row in shown], path)
 
 
-def flicker_rows(shown: Sequence[Shown], made_BTCHW: torch.Tensor) -> list[dict[str, Any]]:
-    """Temporal flicker of the clips made, beside that of the real clips of the same captions, for each kind of caption.
+def flicker_rows(shown: Sequence[Shown], generated_BTCHW: torch.Tensor) -> list[dict[str, Any]]:
+    """Temporal flicker of generated clips and of the real clips of their captions, by kind of caption.
 
     Args:
         shown: The captions.
-        made_BTCHW: A clip of each, uint8.
+        generated_BTCHW: A clip of each, uint8.
 
     Returns:
-        A row for each kind; `real` and `ratio` are `None` where there are no real clips, or these stand still.
+        A row for each kind. `real` is `None` if there are no real clips, and `ratio` also if these do not move.
     """
     rows = []
-    for kind in dict.fromkeys(each.kind for each in shown):
-        numbers = [number for number, each in enumerate(shown) if each.kind == kind]
-        flicker = _flicker(made_BTCHW[numbers])
-        of_real = [_flicker(each.real_BTCHW) for each in shown if each.kind == kind and each.real_BTCHW is not None]
+    for kind in dict.fromkeys(row.kind for row in shown):
+        numbers = [number for number, row in enumerate(shown) if row.kind == kind]
+        flicker = _flicker(generated_BTCHW[numbers])
+        of_real = [_flicker(row.real_BTCHW) for row in shown if row.kind == kind and row.real_BTCHW is not None]
         real = sum(of_real) / len(of_real) if of_real else None
         ratio = flicker / real if real else None
         rows.append({"captions": kind, "clips": len(numbers), "flicker": flicker, "real": real, "ratio": ratio})

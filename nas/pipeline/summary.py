@@ -1,4 +1,4 @@
-"""What the report at the end of a run says, read from what its stages left."""
+"""The content of the report at the end of a run, read from the results of its stages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run_sections(root: Path, trainings: Sequence[str]) -> list[Section]:
 
     Args:
         root: The run's folder, with all stages before the report done.
-        trainings: Those of its stages that trained something.
+        trainings: Names of the stages that trained something.
     """
     return [_front(root), _check(root), _training(root, trainings), _export(root), _samples(root)]
 
@@ -39,33 +39,33 @@ def _front(root: Path) -> Section:
         f"from {picked['provenance']} blocks: text encoder + steps x denoising network + decoder."
     )
     paragraphs = [text, _counts(picked), _agreements(picked)]
-    picture = Picture(root / "front" / "front.png", "Quality against predicted latency, all architectures scored.")
+    picture = Picture(root / "front" / "front.png", "Quality against predicted latency of all scored architectures.")
     return Section("The Pareto front", "\n\n".join(filter(None, paragraphs)), rows, [picture])
 
 
 def _counts(picked: Mapping[str, Any]) -> str:
-    """How many architectures were scored; nothing where an earlier version of this program did not note it."""
+    """How many architectures were scored; empty if an earlier version did not record it."""
     if "searched" not in picked:
         return ""
     scored, rescored, members = picked["searched"], picked["rescored"], len(picked["members"])
-    again = "" if rescored is None else f", and {rescored['architectures']} of them again"
-    return f"{scored['architectures']} architectures were scored{again}; the front has {members} of them."
+    again = "" if rescored is None else f", and {rescored['architectures']} of them were scored again"
+    return f"{scored['architectures']} architectures were scored{again}; {members} are on the front."
 
 
 def _agreements(picked: Mapping[str, Any]) -> str:
-    """How far the scores of the search, and the second ones, agree with themselves, as far as that is known."""
+    """How well the scores of the search, and the second scores, agree between two halves of the held-out data."""
     stages = {"In the search": picked.get("searched"), "In the second scoring": picked.get("rescored")}
     known = {name: stage["agreement"] for name, stage in stages.items() if stage is not None and stage["agreement"]}
     if not known:
         return ""
-    found = " ".join(f"{name}, {HalvesAgreement(**each).sentence()}." for name, each in known.items())
-    return f"{found} At 1 both halves give the same order; near 0 the order is noise."
+    sentences = " ".join(f"{name}, {HalvesAgreement(**values).sentence()}." for name, values in known.items())
+    return f"{sentences} At 1 both halves give the same order; near 0 the order is noise."
 
 
 def _check(root: Path) -> Section:
     values = stage_values(root, "check")
     text = (
-        f"Whole networks, measured, against their predictions: off by {values['mape_percent']:.1f}% on average, "
+        f"Predictions for whole networks are off by {values['mape_percent']:.1f}% on average, and by "
         f"{values['worst_percent']:.1f}% at worst."
     )
     picture = Picture(root / "check" / "check.png", "Predicted against measured latency of one network call.")
@@ -82,7 +82,7 @@ def _training(root: Path, stages: Sequence[str]) -> Section:
 
 
 def _start(root: Path, stages: Sequence[str]) -> str:
-    """Which model of images the supernet started from, where it did and its stage noted it."""
+    """Which model of images the supernet started from; empty if there was none, or an earlier version wrote it."""
     values = stage_values(root, "train") if "train" in stages else {}
     if not values.get("backbone"):
         return ""
@@ -91,7 +91,7 @@ def _start(root: Path, stages: Sequence[str]) -> str:
 
 
 def _export(root: Path) -> Section:
-    text = "Each converted network was compared with torch where its runtime can execute here."
+    text = "Each converted network was compared with torch, if its runtime can execute on this machine."
     return Section("The bundle", text, stage_values(root, "export")["files"])
 
 
@@ -101,10 +101,11 @@ def _samples(root: Path) -> Section:
         Picture((root / "samples" / clip["file"]).with_suffix(".gif"), f"{LABELS[clip['captions']]}: {clip['prompt']}")
         for clip in values["clips"]
     ]
-    sheet = "Frames of these clips, beside those of real clips of the same captions where there are any."
+    sheet = "Frames of these clips, beside real clips of the same captions if there are any."
     pictures.append(Picture(root / "samples" / SHEET, sheet))
     text = (
-        f"Made in {values['steps']} denoising steps each, without guidance. Flicker is the mean absolute difference of "
-        "consecutive frames, from 0 to 1; real is that of the real clips of the same captions, motion included."
+        f"Each clip was generated in {values['steps']} denoising steps without guidance. Flicker is the mean absolute "
+        "difference of consecutive frames, from 0 to 1, and includes motion. The column `real` is the flicker of real "
+        "clips of the same captions."
     )
     return Section("Samples", text, values["flicker"], pictures)

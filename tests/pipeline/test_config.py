@@ -118,7 +118,11 @@ def test_training_begins_again_with_another_model_of_images(base: Path) -> None:
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [(".", r"config\.yaml: is in the way"), ("videos", "the output is inside"), ("", "a path is empty")],
+    [
+        (".", r"config\.yaml: exists, but a run would write to it"),
+        ("videos", "the output is inside"),
+        ("", "a path is empty"),
+    ],
 )
 def test_a_run_writes_over_nothing_of_the_user(base: Path, out: str, message: str) -> None:
     (base / "config.yaml").write_text("mine: true\n")

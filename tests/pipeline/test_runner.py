@@ -123,7 +123,7 @@ def test_a_marker_is_plain_json(recorder: Recorder) -> None:
 def test_a_folder_of_somebody_else_is_left_alone(recorder: Recorder) -> None:
     (recorder.root / "b").mkdir()
     (recorder.root / "b" / "holiday.mp4").touch()
-    with pytest.raises(StorageError, match="b: is in the way: a run would use this name; choose another `out`"):
+    with pytest.raises(StorageError, match="b: exists, but a run would write to it; choose another `out`"):
         recorder.run()
     assert (recorder.root / "b" / "holiday.mp4").exists()
 

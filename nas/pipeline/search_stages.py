@@ -1,0 +1,158 @@
+"""The stages that measure latency and search architectures.
+
+Each stage works in its folder, and returns what it leaves for the next.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nas.files import write_json
+from nas.latency import check_networks, fit_networks, profile, usable_space
+from nas.latency.prediction.fit import fit_path
+from nas.models import network_cost
+from nas.pipeline.folder import STUDY, RunFolder
+from nas.pipeline.runner import StageResult
+from nas.report import plot_front, plot_latency_check
+from nas.search import StudyRecord, pick, rescore, run_search
+from nas.space import Architecture
+from nas.training import SearchInputs
+
+
+class SearchStages(RunFolder):
+    """Profile, fit, search, rescore, front and check."""
+
+    def profile(self, folder: Path) -> StageResult:
+        """Measure the blocks of the whole space on this machine."""
+        settings = self.config.profile
+        table = profile(
+            self.space,
+            self.runtime,
+            folder / "table.csv",
+            measurement=settings.measurement,
+            memory_budget_bytes=settings.memory_budget_bytes,
+        )
+        _, removed = usable_space(self.space, table)
+        headline = f"{len(table)} blocks measured on {table.metadata.device}, {table.metadata.runtime}"
+        if removed:
+            headline += f"; left out: {'; '.join(map(str, removed))}"
+        return StageResult(headline, ("table.csv", "table.json", "table.samples.jsonl"))
+
+    def fit(self, folder: Path) -> StageResult:
+        """Fit sums of blocks to whole networks."""
+        settings = self.config.fit
+        fit_path(self.table_path, self.space.name).unlink(missing_ok=True)
+        if not settings.networks:
+            return StageResult("no networks measured: predictions are sums of blocks, with an unknown error")
+        fit = fit_networks(
+            self.usable,
+            self.table,
+            self.runtime,
+            networks=settings.networks,
+            measurement=settings.measurement,
+            folder=self.converted_networks,
+        )
+        fit.save(self.table_path)
+        write_json(folder / "fit.json", fit.model_dump(mode="json"))
+        headline = f"prediction = {fit.equation}, from {len(fit.networks)} networks"
+        return StageResult(headline, ("fit.json",), {"scale": fit.scale, "interval_percent": fit.interval_percent})
+
+    def search(self, folder: Path) -> StageResult:
+        """Search the front of quality against predicted latency."""
+        result = run_search(
+            self.usable,
+            self.predictor,
+            self.config.quality.make(self._inputs()),
+            self.config.search,
+            self.storage,
+            STUDY,
+            cost=lambda architecture: network_cost(self.space.lower(architecture)),
+        )
+        headline = f"{len(result.record.evaluations)} of {self.usable.count():,} architectures scored"
+        return StageResult(headline, ("study.db",))
+
+    def _inputs(self, seed: int = 0) -> SearchInputs:
+        """What a quality metric may use of this run."""
+        train = self.root / "train"
+        return SearchInputs(self.space, supernet=train, clips=lambda: self.clips, seed=seed, base=self.base)
+
+    def rescore(self, folder: Path) -> StageResult:
+        """Score the front again, usually with a more expensive metric."""
+        settings = self.config.rescore
+        assert settings is not None
+        quality = settings.make(self._inputs(settings.seed))
+        result = rescore(self.storage, STUDY, quality, members=settings.members)
+        final = result.record.final
+        write_json(folder / "rescored.json", [evaluation.to_dict() for evaluation in final.evaluations])
+        headline = (
+            f"{len(final.evaluations)} architectures scored again, {len(result.record.fallen)} fell off the front"
+        )
+        return StageResult(headline, ("rescored.json",))
+
+    def front(self, folder: Path) -> StageResult:
+        """Draw the front and pick the architecture that is trained further."""
+        record = self.record
+        budget_ms = self.config.pick.latency_budget_ms
+        chosen = pick(record, budget_ms)
+        chosen.architecture.save(folder / "architecture.yaml")
+        write_json(folder / "front.json", [member.to_dict() for member in record.final.front])
+        for suffix in ("png", "svg"):
+            plot_front(record, folder / f"front.{suffix}", latency_budget_ms=budget_ms, chosen=chosen.architecture)
+        how = "summed" if self.predictor.fit is None else "summed and fitted"
+        headline = (
+            f"{len(record.final.front)} architectures on the front; picked {chosen.architecture.id}, "
+            f"{chosen.latency_ms:.1f} ms per clip ({chosen.provenance} blocks, {how})"
+        )
+        values = {
+            "members": [member.to_dict() for member in record.final.front],
+            "metric": record.final.quality,
+            "searched": _scoring(record.searched),
+            "rescored": None if record.final_scores is None else _scoring(record.final),
+            "unet_ms": chosen.unet_ms,
+            **chosen.to_dict(),
+        }
+        return StageResult(headline, ("architecture.yaml", "front.json", "front.png", "front.svg"), values)
+
+    def check(self, folder: Path) -> StageResult:
+        """Measure members of the front as whole networks, and compare with their predictions."""
+        front = self.record.final.front
+        settings = self.config.check
+        chosen = _spread([member.architecture for member in front], settings.networks, self.chosen)
+        report = check_networks(
+            self.space,
+            self.table,
+            self.runtime,
+            chosen,
+            fit=self.predictor.fit,
+            measurement=settings.measurement,
+            folder=self.converted_networks,
+        )
+        shutil.rmtree(self.converted_networks, ignore_errors=True)
+        values = {"networks": report.rows(), **report.summary()}
+        write_json(folder / "check.json", values)
+        measured_on = f"{self.table.metadata.device}, {self.table.metadata.runtime}"
+        plot_latency_check(report, folder / "check.png", measured_on=measured_on)
+        headline = (
+            f"{len(chosen)} networks measured: predictions off by {100 * report.accuracy.mape:.1f}% on average, "
+            f"{100 * report.accuracy.worst:.1f}% at worst"
+        )
+        return StageResult(headline, ("check.json", "check.png"), values)
+
+
+def _scoring(record: StudyRecord) -> dict[str, Any]:
+    """How many architectures were scored, and how well two halves of the held-out data agree on them."""
+    agreement = record.agreement
+    return {
+        "architectures": len(record.evaluations),
+        "agreement": None if agreement is None else dataclasses.asdict(agreement),
+    }
+
+
+def _spread(items: list[Architecture], count: int, first: Architecture) -> list[Architecture]:
+    """`first` and at most `count - 1` of the other items, evenly spread."""
+    others = [item for item in items if item != first]
+    places = range(min(count - 1, len(others)))
+    return [first, *(others[round(place * (len(others) - 1) / max(len(places) - 1, 1))] for place in places)]

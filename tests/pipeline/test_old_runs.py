@@ -1,0 +1,61 @@
+"""Runs that earlier versions began are resumed: their files are read, and their stages keep their digests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nas.pipeline import load_run
+from nas.pipeline.stages import Stages
+from tests.tiny import TINY
+
+TRAINING = {"steps": 6, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 2}
+QUICK = {"rounds": 2, "interval_percent": 1000, "max_seconds": 0, "min_seconds": 0}
+RUN: dict[str, Any] = {
+    "space": "space.yaml",
+    "out": "out",
+    "data": {"kind": "moving_shapes", "clips": 40},
+    "profile": {"runtime": "torch", "threads": 1, "protocol": QUICK},
+    "fit": {"networks": 3, "protocol": QUICK},
+    "backbone": {"training": TRAINING},
+    "train": TRAINING | {"freeze_backbone": True},
+    "quality": {"batches": 3},
+    "search": {"evaluations": 5, "sampler": "random", "steps": 2},
+    "rescore": {"batches": 2, "finetune_steps": 2, "members": 4},
+    "check": {"networks": 2, "protocol": QUICK},
+    "distill": {
+        "finetune": TRAINING,
+        "training": TRAINING,
+        "distillation": {"steps": 2, "target": "consistency", "guidance_scale": 2.0, "adversarial": {"weight": 0.1}},
+    },
+    "export": {"formats": ["safetensors", "onnx"]},
+    "generate": {"training_count": 1, "count": 2},
+}
+"""A run's file as an earlier version read it."""
+
+DIGESTS = {
+    "data": "7b5fbad0553cdf35",
+    "profile": "bec91cbb7139c105",
+    "fit": "8142831bde5c1960",
+    "backbone": "529355112c844475",
+    "train": "686e4e2fd0b71507",
+    "search": "28b51b43265643b4",
+    "rescore": "1ebde7b747d12a8e",
+    "front": "08a24aa3a76f73fb",
+    "check": "e25952269e650d15",
+    "distill": "e1403e0c727adff3",
+    "export": "91364b09f843b77c",
+    "samples": "a9320d2880ff053f",
+    "summary": "3c594927f4b55ac9",
+}
+"""Digests that the earlier version gave to the stages of that run, without those of the results that they need."""
+
+
+def test_the_stages_of_an_old_run_are_not_done_again(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY))
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(RUN))
+    config, space = load_run(tmp_path / "run.yaml")
+    stages = Stages(config, space, tmp_path, tmp_path / "out").all()
+    assert {stage.name: stage.digest([]) for stage in stages} == DIGESTS
