@@ -208,7 +208,7 @@ def test_options_are_checked_like_files(nas: Nas, ready: Path, tmp_path: Path) -
 
 def test_a_supernet_to_start_from_needs_an_architecture(nas: Nas, ready: Path, tmp_path: Path) -> None:
     start = ["train", ready / "space.yaml", "--data", "moving_shapes", "--out", tmp_path / "out"]
-    nas(*start, "--supernet", ready / "run").fails_with("--supernet", "give --architecture")
+    nas(*start, "--supernet", ready / "run").fails_with("--supernet", "add --architecture")
 
 
 def test_a_caption_may_hold_what_looks_like_markup(nas: Nas, ready: Path, tmp_path: Path) -> None:

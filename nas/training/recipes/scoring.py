@@ -64,7 +64,7 @@ class SearchInputs(QualityContext):
 
 
 def _missing(metric: str, options: str) -> ConfigError:
-    hint = "give what `nas train` was given, or score with a function of your own, --quality module:function"
+    hint = "give what `nas train` was given, or score with your own function, --quality module:function"
     return ConfigError(f"{metric} needs {options}", where="options", hint=hint)
 
 
