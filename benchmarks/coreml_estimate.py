@@ -1,13 +1,13 @@
-"""How far estimates without a device are off, on latencies that others measured on real phones.
+"""The errors of estimates without a device, on published latencies of real phones.
 
     python benchmarks/coreml_estimate.py --measured CSV [--holdout CSV] [--json]
 
-The constants of the roofline are calibrated on one CSV. With `--holdout` they are tested on another; in any case on
-the families, and on the devices, that are left out of the first one in turn. Beside it stand the two figures that are
-usually taken instead, multiply-accumulates and parameters, each with one factor that is fitted to the same rows.
+The constants of the roofline are calibrated on one CSV. They are tested on families and on devices that are left out of
+it in turn, and with `--holdout` on another CSV. For comparison, latencies are also predicted from multiply-accumulates
+alone and from parameters alone, each with one factor that is fitted to the same rows.
 
 The CSV needs the columns device, os, compute_unit, model, variant and latency_ms. Rows whose model or device is not
-known are listed and left out. `--write` keeps the constants for `nas latency estimate`.
+known are listed and left out. `--write` saves the constants for `nas latency estimate`.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ COLUMNS = ("device", "os", "compute_unit", "model", "variant", "latency_ms")
 
 @dataclass(frozen=True)
 class Row:
-    """A published latency with what was counted of its network.
+    """A published latency with the counts of its network.
 
     Args:
         model: Name of the network.
         device: Name of the device.
-        unit: Where it was allowed to run.
+        unit: Compute unit it was allowed to use.
         family: Family of the network.
         kind: `classification`, `diffusion` or `synthetic`.
-        observation: What the calibration sees.
+        observation: The observation for the calibration.
         gmacs: Multiply-accumulates, in 10^9.
         parameters_m: Weights, in 10^6.
     """
@@ -121,9 +121,10 @@ def counted(name: str, attention: AttentionLowering) -> tuple[Any, str, str, flo
     network = coreml_models.build(name)
     if network is None:
         return None
-    found = operations(network.module, network.inputs, attention)
-    parameters = sum(each.numel() for each in network.module.parameters())
-    return found, network.family, network.kind, sum(each.macs for each in found) / 1e9, parameters / 1e6
+    counted = operations(network.module, network.inputs, attention)
+    parameters = sum(parameter.numel() for parameter in network.module.parameters())
+    gmacs = sum(operation.macs for operation in counted) / 1e9
+    return counted, network.family, network.kind, gmacs, parameters / 1e6
 
 
 def lowering(variant: str) -> AttentionLowering:
@@ -303,18 +304,18 @@ def main(
         held_out, skipped_too = read(holdout) if holdout else ([], [])
     except NasError as error:
         sys.exit(f"error: {error}")
-    found = report(rows, held_out) | {"skipped": [*skipped, *skipped_too]}
+    result = report(rows, held_out) | {"skipped": [*skipped, *skipped_too]}
     if write:
-        keep(rows, found)
+        keep(rows, result)
     if as_json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
         return
     console = Console(width=120)
-    for table in as_tables(found):
+    for table in as_tables(result):
         console.print(table)
-    for each in found["skipped"]:
-        console.print(f"left out: {each['model']} on {each['device']}: {each['reason']}")
-    console.print(json.dumps(found["constants"]))
+    for row in result["skipped"]:
+        console.print(f"left out: {row['model']} on {row['device']}: {row['reason']}")
+    console.print(json.dumps(result["constants"]))
 
 
 def keep(rows: Sequence[Row], found: dict[str, Any]) -> None:

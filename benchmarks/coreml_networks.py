@@ -1,4 +1,4 @@
-"""Networks with published Core ML latencies that timm does not have: diffusion UNets, and three synthetic ones."""
+"""Networks with published Core ML latencies that are not in timm: diffusion UNets, and three synthetic ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Step(nn.Module):
 
 
 def diffusion_unet(name: str, pixels: int) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
-    """One guided denoising step of a square image of so many pixels a side; 8 pixels are one of the latent."""
+    """One guided denoising step of a square image with this many pixels a side; 8 of them are one latent pixel."""
     config, side, batch = _UNETS[name], pixels // 8, GUIDANCE_BATCH
     with torch.device("meta"):
         module = _Step(UNet2DConditionModel(sample_size=side, **_COMMON, **config))

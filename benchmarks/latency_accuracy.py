@@ -1,16 +1,16 @@
-"""How near do predicted latencies come to networks that were never measured?
+"""How accurate are predicted latencies of networks that were never measured?
 
 Measures the latency table of a space, fits the predictor on a few whole networks, then measures fresh random networks
 twice, in turn, and compares. All methods see the same measurements: the sum of blocks, regressions on
 multiply-accumulates and on parameters alone, the predictor, and other ways to build a prediction. Predictions are
-compared with the mean of the two measurements; the noise floor is how far these are apart. Everything is measured by
-the measurement that the commands follow when they are told nothing else; --interval-percent 0.2 measures networks until
-little noise is left, and shows what the predictor itself is off by. Run it on an otherwise idle machine.
+compared with the mean of the two measurements; the noise floor is the difference between them. Everything is measured
+with the default settings of the commands. --interval-percent 0.2 measures networks until little noise is left, and
+shows the error of the predictor itself. Run it on an otherwise idle machine.
 
     python benchmarks/latency_accuracy.py --space search_spaces/quickstart.yaml --runtime onnxruntime --networks 60
 
-With --work, converted networks are kept there for another run, with more threads for instance; latencies are always
-measured anew. --units measures the space in other units as well: cells, differences, chains.
+With --work, converted networks are kept in that folder and reused by later runs, e.g. with more threads. Latencies are
+always measured anew. --units measures the space in other units as well: cells, differences, chains.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def run(
         space, table, runtime, fresh, fit=fit, measurement=measurement, times=2, folder=folder))  # fmt: skip
     by_id = {item.id: item for item in fitted}
     problem = Problem(
-        space, table, [by_id[one.architecture] for one in fit.networks],
-        np.array([one.measured_ms for one in fit.networks]) * (report.slowdown or 1.0), fresh,
+        space, table, [by_id[network.architecture] for network in fit.networks],
+        np.array([network.measured_ms for network in fit.networks]) * (report.slowdown or 1.0), fresh,
     )  # fmt: skip
     methods = predictions(problem) | measured_units(problem, runtime, options["units"], measurement)
     methods["predictor"] = np.array([check.predicted_unet_ms for check in report.checks])
@@ -113,7 +113,7 @@ def run(
 
 
 def fresh_path(work: Path) -> Path:
-    """Where the table goes, with nothing of an earlier run."""
+    """Path of the table; files of an earlier run are removed."""
     for left in work.glob("table.*"):
         if left.is_dir():
             shutil.rmtree(left)
@@ -175,7 +175,7 @@ def summary(table: LatencyTable, fit: LatencyFit, report: CheckReport, methods: 
         "noise_floor": asdict(accuracy(first, second)),
         "methods": rows,
         "checks": report.rows(),
-        "fit_networks": [one.model_dump() for one in fit.networks],
+        "fit_networks": [network.model_dump() for network in fit.networks],
         "mape_over_noise_floor": rows["predictor"]["mape"] / accuracy(first, second).mape,
     }
 

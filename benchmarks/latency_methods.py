@@ -66,12 +66,12 @@ def measured_units(
 ) -> dict[str, Values]:
     """Predictions from other units than blocks, which are measured for it: cells, differences or chains."""
     makers = {"cells": _cell_sums, "differences": _difference_sums, "chains": _chain_sums}
-    found = {}
+    predictions = {}
     for unit in units:
         sums = makers[unit](problem, runtime, measurement)
-        found[f"{unit}, sum"] = _values(sums, problem.fresh)
-        found[f"{unit}, scale"] = _factor(problem, sums)
-    return found
+        predictions[f"{unit}, sum"] = _values(sums, problem.fresh)
+        predictions[f"{unit}, scale"] = _factor(problem, sums)
+    return predictions
 
 
 def _values(figure: Callable[[Architecture], float], items: Sequence[Architecture]) -> Values:
@@ -92,7 +92,7 @@ def _factor(problem: Problem, figure: Callable[[Architecture], float]) -> Values
 
 
 def _choices(problem: Problem) -> Values:
-    """Ridge regression on which layer stands in which slot, without any block's latency."""
+    """Ridge regression on the layer of each slot, without any block's latency."""
     encoder = OneHotEncoder(categories=[list(slot.candidates) for slot in problem.space.slots])
     known = encoder.fit_transform([item.choices for item in problem.fitted])
     fresh = encoder.transform([item.choices for item in problem.fresh])
@@ -123,8 +123,8 @@ def _measure(
     plans: dict[str, Plan], problem: Problem, runtime: Runtime, measurement: MeasurementSettings, label: str
 ) -> dict[str, float]:
     reference = problem.space.lower(problem.space.smallest())
-    found = measure_plans(plans, runtime, reference, measurement=measurement, label=label)
-    return {name: timing.latency_ms for name, timing in found.measurements[0].items()}
+    measured = measure_plans(plans, runtime, reference, measurement=measurement, label=label)
+    return {name: timing.latency_ms for name, timing in measured.measurements[0].items()}
 
 
 def _key(plan: Plan) -> str:

@@ -2,18 +2,17 @@
 
     python benchmarks/phone_round_trips.py [--json]
 
-What is counted are requests to an app that is not there (`tests/phone`), whose latencies are a formula that was made
-up. No figure here is a latency of a phone. What carries over to a real one is the method, and that a round trip
-costs seconds there.
+It counts requests to a simulated app (`tests/phone`), whose latencies come from an invented formula. No figure here is
+a latency of a phone. The method carries over to a real phone, where a round trip takes seconds.
 
-Compared are, block by block, at the same simulated noise and the same relative width of the 95% interval:
+It compares two methods, block by block, at the same simulated noise and the same relative width of the 95% interval:
 
-- chains, as `nas profile` measures: everything it asks for a row, loading, plan and reference included;
-- single calls: the block alone, with the time of a call taken off, which as many calls of an empty model tell. Both
-  are made one by one, straight at the simulated clock, until their interval is as narrow.
+- chains, as `nas profile` measures: all requests for a row, including loading, plan and reference;
+- single calls of the block, less the time of a call, which is measured with equally many calls of an empty model. Both
+  are made one by one, directly on the simulated clock, until their interval is as narrow.
 
-How far both are off what the formula says of the block's operations stands beside: the links between copies make chains
-of blocks that change their shape too slow, and an empty model takes part in fewer engines than most blocks do.
+The output also has the error of both against the formula. The links between copies make chains too slow for blocks that
+change their shape, and an empty model uses fewer engines than most blocks.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ from tests.phone.simulated_phone import SimulatedPhone
 UNIT = "all"
 WAIT_SETTINGS = WaitSettings(poll_s=0.02, send_s=1, answer_s=0.8, load_s=2, lost_s=20, look_s=0.05, attempts=5)
 MOST_CALLS = 50_000
-"""Single calls are given up after so many; what is printed then is too few."""
+"""Limit of single calls; if it is reached, the printed number is too small."""
 BACKBONE = TINY["backbone"] | {
     "down_block_types": ["DownBlock2D"],
     "mid_block_type": None,
@@ -185,7 +184,7 @@ class Clock:
 
     Args:
         phone: The phone it runs on, plugged in.
-        folder: Where files go.
+        folder: Folder for the files.
     """
 
     def __init__(self, phone: SimulatedPhone, folder: Path) -> None:
@@ -225,16 +224,18 @@ def single_calls(clock: Clock, package: Path, empty: str, width: float) -> tuple
     while 2 * len(samples) < MOST_CALLS:
         samples.append(clock.call_ms(block) - clock.call_ms(empty))
         if len(samples) >= MIN_PAIRS:
-            found = summarise(samples, quantile=0.5)
-            latency_ms = found.latency_ms
-            if found.latency_ms > 0 and found.interval_percent <= width:
+            summary = summarise(samples, quantile=0.5)
+            latency_ms = summary.latency_ms
+            if summary.latency_ms > 0 and summary.interval_percent <= width:
                 break
     return 2 * len(samples) + 3, latency_ms  # loading, warming up and unloading
 
 
 def formula_ms(package: Path) -> float:
     """What the simulator's formula says of the operations of a block, without what a call takes."""
-    return sum(latency.operation_ms(each, UNIT.upper()) for each in program(load_spec(str(package)))["operations"])
+    return sum(
+        latency.operation_ms(operation, UNIT.upper()) for operation in program(load_spec(str(package)))["operations"]
+    )
 
 
 def faulty_job(
@@ -261,7 +262,7 @@ def faulty_job(
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """Print what `measure` found."""
+    """Print the result of `measure`."""
     print(f"{report['what']}; noise of a call {report['noise']:.1%} and {report['jitter_ms']} ms")
     print(f"{'block':<24}{'interval':>10}{'chains':>10}{'single':>10}{'ratio':>8}{'chains off':>13}{'single off':>13}")
     for row in report["rows"]:
