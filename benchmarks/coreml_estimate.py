@@ -83,11 +83,11 @@ def read(path: Path) -> tuple[list[Row], list[dict[str, str]]]:
     rows: list[Row] = []
     skipped: list[dict[str, str]] = []
     for line, record in enumerate(table.to_dict("records"), start=2):
-        found = row_of(record, f"{path}: line {line}")
-        if isinstance(found, str):
-            skipped.append({"model": record["model"], "device": record["device"], "reason": found})
+        row = row_of(record, f"{path}: line {line}")
+        if isinstance(row, str):
+            skipped.append({"model": record["model"], "device": record["device"], "reason": row})
         else:
-            rows.append(found)
+            rows.append(row)
     if not rows:
         raise ConfigError("no row has a model and a device that are known", where=path)
     return rows, skipped
@@ -109,8 +109,8 @@ def row_of(record: dict[str, str], where: str) -> Row | str:
         latency_ms = float(record["latency_ms"])
     except ValueError:
         raise ConfigError(f"latency_ms is {record['latency_ms']!r}, expected a number", where=where) from None
-    found, family, kind, gmacs, parameters_m = network
-    workload = Workload(found, unit, weight_bits(record["variant"]))
+    network_operations, family, kind, gmacs, parameters_m = network
+    workload = Workload(network_operations, unit, weight_bits(record["variant"]))
     observation = Observation(workload, chip, ios(record["os"]), latency_ms, spread_ms(record))
     return Row(record["model"], record["device"], unit, family, kind, observation, gmacs, parameters_m)
 
@@ -186,15 +186,15 @@ def on_holdout(rows: Sequence[Row], held_out: Sequence[Row], method: Method) -> 
 def left_out(rows: Sequence[Row], method: Method, group: Callable[[Row], str], only: Callable[[Row], bool]) -> Any:
     """Predictions for each group from all others: the rows that `only` picks, and their predictions."""
     wanted = [row for row in rows if only(row)]
-    found: dict[int, float] = {}
+    predicted: dict[int, float] = {}
     for name in dict.fromkeys(map(group, wanted)):
         rest = [row for row in rows if group(row) != name]
         if not rest:
             continue
         predict = method(rest)
-        found |= {id(row): predict(row) for row in wanted if group(row) == name}
-    chosen = [row for row in wanted if id(row) in found]
-    return chosen, [found[id(row)] for row in chosen]
+        predicted |= {id(row): predict(row) for row in wanted if group(row) == name}
+    chosen = [row for row in wanted if id(row) in predicted]
+    return chosen, [predicted[id(row)] for row in chosen]
 
 
 def figures(rows: Sequence[Row], predicted_ms: Sequence[float]) -> dict[str, Any]:
@@ -270,9 +270,9 @@ def report(rows: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
     return {"constants": constants.model_dump(), "sections": {k: v for k, v in sections.items() if v is not None}}
 
 
-def as_tables(found: dict[str, Any]) -> Iterable[Table]:
+def as_tables(result: dict[str, Any]) -> Iterable[Table]:
     """The report for people."""
-    for title, part in found["sections"].items():
+    for title, part in result["sections"].items():
         methods = {name: part["methods"][name] for name in part["methods"]}
         summary = Table(title=f"{title}: {methods['roofline']['models']} latencies", title_justify="left")
         for head in ("", "MAPE %", "Spearman", "within 20%", "worst %"):
@@ -318,12 +318,12 @@ def main(
     console.print(json.dumps(result["constants"]))
 
 
-def keep(rows: Sequence[Row], found: dict[str, Any]) -> None:
+def keep(rows: Sequence[Row], result: dict[str, Any]) -> None:
     """Write the constants beside the estimator, with how far they are off and on how many latencies they rest."""
     chips = [row.observation.chip.name for row in rows]
-    sections = found["sections"]
+    sections = result["sections"]
     Calibration(
-        constants=found["constants"],
+        constants=result["constants"],
         latencies=len(rows),
         chips={name: chips.count(name) for name in sorted(set(chips))},
         left_out_family_mape_percent=sections["families left out, classification"]["methods"]["roofline"][
