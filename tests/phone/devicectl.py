@@ -50,16 +50,22 @@ def main(root: str, arguments: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
+    status, error = answer(root, arguments)
+    sys.stderr.write(error)
+    return status
+
+
+def answer(root: str, arguments: Sequence[str]) -> tuple[int, str]:
+    """The program's exit status, and what it prints to standard error."""
     desk, command = Desk(Path(root)), _Command.parse(arguments)
     try:
         if command.words[:2] == ("list", "devices"):
             _list_devices(desk, command)
-            return 0
-        return _device(desk, command)
+            return 0, ""
+        return _device(desk, command), ""
     except CommandFailedError as error:
         _report(command, error.record(), "failed")
-        sys.stderr.write(f"ERROR: {error.message}\n")
-        return 1
+        return 1, f"ERROR: {error.message}\n"
 
 
 def _list_devices(desk: Desk, command: _Command) -> None:

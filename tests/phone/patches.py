@@ -8,6 +8,8 @@
 - `_ModelRunnerAppBuilder._get_project_path`: the Xcode project is in the macOS wheel only.
 - `_DeviceCtl._validation_done`: the client looks for `devicectl` once per process; with a new PATH it looks again.
 - `PATH`: the programs of the desk come first.
+- `subprocess.run`, in `remote_device` only: `devicectl` answers in this process, except for apps that it launches. A
+  job calls it hundreds of times, and each Python takes longer to start than to answer.
 - `asyncio.sleep`, in `remote_device` only: its time is scaled. The client polls each half a second, 20 times.
 """
 
@@ -16,6 +18,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +31,7 @@ from unittest import mock
 from coremltools.models import compute_device, compute_plan, utils
 from coremltools.models.ml_program.experimental import compute_plan_utils, remote_device
 
+from tests.phone import devicectl
 from tests.phone.compiler import compile_model, load_structure
 
 _PROXIES = (
@@ -38,10 +43,11 @@ _PROXIES = (
 
 
 @contextmanager
-def patched_client(programs: Path, project: Path, time_scale: float) -> Iterator[None]:
+def patched_client(desk: Path, programs: Path, project: Path, time_scale: float) -> Iterator[None]:
     """Let coremltools' client use the programs of the desk.
 
     Args:
+        desk: Folder of the desk.
         programs: Folder with `xcrun`, `devicectl` and `xcodebuild`.
         project: Folder with the workspace that xcodebuild is asked to build.
         time_scale: What the client's waits are multiplied by.
@@ -51,7 +57,7 @@ def patched_client(programs: Path, project: Path, time_scale: float) -> Iterator
         stack.enter_context(mock.patch.dict(os.environ, {"PATH": path}))
         _replace(stack, remote_device._ModelRunnerAppBuilder, _get_project_path=staticmethod(lambda: project))
         _replace(stack, remote_device._DeviceCtl, _validation_done=False)
-        _replace(stack, remote_device, _asyncio=_ScaledAsyncio(time_scale))
+        _replace(stack, remote_device, _asyncio=_ScaledAsyncio(time_scale), _subprocess=_QuickSubprocess(desk))
         _add_binary(stack)
         yield
 
@@ -67,6 +73,23 @@ class _ScaledAsyncio:
 
     async def sleep(self, delay: float) -> None:
         await asyncio.sleep(delay * self._time_scale)
+
+
+class _QuickSubprocess:
+    """The module subprocess, with another `run` for commands of `devicectl`."""
+
+    def __init__(self, desk: Path) -> None:
+        self._desk = desk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
+
+    def run(self, command: str | list[str], *, check: bool = False, **options: Any) -> subprocess.CompletedProcess[Any]:
+        words = shlex.split(command) if isinstance(command, str) else command
+        if words[:2] != ["xcrun", "devicectl"]:
+            return subprocess.run(command, check=check, **options)
+        status, error = devicectl.answer(str(self._desk), words[2:])
+        return subprocess.CompletedProcess(command, status, b"", error.encode())
 
 
 def _replace(stack: ExitStack, target: Any, **values: Any) -> None:

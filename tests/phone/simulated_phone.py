@@ -94,7 +94,7 @@ class SimulatedPhone:
         state |= {"throttle": 1.0, "launch": 0}
         write_json(self._folder.path / "phone.json", self._properties | self._clock | state)
         programs, project = _write_programs(self.desk), _write_project(self.desk)
-        self._stack.enter_context(patched_client(programs, project, self._time_scale))
+        self._stack.enter_context(patched_client(self.desk.path, programs, project, self._time_scale))
         return self
 
     def __exit__(
