@@ -38,7 +38,7 @@ class Method:
 
 def _with_discriminator(target: str, images: bool = True, **settings: Any) -> Method:
     adversarial = AdversarialConfig(learning_rate=1e-2, **settings)  # students have no more than some hundred steps
-    return Method(DistillationConfig(target=target, adversarial=adversarial), images)  # type: ignore[arg-type]
+    return Method(DistillationConfig(target=target, adversarial=adversarial), images)
 
 
 METHODS: dict[str, Method] = {

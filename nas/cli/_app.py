@@ -64,16 +64,16 @@ def _parts(hint: Any) -> Iterator[Any]:
     inner = typing.get_args(hint)
     if not inner:
         yield hint
-    for each in inner:
-        yield from _parts(each)
+    for part in inner:
+        yield from _parts(part)
 
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _texts(each)
+        for item in value:
+            yield from _texts(item)
 
 
 def _check(kind: Any, text: str, context: Any, param: Any) -> None:

@@ -1,7 +1,7 @@
-"""Paths on the command line: what a verb reads and what it writes, checked before the verb's work begins.
+"""Paths on the command line: what a command reads and writes, checked before its work begins.
 
-An option says by its parser what it is: `typer.Option(parser=READS)`. The commands of an `App` look at these before
-they run: nothing that is read may be written over, and what is to be written must be possible to write.
+The parser of an option says which it is: `typer.Option(parser=READS)`. The commands of an `App` check their paths
+before they run: no input may be overwritten, and every output must be writable.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Reads(PathParser):
     """A file or folder that is read."""
 
     def reads(self, value: Path) -> Iterable[Path]:
-        """See `PathParser.reads`."""
+        """The path itself."""
         return (value,)
 
 
@@ -55,11 +55,11 @@ class ReadsClips(PathParser):
     __name__ = "data"
 
     def __call__(self, text: str) -> str:
-        """See `PathParser.__call__`."""
+        """The text, with `~` expanded."""
         return _expanded(text)
 
     def reads(self, value: str) -> Iterable[Path]:
-        """See `PathParser.reads`: the path, and where a file of settings says that the clips are."""
+        """The path, and the path of the clips that a file of settings names."""
         from nas.cli._data import data_file
 
         file, base = data_file(value)
@@ -73,11 +73,11 @@ class ReadsStorage(PathParser):
     __name__ = "storage"
 
     def __call__(self, text: str) -> str:
-        """See `PathParser.__call__`; the text is taken apart where it is used."""
+        """The text as it is; it is parsed where it is used."""
         return text
 
     def reads(self, value: str) -> Iterable[Path]:
-        """See `PathParser.reads`."""
+        """The file of the study, if it is stored in one."""
         from nas.search.storage.address import study_file
 
         return [file for file in [study_file(value)] if file is not None]
@@ -87,15 +87,15 @@ class WritesStorage(ReadsStorage):
     """Where a study is kept that is started or resumed."""
 
     def reads(self, value: str) -> Iterable[Path]:
-        """See `PathParser.reads`."""
+        """Nothing: the study is written."""
         return ()
 
     def writes(self, value: str) -> Iterable[Path]:
-        """See `PathParser.writes`."""
+        """The file of the study, if it is stored in one."""
         return super().reads(value)
 
     def check(self, value: str) -> None:
-        """See `PathParser.check`."""
+        """Whether the file can be written."""
         from nas.files import check_output_file
 
         for file in self.writes(value):
@@ -114,11 +114,11 @@ class WritesFile(PathParser):
         self.suffixes, self.others = suffixes, others
 
     def writes(self, value: Path) -> Iterable[Path]:
-        """See `PathParser.writes`."""
+        """The file, and those that are written with it."""
         return dict.fromkeys((value, *(value.with_suffix(suffix) for suffix in self.others)))
 
     def check(self, value: Path) -> None:
-        """See `PathParser.check`."""
+        """Whether the suffix is known, and all files can be written."""
         from nas.files import check_output_file
 
         check_output_file(value, self.suffixes)
@@ -130,7 +130,7 @@ class Extends(Reads):
     """A file that is read, and beside which another one is written."""
 
     def check(self, value: Path) -> None:
-        """See `PathParser.check`."""
+        """Whether files can be written beside the path."""
         from nas.files import check_output_folder
 
         check_output_folder(value.parent)
@@ -147,11 +147,11 @@ class WritesFolder(PathParser):
         self.kind = kind
 
     def writes(self, value: Path) -> Iterable[Path]:
-        """See `PathParser.writes`."""
+        """The folder."""
         return (value,)
 
     def check(self, value: Path) -> None:
-        """See `PathParser.check`."""
+        """Whether the folder can be written or replaced."""
         from nas.files import check_output_folder
 
         check_output_folder(value, self.kind)
@@ -168,11 +168,11 @@ class WritesInto(PathParser):
         self.names = names
 
     def writes(self, value: Path) -> Iterable[Path]:
-        """See `PathParser.writes`."""
+        """The names in the folder, or the folder."""
         return [value / name for name in self.names] or [value]
 
     def check(self, value: Path) -> None:
-        """See `PathParser.check`."""
+        """Whether the folder can be written."""
         from nas.files import check_output_folder
 
         check_output_folder(value)
@@ -226,7 +226,8 @@ def checking(verb: CommandFunctionType) -> CommandFunctionType:
 def _given(verb: Callable[..., Any], options: Mapping[str, Any]) -> Iterator[tuple[PathParser, Any]]:
     """The path options that a verb was given, one by one, each with its parser."""
     for name, parameter in inspect.signature(verb, eval_str=True).parameters.items():
-        infos = [each for each in getattr(parameter.annotation, "__metadata__", ()) if isinstance(each, ParameterInfo)]
+        metadata = getattr(parameter.annotation, "__metadata__", ())
+        infos = [info for info in metadata if isinstance(info, ParameterInfo)]
         parser = infos[0].parser if infos else None
         if isinstance(parser, PathParser) and options.get(name) is not None:
             value = options[name]

@@ -1,4 +1,4 @@
-"""`nas compare`: a distilled model beside its teacher, on the same prompts."""
+"""`nas compare`: clips of a distilled model beside those of its teacher, for the same prompts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def compare(
     student: Annotated[
         Path, typer.Argument(parser=READS, metavar="STUDENT", help="Model folder made by `nas distill`.")
     ],
-    teacher: Annotated[Path, typer.Option(parser=READS, help="Model folder that it was distilled from.")],
+    teacher: Annotated[Path, typer.Option(parser=READS, help="Model folder of its teacher.")],
     prompt: Annotated[list[str], typer.Option(help="What a clip should show; give it again for more rows.")],
     out: Annotated[Path, typer.Option(parser=WRITES_FIGURE, help="Contact sheet to write: .png, .svg or .pdf.")],
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw what the teacher, the teacher in as few steps, and the student make of the same prompts and noise."""
+    """Draw clips of the teacher, the teacher in as few steps, and the student, from the same prompts and noise."""
     from nas.models import VideoModel
     from nas.report.comparison import plot_contact_sheet, sample_all, student_and_teacher
     from nas.report.style import check_format
@@ -32,13 +32,13 @@ def compare(
     plot_contact_sheet(sampled, prompt, out)
     rows = [
         {
-            "sampled": each.sampling.label,
-            "steps": each.sampling.steps,
-            "guidance": each.sampling.guidance_scale,
-            "calls": each.sampling.calls,
-            "seconds per clip": round(each.seconds_per_clip, 4),
+            "sampled": result.sampling.label,
+            "steps": result.sampling.steps,
+            "guidance": result.sampling.guidance_scale,
+            "calls": result.sampling.calls,
+            "seconds per clip": round(result.seconds_per_clip, 4),
         }
-        for each in sampled
+        for result in sampled
     ]
     if as_json:
         emit_json({"sheet": str(out), "rows": rows})

@@ -20,7 +20,7 @@ def generate(
         Path,
         typer.Option(
             parser=WritesFile((".mp4", ".gif"), (".mp4", ".gif")),
-            help="File to write: .mp4 or .gif; the other one is written beside it.",
+            help="File to write: .mp4 or .gif. The other format is written beside it.",
         ),
     ],
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's own when left out.")] = None,
@@ -29,15 +29,15 @@ def generate(
     ] = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Write one clip as MP4 and GIF, and say how long it took."""
+    """Write one clip as MP4 and GIF, and print how long it took."""
     from nas.data import write_gif, write_mp4
     from nas.models import VideoModel
     from nas.report.comparison import Sampling, sample_all
 
     loaded = VideoModel.load(model)
-    meant = loaded.generation
-    scale = meant.guidance_scale if guidance_scale is None else guidance_scale
-    (made,) = sample_all([Sampling("", loaded, steps or meant.steps, scale)], [prompt], seed=seed)
+    defaults = loaded.generation
+    scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
+    (made,) = sample_all([Sampling("", loaded, steps or defaults.steps, scale)], [prompt], seed=seed)
     (clip,) = made.clips_TCHW
     fps = loaded.space.file.video.fps
     write_mp4(clip, out.with_suffix(".mp4"), fps)

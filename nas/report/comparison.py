@@ -80,8 +80,8 @@ def student_and_teacher(student: VideoModel, teacher: VideoModel) -> tuple[Sampl
 def sample_all(samplings: Sequence[Sampling], prompts: Sequence[str], *, seed: int = 0) -> tuple[Sampled, ...]:
     """Make every prompt's clip in every way, one at a time, prompt `i` from the same noise in all."""
     samplings[0].model.text_encoder.warn_of_losses(prompts)
-    with progress_bar("generating", sum(each.steps for each in samplings) * len(prompts)) as advance:
-        return tuple(_sample(each, prompts, seed, lambda: advance("")) for each in samplings)
+    with progress_bar("generating", sum(sampling.steps for sampling in samplings) * len(prompts)) as advance:
+        return tuple(_sample(sampling, prompts, seed, lambda: advance("")) for sampling in samplings)
 
 
 def _sample(sampling: Sampling, prompts: Sequence[str], seed: int, on_step: Callable[[], object]) -> Sampled:
@@ -106,7 +106,7 @@ def plot_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str], path:
 
 def draw_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str]) -> Figure:
     """The figure of `plot_contact_sheet`."""
-    return draw_strips([_column(each) for each in sampled], prompts)
+    return draw_strips([_column(result) for result in sampled], prompts)
 
 
 def _column(sampled: Sampled) -> Column:

@@ -170,7 +170,7 @@ def test_a_run_killed_in_the_middle_of_a_stage_ends_as_if_it_had_not_been(
     out = tmp_path / "out"
     _forget(run_file, STAGES[STAGES.index(stage) :])
     _kill_in(run_file, stage)
-    finish(start(tmp_path, run_through, run_file, stage), tmp_path)
+    run_through(run_file, stage)
     whole, resumed = (
         json.loads((root / "stages" / f"{stage}.json").read_text()) for root in (finished.parent / "out", out)
     )

@@ -92,7 +92,7 @@ def test_a_student_learns_to_look_real_to_a_discriminator_that_stands_still(teac
 @pytest.mark.parametrize("target", ["data", "trajectory", "consistency"])
 def test_each_turn_teaches_its_own(teacher: VideoModel, batch: Batch, target: str) -> None:
     adversarial = AdversarialConfig(weight=0.5, target_weight=0.25)
-    task = _task(teacher, DistillationConfig(target=target, adversarial=adversarial))  # type: ignore[arg-type]
+    task = _task(teacher, DistillationConfig(target=target, adversarial=adversarial))
     assert [phase.name for phase in task.phases()] == [DISCRIMINATOR, MODEL]
     mine = {phase.name: {id(parameter) for parameter in phase.parameters} for phase in task.phases()}
     assert not mine[DISCRIMINATOR] & mine[MODEL]
