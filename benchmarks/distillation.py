@@ -8,7 +8,7 @@ clips of these prompts, over the features of a classifier that is trained first;
 classifier sees colour, shape and direction of the prompt; flicker; calls of the denoising network; and the wall time of
 a clip, alone and in a batch, taken in turn at the end. The 95% intervals of --json are those of a bootstrap over clips.
 
-The same command goes on with what an earlier one has left in --out. Wall times want an otherwise idle machine.
+The same command resumes from what an earlier one has left in --out. Measure wall times on an otherwise idle machine.
 """
 
 from __future__ import annotations

@@ -72,15 +72,15 @@ def _letter(figure: Figure) -> None:
 def _more_fonts(text: str, families: tuple[str, ...]) -> list[str]:
     """Families to fall back on, beside some that are used already."""
     held = _held(families)
-    found = (_font_with(one) for one in text if ord(one) not in held and one != "\n")
-    return list(dict.fromkeys(family for family in found if family is not None))
+    missing = (letter for letter in text if ord(letter) not in held and letter != "\n")
+    return list(dict.fromkeys(family for family in map(_font_with, missing) if family is not None))
 
 
 @functools.cache
 def _font_with(character: str) -> str | None:
     """The first family of this machine with a character, by name; `None` where none has it."""
-    entries = sorted((each for each in fontManager.ttflist if _LAST_RESORT not in each.fname), key=_plainness)
-    return next((each.name for each in entries if ord(character) in _characters(each.fname)), None)
+    entries = sorted((entry for entry in fontManager.ttflist if _LAST_RESORT not in entry.fname), key=_plainness)
+    return next((entry.name for entry in entries if ord(character) in _characters(entry.fname)), None)
 
 
 def _plainness(entry: FontEntry) -> tuple[bool, bool, str, str]:

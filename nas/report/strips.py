@@ -55,13 +55,13 @@ def draw_strips(columns: Sequence[Column], captions: Sequence[str]) -> Figure:
     height_in = TITLE_HEIGHT_IN + len(captions) * (strip_height_in + PROMPT_HEIGHT_IN) + more_lines * LINE_HEIGHT_IN
     figure = new_figure(CELL_WIDTH_IN * len(columns), height_in)
     grid = figure.subplots(len(captions), len(columns), squeeze=False)
-    for column, each in enumerate(columns):
+    for place, column in enumerate(columns):
         for row, title in enumerate(titles):
-            _draw_strip(grid[row][column], each.clips_TCHW[row])
-            if column == 0:
-                grid[row][column].set_title(title, loc="left", fontsize=8, color=MUTED)
-        grid[0][column].annotate(
-            each.heading, (0, 1), (0, 16 + 10 * titles[0].count("\n")),
+            _draw_strip(grid[row][place], column.clips_TCHW[row])
+            if place == 0:
+                grid[row][place].set_title(title, loc="left", fontsize=8, color=MUTED)
+        grid[0][place].annotate(
+            column.heading, (0, 1), (0, 16 + 10 * titles[0].count("\n")),
             xycoords="axes fraction", textcoords="offset points",
             fontsize=9, fontweight="bold", color=INK, va="bottom",
         )  # fmt: skip
