@@ -9,11 +9,10 @@ from nas.files import fingerprint
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
 from nas.search.probes import probes
-from nas.search.samplers.choice import SamplerChoice
 
 
-def identity(objective: Objective, config: SearchConfig, sampler: SamplerChoice) -> dict[str, Any]:
-    """The identity of a study, as plain data.
+def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
+    """The identity of a study, as plain data. The sampler may be another one in each run.
 
     The latency model is recognised by its latencies for a fixed sample of architectures, and by its `fingerprint` if it
     has one. So any model works, and a table that is measured again is recognised as another one.
@@ -43,5 +42,4 @@ def identity(objective: Objective, config: SearchConfig, sampler: SamplerChoice)
         # If architectures are executed in different ways, the model names all of them.
         "runtime": getattr(objective.latency, "runtime", figures[0].runtime),
         "budgets": config.budgets.model_dump(),
-        "sampler": sampler.identity(),
     }

@@ -88,7 +88,7 @@ def run_search(
 
     Raises:
         BudgetError: No architecture meets a budget. Raised before anything is scored.
-        ConfigError: The study belongs to another space, table, metric, sampler or budget; or the sampler is unknown.
+        ConfigError: The study belongs to another space, table, metric or budget; or the sampler is unknown.
         StorageError: The storage cannot be used, or did not answer for too long.
         NasError: Too many evaluations in a row failed.
     """
@@ -98,17 +98,17 @@ def run_search(
     config = config.model_copy(update={"budgets": config.budgets.or_else(space_budgets)})
     objective = Objective(space, latency, quality, config.budgets, cost)
     objective.check_budgets()
-    chosen = choose_sampler(config.sampler if sampler is None else sampler, config.sampler_options)
+    factory = choose_sampler(config.sampler if sampler is None else sampler, config.sampler_options).factory
     study = writable_study(
         storage,
         study_name,
         directions=(quality.direction, "minimize"),
         metric_names=(quality.name, "latency_ms"),
-        identity=identity(objective, config, chosen),
+        identity=identity(objective, config),
         timing=timing,
     )
     with study as opened:
-        worker = Worker(objective, config, opened, chosen.factory, _coordination(storage, opened, timing), timing)
+        worker = Worker(objective, config, opened, factory, _coordination(storage, opened, timing), timing)
         reason = worker.run()
         trials = worker.trials
         record = read_study(opened, where=shown(storage))

@@ -39,7 +39,7 @@ class SamplerChoice:
     """The sampler of a search.
 
     Args:
-        name: What a study remembers it by.
+        name: Its name, for messages.
         factory: Makes it.
         options: Its options that differ from the defaults, as plain data.
     """
@@ -47,10 +47,6 @@ class SamplerChoice:
     name: str
     factory: SamplerFactory
     options: Mapping[str, Any] = field(default_factory=dict)
-
-    def identity(self) -> dict[str, Any]:
-        """What must stay the same when a study is resumed."""
-        return {"name": self.name, "options": dict(self.options)}
 
 
 def choose_sampler(sampler: str | SamplerFactory | BaseSampler, options: Mapping[str, Any]) -> SamplerChoice:

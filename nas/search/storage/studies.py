@@ -23,9 +23,6 @@ from nas.search.storage.rdb import contents_errors, database_errors
 from nas.search.storage.sqlite import file_connection, file_reading
 from nas.search.timing import Timing
 
-LATER_KEYS = frozenset({"sampler"})
-"""Keys of an identity that studies of earlier versions lack. Such a study may be resumed with any value."""
-
 IDENTITY_S = 10
 """Seconds to wait for the worker that created a study to write its identity."""
 
@@ -175,10 +172,7 @@ def _write(study: optuna.Study, identity: Mapping[str, Any], metric_names: tuple
 
 
 def _compare(identity: Mapping[str, Any], stored: Mapping[str, Any], *, where: str) -> None:
-    added = LATER_KEYS - stored.keys()
-    changed = [
-        key.replace("_", " ") for key, value in identity.items() if key not in added and stored.get(key) != value
-    ]
+    changed = [key.replace("_", " ") for key, value in identity.items() if stored.get(key) != value]
     if changed:
         raise ConfigError(f"was made with another {' and another '.join(changed)}", where=where,
                           hint="use another study name, or the settings that the study was made with")  # fmt: skip
