@@ -7,7 +7,7 @@ import pytest
 
 from nas.errors import ConfigError
 from nas.files import parse
-from nas.search import ExhaustiveSampler, SearchConfig, load_study, run_search
+from nas.search import ExhaustiveSampler, SearchConfig, run_search
 from nas.testing import SamplerConformance
 from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss, true_front
 
@@ -148,19 +148,6 @@ def test_a_study_resumes_with_another_sampler(tmp_path):
     _, calls = run(storage, sampler="random", evaluations=5)
 
     assert len(calls) == 2
-
-
-def test_a_study_of_an_earlier_version_goes_on(tmp_path):
-    """It does not say what its sampler was."""
-    storage = tmp_path / "study.db"
-    run(storage, sampler="random", evaluations=3)
-    study = optuna.load_study(study_name="study", storage=f"sqlite:///{storage}")
-    identity = dict(study.user_attrs["identity"])
-    del identity["sampler"]
-    study.set_user_attr("identity", identity)
-
-    assert len(run(storage, sampler="random", evaluations=5)[1]) == 2
-    assert len(load_study(storage, "study").evaluations) == 5
 
 
 def test_settings_without_options_are_written_as_before():
