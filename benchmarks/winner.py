@@ -1,17 +1,17 @@
-"""Is what a search finds better than what one would have built without it?
+"""Is the architecture that a search finds better than a design without a search?
 
     python benchmarks/winner.py --out runs/winner [--backbone frozen] [--evaluations 120] [--steps 600] [--seeds 3]
 
-Measures the blocks of a small space on this machine, trains a backbone on `moving_shapes`, from which all other
-trainings start (as in ranking.py, with the same --backbone), then the supernet. Designs that need no search are the
-same layer wherever it is offered, AnimateDiff's placement, and no temporal layers. Within the predicted latency of
-each uniform design the supernet is searched, once with ParetoSampler and once by random draws, with equally many
-evaluations; --members of each search are trained on alone for --finetune-steps and scored again, as `nas rescore` does,
-and the best of them is what that search found. All are then trained alone with equal steps, and measured as whole
-networks, in turn. Quality is the loss on held-out clips, with the same clips, noise and noise levels for all, but with
-other noise and noise levels than the searches saw.
+The benchmark measures the blocks of a small space on this machine. It trains a backbone on `moving_shapes`, from which
+all other trainings start (as in ranking.py, with the same --backbone), and then the supernet. The designs without a
+search are the same layer in every slot that offers it, AnimateDiff's placement, and no temporal layers. Within the
+predicted latency of each uniform design, two searches with equally many evaluations use the supernet: ParetoSampler and
+random draws. --members of each search are fine-tuned alone for --finetune-steps and scored again, as in `nas rescore`,
+and the best of them is the result of that search. All architectures are then trained alone with equal steps, and
+measured as whole networks, in turn. Quality is the loss on held-out clips, with the same clips, noise and noise levels
+for all, but with other noise and noise levels than in the searches.
 
-The same command goes on with what an earlier one, or ranking.py, has left in --out. Latencies want an otherwise idle
+The same command resumes from the files that an earlier one, or ranking.py, has written to --out. Run it on an idle
 machine.
 """
 

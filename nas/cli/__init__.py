@@ -1,4 +1,4 @@
-"""The command line: one module per verb, which parses, calls the library and prints.
+"""The command line: one module per command, which parses, calls the library and prints.
 
 Modules here import nothing heavy at the top, so that `nas --help` answers at once.
 """
@@ -95,7 +95,7 @@ def _options(
 
 
 def main() -> None:
-    """Entry point of the `nas` command: whatever goes wrong ends in one line.
+    """Entry point of the `nas` command: every error ends in one line.
 
     The exit code is 2 for what a user can solve, and 1 for what only this program can.
     """

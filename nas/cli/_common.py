@@ -1,4 +1,4 @@
-"""What the verbs share: arguments, and printing as a table or as JSON."""
+"""Shared by the commands: arguments, and printing as a table or as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard output as it is: of any encoding and width, closed by its reader, or on a disk that is full."""
+"""Standard output of any encoding and width, also if its reader has closed it or the disk is full."""
 
 from __future__ import annotations
 
