@@ -10,10 +10,10 @@ PIP := $(BIN)/python -m pip
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test coverage lint format clean
+.PHONY: help venv quickstart test test-quick coverage lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 venv: $(STAMP) ## set up .venv with everything to run and develop (PYTHON=python3.12 to choose one)
 
@@ -34,6 +34,9 @@ quickstart: $(STAMP) ## the whole job on a small scale, about 7 minutes on 2 cor
 
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-quick: $(STAMP) ## the tests that neither train nor convert nor start a process, after each edit: a minute
+	$(MAKE) test PYTEST_ARGS='-m "not slow" --quick -r fE $(PYTEST_ARGS)'
 
 coverage: $(STAMP) ## run the tests and see that they reach 90% of the lines, as CI does
 	$(MAKE) test PYTEST_ARGS='$(PYTEST_ARGS) --cov'

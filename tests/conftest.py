@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests import libraries
+from tests import libraries, quick
 
 # Set before the first heavy import, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,6 +31,10 @@ CONVERTERS = {
     "torch.export.exported_program": ("ExportedProgram.run_decompositions",),
     "coremltools": ("convert",),
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="skip tests that train, convert or start a process")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,21 +55,17 @@ def _quick_libraries() -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Under coverage, keep it out of the converters: to see that no line there is ours doubles their time."""
-    if type(sys.gettrace()).__module__.partition(".")[0] != "coverage":
-        return
-    for module, names in CONVERTERS.items():
-        for name in names if module in sys.modules else ():
-            *path, attribute = name.split(".")
-            owner = functools.reduce(getattr, path, sys.modules[module])
-            function = getattr(owner, attribute)
-            if not hasattr(function, "traced"):
-                setattr(owner, attribute, untraced(function))
+    if item.config.getoption("quick"):
+        quick.skip_heavy()
+    if type(sys.gettrace()).__module__.partition(".")[0] == "coverage":
+        for module, names in CONVERTERS.items():
+            for name in names:
+                libraries.replace(module, name, untraced)
 
 
 def untraced(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same, out of the sight of coverage; our modules' `forward` is, too, but runs elsewhere."""
 
-    @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         tracer = sys.gettrace()
         sys.settrace(None)
@@ -76,7 +75,6 @@ def untraced(function: Callable[..., Any]) -> Callable[..., Any]:
             sys.settrace(tracer)
             _nothing()  # the tracer goes back to its quick way at the next call, and before this one returns
 
-    call.traced = function  # type: ignore[attr-defined]
     return call
 
 

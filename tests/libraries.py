@@ -1,12 +1,16 @@
-"""Work that libraries repeat at every call and that tests need once: the same results in less time."""
+"""Changes to libraries, for the time of the tests: less work for the same results, and what tests want to know."""
 
 from __future__ import annotations
 
 import functools
 import gc
 import sys
+from collections.abc import Callable
+from typing import Any
 
-# By module, functions whose result never changes: the exporter to ONNX builds all its 600 functions for each model.
+Function = Callable[..., Any]
+
+# By module, a function whose result never changes: the exporter to ONNX describes all its 600 functions for each model.
 CONSTANT = {
     "onnxscript._framework_apis.torch_2_5": "get_torchlib_ops",
     "torch.onnx._internal.exporter._registration": "onnxscript_apis.get_torchlib_ops",
@@ -14,23 +18,21 @@ CONSTANT = {
 
 
 def speed_up() -> None:
-    """Make libraries that are loaded so far quicker; cheap to call again."""
-    keep_constants()
-    freeze()
-
-
-def keep_constants() -> None:
-    """Let each function of `CONSTANT` run once."""
+    """Make the libraries that are loaded so far quicker. It is cheap to call again."""
     for module, name in CONSTANT.items():
-        *path, attribute = name.split(".")
-        owner = functools.reduce(lambda found, part: getattr(found, part, None), path, sys.modules.get(module))
-        function = getattr(owner, attribute, None)
-        if function is not None and not hasattr(function, "cache_info"):
-            setattr(owner, attribute, functools.cache(function))
-
-
-def freeze() -> None:
-    """Keep the garbage collector from what is loaded: coremltools has it look through millions of objects each time."""
+        replace(module, name, functools.cache)
+    # The collector passes over what exists now; coremltools calls it often, among millions of objects.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
+
+
+def replace(module: str, name: str, wrapper: Callable[[Function], Function]) -> None:
+    """Replace a function of a module, or a method of a class there, once, if the module is loaded."""
+    *path, attribute = name.split(".")
+    owner = functools.reduce(lambda owner, part: getattr(owner, part, None), path, sys.modules.get(module))
+    function = getattr(owner, attribute, None)
+    if function is not None and not hasattr(function, "replaced_by_tests"):
+        replacement = functools.wraps(function)(wrapper(function))
+        replacement.replaced_by_tests = True  # type: ignore[attr-defined]
+        setattr(owner, attribute, replacement)

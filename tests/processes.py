@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from tests import libraries
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["nas.cli", "nas.pipeline", "onnxruntime", "onnxscript", __name__])
+_CONTEXT.set_forkserver_preload(["tests.everything", __name__])
 
 
 class Finished(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import multiprocessing
+import os
+import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,8 +21,9 @@ from optuna.distributions import CategoricalDistribution
 from nas.errors import ConfigError, StorageError
 from nas.search import SearchConfig, load_front, load_study, run_search
 from nas.space import Budgets
+from tests.processes import start
 from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss, true_front
-from tests.search.worker_process import TIMING, Announced
+from tests.search.worker_process import TIMING, Announced, work
 
 pgserver = pytest.importorskip("pgserver", reason="there are no wheels of it for this Python")
 
@@ -62,14 +64,17 @@ class Worker:
     """A worker in another process; what it prints is read as it comes."""
 
     def __init__(self, **arguments):
-        command = [sys.executable, "-m", "tests.search.worker_process", json.dumps(arguments)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.folder = Path(tempfile.mkdtemp(prefix="nas"))
+        self.printed, lines = multiprocessing.Pipe(duplex=False)
+        self.process = start(self.folder, work, lines, arguments)
+        lines.close()
         self.begun = []
         self.lines = threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
-        for line in self.process.stdout:
+        for line in open(self.printed.fileno(), closefd=False):  # noqa: SIM115 - the connection closes it
             with self.lines:
                 self.begun.append(line.strip())
                 self.lines.notify_all()
@@ -79,15 +84,18 @@ class Worker:
             assert self.lines.wait_for(lambda: len(self.begun) >= count, timeout=60), self.begun
 
     def end(self):
-        errors = self.process.stderr.read()
-        assert self.process.wait(timeout=90) == 0, errors
+        self.process.join(90)
+        errors = (self.folder / "err.txt").read_text()
+        assert self.process.exitcode == 0, errors
+        self.reader.join(10)
         ended = json.loads(self.begun.pop())
         assert ended["scored"] == len(self.begun)
         return ended["reason"], errors
 
     def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.kill()
+        self.process.join(10)
+        self.reader.join(10)
 
 
 @contextlib.contextmanager
@@ -97,8 +105,8 @@ def workers(count, **arguments):
         yield started
     finally:
         for worker in started:
-            worker.process.kill()
-            worker.process.wait()
+            worker.kill()
+            shutil.rmtree(worker.folder)
 
 
 def driver_url(server):
@@ -188,7 +196,7 @@ def test_a_study_of_a_thousand_outlives_two_crashes_of_the_database(server):
         for moment in (10, 25):
             while sum(len(worker.begun) for worker in started) < moment or not all(worker.begun for worker in started):
                 time.sleep(0.05)
-                assert all(worker.process.poll() is None for worker in started), "a worker has died"
+                assert all(worker.process.is_alive() for worker in started), "a worker has died"
             server.crash()
             time.sleep(0.7)
             server.start()
@@ -225,8 +233,8 @@ def test_an_outage_longer_than_the_grace_period_kills_nobody(server):
 def test_an_interrupt_frees_the_trial_at_once(server):
     with workers(1, storage=server.url, name="interrupted", evaluations=5, seconds=600) as (worker,):
         worker.wait_for(1)
-        worker.process.send_signal(signal.SIGINT)
-        worker.process.wait(timeout=15)
+        os.kill(worker.process.pid, signal.SIGINT)
+        worker.process.join(15)
 
     assert "RUNNING" not in {trial.state.name for trial in trials_of(server, "interrupted")}
     (evaluation,) = run(server, "interrupted", evaluations=1).record.evaluations

@@ -1,4 +1,4 @@
-"""One worker in a process of its own: `python -m tests.search.worker_process '{"storage": ..., ...}'`.
+"""One worker in a process of its own.
 
 It prints each architecture when it begins to score it, and at the end how many it has scored, with the reason.
 """
@@ -6,6 +6,7 @@ It prints each architecture when it begins to score it, and at the end how many 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -42,8 +43,9 @@ def tell(line):
     sys.stdout.flush()
 
 
-if __name__ == "__main__":
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # tests in the background would hand down that it is ignored
-    main(**json.loads(sys.argv[1]))
+def work(lines, arguments):
+    """What the process does; it prints to a connection."""
+    os.dup2(lines.fileno(), sys.stdout.fileno())
+    lines.close()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background hand down that it is ignored
+    main(**arguments)
