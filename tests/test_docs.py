@@ -64,7 +64,7 @@ def test_the_data_page_packs_tars_that_can_be_read(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     runpy.run_path("page.py", run_name="__main__")
     page = (ROOT / "docs" / "data.md").read_text()
-    buckets = textwrap.dedent(page[page.index("    data:\n") : page.index("**Which one.**")])
+    buckets = textwrap.dedent(page[page.index("    data:\n") : page.index("**Choice of size.**")])
     (tmp_path / "runs" / "buckets.yaml").write_text(buckets)
     space = SearchSpace.load(ROOT / "search_spaces" / "quickstart.yaml")
     for name, sizes in (("tars", {"8x32x64"}), ("buckets", {"8x32x64"})):
