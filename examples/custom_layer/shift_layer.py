@@ -1,7 +1,9 @@
-"""A temporal layer in a package of its own: the temporal shift module (Lin et al. 2019, arXiv 1811.08383).
+"""A temporal layer in its own package: the temporal shift module (Lin et al. 2019, arXiv 1811.08383).
 
-Some channels of each frame are taken from the frame before, as many from the frame after; a projection mixes them with
-the rest. Shifting costs no arithmetic. Install the package, and the layer is a candidate for every slot:
+Some channels of each frame are taken from the frame before, and the same number from the frame after. A projection
+mixes them with the rest. Shifting costs no arithmetic. Install the package and name the layer in a search space:
+
+    pip install ./examples/custom_layer
 
     layers:
       shift: {kind: temporal_shift, fraction: 4}
@@ -23,27 +25,24 @@ from torch.nn import functional as F
 from nas.models.temporal import LayerConfig, TemporalLayer, fold_frames, frame_norm, zero_init
 
 
-class ShiftConfig(LayerConfig):
-    """The options of the layer, which are its keys in a search space.
-
-    Args:
-        fraction: One in so many channels comes from the frame before, and one from the frame after.
-    """
-
-    fraction: Annotated[int, Field(ge=2, le=64)] = 8
-
-    def check(self, channels: int) -> None:
-        """Refuse a fraction that does not divide the channels."""
-        if channels % self.fraction:
-            raise ValueError(f"{channels} channels are not divisible by fraction {self.fraction}")
-
-
 class TemporalShift(TemporalLayer):
     """Shifts channels along time, then mixes all channels of a frame."""
 
-    Config = ShiftConfig
+    class Config(LayerConfig):
+        """Options of the layer; in a search space, keys of an entry under `layers:`.
 
-    def __init__(self, config: ShiftConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
+        Args:
+            fraction: One channel in this many comes from the frame before, and one from the frame after.
+        """
+
+        fraction: Annotated[int, Field(ge=2, le=64)] = 8
+
+        def check(self, channels: int) -> None:
+            """Refuse a fraction that does not divide the channels."""
+            if channels % self.fraction:
+                raise ValueError(f"{channels} channels are not divisible by fraction {self.fraction}")
+
+    def __init__(self, config: Config, shape: tuple[int, ...], context_width: int | None = None) -> None:
         super().__init__(config, shape, context_width)
         channels = shape[2]
         self.shifted = channels // config.fraction
@@ -55,7 +54,7 @@ class TemporalShift(TemporalLayer):
         """The video, plus the mixed channels."""
         h_BTCHW = F.silu(fold_frames(self.norm, x_BTCHW))
         before, after, own = h_BTCHW.tensor_split((self.shifted, 2 * self.shifted), dim=2)
-        # A frame of zeros stands before the first and after the last; padding counts from the last dimension.
+        # A frame of zeros is added before the first and after the last; padding counts from the last dimension.
         before = F.pad(before, (0, 0, 0, 0, 0, 0, 1, 0))[:, :-1]
         after = F.pad(after, (0, 0, 0, 0, 0, 0, 0, 1))[:, 1:]
         return x_BTCHW + fold_frames(self.mix, torch.cat((before, after, own), dim=2))

@@ -1,4 +1,6 @@
-"""A quality metric in a package of its own, which needs no training: how much a network could learn.
+"""A quality metric in its own package: the capacity of a network, which needs no training.
+
+Install the package and name the metric:
 
     pip install ./examples/custom_metric
     nas search search_spaces/quickstart.yaml --table latency_tables/quickstart-amd_epyc-onnxruntime.csv \
@@ -19,24 +21,24 @@ from nas.space import Architecture, SearchSpace
 
 
 class Capacity(QualityMetric):
-    """The logarithm of the network's parameters, with a bonus for each layer that attends to all frames.
+    """The logarithm of the number of the network's parameters, with a bonus for each attention layer.
 
     Args:
         space: The search space.
         attention_bonus: The bonus.
     """
 
+    name = "capacity"
+    direction = "maximize"
+
     class Config(StrictModel):
-        """Options of the metric.
+        """Options of the metric; on the command line, `--metric-option attention_bonus=0.2`.
 
         Args:
             attention_bonus: Added for each attention layer.
         """
 
         attention_bonus: Annotated[float, Field(ge=0, le=10)] = 0.1
-
-    name = "capacity"
-    direction = "maximize"
 
     def __init__(self, space: SearchSpace, attention_bonus: float) -> None:
         self.space, self.attention_bonus = space, attention_bonus

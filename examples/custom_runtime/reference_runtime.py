@@ -1,11 +1,11 @@
-"""A runtime of another package, in one file: ONNX's own reference implementation, which is numpy.
+"""A runtime in its own package: ONNX's reference implementation in numpy.
 
 It is far slower than ONNX Runtime and shares no code with it, so it is a second opinion on what a converted model
-computes. nas finds it through the entry point in `pyproject.toml` beside this file:
+computes. Install the package and name the runtime:
 
     pip install ./examples/custom_runtime
-    nas profile search_spaces/quickstart.yaml --runtime reference --table latency_tables/reference.csv
-    nas profile ... --runtime reference --runtime-option check_shapes=true --runtime-option opset=21
+    nas profile search_spaces/quickstart.yaml --table latency_tables/reference.csv \
+        --runtime reference --runtime-option opset=21
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nas.runtimes import Array, Executable, Runtime, RuntimeSettings, get_runtim
 
 
 class ReferenceExecutable(Executable):
-    """A model that numpy computes, node by node."""
+    """A model that numpy computes node by node."""
 
     def __init__(self, model: onnx.ModelProto, check_shapes: bool) -> None:
         self._evaluator = ReferenceEvaluator(model, check_shape_annotations=check_shapes)
@@ -46,11 +46,12 @@ class ReferenceRuntime(Runtime):
     suffix = ".onnx"
 
     class Config(StrictModel):
-        """Options; on the command line, `--runtime-option check_shapes=true`.
+        """Options of the runtime; on the command line, `--runtime-option opset=21`.
 
         Args:
             opset: ONNX opset to convert to.
-            check_shapes: Compare the shape of every value with the model's own statement; takes time in each call.
+            check_shapes: Compare the shape of every value with the shape that the model states. Every call takes
+                longer then.
         """
 
         opset: Annotated[int, Field(ge=1)] = 20

@@ -1,8 +1,10 @@
-"""A sampler in a package of its own: local search around the front.
+"""A sampler in its own package: local search around the front.
+
+Install the package and name the sampler:
 
     pip install ./examples/custom_sampler
-    nas search SPACE --table TABLE --supernet runs/supernet --data moving_shapes --study local --sampler local \
-        --sampler-option slots=2
+    nas search search_spaces/quickstart.yaml --table latency_tables/quickstart-amd_epyc-onnxruntime.csv \
+        --supernet runs/supernet --data my_clips/ --study local --sampler local --sampler-option slots=2
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ class LocalSearch(SamplerFactory):
     """Changes the choices of a few slots of a random member of the front."""
 
     class Config(StrictModel):
-        """Options of the sampler.
+        """Options of the sampler; on the command line, `--sampler-option slots=2`.
 
         Args:
-            slots: Slots that change.
+            slots: Number of slots that change.
         """
 
         slots: Annotated[int, Field(ge=1)] = 1
@@ -39,7 +41,7 @@ class LocalSearch(SamplerFactory):
 
 
 class LocalSampler(BaseSampler):
-    """The sampler as Optuna calls it. All it remembers is in the study, so workers may come and go."""
+    """The sampler as Optuna calls it. It reads everything from the study, so any number of workers can share one."""
 
     def __init__(self, distributions: dict[str, CategoricalDistribution], slots: int, seed: int) -> None:
         self.distributions, self.slots = distributions, slots

@@ -1,8 +1,10 @@
-"""A distillation target in a package of its own: the teacher's trajectory, with a weight on motion.
+"""A distillation target in its own package: the teacher's trajectory, with a weight on motion.
+
+Install the package and name the target:
 
     pip install ./examples/custom_target
-    nas distill SPACE --data moving_shapes --model runs/teacher/model --out runs/motion --target motion \
-        --target-option weight=2.0
+    nas distill search_spaces/quickstart.yaml --data my_clips/ --model runs/teacher/model --out runs/motion \
+        --target motion --target-option weight=2.0
 
 Shape suffixes: B clips, T frames, C channels, H height, W width.
 """
@@ -22,10 +24,10 @@ class MotionTarget(DistillationTarget):
     """Learns the teacher's sample at the end of the step, and the differences between its consecutive frames."""
 
     class Config(StrictModel):
-        """Options of the target.
+        """Options of the target; on the command line, `--target-option weight=2.0`.
 
         Args:
-            weight: Weight of the differences between frames, beside the frames themselves.
+            weight: Weight of the error in the differences between frames; the error in the frames has weight 1.
         """
 
         weight: Annotated[float, Field(ge=0, le=1e3)] = 1.0
