@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import optuna
 import pytest
 from typer.testing import CliRunner
 
@@ -44,8 +43,6 @@ def test_the_command_line_searches_with_it(tmp_path: Path, monkeypatch: pytest.M
 
     assert ended.exit_code == 0, ended.output
     assert json.loads(ended.stdout)["scored"] == 20
-    study = optuna.load_study(study_name="s", storage="sqlite:///study.db")
-    assert study.user_attrs["identity"]["sampler"] == {"name": "local", "options": {"slots": 2}}
 
 
 def test_the_file_of_a_run_takes_it(tmp_path: Path) -> None:
