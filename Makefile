@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --no-deps --upgrade --quiet --target $(VENV)/bench timm torchvision
 	@touch $@
 
-quickstart: $(STAMP) ## the whole job on a small scale, about 7 minutes on 2 cores; run again to resume
+quickstart: $(STAMP) ## the whole pipeline at a small scale, about 7 minutes on 2 cores; run again to resume
 	$(BIN)/nas run examples/quickstart.yaml
 
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
@@ -38,7 +38,7 @@ test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 
 test-quick: $(STAMP) ## the tests that neither train nor convert nor start a process, after each edit: a minute
 	$(MAKE) test PYTEST_ARGS='-m "not slow" --quick -r fE $(PYTEST_ARGS)'
 
-coverage: $(STAMP) ## run the tests and see that they reach 90% of the lines, as CI does
+coverage: $(STAMP) ## run the tests and check that they cover 90% of the lines, as CI does
 	$(MAKE) test PYTEST_ARGS='$(PYTEST_ARGS) --cov'
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
@@ -47,7 +47,7 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/mypy --strict nas
 	$(BIN)/lint-imports
 
-format: $(STAMP) ## mend layout and what ruff can mend by itself
+format: $(STAMP) ## format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

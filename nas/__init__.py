@@ -1,6 +1,6 @@
 """nas: hardware-aware search for the temporal layers of video-diffusion models that run on a phone.
 
-The whole job is here as functions on typed objects; each name is loaded when it is first used, so that
+The whole pipeline is here as functions on typed objects; each name is loaded when it is first used, so that
 `import nas` is cheap::
 
     import nas

@@ -28,7 +28,7 @@ def emit_json(value: Any) -> None:
 
 
 def emit_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows of equal keys as a table on standard output, once; numbers stand right-aligned."""
+    """Print rows of equal keys as a table on standard output, once; numbers are aligned right."""
     if not is_first_process():
         return
     from rich.console import Console

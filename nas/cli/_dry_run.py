@@ -20,7 +20,7 @@ DryRunOption = Annotated[
 ]
 ProcessesOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Number of processes for --dry-run. The default is that of the launcher."),
+    typer.Option(min=1, help="Number of processes for --dry-run (default: the launcher's)."),
 ]
 
 _ESTIMATED = ("exchange", "activations", "activations_otherwise", "flowing", "updating", "accumulated", "together")

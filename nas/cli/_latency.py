@@ -27,7 +27,7 @@ SecondsOption = Annotated[
 ]
 SpanOption = Annotated[float, typer.Option(help="Measure each block over a period of at least this many seconds.")]
 DriftOption = Annotated[
-    float, typer.Option(help="Repeat calls that were made while the machine was this many percent slower.")
+    float, typer.Option(help="Repeat calls that were made while the machine was more than this many percent slower.")
 ]
 ConversionsOption = Annotated[
     Path | None,

@@ -1,4 +1,4 @@
-"""Standard output of any encoding and width, also if its reader has closed it or the disk is full."""
+"""Standard output of any encoding and width, even if its reader has closed it or the disk is full."""
 
 from __future__ import annotations
 

@@ -25,14 +25,16 @@ MetricOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Quality metric: flow_loss (the default), frechet_distance, prompt_accuracy, function, "
-        "or one that an installed package registers.",
+        help="Quality metric: flow_loss (default), frechet_distance, prompt_accuracy, function, "
+        "or one of an installed package.",
     ),
 ]
 MetricOptionsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--metric-option", metavar="KEY=VALUE", help="An option of the metric, such as batches=8. Repeat for more."
+        "--metric-option",
+        metavar="KEY=VALUE",
+        help="Set an option of the metric, such as batches=8; repeat it for each option.",
     ),
 ]
 FunctionOption = Annotated[
@@ -51,10 +53,10 @@ ClassifierOption = Annotated[
 ]
 SampleMetricOption = Annotated[
     str | None,
-    typer.Option(help="Metric of the generated clips: distance (Frechet video distance, the default) or accuracy."),
+    typer.Option(help="Metric of the generated clips: distance (Frechet video distance, default) or accuracy."),
 ]
 DirectionOption = Annotated[
-    str | None, typer.Option(help="minimize or maximize; needed if the function of --quality does not say.")
+    str | None, typer.Option(help="Whether to minimize or maximize; needed if the function of --quality does not say.")
 ]
 
 _OF_CLIPS = {"distance": "frechet_distance", "accuracy": "prompt_accuracy"}
@@ -177,14 +179,14 @@ def _check_takes_network(spec: str) -> None:
     from nas.quality import load_function, takes_network
 
     if not takes_network(load_function(spec), where=spec):
-        raise ConfigError(f"{spec} takes the architecture alone, --supernet means nothing to it", where="options",
+        raise ConfigError(f"{spec} takes the architecture alone, not --supernet", where="options",
                           hint="leave it out, or let the function take (architecture, network)")  # fmt: skip
 
 
 def _meaningless(option: str, owner: str, other: str) -> NasError:
     from nas.errors import ConfigError
 
-    return ConfigError(f"{option} belongs to {owner}, and means nothing to {other}", where="options",
+    return ConfigError(f"{option} belongs to {owner}, not to {other}", where="options",
                        hint="leave one of them out")  # fmt: skip
 
 

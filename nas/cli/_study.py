@@ -25,7 +25,7 @@ ReferenceOption = Annotated[
     tuple[float, float] | None,
     typer.Option(
         metavar="QUALITY MS",
-        help="Reference point of the hypervolume; the worst quality and latency scored by default.",
+        help="Reference point of the hypervolume (default: the worst quality and latency scored).",
     ),
 ]
 DEFAULT_STORAGE = "study.db"

@@ -15,7 +15,7 @@ def classifier(
     space: SpaceArgument,
     out: Annotated[
         Path,
-        typer.Option(parser=WritesRun("classifier"), help="Folder of the run. An interrupted run resumes."),
+        typer.Option(parser=WritesRun("classifier"), help="Folder of the run; an interrupted run resumes there."),
     ],
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 600,
     seed: SeedOption = 0,

@@ -16,12 +16,12 @@ def compare(
         Path, typer.Argument(parser=READS, metavar="STUDENT", help="Model folder made by `nas distill`.")
     ],
     teacher: Annotated[Path, typer.Option(parser=READS, help="Model folder of its teacher.")],
-    prompt: Annotated[list[str], typer.Option(help="What a clip should show; give it again for more rows.")],
+    prompt: Annotated[list[str], typer.Option(help="What a clip should show; repeat it for more rows.")],
     out: Annotated[Path, typer.Option(parser=WRITES_FIGURE, help="Contact sheet to write: .png, .svg or .pdf.")],
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw clips of the teacher, the teacher in as few steps, and the student, from the same prompts and noise."""
+    """Draw clips of the teacher, the teacher with as few steps, and the student, for the same prompts and noise."""
     from nas.models import VideoModel
     from nas.report.comparison import plot_contact_sheet, sample_all, student_and_teacher
     from nas.report.style import check_format

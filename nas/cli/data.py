@@ -45,7 +45,7 @@ def show(space: SpaceArgument, data: DataOption, as_json: JsonOption = False) ->
 def sample(
     space: SpaceArgument,
     data: DataOption,
-    out: Annotated[Path, typer.Option(parser=WritesFolder("sample"), help="Folder for the clips.")],
+    out: Annotated[Path, typer.Option(parser=WritesFolder("sample"), help="Folder to write the clips to.")],
     count: Annotated[int, typer.Option(min=1, help="Number of training clips to write.")] = 8,
 ) -> None:
     """Write clips as the model sees them, encoded and decoded again: MP4, and a strip of frames."""
@@ -73,7 +73,7 @@ def encode(
     space: SpaceArgument,
     data: DataOption,
     out: Annotated[
-        Path, typer.Option(parser=WritesInto(), help="Folder for the shards; an interrupted run resumes there.")
+        Path, typer.Option(parser=WritesInto(), help="Folder to write the shards to; an interrupted run resumes there.")
     ],
     split: Annotated[str, typer.Option(help="Clips to encode: train, validation (held out), or all.")] = "all",
     workers: Annotated[int, typer.Option(min=1, max=256, help="Number of processes on this machine.")] = 1,
@@ -84,7 +84,7 @@ def encode(
     shard_mib: Annotated[float, typer.Option(min=0.001, help="Size of a shard in MiB.")] = 64,
     validation_fraction: Annotated[
         float | None,
-        typer.Option(help="Share of the files to hold out. The default is the share in the file of --data, or 0.1."),
+        typer.Option(help="Share of the files to hold out (default: the share in the file of --data, or 0.1)."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -40,35 +40,37 @@ def distill(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Settings (YAML, keys training and distillation); options win over them."),
+        typer.Option(parser=READS, help="Settings (YAML, keys training and distillation); options take precedence."),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What the student learns: data, trajectory (the default), consistency, or a target that an installed "
-            "package registers.",
+            help="What the student learns: data, trajectory (default), consistency, or one of an installed package.",
         ),
     ] = None,
     target_option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Option of the target; give it once per option."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Set an option of the target, such as huber_scale=0.03; repeat it for each option.",
+        ),
     ] = None,
     adversarial: Annotated[
-        bool, typer.Option("--adversarial", help="Train the student against a discriminator, too.")
+        bool, typer.Option("--adversarial", help="Also train the student against a discriminator.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps of the student; 4 when left out.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps of the student (default: 4).")] = None,
     guidance_scale: Annotated[
         float | None,
-        typer.Option(min=1, help="Guidance of the teacher, which is baked into the student; 3 when left out."),
+        typer.Option(min=1, help="Guidance of the teacher, which is baked into the student (default: 3)."),
     ] = None,
     teacher_substeps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of the teacher per step of the student; 4 when left out.")
+        int | None, typer.Option(min=1, help="Steps of the teacher per step of the student (default: 4).")
     ] = None,
     train_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Clips per step, and as many single frames beside them.")
+        int | None, typer.Option(min=1, help="Clips per step; the same number of single frames is added.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     dry_run: DryRunOption = False,
@@ -77,7 +79,7 @@ def distill(
 ) -> None:
     """Distil a model to a student that makes clips in a few steps without guidance.
 
-    The run keeps the student whose clips are closest to those it learns from. It keeps that student also if the
+    The run keeps the student whose clips are closest to those it learns from. It keeps that student even if the
     training fails: when a loss is no longer finite, when the discriminator has won, or when the student makes the same
     clip from any noise.
     """

@@ -23,9 +23,9 @@ def generate(
             help="File to write: .mp4 or .gif. The other format is written beside it.",
         ),
     ],
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the model's own when left out.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps (default: the model's own).")] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option(min=1, help="Classifier-free guidance; the model's own when left out.")
+        float | None, typer.Option(min=1, help="Scale of classifier-free guidance (default: the model's own).")
     ] = None,
     seed: SeedOption = 0,
 ) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MOST_NETWORKS = 10**6
 NO_FIT = "sums of blocks, without a fit: their error is unknown"
 
-app = App(help="Look at latency tables, predict from them, check the predictions.", no_args_is_help=True)
+app = App(help="Show and merge latency tables, predict from them, and check the predictions.", no_args_is_help=True)
 app.command()(_latency_tables.show)
 app.command()(_latency_tables.job)
 app.command()(_latency_tables.diff)

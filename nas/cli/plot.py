@@ -25,10 +25,10 @@ def plot(
     storage: StorageOption = DEFAULT_STORAGE,
     latency_budget_ms: Annotated[
         float | None,
-        typer.Option(help="Latency budget to draw; what it would pick is marked. The study's budget when left out."),
+        typer.Option(help="Latency budget to draw, with the architecture it would pick (default: the study's)."),
     ] = None,
     knee: Annotated[
-        bool, typer.Option("--knee", help="Mark the knee of the front instead of what a budget picks.")
+        bool, typer.Option("--knee", help="Mark the knee of the front, not the architecture that a budget would pick.")
     ] = False,
     search_scores: SearchScoresOption = False,
     reference: ReferenceOption = None,

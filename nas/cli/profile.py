@@ -84,7 +84,7 @@ def profile(
     """Measure each distinct block of a search space once; an interrupted profile resumes when it is run again.
 
     Several processes with one table share the conversions, and one of them measures. On an iPhone, blocks are measured
-    in chains, one after another, and --rounds, --max-seconds and --min-seconds have no meaning.
+    in chains, one after another, and --rounds, --max-seconds and --min-seconds have no effect.
     """
     from nas.latency import profile as profile_blocks
     from nas.space import SearchSpace

@@ -33,7 +33,7 @@ def rescore(
     quality: FunctionOption = None,
     direction: DirectionOption = None,
     batches: Annotated[
-        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with; 64 when left out.")
+        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with (default: 64).")
     ] = None,
     finetune_steps: Annotated[
         int | None, typer.Option(min=1, max=10**9, help="Fine-tune each architecture alone for this many steps first.")
@@ -43,7 +43,7 @@ def rescore(
     members: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Architectures to score: the front, then the ranks behind it. The front when left out."
+            min=1, help="Number of architectures to score: the front, then the ranks behind it (default: the front)."
         ),
     ] = None,
     seed: SeedOption = 0,

@@ -1,4 +1,4 @@
-"""`nas run`: the whole job from one file."""
+"""`nas run`: the whole pipeline from one file."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ def score(
     count: Annotated[
         int, typer.Option(min=2, help="Number of moving_shapes prompts, balanced over colours, directions and shapes.")
     ] = 144,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps. The default is the model's own.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps (default: the model's own).")] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option(min=1, help="Scale of classifier-free guidance. The default is the model's own.")
+        float | None, typer.Option(min=1, help="Scale of classifier-free guidance (default: the model's own).")
     ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,

@@ -30,7 +30,7 @@ def search(
         list[Path],
         typer.Option(
             parser=READS,
-            help="Latency table (CSV). Repeat for tables of one device with other settings: the fastest counts.",
+            help="Latency table (CSV); repeat it for tables of one device with other settings: the fastest counts.",
         ),
     ],
     study: StudyOption,
@@ -46,17 +46,20 @@ def search(
         str,
         typer.Option(
             metavar="NAME",
-            help="What proposes architectures: pareto, random, nsga2, nsga3, tpe, exhaustive, one that an installed "
-            "package registers, or module:factory.",
+            help="Sampler that proposes architectures: pareto, random, nsga2, nsga3, tpe, exhaustive, one of an "
+            "installed package, or module:factory.",
         ),
     ] = "pareto",
     sampler_option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An option of the sampler, e.g. population_size=30. Repeat for more."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Set an option of the sampler, such as population_size=30; repeat it for each option.",
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Denoising steps per clip to predict the latency for.")] = 4,
     batches: Annotated[
-        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with; 4 when left out.")
+        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with (default: 4).")
     ] = None,
     latency_budget_ms: Annotated[float | None, typer.Option(help="Limit on the latency of one clip.")] = None,
     max_parameters: Annotated[int | None, typer.Option(help="Limit on the denoising network's parameters.")] = None,
@@ -65,7 +68,7 @@ def search(
     ] = None,
     timeout_s: Annotated[float | None, typer.Option(help="End this run after this many seconds.")] = None,
     patience: Annotated[
-        int | None, typer.Option(help="End after this many evaluations that left the front unchanged.")
+        int | None, typer.Option(help="End after this many evaluations in a row that left the front unchanged.")
     ] = None,
     max_failures: Annotated[int, typer.Option(help="Give up after this many failed evaluations in a row.")] = 5,
     seed: SeedOption = 0,

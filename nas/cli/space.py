@@ -12,7 +12,7 @@ from nas.cli._app import App
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json, emit_table
 from nas.cli._paths import READS, WritesFile, WritesInto
 
-app = App(help="Show a search space, check it, sample architectures from it.", no_args_is_help=True)
+app = App(help="Show and check search spaces, and sample architectures from them.", no_args_is_help=True)
 
 
 @app.command()
@@ -20,7 +20,9 @@ def show(
     space: SpaceArgument,
     architecture: Annotated[
         list[Path] | None,
-        typer.Option(parser=READS, help="Architecture (YAML) whose costs are also shown; may be repeated."),
+        typer.Option(
+            parser=READS, help="Architecture (YAML) whose costs are also shown; repeat it for more architectures."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,11 +60,11 @@ def validate(
 @app.command()
 def sample(
     space: SpaceArgument,
-    count: Annotated[int, typer.Option(min=1, help="Number of architectures; they all differ.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="Number of architectures, all different.")] = 1,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None,
-        typer.Option(parser=WritesInto("ID.yaml"), help="Folder for ID.yaml files; default: print."),
+        typer.Option(parser=WritesInto("ID.yaml"), help="Folder to write ID.yaml files to (default: print them)."),
     ] = None,
 ) -> None:
     """Sample random architectures, each equally likely, as YAML."""
@@ -82,7 +84,7 @@ def sample(
 
 @app.command()
 def schema(
-    out: Annotated[Path | None, typer.Option(parser=WritesFile(), help="File to write; default: print.")] = None,
+    out: Annotated[Path | None, typer.Option(parser=WritesFile(), help="File to write (default: print it).")] = None,
 ) -> None:
     """Print the JSON Schema of search-space files, with which editors complete and check them."""
     from nas.files import write_json

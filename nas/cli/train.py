@@ -25,7 +25,9 @@ def train(
     data: DataOption,
     out: Annotated[
         Path,
-        typer.Option(parser=WritesRun("supernet", "model"), help="Folder of the run. An interrupted run resumes."),
+        typer.Option(
+            parser=WritesRun("supernet", "model"), help="Folder of the run; an interrupted run resumes there."
+        ),
     ],
     architecture: Annotated[
         Path | None, typer.Option(parser=READS, help="Train only this architecture (YAML), not the supernet.")
@@ -38,14 +40,16 @@ def train(
         Path | None,
         typer.Option(
             parser=READS,
-            help="Start from the backbone and the text encoder of this model (of images, for instance).",
+            help="Start from the backbone and the text encoder of this model, such as a text-to-image model.",
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(parser=READS, help="Training settings (YAML). The options below take precedence.")
+        Path | None, typer.Option(parser=READS, help="Training settings (YAML); options take precedence.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes of training to end after.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="End after this many minutes of training.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,

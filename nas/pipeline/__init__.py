@@ -1,4 +1,4 @@
-"""The whole job as one resumable run."""
+"""The whole pipeline as one resumable run."""
 
 import lazy_loader
 

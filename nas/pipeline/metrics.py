@@ -18,7 +18,7 @@ OPTIONS = "options"
 class QualityStage(StrictModel):
     """The metric that the search scores architectures with.
 
-    In a file, the options stand beside the name: `quality: {metric: flow_loss, batches: 8}`.
+    In a file, the options are keys beside the name: `quality: {metric: flow_loss, batches: 8}`.
 
     Args:
         metric: The registered name of the metric.

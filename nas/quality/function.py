@@ -169,7 +169,7 @@ def _direction(function: Scorer, given: str | None, *, where: str) -> Direction:
 
 def _supernet_error(name: str, *, given: bool) -> ConfigError:
     if given:
-        return ConfigError("takes the architecture alone, a supernet means nothing to it", where=name,
+        return ConfigError("takes the architecture alone, not a supernet", where=name,
                            hint="leave it out, or let the function take (architecture, network)")  # fmt: skip
     return ConfigError("takes a network, which needs a supernet", where=name, hint="give --supernet")
 

@@ -123,7 +123,7 @@ def _numeric(rows: Sequence[Mapping[str, Cell]], name: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line; within a word, an underscore means nothing to it."""
+    """Text that Markdown shows as it is, on one line; within a word, an underscore is not markup."""
     return " ".join(re.sub(r"[\\`*\[\]<>|#$&~]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])", r"\\\g<0>", text).split())
 
 

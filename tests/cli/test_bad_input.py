@@ -183,8 +183,8 @@ def test_clips_to_score_by_need_a_classifier_and_what_was_trained(nas: Nas, read
     start = ["rescore", ready / "space.yaml", "--study", "none"]
     nas(*start, "--sample-metric", "accuracy").fails_with("--sample-metric", "--classifier")
     seen = [*start, "--classifier", tmp_path]
-    nas(*seen, "--batches", 3).fails_with("--batches", "means nothing to --classifier")
-    nas(*seen, "--data", "moving_shapes").fails_with("--data", "means nothing to --classifier")
+    nas(*seen, "--batches", 3).fails_with("--batches", "not to --classifier")
+    nas(*seen, "--data", "moving_shapes").fails_with("--data", "not to --classifier")
     nas(*seen).fails_with(str(tmp_path), "nas classifier")
 
 

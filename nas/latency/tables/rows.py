@@ -79,7 +79,7 @@ class LatencyRow(StrictModel):
         cost_on_gpu: Share of the estimated cost on the GPU.
         cost_on_cpu: Share of the estimated cost on the processor.
         psnr_db: How close one call on the device is to torch with the same weights and inputs, in dB; see
-            `nas.runtimes.Parity`. `None` if it was not compared, or if there was no difference.
+            `nas.runtimes.parity.Parity`. `None` if it was not compared, or if there was no difference.
         max_abs_error: Largest absolute difference of the same comparison.
         reason: Why the block failed or ran out of memory, in a line.
         provenance: Source of the figures.
