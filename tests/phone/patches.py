@@ -86,9 +86,9 @@ class _QuickSubprocess:
 
     def run(self, command: str | list[str], *, check: bool = False, **options: Any) -> subprocess.CompletedProcess[Any]:
         words = shlex.split(command) if isinstance(command, str) else command
-        if words[:2] != ["xcrun", "devicectl"]:
+        if "devicectl" not in words[:2]:
             return subprocess.run(command, check=check, **options)
-        status, error = devicectl.answer(str(self._desk), words[2:])
+        status, error = devicectl.answer(str(self._desk), words[words.index("devicectl") + 1 :])
         return subprocess.CompletedProcess(command, status, b"", error.encode())
 
 

@@ -19,7 +19,7 @@ from tests.phone.desk import Desk, PhoneFolder, Record, write_json
 from tests.phone.faults import Faults
 from tests.phone.patches import patched_client
 
-TIME_SCALE = 0.02
+TIME_SCALE = 0.1
 _REPOSITORY = Path(__file__).parents[2]
 _PROGRAMS = {
     "devicectl": ("tests.phone.devicectl", "main"),
