@@ -42,7 +42,7 @@ class MeanScore(float):
 class QualityMetric(ABC):
     """Scores architectures. The abstract base of every quality metric.
 
-    The contract:
+    The contract, which `nas.testing.QualityMetricConformance` checks:
 
     * Scoring the same architecture twice gives the same number. All architectures see the same clips, noise and
       timesteps (common random numbers), so that the difference of two scores is due to the architectures.

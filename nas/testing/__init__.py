@@ -1,7 +1,7 @@
 """Tests that an extension of nas inherits: one class per extension point, which states its contract as tests.
 
-A package that adds a temporal layer subclasses `TemporalLayerConformance` in its own test suite, names the
-layer, and pytest does the rest.
+A package that adds a temporal layer, for instance, subclasses `TemporalLayerConformance` in its own tests and names the
+layer. Then pytest runs the tests.
 """
 
 from nas.testing.layers import TemporalLayerConformance

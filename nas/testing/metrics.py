@@ -2,7 +2,7 @@
 
     class TestMyMetric(QualityMetricConformance):
         metric = "my_metric"       # a registered name
-        options = {"weight": 2.0}  # options, if the defaults will not do
+        options = {"weight": 2.0}  # options that differ from the defaults
 
 A metric that needs a trained supernet or clips overrides `context`, and returns `nas.training.SearchInputs` with both.
 """

@@ -1,8 +1,8 @@
 """The contract of a runtime, as tests to inherit.
 
     class TestMyRuntime(RuntimeConformance):
-        name = "my_runtime"            # a registered name
-        options = {"threads": 2}       # options, if not all defaults
+        name = "my_runtime"       # a registered name
+        options = {"threads": 2}  # options that differ from the defaults
 
 If the runtime says that it cannot execute on this machine, the tests that execute pass without doing so.
 """

@@ -1,8 +1,10 @@
 """The contract of a sampler, as tests to inherit.
 
-class TestMySampler(SamplerConformance):
-sampler = "my_sampler"     # a registered name, or the class of its factory
-options = {"slots": 2}     # options, if the defaults will not do
+    class TestMySampler(SamplerConformance):
+        sampler = "my_sampler"  # a registered name, or the class of its factory
+        options = {"slots": 2}  # options that differ from the defaults
+
+The space of the tests is small, and its scores are a formula.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     class TestMyTarget(DistillationTargetConformance):
         target = "my_target"       # a registered name, or the class itself
-        options = {"weight": 2.0}  # options, if the defaults will not do
+        options = {"weight": 2.0}  # options that differ from the defaults
 
 Shape suffixes as in `nas.training.distillation.student_step`.
 """

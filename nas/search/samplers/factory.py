@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class SamplerFactory(ABC):
     """Makes the Optuna sampler that proposes the architectures of a search.
 
-    The contract:
+    The contract, which `nas.testing.SamplerConformance` checks:
 
     - The sampler proposes a value for each parameter in `objective.distributions`, which has one per slot.
     - Equal options, seeds and studies lead to equal proposals.
