@@ -35,7 +35,7 @@ quickstart: $(STAMP) ## the whole pipeline at a small scale, about 7 minutes on 
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-test-quick: $(STAMP) ## the tests that neither train nor convert nor start a process, after each edit: a minute
+test-quick: $(STAMP) ## after each edit: the tests that do not train, convert or start a process, about a minute
 	$(MAKE) test PYTEST_ARGS='-m "not slow" --quick -r fE $(PYTEST_ARGS)'
 
 coverage: $(STAMP) ## run the tests and check that they cover 90% of the lines, as CI does
