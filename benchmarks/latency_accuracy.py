@@ -53,7 +53,7 @@ from nas.space import Architecture, SearchSpace
 PREDICTED_AT_ONCE = 100_000
 CONVERT = """
 import sys
-from nas.latency import convert_plans
+from nas.latency.profiling.networks import convert_plans
 from nas.runtimes import get_runtime
 from nas.space import SearchSpace
 space, runtime, folder = SearchSpace.load(sys.argv[1]), get_runtime(sys.argv[2]), sys.argv[3]

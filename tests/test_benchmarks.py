@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import itertools
 import json
@@ -56,6 +57,15 @@ def test_latency_accuracy_compares_every_method_on_the_same_networks(tmp_path: P
     pairs = [check["measurements_ms"] for check in report["checks"]]
     assert report["noise_floor"]["mape"] == pytest.approx(sum(abs(one / two - 1) for one, two in pairs) / 6)
     assert len(list((tmp_path / "figures").iterdir())) == 3
+
+
+def test_processes_that_help_latency_accuracy_convert_find_what_they_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    helper = runpy.run_path(str(BENCHMARKS / "latency_accuracy.py"))["CONVERT"]
+    imports = [node for node in ast.walk(ast.parse(helper)) if isinstance(node, ast.ImportFrom)]
+    names = [(importlib.import_module(str(node.module)), alias.name) for node in imports for alias in node.names]
+    assert names
+    assert [name for module, name in names if not hasattr(module, name)] == []
 
 
 @pytest.mark.slow
