@@ -43,7 +43,7 @@ def export(
     loaded = VideoModel.load(model)
     latency = None if table is None else _latency(loaded, table)
     names = [name.strip() for name in formats.split(",") if name.strip()]
-    options = given_options(runtime_option, deployment_target=deployment_target if "coreml" in names else None)
+    options = given_options(runtime_option, deployment_target=deployment_target)
     report = export_bundle(loaded, out, names, latency=latency, options=options)
     if json:
         emit_json(report.model_dump(mode="json"))

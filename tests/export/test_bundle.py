@@ -193,6 +193,17 @@ def test_options_reach_the_converters_that_have_them(model: VideoModel, tmp_path
     assert not (tmp_path / "other").exists()
 
 
+def test_the_command_refuses_an_option_that_no_format_has(model: VideoModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    app = typer.Typer()
+    app.command()(export_verb.export)
+    arguments = [str(tmp_path / "model"), "--out", str(tmp_path / "bundle"), "--formats", "safetensors"]
+    said = CliRunner().invoke(app, [*arguments, "--deployment-target", "iOS17"]).exception
+    assert isinstance(said, ConfigError)
+    assert "no format to export has an option 'deployment_target'" in str(said)
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_the_command_puts_predicted_latency_into_the_report(model: VideoModel, tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     rows = [
