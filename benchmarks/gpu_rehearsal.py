@@ -208,10 +208,12 @@ def _write(parts: dict[str, Part], written: dict[str, Any]) -> dict[str, Any]:
     """Write the reports in which more than the seconds has changed."""
     for file, names in REPORTS.items():
         known = {name: parts[name].report() for name in names if name in parts}
-        told = {name: {key: value for key, value in each.items() if key != "seconds"} for name, each in known.items()}
-        if known and written.get(file) != told:
+        without_seconds = {
+            name: {key: value for key, value in report.items() if key != "seconds"} for name, report in known.items()
+        }
+        if known and written.get(file) != without_seconds:
             write_json(next(iter(parts.values())).job.out / file, known)
-            written[file] = told
+            written[file] = without_seconds
     return written
 
 

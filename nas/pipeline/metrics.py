@@ -42,7 +42,7 @@ class QualityStage(StrictModel):
         try:
             options = metric_options(name, given, defaults=cls.defaults_of)
         except ConfigError as problem:
-            raise ValueError(problem.what) from problem
+            raise ValueError(str(problem)) from problem
         return {**own, OPTIONS: options.model_dump(mode="json")}
 
     @model_serializer(mode="wrap")

@@ -55,7 +55,10 @@ def spelt_out(text: str, families: tuple[str, ...] = (_FALLBACK,)) -> str:
         families: Fonts that are looked at first.
     """
     held = _held(families)
-    return "".join(one if one == "\n" or ord(one) in held or _font_with(one) else _name(one) for one in text)
+    return "".join(
+        character if character == "\n" or ord(character) in held or _font_with(character) else _name(character)
+        for character in text
+    )
 
 
 def _letter(figure: Figure) -> None:

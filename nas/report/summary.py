@@ -134,7 +134,7 @@ def _plain_line(line: str) -> str:
 
 def _link(path: str) -> str:
     """A relative path as the target of a link."""
-    return re.sub(r"[\s<>\"%#?\\`]", lambda found: urllib.parse.quote(found[0]), path)
+    return re.sub(r"[\s<>\"%#?\\`]", lambda match: urllib.parse.quote(match[0]), path)
 
 
 _STYLE = """
