@@ -161,6 +161,7 @@ def make_quality(options: QualityOptions, space: SearchSpace, *, stage: str) -> 
     Raises:
         ConfigError: Options contradict each other, or one is missing or unknown.
     """
+    from nas.errors import ConfigError
     from nas.quality import make_metric, metric_options
     from nas.training import SearchInputs
 
@@ -171,7 +172,11 @@ def make_quality(options: QualityOptions, space: SearchSpace, *, stage: str) -> 
     inputs = SearchInputs(space, supernet=options.supernet, clips=clips, seed=options.seed)
     if options.function is not None and options.supernet is not None:
         _check_takes_network(options.function)
-    return make_metric(name, checked, inputs)
+    metric = make_metric(name, checked, inputs)
+    for option, value in (("--supernet", options.supernet), ("--data", data)):
+        if value is not None and option not in inputs.used:
+            raise ConfigError(f"{option} means nothing to the metric {name}", where="options", hint="leave it out")
+    return metric
 
 
 def _check_takes_network(spec: str) -> None:

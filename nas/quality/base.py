@@ -73,6 +73,9 @@ class QualityMetric(ABC):
     def create(cls, config: Any, context: QualityContext) -> QualityMetric:
         """Make the metric for a search.
 
+        Ask the context here for what the metric uses, or that it is there (`QualityContext.require`): the commands
+        refuse a supernet or clips that no metric has asked for.
+
         Args:
             config: The checked options, an instance of `Config`.
             context: The inputs of the search.

@@ -68,6 +68,8 @@ def test_the_commands_score_with_it(tmp_path: Path) -> None:
         (("--metric", "capacity", "--metric-option", "attention_bonus=-1"), "attention_bonus: expected at least 0"),
         (("--metric", "capacity", "--metric-option", "attention_bonus"), "--metric-option: expected key=value"),
         (("--metric", "capacity", "--batches", "2"), "unknown key batches"),
+        (("--metric", "capacity", "--data", "moving_shapes"), "--data means nothing to the metric capacity"),
+        (("--metric", "capacity", "--supernet", "."), "--supernet means nothing to the metric capacity"),
     ],
 )
 def test_what_is_not_known_is_answered_with_what_is(tmp_path: Path, options: tuple[str, ...], message: str) -> None:

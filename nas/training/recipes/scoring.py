@@ -25,6 +25,9 @@ class SearchInputs(QualityContext):
         clips: Opens the clips; none when left out.
         seed: Seed for everything that the metric draws.
         base: Folder that relative paths in options start from.
+
+    Attributes:
+        used: Options of the command line whose inputs a metric has asked for: `--supernet`, `--data`.
     """
 
     def __init__(
@@ -38,16 +41,19 @@ class SearchInputs(QualityContext):
     ) -> None:
         super().__init__(space, seed, base)
         self.supernet, self._open_clips = supernet, clips
+        self.used: set[str] = set()
 
     @cached_property
     def clips(self) -> DataSplit:
         """The clips, opened once."""
+        self.used.add("--data")
         if self._open_clips is None:
             raise _missing("the quality metric", "--data")
         return self._open_clips()
 
     def models(self, finetune_steps: int | None = None) -> Models:
         """Models with inherited weights, or trained alone for some steps; raises also as `load_supernet`."""
+        self.used.add("--supernet")
         if self.supernet is None:
             raise _missing("the quality metric", "--supernet")
         if finetune_steps is None:
@@ -56,6 +62,7 @@ class SearchInputs(QualityContext):
 
     def require(self, metric: str, *, supernet: bool = True, clips: bool = True) -> None:
         """Check the supernet and the clips without loading them."""
+        self.used |= {option for option, needed in (("--supernet", supernet), ("--data", clips)) if needed}
         missing = (["--supernet"] if supernet and self.supernet is None else []) + (
             ["--data"] if clips and self._open_clips is None else []
         )
