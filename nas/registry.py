@@ -40,7 +40,8 @@ class Registry(Generic[T]):
 
         Raises:
             ConfigError: Nothing is registered under that name; the message lists what is. Or what another package
-                registers cannot be imported, is no subclass of the base, or takes a name that is taken.
+                registers cannot be imported, is no subclass of the base, has a `Config` that is none of the base's, or
+                takes a name that is taken.
         """
         self.check(name)
         if name in self.builtin:
@@ -71,6 +72,9 @@ class Registry(Generic[T]):
         base = import_object(self.base)
         if not (isinstance(loaded, type) and issubclass(loaded, base)):
             raise ConfigError(f"{what} is no subclass of {base.__name__}", where=point.value)
+        options, expected = getattr(loaded, "Config", None), getattr(base, "Config", None)
+        if expected is not None and not (isinstance(options, type) and issubclass(options, expected)):
+            raise ConfigError(f"the Config of {what} is no subclass of {expected.__name__}", where=point.value)
         return cast(type[T], loaded)
 
     def _taken(self, name: str, installed: tuple[EntryPoint, ...]) -> ConfigError:

@@ -71,6 +71,14 @@ def test_a_package_that_breaks_the_contract_is_named(
         registry.get("round")
 
 
+def test_options_of_another_kind_are_refused(site: Path) -> None:
+    registry: Registry[object] = Registry("sampler", GROUP, "nas.search.samplers.factory:SamplerFactory", {})
+    code = "from nas.search import SamplerFactory\nclass Round(SamplerFactory):\n    class Config:\n        sides = 0"
+    install(site, "shapes_options", "round = shapes_options:Round", code)
+    with pytest.raises(ConfigError, match="the Config of sampler 'round' of shapes_options is no subclass of Strict"):
+        registry.get("round")
+
+
 def test_a_name_that_two_packages_take_names_both(registry: Registry[OSError], site: Path) -> None:
     install(site, "shapes_one", "pipe = shapes_one:Pipe")
     with pytest.raises(ConfigError, match="'pipe' is registered 2 times, by nas and shapes_one"):

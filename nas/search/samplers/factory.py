@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nas.files import StrictModel
 from nas.search.objective import Objective
@@ -31,8 +31,8 @@ class SamplerFactory(ABC):
         config: Its options.
     """
 
-    class Config(StrictModel):
-        """Options of the sampler; each has a default."""
+    Config: ClassVar[type[StrictModel]] = StrictModel
+    """The options of the sampler, each with a default; a sampler without options leaves it out."""
 
     config: StrictModel
 
