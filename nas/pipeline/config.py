@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +22,7 @@ from pydantic import (
 from nas.data import VALIDATION_FRACTION, DataConfig
 from nas.data.config import ValidationFraction
 from nas.environment import check_settings
+from nas.errors import ConfigError
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, MeasurementSettings
 from nas.pipeline.metrics import QualityStage, RescoreStage
@@ -216,10 +219,15 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
         CheckpointError: The model to start from is not a model folder, or has another backbone.
         ConfigError: One of them is missing or malformed, a backbone is to be frozen that has no weights, or accelerate
             is configured for other results than the settings of a training. The runtime, or one of its options, is
-            unknown.
+            unknown. A quality metric cannot be made.
     """
     config = load_yaml(path, RunConfig)
-    config.profile.open_runtime()
+    with _of_stage(path, "profile"):
+        config.profile.open_runtime()
+    for key, scoring in (("quality", config.quality), ("rescore", config.rescore)):
+        if scoring is not None:
+            with _of_stage(path, key):
+                scoring.check(Path(path).parent)
     for settings in config.trainings:
         check_settings(settings.mixed_precision, settings.gradient_accumulation)
     space = SearchSpace.load(Path(path).parent / config.space)
@@ -228,6 +236,15 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
     else:
         check_start(space, config.train, backbone_folder(config, Path(path).parent))
     return config, space
+
+
+@contextlib.contextmanager
+def _of_stage(path: str | Path, stage: str) -> Iterator[None]:
+    """Name the file and the stage in an error of its settings."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{stage}: {error}", where=path) from error
 
 
 def run_inputs(config: RunConfig, space: SearchSpace, base: Path) -> list[Path]:

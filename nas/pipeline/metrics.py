@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import PositiveInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from nas.errors import ConfigError
 from nas.files import StrictModel
-from nas.quality import QualityContext, QualityMetric, make_metric, metric_options
+from nas.quality import QUALITY_METRICS, QualityContext, QualityMetric, make_metric, metric_options
 from nas.quality.registry import DEFAULT_METRIC
 
 OPTIONS = "options"
@@ -55,6 +56,18 @@ class QualityStage(StrictModel):
 
     def _written(self, options: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in options.items() if value is not None}
+
+    def check(self, base: Path) -> None:
+        """Check that the metric can be made, as far as that is known before the run.
+
+        Args:
+            base: Folder of the run's file, from which its relative paths start.
+
+        Raises:
+            ConfigError: An option is missing, or names something that is not there.
+        """
+        options = metric_options(self.metric, self.options, defaults=self.defaults_of)
+        QUALITY_METRICS.get(self.metric).check_options(options, base)
 
     def make(self, context: QualityContext) -> QualityMetric:
         """Make the metric."""

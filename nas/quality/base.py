@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -68,6 +69,18 @@ class QualityMetric(ABC):
     """How finely the metric scores, for figures and tables, e.g. `64 batches`; decides nothing."""
     fingerprint: str = ""
     """Digest of the data and weights that scores depend on; scores with equal ones can be compared."""
+
+    @classmethod  # noqa: B027 - most metrics have nothing to check
+    def check_options(cls, config: Any, base: Path) -> None:
+        """Refuse options with which the metric cannot be made. A run calls this before its first stage.
+
+        Args:
+            config: The options, an instance of `Config`.
+            base: Folder that relative paths in options start from.
+
+        Raises:
+            ConfigError: An option is missing, or names something that is not there.
+        """
 
     @classmethod
     def create(cls, config: Any, context: QualityContext) -> QualityMetric:

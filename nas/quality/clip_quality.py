@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
@@ -82,11 +83,20 @@ class ClassifierQuality(ClipQuality):
     Config = ClipQualityOptions
 
     @classmethod
-    def create(cls, config: ClipQualityOptions, context: QualityContext) -> ClipQuality:
-        """Load the classifier and the models of the search."""
+    def check_options(cls, config: ClipQualityOptions, base: Path) -> None:
+        """Refuse a classifier that is not there."""
         if config.classifier is None:
             raise ConfigError("this metric needs the option classifier", where="quality metric",
                               hint="make one with `nas classifier`, and give its folder")  # fmt: skip
+        if not (base / config.classifier).is_dir():
+            raise ConfigError("the classifier is not a folder", where=base / config.classifier,
+                              hint="make one with `nas classifier`")  # fmt: skip
+
+    @classmethod
+    def create(cls, config: ClipQualityOptions, context: QualityContext) -> ClipQuality:
+        """Load the classifier and the models of the search."""
+        cls.check_options(config, context.base)
+        assert config.classifier is not None
         reader = ShapeClassifier.load(context.path(config.classifier))
         context.require("a metric of clips", clips=config.finetune_steps is not None)
         models, seed = context.models(config.finetune_steps), context.seed

@@ -70,17 +70,20 @@ class FunctionQuality(QualityMetric):
         self.fingerprint = "" if supernet is None else weights_digest(supernet)
 
     @classmethod
+    def check_options(cls, config: FunctionOptions, base: Path) -> None:
+        """Import the function."""
+        load_function(_given(config), where="quality metric")
+
+    @classmethod
     def create(cls, config: FunctionOptions, context: QualityContext) -> FunctionQuality:
         """Import the function, and load the supernet if the function takes a network."""
-        if config.function is None:
-            raise ConfigError("this metric needs the option function", where="quality metric",
-                              hint="give package.module:function")  # fmt: skip
-        function = load_function(config.function)
+        name = _given(config)
+        function = load_function(name)
         supernet = None
-        if takes_network(function, where=config.function):
-            context.require(f"{config.function} takes a network and", clips=False)
+        if takes_network(function, where=name):
+            context.require(f"{name} takes a network and", clips=False)
             supernet = context.models().supernet
-        return cls(function, direction=config.direction, name=config.function, supernet=supernet)
+        return cls(function, direction=config.direction, name=name, supernet=supernet)
 
     def score(self, architecture: Architecture) -> float:
         """Call the function; raises what the function raises, and `TypeError` if it returns no number."""
@@ -91,6 +94,13 @@ class FunctionQuality(QualityMetric):
         if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
             raise TypeError(f"{self.name} returned {value!r}, expected a number")
         return value if isinstance(value, MeanScore) else float(value)
+
+
+def _given(config: FunctionOptions) -> str:
+    if config.function is None:
+        hint = "give package.module:function"
+        raise ConfigError("this metric needs the option function", where="quality metric", hint=hint)
+    return config.function
 
 
 def load_function(spec: str, *, where: str = "--quality") -> Scorer:

@@ -69,6 +69,26 @@ def test_a_runtime_or_option_that_is_unknown_is_refused_when_the_file_is_read(
         load_run(_run_file(base, profile=profile))
 
 
+@pytest.mark.parametrize("stage", ["quality", "rescore"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "function"}, "this metric needs the option function; give package.module:function"),
+        ({"metric": "function", "function": "no_such_module:score"}, "no module 'no_such_module'"),
+        ({"metric": "function", "function": "json:nothing"}, "module json has no 'nothing'"),
+        ({"metric": "prompt_accuracy"}, "this metric needs the option classifier"),
+        ({"metric": "frechet_distance", "classifier": "nowhere"}, "nowhere: the classifier is not a folder"),
+    ],
+)
+def test_a_metric_that_cannot_be_made_is_refused_when_the_file_is_read(
+    base: Path, stage: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as said:
+        load_run(_run_file(base, **{stage: options}))
+    assert f"run.yaml: {stage}: " in str(said.value)
+    assert message in str(said.value)
+
+
 def test_options_of_the_runtime_reach_it_and_files_without_them_stay_as_they_were(base: Path) -> None:
     options = {"threads": 2, "opset": 21}
     given = load_run(_run_file(base, profile={"options": options}))[0].profile
