@@ -75,11 +75,11 @@ def _common(file: Path, run: RunFolder) -> Common:
 def _ranked_by_the_run(run: RunFolder, architectures: tuple[Architecture, ...]) -> dict[str, list[Losses]]:
     """Losses with the weights of the run's supernet: on the batches of its search, and on more of them."""
     ranked: dict[str, list[Losses]] = {}
-    for batches in dict.fromkeys((run.config.quality.batches, FINE_BATCHES)):
+    for batches in dict.fromkeys((run.config.quality.options["batches"], FINE_BATCHES)):
         quality = supernet_quality(
             run.space, run.root / "train", run.clips.validation, seed=HELD_OUT_SEED, batches=batches
         )
-        whose = " (its search)" if batches == run.config.quality.batches else ""
+        whose = " (its search)" if batches == run.config.quality.options["batches"] else ""
         losses = {}
         with progress_bar("scoring", len(architectures)) as advance:
             for each in architectures:

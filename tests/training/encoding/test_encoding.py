@@ -231,7 +231,7 @@ def test_damage_is_noticed(latents: Path, tiny: Path, tmp_path: Path) -> None:
     shard.unlink()
     with pytest.raises(DataError, match=r"shard latents-00-00001.safetensors is missing"):
         _open(latents)
-    for text_, message in (("{", "not JSON"), ("{}", "plan is missing"), ('{"plan": {"version": 9}}', "of version 9")):
+    for text_, message in (("{", "not JSON"), ("{}", "plan is missing"), ('{"plan": {"version": 9}}', "has version 9")):
         (latents / "index.json").write_text(text_)
         with pytest.raises(DataError, match=message):
             _open(latents)

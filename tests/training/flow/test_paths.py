@@ -130,6 +130,6 @@ def test_layers_are_skipped_at_the_given_rate_and_alike_on_all_processes(space: 
 
 
 def test_random_paths_mean_nothing_without_a_sandwich() -> None:
-    with pytest.raises(ValueError, match="random_paths belongs to strategy sandwich, and means nothing to fair"):
+    with pytest.raises(ValueError, match="random_paths belongs to strategy sandwich, not to fair"):
         SuperNetConfig(strategy="fair", random_paths=2)
     assert len(path_strategy(SPACE, SuperNetConfig(strategy="sandwich")).paths(0)) == 4
