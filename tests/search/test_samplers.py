@@ -113,6 +113,8 @@ def test_a_function_makes_the_sampler(tmp_path, monkeypatch):
         "    return optuna.samplers.GridSampler({**choices, 'mid/0': ['none', last]}, seed=seed)\n"
         "def none(objective, seed):\n"
         "    return None\n"
+        "def broken(objective, seed):\n"
+        "    return 1 / 0\n"
     )
     monkeypatch.chdir(tmp_path)
     options = {"last": "self_attention_1d"}
@@ -123,6 +125,8 @@ def test_a_function_makes_the_sampler(tmp_path, monkeypatch):
     assert asked_for <= set(calls)
     with pytest.raises(ConfigError, match=r"my_samplers:none returned None"):
         run("other.db", sampler="my_samplers:none")
+    with pytest.raises(ConfigError, match=r"my_samplers:broken cannot be made: ZeroDivisionError: division by zero"):
+        run("other.db", sampler="my_samplers:broken")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from nas.errors import ConfigError
+from nas.errors import ConfigError, NasError
 from nas.files import StrictModel, parse
 from nas.registry import Registry
 from nas.search.objective import Objective
@@ -120,7 +120,13 @@ class _Function(SamplerFactory):
         """Call the function."""
         from optuna.samplers import BaseSampler
 
-        sampler = self.function(objective, seed, **self.options)
+        try:
+            sampler = self.function(objective, seed, **self.options)
+        except NasError:
+            raise
+        except Exception as problem:
+            said = f"{type(problem).__name__}: {problem}"
+            raise ConfigError(f"sampler {self.name} cannot be made: {said}") from problem
         if not isinstance(sampler, BaseSampler):
             raise ConfigError(f"sampler {self.name} returned {sampler!r}, expected a sampler of Optuna")
         return sampler
