@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas.cli._data_file import data_file
 from nas.cli._paths import READS_CLIPS
 
 if TYPE_CHECKING:
-    from nas.data import DataFile, DataSplit, MovingShapesConfig, VideoFolderConfig, WebDatasetConfig
+    from nas.data import DataSplit
     from nas.space import SearchSpace
 
 DATA_HELP = (
@@ -30,25 +29,3 @@ def open_clips(data: str, space: SearchSpace) -> DataSplit:
     file, base = data_file(data)
     with processes().main_process_first():  # one process decodes, the others read its cache
         return open_for(file.data, space, base=base, validation_fraction=file.validation_fraction)
-
-
-def data_file(data: str) -> tuple[DataFile, Path]:
-    """The settings that `--data` gives, and the folder that relative paths in them start from."""
-    from nas.data import DataFile
-    from nas.files import load_yaml
-
-    if Path(data).suffix.lower() in {".yaml", ".yml"}:
-        return load_yaml(data, DataFile), Path(data).parent
-    return DataFile(data=_config(data)), Path()
-
-
-def _config(data: str) -> MovingShapesConfig | VideoFolderConfig | WebDatasetConfig:
-    """The clips that a text names, if it is not a YAML file."""
-    from nas.data import MovingShapesConfig, VideoFolderConfig, WebDatasetConfig
-    from nas.files import parse
-
-    if data == "moving_shapes":
-        return MovingShapesConfig(kind="moving_shapes")
-    if Path(data).suffix.lower() == ".tar" and not os.path.isdir(data):  # noqa: PTH112 - it does not mind names that are too long
-        return parse({"kind": "webdataset", "path": data}, WebDatasetConfig, where="--data")
-    return parse({"kind": "videos", "path": data}, VideoFolderConfig, where="--data")

@@ -60,7 +60,7 @@ class ReadsClips(PathParser):
 
     def reads(self, value: str) -> Iterable[Path]:
         """The path, and the path of the clips that a file of settings names."""
-        from nas.cli._data import data_file
+        from nas.cli._data_file import data_file
 
         file, base = data_file(value)
         clips = getattr(file.data, "path", None)

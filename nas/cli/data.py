@@ -9,7 +9,8 @@ import typer
 
 from nas.cli._app import App
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
-from nas.cli._data import DataOption, data_file, open_clips
+from nas.cli._data import DataOption, open_clips
+from nas.cli._data_file import data_file
 from nas.cli._paths import WritesFolder, WritesInto
 
 app = App(help="Inspect training clips, and encode them in advance.", no_args_is_help=True)

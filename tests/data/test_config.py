@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.cli._data import data_file
+from nas.cli._data_file import data_file
 from nas.data import (
     Clip,
     ClipDataset,

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nas.cli._data import data_file
+from nas.cli._data_file import data_file
 from nas.data import ClipShape, VideoDataset, open_data
 from nas.data.config import DataFile
 from nas.data.tars.dataset import open_tars
