@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests import libraries, quick
+from tests import libraries, processes, quick
+
+assert processes  # before anything else, it says what the processes of tests are forks of
 
 # Set before the first heavy import, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
 
 # A busy machine is no reason for a property to fail, and a failure must come back on the next run.
 settings.register_profile("nas", deadline=None, derandomize=True)

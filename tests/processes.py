@@ -7,6 +7,7 @@ they are forked from has imported only, and run nothing: no thread is lost in a 
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import runpy
 import sys
@@ -19,6 +20,8 @@ from tests import libraries
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.everything", __name__])
+# A program has one server. The lists that nas, benchmarks and the fuzzer give it would take the place of this one.
+multiprocessing.forkserver.set_forkserver_preload = lambda names: None  # type: ignore[assignment]
 
 
 class Finished(NamedTuple):
