@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 2
+# One more than the cores of a small machine: tests of kills, databases and phones wait as long as they compute.
+WORKERS ?= 3
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -35,7 +36,7 @@ quickstart: $(STAMP) ## the whole pipeline at a small scale, about 7 minutes on 
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-test-quick: $(STAMP) ## after each edit: the tests that do not train, convert or start a process, about a minute
+test-quick: $(STAMP) ## after each edit: the tests that do not train, search, measure or start a process
 	$(MAKE) test PYTEST_ARGS='-m "not slow" --quick -r fE $(PYTEST_ARGS)'
 
 coverage: $(STAMP) ## run the tests and check that they cover 90% of the lines, as CI does

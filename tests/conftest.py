@@ -25,6 +25,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).pare
 
 # A busy machine is no reason for a property to fail, and a failure must come back on the next run.
 settings.register_profile("nas", deadline=None, derandomize=True)
+settings.register_profile("quick", deadline=None, derandomize=True, max_examples=10)
 settings.load_profile("nas")
 
 # What libraries take seconds for, in millions of lines of theirs: by module, the functions.
@@ -37,7 +38,13 @@ CONVERTERS = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="skip tests that train, convert or start a process")
+    parser.addoption("--quick", action="store_true", help="skip tests that train, search, measure or start a process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `--quick`, properties are tried on few examples."""
+    if config.getoption("quick"):
+        settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""`pytest --quick`: a test is skipped as soon as it trains, converts or starts a process."""
+"""`pytest --quick`: a test is skipped as soon as it trains, searches, measures, converts or starts a process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from tests import libraries
 
 HEAVY = {
     "trains": ("nas.training.engine.trainer", "Trainer.run"),
+    "works out the memory of a training": ("nas.training.dry_run.memory", "count_activations"),
+    "searches": ("nas.search.workers.worker", "Worker.run"),
+    "measures blocks": ("nas.latency.profiling.job", "measure"),
+    "measures networks": ("nas.latency.profiling.networks", "measure"),
+    "estimates a whole space": ("nas.latency.estimating.estimator", "estimate_table"),
+    "starts PostgreSQL": ("pgserver", "get_server"),
     "converts to ONNX": ("torch.onnx", "export"),
     "converts to Core ML": ("coremltools", "convert"),
     "starts a process": ("multiprocessing.process", "BaseProcess.start"),

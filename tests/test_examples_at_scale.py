@@ -54,6 +54,7 @@ def test_one_node_is_configured_as_accelerate_reads_it() -> None:
     assert not config.fsdp_config
 
 
+@pytest.mark.slow
 def test_the_commands_for_one_node_fit_eight_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

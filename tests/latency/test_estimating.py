@@ -48,6 +48,7 @@ def milliseconds(*given: Operation, unit: str = "cpu_and_ne", bits: float = 16) 
     return Workload(given, unit, bits).block_ms(CHIP, CONSTANTS, 18)
 
 
+@pytest.mark.slow
 def test_the_arithmetic_of_every_kind_of_block_is_what_torch_counts() -> None:
     """One block of each kind in the shipped spaces, in all its implementations; exporting all blocks takes a minute."""
     blocks = {block.kind: block for path in SPACES for block in space_blocks(SearchSpace.load(path))}
