@@ -16,7 +16,7 @@ HEAVY = {
     "searches": ("nas.search.workers.worker", "Worker.run"),
     "measures blocks": ("nas.latency.profiling.job", "measure"),
     "measures networks": ("nas.latency.profiling.networks", "measure"),
-    "estimates a whole space": ("nas.latency.estimating.estimator", "estimate_table"),
+    "counts the operations of a block": ("nas.latency.estimating.estimator", "operations"),
     "starts PostgreSQL": ("pgserver", "get_server"),
     "converts to ONNX": ("torch.onnx", "export"),
     "converts to Core ML": ("coremltools", "convert"),
