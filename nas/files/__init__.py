@@ -26,6 +26,7 @@ from nas.files.reading import load_yaml as load_yaml
 from nas.files.reading import parse as parse
 from nas.files.reading import read_json as read_json
 from nas.files.reading import read_text as read_text
+from nas.files.reading import validation_errors as validation_errors
 from nas.files.temporaries import TEMPORARY_PREFIX as TEMPORARY_PREFIX
 from nas.files.temporaries import remove_temporaries as remove_temporaries
 from nas.files.temporaries import temporary_folder as temporary_folder

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -77,3 +78,12 @@ def parse(value: Any, model: type[ModelT], *, where: str | Path | None, within: 
         return model.model_validate(value)
     except pydantic.ValidationError as problem:
         raise ConfigError(complaint(problem, model, value, within), where=where) from problem
+
+
+@contextlib.contextmanager
+def validation_errors() -> Iterator[None]:
+    """Turn a `NasError` that a validator meets into a `ValueError`, so that the message names the key as well."""
+    try:
+        yield
+    except NasError as error:
+        raise ValueError(str(error)) from error

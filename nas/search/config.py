@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
-from nas.errors import NasError
-from nas.files import StrictModel
+from nas.files import StrictModel, validation_errors
 from nas.search.samplers.choice import choose_sampler, find_sampler
 from nas.space import Budgets
 
@@ -47,7 +44,7 @@ class SearchConfig(StrictModel):
     @field_validator("sampler")
     @classmethod
     def _known(cls, name: str) -> str:
-        with _as_complaint():
+        with validation_errors():
             find_sampler(name)
         return name
 
@@ -56,7 +53,7 @@ class SearchConfig(StrictModel):
     def _belong_to_the_sampler(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if "sampler" not in info.data:  # it is unknown, which is reported already
             return options
-        with _as_complaint():
+        with validation_errors():
             return dict(choose_sampler(info.data["sampler"], options).options)
 
     @model_serializer(mode="wrap")
@@ -66,12 +63,3 @@ class SearchConfig(StrictModel):
         if not self.sampler_options:
             values.pop("sampler_options", None)
         return values
-
-
-@contextlib.contextmanager
-def _as_complaint() -> Iterator[None]:
-    """Turn an error of a sampler into one of the value that is validated."""
-    try:
-        yield
-    except NasError as error:
-        raise ValueError(str(error)) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -15,8 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from nas.errors import ConfigError, NasError
-from nas.files import StrictModel, parse
+from nas.errors import ConfigError
+from nas.files import StrictModel, parse, validation_errors
 from nas.models.discriminator import Sees
 from nas.training.distillation.target import TARGETS, DistillationTarget
 from nas.training.engine.settings import Count, LoopConfig, Rate
@@ -98,7 +96,7 @@ class DistillationConfig(StrictModel):
     @field_validator("target")
     @classmethod
     def _known(cls, name: str) -> str:
-        with _as_complaint():
+        with validation_errors():
             TARGETS.get(name)
         return name
 
@@ -108,7 +106,7 @@ class DistillationConfig(StrictModel):
         if "target" not in info.data:  # it is unknown, which is reported already
             return options
         target = info.data["target"]
-        with _as_complaint():
+        with validation_errors():
             config = TARGETS.get(target).Config
             if options and not config.model_fields:
                 raise ConfigError(f"target {target} has no options, got {', '.join(options)}")
@@ -129,15 +127,6 @@ class DistillationConfig(StrictModel):
         if not self.target_options:
             values.pop("target_options", None)
         return values
-
-
-@contextlib.contextmanager
-def _as_complaint() -> Iterator[None]:
-    """Turns an error of a target into an error of the validated value."""
-    try:
-        yield
-    except NasError as error:
-        raise ValueError(str(error)) from error
 
 
 class DistillationLoop(LoopConfig):
