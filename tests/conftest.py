@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -16,6 +17,9 @@ from hypothesis import settings
 from tests import libraries, processes, quick
 
 assert processes  # before anything else, it says what the processes of tests are forks of
+
+# The collector would pass over millions of objects of imports, none of them garbage: three seconds in each worker.
+gc.disable()
 
 # Set before the first heavy import, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,6 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """With `--quick`, properties are tried on few examples."""
     if config.getoption("quick"):
         settings.load_profile("quick")
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,8 @@ HEAVY = {
     "measures networks": ("nas.latency.profiling.networks", "measure"),
     "counts the operations of a block": ("nas.latency.estimating.estimator", "operations"),
     "starts PostgreSQL": ("pgserver", "get_server"),
+    "computes gradients": ("torch", "Tensor.backward"),
+    "captures a graph": ("torch.export", "export"),
     "converts to ONNX": ("torch.onnx", "export"),
     "converts to Core ML": ("coremltools", "convert"),
     "starts a process": ("multiprocessing.process", "BaseProcess.start"),

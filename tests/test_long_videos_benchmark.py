@@ -5,9 +5,12 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "long_videos.py"
 
 
+@pytest.mark.slow
 def test_it_reads_all_clips_of_a_folder_and_of_tars(tmp_path: Path) -> None:
     benchmark = runpy.run_path(str(BENCHMARK))
     benchmark["make_folder"](tmp_path, 0.2)  # 12 s, and two of 3 s in a tar

@@ -55,6 +55,7 @@ def test_there_are_options_of_numbers() -> None:
     assert len(OPTIONS) > 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", NOT_NUMBERS, ids=[text[:8] for text in NOT_NUMBERS])
 def test_what_is_no_decimal_number_is_refused_by_name(text: str) -> None:
     for name, command, option, nargs in OPTIONS:

@@ -49,6 +49,7 @@ def test_cut_list_clips_and_captions_agree() -> None:
     assert all(caption.endswith(".") for caption in captions.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [ClipShape(8, 32, 32, 8), ClipShape(12, 36, 64, 8)], ids=str)
 def test_every_clip_is_used_and_none_holds_a_cut(
     shape: ClipShape, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -63,6 +64,7 @@ def test_every_clip_is_used_and_none_holds_a_cut(
     assert len(data.train) > len(data.validation) >= 1
 
 
+@pytest.mark.slow
 def test_every_clip_is_one_shot(cut_clips: ModuleType) -> None:
     for cut in cut_clips.read_cuts(EXAMPLES / "cuts.csv"):
         whole = cut_clips.Cut(cut.file, cut.file, 0.0, 10.0, 0, 0, 256)

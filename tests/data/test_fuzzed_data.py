@@ -130,6 +130,7 @@ def film_of(kind: str) -> bytes:
         return written(Path(folder) / f"film.{kind}", list(range(12)), 4, KINDS[kind], pixels).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @few
 @given(changes=edits, length=st.floats(0.2, 1), in_header=st.booleans())
@@ -207,6 +208,7 @@ def test_files_that_describe_data(kind: str, path: str, others: dict[str, Any], 
     _one_line(lambda: open_data(load_yaml(tmp_path / "data.yaml", DataFile).data, SHAPE, base=tmp_path, multiple=4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["clips", "index of a tar"])
 @settings(few, max_examples=15)
 @given(changes=edits, length=st.floats(0, 1))

@@ -321,6 +321,7 @@ WAYS = [("mp4", "libx264", {}), ("mkv", "libx264", {"x264-params": "open-gop=1:b
         ("webm", "libvpx", {}), ("mpg", "mpeg2video", {}), ("ts", "mpeg2video", {})]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "codec", "options"), WAYS)
 def test_a_clip_by_itself_is_that_of_the_whole_video(
     suffix: str, codec: str, options: dict[str, str], tmp_path: Path

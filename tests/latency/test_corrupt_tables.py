@@ -399,6 +399,7 @@ def single_edits(text: str, start: int) -> Iterator[str]:
             yield text[:at] + character + text[at:]
 
 
+@pytest.mark.slow
 def test_no_single_character_of_a_row_can_be_edited(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     LatencyTable(METADATA).add(ROWS[i] for i in (0, 2, 4)).save(path)
@@ -413,6 +414,7 @@ def test_no_single_character_of_a_row_can_be_edited(tmp_path: Path) -> None:
     assert refused / len(edits) > 0.95
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.lists(rows(), min_size=1, max_size=3, unique_by=lambda row: row.key), st.data())
 def test_a_single_edit_anywhere_is_refused_or_changes_nothing(rows: list[LatencyRow], data: st.DataObject) -> None:

@@ -66,6 +66,7 @@ def test_weights_are_read_once_and_views_and_fused_work_cost_nothing() -> None:
     assert [each.tensor_values for each in found] == [(64, 128), (), (128, 5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "shapes"),
     [

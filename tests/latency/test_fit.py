@@ -79,6 +79,7 @@ def test_every_network_counts_by_its_relative_error() -> None:
     assert fit_line(sums_ms[:4], sums_ms[:4] * ratios[:4]).scale == pytest.approx(stats.gmean(ratios[:4]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [3, 10])
 def test_nine_in_ten_of_further_networks_fall_into_the_interval(fit: LatencyFit, number: int) -> None:
     rng = np.random.default_rng(number)

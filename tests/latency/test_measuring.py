@@ -85,6 +85,7 @@ def test_a_call_that_never_becomes_precise_stops_when_its_time_is_used_up() -> N
     assert found.timings["uneven"].stopped == "time"
 
 
+@pytest.mark.slow
 def test_a_call_that_is_done_is_not_called_on_with_the_others() -> None:
     counts = {"short": 0, "long": 0}
 
@@ -180,6 +181,7 @@ def test_references_are_compared_with_themselves_only() -> None:
     assert (found["a"].latency_ms, found["b"].latency_ms) == (5.0, 4.0)
 
 
+@pytest.mark.slow
 def test_the_reference_runs_between_long_calls() -> None:
     times: list[str] = []
     calls = {name: lambda name=name: (times.append(name), time.sleep(0.06)) for name in "abc"}
@@ -194,6 +196,7 @@ def test_the_reference_is_measured_as_everything_else_is() -> None:
     assert measure({}, ("reference", idle), QUICK).reference_ms is None
 
 
+@pytest.mark.slow
 def test_work_done_shows_in_the_processor_share() -> None:
     busy = measure(
         {"sort": lambda: np.sort(np.random.default_rng(0).random(20_000))}, ("reference", idle),

@@ -156,6 +156,7 @@ def _decoder_block(space: SearchSpace) -> Block:
     return space.lower_pipeline(space.smallest()).decoder.blocks[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CLIPS)
 def test_autoencoder_of_clips(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

@@ -50,6 +50,7 @@ def test_its_config_can_be_pasted_in(space: SearchSpace) -> None:
     assert pasted.lower(pasted.smallest()) == space.lower(space.smallest())
 
 
+@pytest.mark.slow
 def test_show_counts_it_all_without_memory_for_its_weights(space: SearchSpace, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     chosen = space.uniform("self_attention_3d")

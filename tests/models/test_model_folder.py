@@ -65,6 +65,7 @@ def test_a_file_that_is_a_folder_or_missing_is_refused_by_name(folder: Path, fil
     _refused(folder, file)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_key_of_its_yaml_files_may_hold_anything(folder: Path, data: st.DataObject) -> None:
@@ -87,6 +88,7 @@ def test_any_key_of_its_yaml_files_may_hold_anything(folder: Path, data: st.Data
         file.write_text(whole)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 0.999), byte=st.integers(0, 255), cut=st.booleans(), file=st.sampled_from(FILES[3:]))
 def test_weights_that_are_cut_or_changed_in_a_byte(folder: Path, share: float, byte: int, cut: bool, file: str) -> None:

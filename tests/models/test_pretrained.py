@@ -113,6 +113,7 @@ def _load(folder: Path, **backbone: Any) -> VideoUNet:
     return ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_changed_field_is_refused_by_name_or_computes_the_same(name: str, folder: Path) -> None:
     loaded = 0

@@ -63,6 +63,7 @@ def test_a_supernet_has_one_module_for_all_implementations(space: SearchSpace) -
     assert ".temporal.0.conv1d_as_conv3d" not in " ".join(supernet.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [1, None])
 def test_extracted_networks_of_every_implementation_compute_the_same(space: SearchSpace, frames: int | None) -> None:
     supernet, given = randomised(space), inputs(space, frames)
@@ -79,6 +80,7 @@ def test_extracted_networks_of_every_implementation_compute_the_same(space: Sear
     assert not torch.allclose(outputs[0], plain, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_training_one_implementation_changes_the_others(space: SearchSpace) -> None:
     supernet, given = randomised(space), inputs(space)
     trained, *others = in_every_implementation(space)

@@ -116,6 +116,7 @@ def test_flicker_is_compared_within_each_kind() -> None:
     assert (rows[1]["real"], rows[1]["ratio"]) == (0, None)
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_generated_beside_real(tmp_path: Path) -> None:
     red, blue = (torch.zeros(1, FRAMES, 3, HEIGHT, WIDTH, dtype=torch.uint8) for _ in range(2))
     red[:, :, 0], blue[:, :, 2] = 255, 255

@@ -249,6 +249,7 @@ def test_a_study_without_results_is_a_figure_that_says_so():
     assert "nothing scored yet" in draw_front(record(0)).axes[0].get_title(loc="left")
 
 
+@pytest.mark.slow
 def test_each_format_is_what_its_suffix_says(tmp_path, checks, table):
     for suffix in ("png", "svg", "pdf", "PNG"):
         paths = [
@@ -377,6 +378,7 @@ def test_a_check_of_nothing_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "times", "interval"), [(1, 1, None), (5, 2, 1.03), (20, 1, 1.2)])
 def test_labels_of_a_check_can_be_read(count, times, interval):
     errors = np.random.default_rng(0).normal(0, 0.05, count)

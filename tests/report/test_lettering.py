@@ -65,6 +65,7 @@ def test_a_prompt_is_drawn_as_it_was_written() -> None:
     assert "two lines" in drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", ["a long prompt " * 60, "\u8d64" * 300, "unbroken" * 80, "", "\n\n", "a\n" * 50])
 def test_long_and_empty_prompts_leave_room_for_the_clips(prompt: str) -> None:
     figure = _sheet(prompt, "short")
@@ -86,6 +87,7 @@ def _check(space: SearchSpace) -> CheckReport:
     return CheckReport(tuple(NetworkCheck(one, 10.0 + i, None, None, (10.0,)) for i, one in enumerate(chosen)))
 
 
+@pytest.mark.slow
 def test_names_of_metrics_and_devices_are_drawn_as_they_are() -> None:
     space = small_space()
     rows = [measured(block.key, 1.5**index, NOON) for index, block in enumerate(space_blocks(space))]
@@ -101,6 +103,7 @@ def test_names_of_metrics_and_devices_are_drawn_as_they_are() -> None:
         assert NAME in _texts(figure)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.text(max_size=12))
 def test_any_text_can_be_drawn_without_a_warning(text: str) -> None:

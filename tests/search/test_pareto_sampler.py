@@ -79,6 +79,7 @@ def share(proposed: list[dict], space) -> float:
     return hypervolume(found, reference, directions) / hypervolume(whole, reference, directions)
 
 
+@pytest.mark.slow
 def test_it_comes_nearer_to_the_front_than_samplers_that_know_no_latency():
     space = slots(5)
     found = [
@@ -264,6 +265,7 @@ def test_what_ended_without_a_result_is_not_proposed_again(state):
     assert len({key(trial.params) for trial in study.trials}) == 64
 
 
+@pytest.mark.slow
 def test_equal_seeds_propose_equally_and_another_process_may_go_on(tmp_path):
     space = slots(5)
     one, two = (search(ParetoSampler(latency_ms, search_space=space, seed=3), space, 30) for _ in range(2))

@@ -59,6 +59,7 @@ def study(backend):
     return optuna.create_study(storage=RetryingStorage(backend, outage_s=30))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_trial_through_lost_connections_is_as_without(study, backend, moment):
     trial = study.ask()
@@ -83,6 +84,7 @@ def test_a_trial_that_ended_otherwise_is_no_success(study):
         study._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [0.5])
 
 
+@pytest.mark.slow
 def test_an_outage_is_announced_once_and_has_an_end(study, backend, caplog):
     backend.before = 1000
     study._storage.outage_s = 1.0

@@ -116,6 +116,7 @@ def _seconds(call: Callable[[], object]) -> float:
     return min(once() for _ in range(5))
 
 
+@pytest.mark.slow
 def test_many_take_a_fraction_of_the_time_of_checking_each() -> None:
     space = SearchSpace.load(QUICKSTART)
     rng = random.Random(0)

@@ -107,6 +107,7 @@ def test_each_turn_teaches_its_own(teacher: VideoModel, batch: Batch, target: st
     torch.testing.assert_close(losses["loss"].detach(), weighed)
 
 
+@pytest.mark.slow
 def test_a_discriminator_learns_to_tell_what_a_student_makes(teacher: VideoModel, batch: Batch) -> None:
     adversarial = AdversarialConfig(r1_weight=0, renoise=None)
     task = _task(teacher, DistillationConfig(steps=1, target="data", adversarial=adversarial))

@@ -57,6 +57,7 @@ def _kept_bytes(task: TrainingTask[Batch], batch: Batch, phase: str) -> tuple[fl
     return float(loss.detach()), sum(kept.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [_supernet, _student])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_losses_and_gradients_are_equal_and_less_is_kept(

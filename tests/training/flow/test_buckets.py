@@ -61,6 +61,7 @@ def _source(space: SearchSpace, data: DataSplit, rank: int = 0, count: int = 1, 
     return BatchSource(sources, make_text_encoder(space), size // count, size // count, 0.0, 1, rank, count)
 
 
+@pytest.mark.slow
 def test_all_processes_read_one_size_in_a_step_and_share_its_clips(root: Path) -> None:
     space = SearchSpace.load(root / "space.yaml")
     data = _open(root, space)
@@ -96,6 +97,7 @@ def test_a_clip_of_any_size_is_read_about_equally_often(root: Path) -> None:
     assert 0.5 < means["v"] / means["i"] < 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", sorted(layer_kinds()))
 def test_every_layer_takes_every_size(root: Path, layer: str) -> None:
     space = SearchSpace.load(root / "space.yaml")
