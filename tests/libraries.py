@@ -4,23 +4,61 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib.abc
+import importlib.util
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 Function = Callable[..., Any]
 
-# By module, a function whose result never changes: the exporter to ONNX describes all its 600 functions for each model.
-CONSTANT = {
-    "onnxscript._framework_apis.torch_2_5": "get_torchlib_ops",
-    "torch.onnx._internal.exporter._registration": "onnxscript_apis.get_torchlib_ops",
+
+def _nothing(function: Function) -> Function:
+    return lambda *arguments, **options: None
+
+
+# By module, a function, and what makes it quick.
+CHANGES: dict[str, tuple[str, Callable[[Function], Function]]] = {
+    # Their results never change: the exporter to ONNX describes all its 600 functions for each model, and the one to
+    # a graph lists all operators of torch.
+    "onnxscript._framework_apis.torch_2_5": ("get_torchlib_ops", functools.cache),
+    "torch.onnx._internal.exporter._registration": ("onnxscript_apis.get_torchlib_ops", functools.cache),
+    "torch.export.exported_program": ("_collect_all_valid_cia_ops", functools.cache),
+    # After each of its hundred passes, coremltools checks that the pass has left a consistent program.
+    "coremltools.converters.mil.mil.program": ("Program.validate", _nothing),
 }
 
 
+class _Loaded(importlib.abc.MetaPathFinder):
+    """Makes the changes to a module as soon as it is loaded."""
+
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name not in CHANGES or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def change(module: ModuleType) -> None:
+                load(module)
+                replace(name, *CHANGES[name])
+
+            spec.loader.exec_module = change  # type: ignore[method-assign]
+        return spec
+
+
 def speed_up() -> None:
-    """Make the libraries that are loaded so far quicker. It is cheap to call again."""
-    for module, name in CONSTANT.items():
-        replace(module, name, functools.cache)
+    """Make libraries quicker: those that are loaded, and those that will be. It is cheap to call again."""
+    if not any(isinstance(finder, _Loaded) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Loaded())
+    for module, change in CHANGES.items():
+        replace(module, *change)
     # The collector passes over what exists now; coremltools calls it often, among millions of objects.
     gc.collect()
     gc.freeze()
