@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from nas.errors import CheckpointError, OutOfMemoryError
 from nas.runtimes import memory_errors, memory_guard
 from nas.runtimes.available import available_memory_bytes
 from nas.runtimes.conversion import conversion_errors
+from tests.processes import run_script
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is one of Linux")
 
@@ -122,11 +122,12 @@ NAMES = (
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What a process of its own met: a limit on memory in this one could fail whatever comes after."""
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path_factory.mktemp("models"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == "", "libraries wrote to the screen"
-    return json.loads(done.stdout)
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "script.py").write_text(SCRIPT)
+    done = run_script(folder, folder / "script.py", folder)
+    assert done.code == 0, done.err
+    assert done.err == "", "libraries wrote to the screen"
+    return json.loads(done.out)
 
 
 @LINUX

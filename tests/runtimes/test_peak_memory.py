@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
-import os
-import subprocess
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,63 +15,63 @@ from torch import nn
 
 from nas.errors import CheckpointError
 from nas.runtimes import Executable, get_runtime, to_arrays
+from tests.processes import finish, start
 
 RUNTIMES = ("torch", "onnxruntime")
 FLOAT = 4
 
-# How much larger a process is at the height of a call than before it.
-RESIDENT = """
-import json, os, re, sys, tempfile
-from pathlib import Path
-import numpy, torch
-from torch import nn
-from nas.runtimes import get_runtime
+MMAP_THRESHOLD = -3
+"""The number of that parameter in `malloc.h` of glibc."""
+
 
 class Attention(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.query = nn.Linear(64, 64)
-    def forward(self, x):
-        q = self.query(x)
-        return torch.softmax(q @ q.transpose(-1, -2), dim=-1) @ q
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        query = self.query(x)
+        return torch.softmax(query @ query.transpose(-1, -2), dim=-1) @ query  # type: ignore[no-any-return]
+
 
 class Convolution(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Conv3d(32, 32, 3, padding=1)
-    def forward(self, x):
-        return nn.functional.silu(self.layer(x)) + x
 
-MODULES = {
-    "attention": (Attention(), (60, 64), (6000, 64)),
-    "convolution": (Convolution(), (1, 32, 4, 32, 32), (1, 32, 16, 96, 96)),
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.silu(self.layer(x)) + x  # type: ignore[no-any-return]
+
+
+MODULES: dict[str, tuple[type[nn.Module], tuple[int, ...], tuple[int, ...]]] = {
+    "attention": (Attention, (60, 64), (6000, 64)),
+    "convolution": (Convolution, (1, 32, 4, 32, 32), (1, 32, 16, 96, 96)),
 }
 
-def status(name):
-    return int(re.search(rf"{name}:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
-def measure(runtime, name):
-    module, small, shape = MODULES[name]
-    with tempfile.TemporaryDirectory() as folder:
-        prepare = lambda shape: get_runtime(runtime).prepare(module, (torch.zeros(shape),), ("x",), Path(folder))
-        prepare(small).run([numpy.ones(small, "f")])  # code is loaded when it first runs
-        executable, inputs = prepare(shape), [numpy.ones(shape, "f")]
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        before = status("VmRSS")
-        executable.run(inputs)
-        grown = status("VmHWM") - before
-        reported = executable.peak_memory_bytes(inputs)
-    values = reported - inputs[0].nbytes - sum(p.nbytes for p in module.parameters())
-    return {"grown": grown, "values": values, "input": inputs[0].nbytes}
+def _status(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
-# Each measurement has a process of its own; what they share is that everything is imported, and nothing has run.
-for label in sys.argv[1:]:
-    if os.fork() == 0:
-        sys.stdout.write(json.dumps(measure(*label.split())) + "\\n")
-        sys.stdout.flush()
-        os._exit(0)
-    assert os.wait()[1] == 0
-"""
+
+def print_growth(folder: Path, runtime: str, name: str) -> None:
+    """How much larger this process is at the height of a call than before it."""
+    ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 65536)  # what is released goes back to the system at once
+    kind, small, shape = MODULES[name]
+    module = kind()
+    executable, inputs = prepared(runtime, module, small, folder)
+    executable.run(inputs)  # code is loaded when it first runs
+    executable, inputs = prepared(runtime, module, shape, folder)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = _status("VmRSS")
+    executable.run(inputs)
+    grown = _status("VmHWM") - before
+    reported = executable.peak_memory_bytes(inputs)
+    assert reported is not None
+    values = reported - inputs[0].nbytes - sum(each.nbytes for each in module.parameters())
+    sys.stdout.write(json.dumps({"grown": grown, "values": values, "input": inputs[0].nbytes}))
+    sys.stdout.flush()
 
 
 class TwoLayers(nn.Module):
@@ -122,13 +122,14 @@ def test_values_that_are_done_with_do_not_add_up(runtime: str, tmp_path: Path) -
     assert 2 * 100_000 * FLOAT <= peak <= 3.01 * 100_000 * FLOAT
 
 
-def resident(pairs: list[tuple[str, str]]) -> dict[tuple[str, str], dict[str, int]]:
-    """By how much a process grew, for each runtime and module."""
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is released goes back to the system at once
-    command = [sys.executable, "-c", RESIDENT, *map(" ".join, pairs)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return dict(zip(pairs, map(json.loads, done.stdout.splitlines()), strict=True))
+def resident(pairs: list[tuple[str, str]], folder: Path) -> dict[tuple[str, str], dict[str, int]]:
+    """By how much a process of its own grew, for each runtime and module."""
+    found = {}
+    for runtime, module in pairs:
+        own = folder / f"{runtime}-{module}"
+        own.mkdir(exist_ok=True)
+        found[runtime, module] = json.loads(finish(start(own, print_growth, own, runtime, module), own))
+    return found
 
 
 def agrees(runtime: str, module: str, seen: dict[str, int]) -> bool:
@@ -142,13 +143,13 @@ def agrees(runtime: str, module: str, seen: dict[str, int]) -> bool:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_the_system_saw_the_process_grow_by_as_much() -> None:
+def test_the_system_saw_the_process_grow_by_as_much(tmp_path: Path) -> None:
     pairs = [(runtime, module) for runtime in RUNTIMES for module in ("attention", "convolution")]
-    figures = resident(pairs)
+    figures = resident(pairs, tmp_path)
     assert all(seen["grown"] > 30_000_000 for seen in figures.values())
     # What an allocator keeps for itself differs from process to process, and only ever adds: a second one decides.
     doubtful = [pair for pair in pairs if not agrees(*pair, figures[pair])]
-    again = resident(doubtful) if doubtful else {}
+    again = resident(doubtful, tmp_path) if doubtful else {}
     assert not [pair for pair, seen in again.items() if not agrees(*pair, seen)], again
 
 
