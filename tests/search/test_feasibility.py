@@ -41,13 +41,13 @@ def quality(function=lambda one: -float(sum(SIZES[each] for each in one.choices)
     return FunctionQuality(function, direction="minimize", name="formula")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("budgets", [Budgets(parameters=1200), Budgets(memory_bytes=150)])
 def test_hardly_anything_of_a_large_space_is_within_the_budget(tmp_path: Path, seed: int, budgets: Budgets) -> None:
     space = space_of(25)
-    config = SearchConfig(evaluations=30, seed=seed, budgets=budgets)
+    config = SearchConfig(evaluations=16, seed=seed, budgets=budgets)
     result = run_search(space, latency_of(space), quality(), config, tmp_path / "study.db", "one", cost=cost)
-    assert result.scored == 30
+    assert result.scored == 16
     assert all(one.feasible for one in result.record.evaluations)
 
 
@@ -80,7 +80,7 @@ def test_training_that_fails_fails_one_architecture(tmp_path: Path, kind: type[N
         return cost(architecture).parameters
 
     arguments = (space, latency_of(space), quality(diverging))
-    result = run_search(*arguments, SearchConfig(evaluations=27, max_failures=20), tmp_path / "study.db", "one")
+    result = run_search(*arguments, SearchConfig(sampler="exhaustive", max_failures=20), tmp_path / "study.db", "one")
     assert (len(result.record.evaluations), result.record.failed) == (18, 9)
     rescored = rescore(tmp_path / "study.db", "one", quality(diverging), members=18)
     assert rescored.scored == 18
@@ -96,7 +96,7 @@ def test_a_mistake_ends_the_search(tmp_path: Path) -> None:
 
 
 def test_a_study_goes_on_only_with_every_row_of_its_table(tmp_path: Path) -> None:
-    space = space_of(4)
+    space = space_of(3)
     figures = {one.choices: 1.0 + number for number, one in enumerate(space.enumerate())}
     say = {"provenance": "measured", "device": "d", "runtime": "r"}
     config = SearchConfig(evaluations=3, sampler="random")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-import subprocess
-import sys
+import shutil
 import time
-from pathlib import Path
 
 import pytest
 
 from nas.errors import BudgetError, ConfigError, NasError, StorageError
-from nas.quality import QualityMetric
+from nas.quality import FunctionQuality, QualityMetric
 from nas.search import (
     ChoiceSpace,
     SearchConfig,
@@ -27,6 +23,7 @@ from nas.search import (
 )
 from nas.search.pareto import pareto_ranks
 from nas.search.rescoring import select_members
+from tests.processes import finish, start
 from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, small_space
 
 SPACE = small_space()
@@ -51,13 +48,18 @@ def dear_loss(architecture):
     return (100 if architecture.choices[2] == "conv1d" else 1) * (20 + formula_loss(architecture))
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A study of the whole space, which tests copy."""
+    path = tmp_path_factory.mktemp("searched") / "s.db"
+    run_search(SPACE, FormulaLatency(SPACE), FormulaQuality(), SearchConfig(sampler="exhaustive"), path, "s")
+    return path
+
+
 @pytest.fixture
-def storage(tmp_path):
+def storage(searched, tmp_path):
     """A study of the whole space."""
-    run_search(
-        SPACE, FormulaLatency(SPACE), FormulaQuality(), SearchConfig(sampler="exhaustive"), tmp_path / "s.db", "s"
-    )
-    return tmp_path / "s.db"
+    return shutil.copy(searched, tmp_path / "s.db")
 
 
 def ids(members):
@@ -233,37 +235,32 @@ def test_what_cannot_be_scored_again(storage, tmp_path):
         rescore(tmp_path / "e.db", "e", Dear())
 
 
-SLOW = """
-import sys, time
-from nas.quality import FunctionQuality
-from nas.search import rescore
+def rescore_slowly(storage, log):
+    """What the process does that is killed."""
 
-def slow(architecture):
-    with open("scored.txt", "a") as file:
-        file.write(architecture.id + "\\n")
-    time.sleep(0.3)
-    return 1.0
+    def slow(architecture):
+        with log.open("a") as file:
+            file.write(f"{architecture.id}\n")
+        time.sleep(0.1)
+        return 1.0
 
-rescore("s.db", "s", FunctionQuality(slow, direction="minimize", name="slow"))
-"""
+    rescore(storage, "s", FunctionQuality(slow, direction="minimize", name="slow"))
 
 
 @pytest.mark.slow
 def test_a_killed_rescoring_goes_on_without_losing_a_score(storage, tmp_path):
-    (tmp_path / "again.py").write_text(SLOW)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     led, log = ids(load_study(storage, "s").front), tmp_path / "scored.txt"
 
-    started = subprocess.Popen([sys.executable, "again.py"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    process = start(tmp_path, rescore_slowly, storage, log)
     while not log.exists() or len(log.read_text().split()) < 3:
-        assert started.poll() is None
+        assert process.is_alive()
         time.sleep(0.02)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    process.kill()
+    process.join()
     kept = load_study(storage, "s").final_scores.scores
     assert len(kept) >= 2
 
-    subprocess.run([sys.executable, "again.py"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    finish(start(tmp_path, rescore_slowly, storage, log), tmp_path)
     scored = log.read_text().split()
     assert set(load_study(storage, "s").final_scores.scores) == set(led)
     assert all(scored.count(one) == 1 for one in kept)
