@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks import distillation_runs, ranking_runs
 from nas.space import SearchSpace
 from tests.tiny import TINY
 
@@ -23,7 +24,10 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def run_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a benchmark in this process and gives what it prints."""
+    """Runs a benchmark in this process, on few clips at once, and gives what it prints."""
+    monkeypatch.setattr(ranking_runs, "BATCHES", 2)
+    for name in ("batch_size", "image_batch_size"):
+        monkeypatch.setitem(ranking_runs.SETTINGS, name, 2)
 
     def run(name: str, *arguments: object) -> Any:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--json"])
@@ -76,7 +80,8 @@ def test_architectures_to_rank_have_few_some_and_many_layers() -> None:
 
 @pytest.mark.slow
 def test_supernet_cost_compares_steps(run_benchmark: Run, tiny: Path) -> None:
-    costs = run_benchmark("supernet_cost.py", "--space", tiny, "--rounds", 3)["cost_of_a_step"]
+    arguments = ["--space", tiny, "--rounds", 3, "--steps", 2, "--batch-size", 8]
+    costs = run_benchmark("supernet_cost.py", *arguments)["cost_of_a_step"]
     assert costs["sandwich"]["median"] > 1.5 * costs["uniform"]["median"]
 
 
@@ -85,7 +90,7 @@ def test_winner_compares_what_is_found_with_what_needs_no_search(
     run_benchmark: Run, tiny: Path, tmp_path: Path
 ) -> None:
     arguments = ["--space", tiny, "--out", tmp_path / "out", "--supernet-steps", 2, "--evaluations", 6, "--steps", 1]
-    arguments += ["--image-steps", 2, "--seeds", 1, "--workers", 1, "--seconds", 0.02, "--runtime", "torch"]
+    arguments += ["--image-steps", 2, "--seeds", 1, "--workers", 1, "--seconds", 0.002, "--runtime", "torch"]
     arguments += ["--members", 2, "--finetune-steps", 1]
     report = run_benchmark("winner.py", *arguments)
     rows = {row["design"]: row for row in report["rows"]}
@@ -97,7 +102,10 @@ def test_winner_compares_what_is_found_with_what_needs_no_search(
 
 
 @pytest.mark.slow
-def test_distillation_compares_students_with_their_teacher(run_benchmark: Run, tiny: Path, tmp_path: Path) -> None:
+def test_distillation_compares_students_with_their_teacher(
+    run_benchmark: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distillation_runs, "TEACHER_STEPS", 8)
     space = SearchSpace.load(tiny)
     space.architecture(["conv1d", "none"]).save(tmp_path / "architecture.yaml")
     arguments = ["--space", tiny, "--architecture", tmp_path / "architecture.yaml", "--out", tmp_path / "out"]
