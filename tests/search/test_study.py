@@ -15,7 +15,8 @@ from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, s
 
 SPACE = small_space()
 LATENCY = FormulaLatency(SPACE)
-SAMPLERS = ["pareto", "random", "nsga2", "nsga3", "tpe", "exhaustive"]
+# Of all samplers, tests/search/test_samplers.py shows that they find everything within a budget, each once.
+SAMPLERS = ["pareto", "nsga2"]
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_a_whole_space_is_searched_once_and_its_front_is_the_true_one(storage, s
     assert result.scored == 24
 
 
-@pytest.mark.parametrize("sampler", ["pareto", "nsga2", "tpe", "exhaustive"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_budget_holds_for_everything_scored(storage, sampler):
     quality = FormulaQuality()
 
