@@ -9,7 +9,7 @@ from tests.fuzzing.cases import Target, base_cases, commands
 from tests.fuzzing.targets import all_targets
 from tests.fuzzing.tries import TriesHere
 
-TRIES = 80
+TRIES = 50
 LIMIT_S = 3
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a try whose time is up
