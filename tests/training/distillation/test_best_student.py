@@ -46,17 +46,23 @@ def _stop(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, count: int) ->
     monkeypatch.setattr(owner, name, stopping)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that tests share: the first one does it, and later ones find it done."""
+    return tmp_path_factory.mktemp("undisturbed") / "run"
+
+
 @pytest.mark.parametrize(("module", "name"), [(trainer, "save_checkpoint"), (best_student, "save_model")])
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_kept_is_the_same_wherever_a_run_is_broken_off(
-    teacher: VideoModel, clips: MovingShapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    teacher: VideoModel, clips: MovingShapes, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch,
     module: Any, name: str, count: int,
 ) -> None:  # fmt: skip
     # Each student is better than the one before it.
     monkeypatch.setattr(
         StudentCheck, "__call__", lambda _, __, step: Check(step=step, distance=1e-3 / step, diversity=1.0)
     )
-    whole = distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path / "whole")
+    whole = distill(teacher, clips, LOOP, DistillationConfig(steps=2), undisturbed)
     assert whole.kept_step == 6
     with monkeypatch.context() as patch:
         _stop(patch, module, name, count)
@@ -64,7 +70,7 @@ def test_what_is_kept_is_the_same_wherever_a_run_is_broken_off(
             distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path / "halves")
     halves = distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path / "halves")
     assert halves.kept_step == whole.kept_step
-    models = [VideoModel.load(tmp_path / run / "model").unet for run in ("whole", "halves")]
+    models = [VideoModel.load(run / "model").unet for run in (undisturbed, tmp_path / "halves")]
     assert weights_digest(models[0]) == weights_digest(models[1])
 
 
