@@ -118,8 +118,9 @@ def _classifier(text: str, pixels: int | None) -> Network | None:
         if not timm.is_model(known):
             return None
         side = pixels or usual or _PIXELS_V4[known.rpartition("_")[2]]
-        # Branches used in training become one convolution on the phone.
-        module = reparameterize_model(timm.create_model(known).eval()).to("meta")
+        with torch.device("meta"):
+            # Branches used in training become one convolution on the phone.
+            module = reparameterize_model(timm.create_model(known).eval())
         return Network(family, "classification", module, (torch.zeros(1, 3, side, side, device="meta"),))
     return None
 

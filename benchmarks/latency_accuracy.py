@@ -50,7 +50,6 @@ from nas.report import plot_error_contributions, plot_latency_check, plot_latenc
 from nas.runtimes import Runtime, get_runtime
 from nas.space import Architecture, SearchSpace
 
-PREDICTED_AT_ONCE = 100_000
 CONVERT = """
 import sys
 from nas.latency.profiling.networks import convert_plans
@@ -103,10 +102,11 @@ def run(
     methods["predictor"] = np.array([check.predicted_unet_ms for check in report.checks])
     if figures is not None:
         draw(space, table, report, figures)
-    timed(f"predict_{PREDICTED_AT_ONCE}", predicting(LatencyPredictor(space, table, fit=fit)))
+    timed("predict", predicting(LatencyPredictor(space, table, fit=fit), options["predicted"]))
     return summary(table, fit, report, methods) | {
         "space": space.name,
         "seed": seed,
+        "predicted": options["predicted"],
         "converted_before": converted_before,
         "seconds": timed.seconds,
     }
@@ -136,12 +136,12 @@ def convert(
         helper.wait()
 
 
-def predicting(predictor: LatencyPredictor) -> Callable[[], object]:
+def predicting(predictor: LatencyPredictor, count: int) -> Callable[[], object]:
     """The prediction of many architectures; drawing them is not part of it."""
     import random
 
     rng = random.Random(0)
-    many = [predictor.space.sample(rng) for _ in range(PREDICTED_AT_ONCE)]
+    many = [predictor.space.sample(rng) for _ in range(count)]
     return lambda: predictor.predict_many(many)
 
 
@@ -209,7 +209,7 @@ def as_text(report: dict[str, Any]) -> str:
         "multiplied by that",
         f"cost: table {seconds['table']:.0f} s + fit {seconds['fit']:.0f} s, "
         f"against {networks_s:.0f} s to measure the {report['networks']} networks once{before}",
-        f"predict: {PREDICTED_AT_ONCE:,} architectures in {seconds[f'predict_{PREDICTED_AT_ONCE}']:.2f} s",
+        f"predict: {report['predicted']:,} architectures in {seconds['predict']:.2f} s",
     ]
     return "\n".join(lines) + "\n"
 
@@ -227,6 +227,7 @@ def main(
     fit_min_seconds: Annotated[float, typer.Option(help="Likewise.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Seed of the networks.")] = 0,
     units: Annotated[str, typer.Option(help="Other units to measure: cells,differences,chains.")] = "",
+    predicted: Annotated[int, typer.Option(min=1, help="Architectures whose prediction is timed.")] = 100_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that convert networks.")] = 1,
     work: Annotated[Path | None, typer.Option(help="Keep conversions here; a temporary folder otherwise.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for figures.")] = None,
@@ -244,6 +245,7 @@ def main(
         ),
         "seed": seed,
         "units": [unit for unit in units.split(",") if unit],
+        "predicted": predicted,
         "workers": workers,
     }
     with tempfile.TemporaryDirectory() as temporary:

@@ -7,7 +7,6 @@ import importlib.util
 import itertools
 import json
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ def test_latency_accuracy_compares_every_method_on_the_same_networks(tmp_path: P
     space.write_text(yaml.safe_dump(TINY | {"slots": slots}), encoding="utf-8")
     options = {
         "space": space, "runtime": "torch", "networks": 6, "fitted": 5, "max-seconds": 0.01, "min-seconds": 0,
-        "fit-max-seconds": 0.01, "fit-min-seconds": 0,
+        "fit-max-seconds": 0.01, "fit-min-seconds": 0, "predicted": 1000,
         "units": "cells,differences,chains", "figures": tmp_path / "figures",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
@@ -106,11 +105,8 @@ def test_coreml_estimate_rebuilds_published_networks_and_tests_on_what_it_has_no
     )
     (tmp_path / "measured.csv").write_text(measured, encoding="utf-8")
     (tmp_path / "holdout.csv").write_text(header + "a,b,iPhone 13,iOS17,all,mobilenetv2-1.0,fp16,0.5,\n", "utf-8")
-    command = [sys.executable, str(BENCHMARKS / "coreml_estimate.py"), "--json"]
-    command += ["--measured", str(tmp_path / "measured.csv"), "--holdout", str(tmp_path / "holdout.csv")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    files = ["--measured", tmp_path / "measured.csv", "--holdout", tmp_path / "holdout.csv"]
+    report = report_of(tmp_path, "coreml_estimate.py", *files)
     assert [row["reason"] for row in report["skipped"]] == ["nothing is known of its chip", "the model is not known"]
     seen, held_out = report["sections"]["calibrated on"], report["sections"]["holdout, classification"]
     assert [row["family"] for row in seen["rows"]] == ["FastViT", "MobileOne", "RepViT"]
