@@ -33,14 +33,13 @@ from benchmarks.ranking_report import (
     show,
     train_and_compare,
 )
-from benchmarks.ranking_runs import HELD_OUT_SEED, Common
+from benchmarks.ranking_runs import FINE_BATCHES, HELD_OUT_SEED, Common
 from nas.pipeline.folder import RunFolder
 from nas.progress import progress_bar
 from nas.space import Architecture
 from nas.training import TrainingConfig, supernet_quality
 
 ROOT = Path(__file__).resolve().parents[1]
-FINE_BATCHES = 64
 OWN = {"steps", "seed", "max_minutes"}
 """Settings that differ between the trainings of a run."""
 

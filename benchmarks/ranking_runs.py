@@ -27,6 +27,8 @@ from nas.training.flow.paths import RANDOM_PATHS
 
 HELD_OUT_SEED = 0
 BATCHES = 32
+FINE_BATCHES = 64
+"""For the ranking by a finished run's supernet, beside those of its search."""
 BACKBONE_SEED, IMAGE_STEPS = 3000, 3000
 BACKBONES = {
     "frozen": "a frozen backbone ({steps} image steps)",

@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from benchmarks import ranking_runs
 from benchmarks.finished_runs import finished_run, first_unfinished
 from benchmarks.quickstart_features import DownPathFeatures
 from benchmarks.quickstart_judge import Judge, RealClips
@@ -248,7 +249,11 @@ def test_a_run_that_is_not_finished_is_refused_in_one_line(run_benchmark: Callab
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_judged(run_benchmark: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_finished_run_is_judged(
+    run_benchmark: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking_runs, "BATCHES", 2)
+    monkeypatch.setattr(ranking_runs, "FINE_BATCHES", 4)
     file = _write_run(tmp_path)
     run_pipeline(file)
     code, out, err = run_benchmark("quickstart_quality.py", "--run", file, "--without", tmp_path / "bare", "--json")
@@ -268,7 +273,7 @@ def test_a_finished_run_is_judged(run_benchmark: Callable[..., Any], tmp_path: P
     ranking = json.loads(out)
     assert code == 0
     assert list(ranking["agreement"])[:2] == [
-        "the run's supernet, 3 batches of 8 (its search)", "the run's supernet, 64 batches of 8",
+        "the run's supernet, 3 batches of 8 (its search)", "the run's supernet, 4 batches of 8",
     ]  # fmt: skip
     assert list(ranking["agreement"])[2:] == ["parameters", "MACs", "synflow"]
     assert len(list(tmp_path.glob("ranking/*/metrics.csv"))) == 3, "no supernet is trained"
