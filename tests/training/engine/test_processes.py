@@ -33,7 +33,7 @@ def space_file(tmp_path: Path) -> Path:
     path = tmp_path / "space.yaml"
     path.write_text(yaml.safe_dump(TINY))
     (tmp_path / "training.yaml").write_text(
-        yaml.safe_dump({"steps": 60, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 5})
+        yaml.safe_dump({"steps": 40, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 5})
     )
     return path
 
