@@ -107,6 +107,16 @@ class Objective:
             )
         return self._known[architecture.id]
 
+    def second(self, architecture: Architecture) -> float:
+        """The value of the second objective, which is to be minimised: the predicted latency in milliseconds.
+
+        Samplers that treat it as known call it for many architectures.
+
+        Raises:
+            NasError: The latency is unknown.
+        """
+        return float(self.latency.predict(architecture).pipeline_ms)
+
     def constraints(self, architecture: Architecture) -> dict[str, float]:
         """For each budget, the share by which the architecture exceeds it; zero or less if the budget is met.
 

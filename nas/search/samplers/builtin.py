@@ -46,14 +46,14 @@ class Pareto(SamplerFactory):
         """The sampler, told the latencies and the budgets."""
         from nas.search.pareto_sampler import ParetoSampler
 
-        def latency_ms(params: Mapping[str, Any]) -> float:
-            return float(objective.latency.predict(objective.architecture(params)).pipeline_ms)
+        def second(params: Mapping[str, Any]) -> float:
+            return objective.second(objective.architecture(params))
 
         def feasible(params: Mapping[str, Any]) -> bool:
             return objective.feasible(objective.architecture(params))
 
         return ParetoSampler(
-            latency_ms,
+            second,
             search_space=objective.distributions,
             feasible=feasible if objective.limits else None,
             key=lambda params: objective.architecture(params).id,
