@@ -21,6 +21,9 @@ StorageToWrite = Annotated[str, typer.Option("--storage", parser=WritesStorage()
 SearchScoresOption = Annotated[
     bool, typer.Option("--search-scores", help="Use the front of the search, not that of `nas rescore`.")
 ]
+ExactOption = Annotated[
+    bool, typer.Option("--exact", help="Go by the scores alone, even where their noise leaves the order open.")
+]
 ReferenceOption = Annotated[
     tuple[float, float] | None,
     typer.Option(
@@ -29,6 +32,8 @@ ReferenceOption = Annotated[
     ),
 ]
 DEFAULT_STORAGE = "study.db"
+_HEADS = {"standard_error": "SE", "from_previous": "step"}
+"""Short heads of columns, because a table of a front is wide."""
 
 
 def check_budget(latency_budget_ms: float | None) -> None:
@@ -55,6 +60,7 @@ def load_record(storage: str, study: str, *, search_scores: bool) -> StudyRecord
 def front_document(record: StudyRecord, reference: tuple[float, float] | None = None) -> dict[str, Any]:
     """The front of a study and what is needed to interpret it, as plain data."""
     from nas.search import hypervolume_history
+    from nas.search.neighbours import front_rows
 
     history = hypervolume_history(record, reference)
     names = ("space", "quality", "direction", "device", "runtime", "steps", "latency_budget_ms", "failed")
@@ -66,14 +72,15 @@ def front_document(record: StudyRecord, reference: tuple[float, float] | None = 
         "waiting": record.waiting,
         "hypervolume": None if history is None else _hypervolume(history),
         "agreement": None if record.agreement is None else asdict(record.agreement),
-        "front": [member.to_dict() for member in record.front],
+        "front": front_rows(record),
     }
 
 
 def show_front(record: StudyRecord, reference: tuple[float, float] | None = None) -> None:
-    """Print the front of a study as a table, its hypervolume, and how well two halves of the data agree."""
+    """Print the front of a study as a table, its hypervolume, and what the noise of the scores leaves of the order."""
     from nas.cli._common import emit_table
     from nas.search import hypervolume_history
+    from nas.search.neighbours import steps_sentence
 
     # First, because it may refuse the reference, and nothing should be printed then.
     history = hypervolume_history(record, reference)
@@ -83,18 +90,22 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     emit_table(f"front of {record.name}: {record.quality} ({arrow}); {source}{steps}", _rows(record))
     if history is not None:
         typer.echo(hypervolume_text(history))
-    if record.agreement is not None:
-        typer.echo(record.agreement.sentence())
+    noise = (steps_sentence(record), "" if record.agreement is None else record.agreement.sentence())
+    for sentence in filter(None, noise):
+        typer.echo(sentence)
     if record.waiting:
         typer.echo(f"{record.waiting} members of the search's front are not scored again yet; `nas rescore` continues")
 
 
 def _rows(record: StudyRecord) -> list[dict[str, Any]]:
     """The members, without columns that are unknown, or equal for all of them and in the title."""
-    rows = [member.to_dict() for member in record.front]
-    said = {"runtime": record.runtime, "provenance": record.provenance[0], "parameters": None}
+    from nas.search.neighbours import front_rows, step_text
+
+    rows = front_rows(record)
+    said = {"runtime": record.runtime, "provenance": record.provenance[0], "parameters": None} if rows else {}
     told = {name for name, value in said.items() if all(row[name] == value for row in rows)}
-    return [{name: value for name, value in row.items() if name not in told} for row in rows]
+    cells = ({**row, "from_previous": step_text(row["from_previous"])} for row in rows)
+    return [{_HEADS.get(name, name): value for name, value in row.items() if name not in told} for row in cells]
 
 
 def hypervolume_text(history: HypervolumeHistory) -> str:

@@ -9,7 +9,15 @@ import typer
 
 from nas.cli._common import JsonOption, emit_json, emit_table
 from nas.cli._paths import WritesFile
-from nas.cli._study import DEFAULT_STORAGE, SearchScoresOption, StorageOption, StudyOption, check_budget, load_record
+from nas.cli._study import (
+    DEFAULT_STORAGE,
+    ExactOption,
+    SearchScoresOption,
+    StorageOption,
+    StudyOption,
+    check_budget,
+    load_record,
+)
 
 
 def pick(
@@ -22,20 +30,27 @@ def pick(
     knee: Annotated[
         bool, typer.Option("--knee", help="Take the knee of the front: beyond it, more latency buys little quality.")
     ] = False,
+    exact: ExactOption = False,
     search_scores: SearchScoresOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one architecture of the front: the best within a latency budget, or the knee. One of the two is needed."""
+    """Write one architecture of the front: the best within a latency budget, or the knee. One of the two is needed.
+
+    If the noise of the scores cannot tell it from a faster member, the fastest of these is taken (see --exact).
+    """
     from nas.errors import ConfigError
-    from nas.search import pick as pick_member
+    from nas.search import choose, choose_by_score
 
     if knee == (latency_budget_ms is not None):
         raise ConfigError("give either --latency-budget-ms or --knee", where="options")
     check_budget(latency_budget_ms)
-    member = pick_member(load_record(storage, study, search_scores=search_scores), latency_budget_ms)
-    member.architecture.save(out)
-    row = {"file": str(out), **member.to_dict()}
+    record = load_record(storage, study, search_scores=search_scores)
+    choice = (choose_by_score if exact else choose)(record, latency_budget_ms)
+    choice.member.architecture.save(out)
+    row = {"file": str(out), **choice.member.to_dict()}
     if as_json:
-        emit_json(row)
-    else:
-        emit_table("picked", [row])
+        emit_json({**row, "by_score": choice.by_score.to_dict(), "reason": choice.sentence() or None})
+        return
+    emit_table("picked", [row])
+    if choice.sentence():
+        typer.echo(f"{choice.sentence()} (--exact takes the other)")

@@ -10,6 +10,7 @@ import typer
 from nas.cli._paths import WRITES_FIGURE
 from nas.cli._study import (
     DEFAULT_STORAGE,
+    ExactOption,
     ReferenceOption,
     SearchScoresOption,
     StorageOption,
@@ -30,6 +31,7 @@ def plot(
     knee: Annotated[
         bool, typer.Option("--knee", help="Mark the knee of the front, not the architecture that a budget would pick.")
     ] = False,
+    exact: ExactOption = False,
     search_scores: SearchScoresOption = False,
     reference: ReferenceOption = None,
 ) -> None:
@@ -39,7 +41,7 @@ def plot(
     """
     from nas.errors import BudgetError, ConfigError
     from nas.report import plot_front
-    from nas.search import pick
+    from nas.search import choose, choose_by_score
 
     if knee and latency_budget_ms is not None:
         raise ConfigError("give either --latency-budget-ms or --knee", where="options")
@@ -49,7 +51,8 @@ def plot(
     chosen = None
     if knee or budget_ms is not None:
         try:
-            chosen = pick(record, None if knee else budget_ms).architecture
+            chooser = choose_by_score if exact else choose
+            chosen = chooser(record, None if knee else budget_ms).member.architecture
         except BudgetError as error:
             typer.echo(f"nothing is marked as chosen: {error}", err=True)
     plot_front(record, out, latency_budget_ms=budget_ms, chosen=chosen, reference=reference)

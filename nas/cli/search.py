@@ -87,6 +87,7 @@ def search(
     from nas.latency import fastest_settings
     from nas.models import network_cost
     from nas.search import SearchConfig, run_search
+    from nas.search.neighbours import front_rows
     from nas.search.record import empty_front
     from nas.space import SearchSpace
 
@@ -119,7 +120,7 @@ def search(
     )
     if as_json:
         counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
-        results = {"failed": result.record.failed, "front": [member.to_dict() for member in result.front]}
+        results = {"failed": result.record.failed, "front": front_rows(result.record)}
         left_out = [asdict(removal) for removal in removed]
         emit_json({"study": study, "storage": result.record.where, "removed": left_out, **counts, **results})
         return

@@ -103,9 +103,17 @@ class PickStage(StrictModel):
 
     Args:
         latency_budget_ms: Pick the best quality within this pipeline latency; the knee of the front when left out.
+        exact: Go by the scores alone, even where their noise leaves the order open.
     """
 
     latency_budget_ms: PositiveFloat | None = None
+    exact: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As earlier versions wrote it, so that runs which they finished are not done again."""
+        written: dict[str, Any] = write(self)
+        return written if self.exact else {name: value for name, value in written.items() if name != "exact"}
 
 
 class BackboneStage(StrictModel):

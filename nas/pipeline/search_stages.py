@@ -17,7 +17,8 @@ from nas.models import network_cost
 from nas.pipeline.folder import STUDY, RunFolder
 from nas.pipeline.runner import StageResult
 from nas.report import plot_front, plot_latency_check
-from nas.search import StudyRecord, pick, rescore, run_search
+from nas.search import StudyRecord, choose, choose_by_score, rescore, run_search
+from nas.search.neighbours import front_rows, steps_sentence
 from nas.space import Architecture
 from nas.training import SearchInputs
 
@@ -96,18 +97,21 @@ class SearchStages(RunFolder):
         """Draw the front and pick the architecture that is trained further."""
         record = self.record
         budget_ms = self.config.pick.latency_budget_ms
-        chosen = pick(record, budget_ms)
+        choice = (choose_by_score if self.config.pick.exact else choose)(record, budget_ms)
+        chosen, members = choice.member, front_rows(record.final)
         chosen.architecture.save(folder / "architecture.yaml")
-        write_json(folder / "front.json", [member.to_dict() for member in record.final.front])
+        write_json(folder / "front.json", members)
         for suffix in ("png", "svg"):
             plot_front(record, folder / f"front.{suffix}", latency_budget_ms=budget_ms, chosen=chosen.architecture)
         how = "summed" if self.predictor.fit is None else "summed and fitted"
         headline = (
-            f"{len(record.final.front)} architectures on the front; picked {chosen.architecture.id}, "
+            f"{len(members)} architectures on the front; picked {chosen.architecture.id}, "
             f"{chosen.latency_ms:.1f} ms per clip ({chosen.provenance} blocks, {how})"
         )
         values = {
-            "members": [member.to_dict() for member in record.final.front],
+            "members": members,
+            "noise": steps_sentence(record.final),
+            "reason": choice.sentence(),
             "metric": record.final.quality,
             "searched": _scoring(record.searched),
             "rescored": None if record.final_scores is None else _scoring(record.final),

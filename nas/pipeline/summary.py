@@ -10,6 +10,7 @@ from nas.pipeline.runner import stage_values
 from nas.pipeline.samples import LABELS, SHEET
 from nas.report import Picture, Section
 from nas.search.agreement import HalvesAgreement
+from nas.search.neighbours import step_text
 
 
 def run_sections(root: Path, trainings: Sequence[str]) -> list[Section]:
@@ -29,6 +30,8 @@ def _front(root: Path) -> Section:
             "id": member["id"],
             "layers": member["layers"],
             picked["metric"]: member["quality"],
+            "standard error": member.get("standard_error"),
+            "from the one before": step_text(member.get("from_previous")),
             "latency_ms, predicted": member["latency_ms"],
             "parameters": member["parameters"],
         }
@@ -38,7 +41,8 @@ def _front(root: Path) -> Section:
         f"Picked: {picked['id']} ({picked['layers']}), {picked['latency_ms']:.1f} ms per clip. Latencies are predicted "
         f"from {picked['provenance']} blocks: text encoder + steps x denoising network + decoder."
     )
-    paragraphs = [text, _counts(picked), _agreements(picked)]
+    said = [f"{picked[name]}." if picked.get(name) else "" for name in ("reason", "noise")]
+    paragraphs = [text, *said, _counts(picked), _agreements(picked)]
     picture = Picture(root / "front" / "front.png", "Quality against predicted latency of all scored architectures.")
     return Section("The Pareto front", "\n\n".join(filter(None, paragraphs)), rows, [picture])
 

@@ -15,6 +15,7 @@ LINE_HEIGHT_IN = 0.17
 EXTRA_LINES = 5
 COLUMNS_PER_IN = 14
 CAPTION_COLUMNS_PER_IN = 14.4
+BARS = "Bars are one standard error up and down, without the noise that all members share; SE includes it."
 
 
 class Listing:
@@ -31,6 +32,7 @@ class Listing:
         self, record: StudyRecord, members: Sequence[FrontMember], chosen: Architecture | None, width_in: float
     ) -> None:
         self.record, self.members, self.chosen, self.width_in = record, list(members), chosen, width_in
+        self.noisy = any(len(member.quality_parts) > 1 for member in record.final.front)
         self.entries = [self._entry(number, member) for number, member in enumerate(self.members, start=1)]
 
     @property
@@ -61,6 +63,8 @@ class Listing:
         remarks = []
         if len(self.members) < len(final.front):
             remarks.append(f"Listed are {len(self.members)} of the {len(final.front)} on the front.")
+        if self.noisy:
+            remarks.append(BARS)
         if again is not None:
             fallen, led = len(self.record.fallen), len(self.record.front)
             remarks.append(f"Of the {led} on the front of the search, {fallen} left it when scored again.")
@@ -70,7 +74,7 @@ class Listing:
 
     def _head(self) -> str:
         searched = "" if self.record.final_scores is None else "in search"
-        return self._row("", "latency, ms", "quality", searched, "parameters") + (
+        return self._row("", "latency, ms", "quality", "SE", searched, "parameters") + (
             "choices" if self.record.one_call else "layers"
         )
 
@@ -82,16 +86,18 @@ class Listing:
         """The lines that describe a member."""
         size = "-" if member.parameters is None else f"{member.parameters / 1e6:.2f} M"
         searched = "" if member.search_quality is None else f"{member.search_quality:.4g}"
-        head = self._row(str(number), _milliseconds(member.latency_ms), f"{member.quality:.4g}", searched, size)
+        error = "-" if member.standard_error is None else f"{member.standard_error:#.2g}"
+        head = self._row(str(number), _milliseconds(member.latency_ms), f"{member.quality:.4g}", error, searched, size)
         # Lines are broken between stages if possible: no-break spaces join the names of one stage.
         stages = [stage.replace(" ", "\xa0") for stage in self._choices(member).split("; ")]
         first, *others = textwrap.wrap("; ".join(stages), int(COLUMNS_PER_IN * self.width_in) - len(head))
         return [line.replace("\xa0", " ") for line in (head + first, *(" " * len(head) + line for line in others))]
 
-    def _row(self, number: str, latency_ms: str, quality: str, searched: str, parameters: str) -> str:
-        """One line up to the layers; with a second stage, the search's score has a column."""
+    def _row(self, number: str, latency_ms: str, quality: str, error: str, searched: str, parameters: str) -> str:
+        """One line up to the layers; standard errors, and with a second stage the search's scores, have a column."""
+        noise = f"{error:>8} " if self.noisy else ""
         again = "" if self.record.final_scores is None else f"{searched:>10} "
-        return f"{number:>2} {latency_ms:>11} {quality:>10} {again}{parameters:>11}   "
+        return f"{number:>2} {latency_ms:>11} {quality:>10} {noise}{again}{parameters:>11}   "
 
 
 def _milliseconds(latency_ms: float) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nas.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, tidy
 from nas.search import FrontMember, StudyRecord
+from nas.search.noise import own_standard_errors
 from nas.search.record import Evaluation
 from nas.space import Architecture
 
@@ -119,6 +120,17 @@ def _draw_front(axes: Axes, front: Sequence[FrontMember], marks: Marks, label: s
         filled = ["white" if marks.over(member) else BLUE for member in front]
         axes.scatter(latency_ms, quality, s=32, c=filled, edgecolor=BLUE, linewidth=1.4, zorder=4)
         axes.scatter([], [], s=32, color=BLUE, label=label)
+        _draw_noise(axes, front)
+
+
+def _draw_noise(axes: Axes, front: Sequence[FrontMember]) -> None:
+    """A bar of one standard error on either side of each member, where that is known."""
+    errors = own_standard_errors([member.quality_parts for member in front])
+    known = [(member, error) for member, error in zip(front, errors, strict=True) if error is not None]
+    if known:
+        latency_ms, quality = _columns([member for member, _ in known])
+        bars = [error for _, error in known]
+        axes.errorbar(latency_ms, quality, yerr=bars, fmt="none", ecolor=BLUE, elinewidth=1, alpha=0.5, zorder=3)
 
 
 def _draw_fallen(axes: Axes, fallen: Sequence[Evaluation]) -> None:

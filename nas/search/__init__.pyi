@@ -1,4 +1,8 @@
 from .choices import ChoiceSpace as ChoiceSpace
+from .choosing import Choice as Choice
+from .choosing import choose as choose
+from .choosing import choose_by_score as choose_by_score
+from .choosing import pick as pick
 from .config import SearchConfig as SearchConfig
 from .history import hypervolume_history as hypervolume_history
 from .objective import Objective as Objective
@@ -13,7 +17,6 @@ from .record import FrontMember as FrontMember
 from .record import StudyRecord as StudyRecord
 from .record import load_front as load_front
 from .record import load_study as load_study
-from .record import pick as pick
 from .rescoring import rescore as rescore
 from .samplers.exhaustive import ExhaustiveSampler as ExhaustiveSampler
 from .samplers.factory import SamplerFactory as SamplerFactory

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.errors import BudgetError
 from nas.quality.base import Direction
 from nas.search.agreement import HalvesAgreement, halves_agreement
+from nas.search.noise import standard_error
 from nas.search.pareto import knee, pareto_front
 from nas.search.storage.address import shown
 from nas.search.storage.contents import is_foreign, read_architecture, read_identity, read_scored
@@ -54,6 +55,11 @@ class Evaluation:
     search_quality: float | None = None
     quality_parts: tuple[float, ...] = ()
 
+    @property
+    def standard_error(self) -> float | None:
+        """The standard error of the score; `None` if it is unknown, because there are no parts."""
+        return standard_error(self.quality_parts)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for tables and JSON."""
         searched = {} if self.search_quality is None else {"search_quality": self.search_quality}
@@ -61,6 +67,7 @@ class Evaluation:
             "id": self.architecture.id,
             "layers": str(self.architecture),
             "quality": self.quality,
+            "standard_error": self.standard_error,
             **searched,
             "latency_ms": self.latency_ms,
             "parameters": self.parameters,
@@ -226,18 +233,6 @@ def empty_front(record: StudyRecord) -> str:
     if not scored and not record.failed:
         return f"study {record.name} has no evaluations yet"
     return f"study {record.name} has no front: {scored} architectures scored, {record.failed} failed, none feasible"
-
-
-def pick(record: StudyRecord, latency_budget_ms: float | None = None) -> FrontMember:
-    """The member of best quality within a latency budget, or without a budget the knee of the front.
-
-    The front is that of `record.final`; pass `record.searched` to use the front of the search.
-
-    Raises:
-        BudgetError: No member meets the budget, the front is empty, or members are not scored again yet.
-    """
-    final = record.final
-    return final.knee() if latency_budget_ms is None else final.best_within(latency_budget_ms)
 
 
 def load_study(storage: str | Path, study_name: str) -> StudyRecord:

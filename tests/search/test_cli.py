@@ -95,7 +95,9 @@ def test_the_front_is_printed_for_people_and_for_scripts(study, nas):
     assert code == 0
     found = json.loads(out)
     members = found["front"]
-    assert list(members[0]) == ["id", "layers", "quality", "latency_ms", "parameters", "provenance", "runtime"]
+    assert list(members[0]) == ["id", "layers", "quality", "standard_error", "latency_ms", "parameters", "provenance",
+                                "runtime", "from_previous"]  # fmt: skip
+    assert {(one["standard_error"], one["from_previous"]) for one in members} == {(None, None)}
 
     assert found["provenance"] == ["measured"]
     assert (found["quality"], found["direction"], found["device"]) == ("formula loss", "minimize", "test bench")

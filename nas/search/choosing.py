@@ -1,0 +1,69 @@
+"""The choice of one member of a front, for a latency budget or at the knee, with regard to the noise of the scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.search.noise import Difference, difference
+from nas.search.record import FrontMember, StudyRecord
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A member of a front, and why it is the one.
+
+    Args:
+        member: What is chosen.
+        by_score: What the scores alone would choose: the best within the budget, or the knee.
+        difference: Of the score of `member` from that of `by_score`; `None` if they are the same.
+    """
+
+    member: FrontMember
+    by_score: FrontMember
+    difference: Difference | None = None
+
+    def sentence(self) -> str:
+        """Why a faster member is chosen than the scores alone would; empty if they choose the same."""
+        if self.difference is None:
+            return ""
+        gap, faster_ms = self.difference, self.by_score.latency_ms - self.member.latency_ms
+        return (
+            f"{self.by_score.architecture.id} has the better score, but the difference of {abs(gap.mean):.2g} is "
+            f"{gap.errors:.1f} standard errors over {gap.parts} parts of the data, which is noise; "
+            f"{self.member.architecture.id} is {faster_ms:,.3g} ms faster and is taken"
+        )
+
+
+def choose(record: StudyRecord, latency_budget_ms: float | None = None) -> Choice:
+    """The fastest member of the front that the noise cannot tell from the one that the scores alone would choose.
+
+    Members are compared over the parts of the held-out data that both were scored on. Scores without parts tell no
+    noise: the scores alone then decide.
+
+    Args:
+        record: The study; `record.searched` uses the front of the search, instead of that of `record.final`.
+        latency_budget_ms: The scores alone choose the best within this latency; without it, the knee.
+
+    Raises:
+        BudgetError: No member meets the budget, the front is empty, or members are not scored again yet.
+    """
+    best = choose_by_score(record, latency_budget_ms).member
+    for member in record.final.front:
+        if member.latency_ms >= best.latency_ms:
+            break
+        gap = difference(member.quality_parts, best.quality_parts)
+        if gap is not None and not gap.distinguishable:
+            return Choice(member, best, gap)
+    return Choice(best, best)
+
+
+def choose_by_score(record: StudyRecord, latency_budget_ms: float | None = None) -> Choice:
+    """The best member within a latency budget, or without one the knee, by the scores alone; see `choose`."""
+    final = record.final
+    best = final.knee() if latency_budget_ms is None else final.best_within(latency_budget_ms)
+    return Choice(best, best)
+
+
+def pick(record: StudyRecord, latency_budget_ms: float | None = None) -> FrontMember:
+    """The member that `choose` chooses; same arguments and errors."""
+    return choose(record, latency_budget_ms).member
