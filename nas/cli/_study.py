@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,25 +27,13 @@ ReferenceOption = Annotated[
     tuple[float, float] | None,
     typer.Option(
         metavar="QUALITY MS",
-        help="Reference point of the hypervolume (default: the worst quality and latency scored).",
+        help="Reference point of the hypervolume (default: the worst quality and latency scored). In a study of "
+        "--latency worst, the second number is a share, without unit.",
     ),
 ]
 DEFAULT_STORAGE = "study.db"
 _HEADS = {"standard_error": "SE", "from_previous": "step"}
 """Short heads of columns, because a table of a front is wide."""
-
-
-def check_budget(latency_budget_ms: float | None) -> None:
-    """Refuse an impossible budget.
-
-    Raises:
-        ConfigError: It is not a positive number.
-    """
-    from nas.errors import ConfigError
-
-    if latency_budget_ms is not None and not (latency_budget_ms > 0 and math.isfinite(latency_budget_ms)):
-        raise ConfigError(f"--latency-budget-ms: expected milliseconds above zero, got {latency_budget_ms:g}",
-                          where="options")  # fmt: skip
 
 
 def load_record(storage: str, study: str, *, search_scores: bool) -> StudyRecord:
@@ -67,10 +54,11 @@ def front_document(record: StudyRecord, reference: tuple[float, float] | None = 
     return {
         "study": record.name,
         **{name: getattr(record, name) for name in names},
+        **(_devices_document(record) if record.devices else {}),
         "provenance": list(record.provenance),
         "evaluations": len(record.evaluations),
         "waiting": record.waiting,
-        "hypervolume": None if history is None else _hypervolume(history),
+        "hypervolume": None if history is None else _hypervolume(history, record),
         "agreement": None if record.agreement is None else asdict(record.agreement),
         "front": front_rows(record),
     }
@@ -85,11 +73,11 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     # First, because it may refuse the reference, and nothing should be printed then.
     history = hypervolume_history(record, reference)
     arrow = "lower is better" if record.direction == "minimize" else "higher is better"
-    source = f"{' and '.join(record.provenance)} latency on {record.device}, {record.runtime}"
     steps = "" if record.one_call else f", {record.steps} steps"
-    emit_table(f"front of {record.name}: {record.quality} ({arrow}); {source}{steps}", _rows(record))
+    title = f"front of {record.name}: {record.quality} ({arrow}){second_title(record)}; {latency_sources(record)}"
+    emit_table(f"{title}{steps}", _rows(record))
     if history is not None:
-        typer.echo(hypervolume_text(history))
+        typer.echo(hypervolume_text(history, record))
     noise = (steps_sentence(record), "" if record.agreement is None else record.agreement.sentence())
     for sentence in filter(None, noise):
         typer.echo(sentence)
@@ -97,23 +85,78 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
         typer.echo(f"{record.waiting} members of the search's front are not scored again yet; `nas rescore` continues")
 
 
+def second_title(record: StudyRecord) -> str:
+    """What is minimised beside quality, with the budgets of several devices, as a part of a title."""
+    limits = ", ".join(f"{limit_ms:,.6g} ms on {device}" for device, limit_ms in record.limits_ms.items())
+    budgets = f", latency budgets {limits}" if limits else ""
+    return f"; {record.second_text}{budgets}" if record.second_text else ""
+
+
+def latency_sources(record: StudyRecord) -> str:
+    """Where the latencies come from, for each device."""
+    if not record.devices:
+        return f"{' and '.join(record.provenance)} latency on {record.device}, {record.runtime}"
+    return " and ".join(
+        f"{' and '.join(record.provenance_on(name))} latency on {device.device}, {device.runtime}"
+        for name, device in record.devices.items()
+    )
+
+
+def member_row(member: dict[str, Any]) -> dict[str, Any]:
+    """The plain data of a member as a row; the latencies on several devices have a column each."""
+    row = dict(member)
+    latencies = row.pop("devices", None)
+    if latencies is None:
+        return row
+    shown = {
+        name: value for name, value in row.items() if name not in {"latency_ms", "provenance", "runtime", "device"}
+    }
+    for device, latency in latencies.items():
+        shown[f"{device}, ms"] = latency["latency_ms"]
+        shown |= {f"{device}, {name}": latency[name] for name in ("provenance", "runtime")}
+    return shown
+
+
 def _rows(record: StudyRecord) -> list[dict[str, Any]]:
     """The members, without columns that are unknown, or equal for all of them and in the title."""
     from nas.search.neighbours import front_rows, step_text
 
-    rows = front_rows(record)
-    said = {"runtime": record.runtime, "provenance": record.provenance[0], "parameters": None} if rows else {}
-    told = {name for name, value in said.items() if all(row[name] == value for row in rows)}
+    rows = [member_row(row) for row in front_rows(record)]
+    told = {name for name, value in _titled(record).items() if all(row.get(name) == value for row in rows)}
     cells = ({**row, "from_previous": step_text(row["from_previous"])} for row in rows)
     return [{_HEADS.get(name, name): value for name, value in row.items() if name not in told} for row in cells]
 
 
-def hypervolume_text(history: HypervolumeHistory) -> str:
+def _titled(record: StudyRecord) -> dict[str, Any]:
+    """What the title says, or what it means if nothing is known, by the column that would repeat it."""
+    if not record.evaluations:
+        return {}
+    said: dict[str, Any] = {"runtime": record.runtime, "provenance": record.provenance[0], "parameters": None}
+    for name, device in record.devices.items():
+        said |= {f"{name}, provenance": record.provenance_on(name)[0], f"{name}, runtime": device.runtime}
+    return said
+
+
+def hypervolume_text(history: HypervolumeHistory, record: StudyRecord) -> str:
     """The hypervolume of a front and what it refers to, in a sentence."""
-    quality, latency_ms = history.reference
-    return f"hypervolume {history.values[-1]:.6g} up to quality {quality:.6g} and {latency_ms:,.6g} ms"
+    quality, second = history.reference
+    worst = f"{second:,.6g} ms" if not record.of_shares else f"a share of {second:.6g} (no unit)"
+    return f"hypervolume {history.values[-1]:.6g} up to quality {quality:.6g} and {worst}"
 
 
-def _hypervolume(history: HypervolumeHistory) -> dict[str, Any]:
-    quality, latency_ms = history.reference
-    return {"value": history.values[-1], "reference": {"quality": quality, "latency_ms": latency_ms}}
+def _devices_document(record: StudyRecord) -> dict[str, Any]:
+    """What is known of several devices."""
+    return {
+        "second_objective": record.which,
+        "latency_budgets_ms": dict(record.limits_ms),
+        "devices": {
+            name: {**asdict(device), "provenance": list(record.provenance_on(name))}
+            for name, device in record.devices.items()
+        },
+    }
+
+
+def _hypervolume(history: HypervolumeHistory, record: StudyRecord) -> dict[str, Any]:
+    quality, second = history.reference
+    name = "latency_ms" if not record.of_shares else "share"
+    return {"value": history.values[-1], "reference": {"quality": quality, name: second}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,7 +67,7 @@ def fit(
     fitted = fit_networks(usable, measured, None, networks=networks, seed=seed, measurement=how, folder=conversions)
     file = fitted.save(table)
     if as_json:
-        left_out = [asdict(candidate) for candidate in removed]
+        left_out = [candidate.to_dict() for candidate in removed]
         emit_json({"file": str(file), "removed": left_out, **fitted.model_dump(mode="json")})
         return
     names = ("architecture", "sum_ms", "measured_ms")
@@ -128,7 +127,7 @@ def check(
     if errors_figure is not None:
         plot_error_contributions(usable, report, errors_figure, measured_on=measured_on)
     if as_json:
-        left_out = [asdict(candidate) for candidate in removed]
+        left_out = [candidate.to_dict() for candidate in removed]
         emit_json({"measured_on": measured_on, "removed": left_out, "networks": report.rows(), **report.summary()})
         return
     emit_table(
@@ -170,7 +169,7 @@ def predict(
     if as_json:
         facts = {"device": metadata.device_text, "runtime": metadata.runtime, "steps": steps}
         fitted_networks = 0 if fitted is None else len(fitted.networks)
-        left_out = [asdict(candidate) for candidate in removed]
+        left_out = [candidate.to_dict() for candidate in removed]
         emit_json({**facts, "fitted_networks": fitted_networks, "removed": left_out, "architectures": rows})
         return
     title = (

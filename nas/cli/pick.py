@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli._budgets import METAVAR, PER_DEVICE, latency_budget
 from nas.cli._common import JsonOption, emit_json, emit_table
 from nas.cli._paths import WritesFile
 from nas.cli._study import (
@@ -15,8 +16,9 @@ from nas.cli._study import (
     SearchScoresOption,
     StorageOption,
     StudyOption,
-    check_budget,
     load_record,
+    member_row,
+    second_title,
 )
 
 
@@ -25,7 +27,11 @@ def pick(
     out: Annotated[Path, typer.Option(parser=WritesFile(), help="Architecture file to write (YAML).")],
     storage: StorageOption = DEFAULT_STORAGE,
     latency_budget_ms: Annotated[
-        float | None, typer.Option(help="Take the best architecture whose latency per clip is within this budget.")
+        list[str] | None,
+        typer.Option(
+            metavar=METAVAR,
+            help=f"Take the best architecture whose latency per clip is within this budget; {PER_DEVICE}.",
+        ),
     ] = None,
     knee: Annotated[
         bool, typer.Option("--knee", help="Take the knee of the front: beyond it, more latency buys little quality.")
@@ -41,16 +47,17 @@ def pick(
     from nas.errors import ConfigError
     from nas.search import choose, choose_by_score
 
-    if knee == (latency_budget_ms is not None):
+    budget = latency_budget(latency_budget_ms)
+    if knee == (budget is not None):
         raise ConfigError("give either --latency-budget-ms or --knee", where="options")
-    check_budget(latency_budget_ms)
     record = load_record(storage, study, search_scores=search_scores)
-    choice = (choose_by_score if exact else choose)(record, latency_budget_ms)
+    choice = (choose_by_score if exact else choose)(record, budget)
     choice.member.architecture.save(out)
-    row = {"file": str(out), **choice.member.to_dict()}
     if as_json:
+        row = {"file": str(out), **choice.member.to_dict()}
         emit_json({**row, "by_score": choice.by_score.to_dict(), "reason": choice.sentence() or None})
         return
-    emit_table("picked", [row])
+    row = {"file": str(out), **member_row(choice.member.to_dict())}
+    emit_table(f"picked{second_title(record)}", [row])
     if choice.sentence():
         typer.echo(f"{choice.sentence()} (--exact takes the other)")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli._budgets import METAVAR, PER_DEVICE, latency_budget
 from nas.cli._paths import WRITES_FIGURE
 from nas.cli._study import (
     DEFAULT_STORAGE,
@@ -15,7 +16,6 @@ from nas.cli._study import (
     SearchScoresOption,
     StorageOption,
     StudyOption,
-    check_budget,
     load_record,
 )
 
@@ -25,8 +25,11 @@ def plot(
     out: Annotated[Path, typer.Option(parser=WRITES_FIGURE, help="Figure to write: .png, .svg or .pdf.")],
     storage: StorageOption = DEFAULT_STORAGE,
     latency_budget_ms: Annotated[
-        float | None,
-        typer.Option(help="Latency budget to draw, with the architecture it would pick (default: the study's)."),
+        list[str] | None,
+        typer.Option(
+            metavar=METAVAR,
+            help=f"Latency budget to draw, with the architecture it would pick (default: the study's); {PER_DEVICE}.",
+        ),
     ] = None,
     knee: Annotated[
         bool, typer.Option("--knee", help="Mark the knee of the front, not the architecture that a budget would pick.")
@@ -43,17 +46,17 @@ def plot(
     from nas.report import plot_front
     from nas.search import choose, choose_by_score
 
-    if knee and latency_budget_ms is not None:
+    given = latency_budget(latency_budget_ms)
+    if knee and given is not None:
         raise ConfigError("give either --latency-budget-ms or --knee", where="options")
-    check_budget(latency_budget_ms)
     record = load_record(storage, study, search_scores=search_scores)
-    budget_ms = record.latency_budget_ms if latency_budget_ms is None else latency_budget_ms
+    budget = record.latency_budget if given is None else given
     chosen = None
-    if knee or budget_ms is not None:
+    if knee or budget is not None:
         try:
             chooser = choose_by_score if exact else choose
-            chosen = chooser(record, None if knee else budget_ms).member.architecture
+            chosen = chooser(record, None if knee else budget).member.architecture
         except BudgetError as error:
             typer.echo(f"nothing is marked as chosen: {error}", err=True)
-    plot_front(record, out, latency_budget_ms=budget_ms, chosen=chosen, reference=reference)
+    plot_front(record, out, latency_budget_ms=budget, chosen=chosen, reference=reference)
     typer.echo(str(out))

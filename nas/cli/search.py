@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from nas.cli._budgets import METAVAR, PER_DEVICE, latency_budget
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json
 from nas.cli._options import key_values
 from nas.cli._paths import READS
@@ -30,7 +30,8 @@ def search(
         list[Path],
         typer.Option(
             parser=READS,
-            help="Latency table (CSV); repeat it for tables of one device with other settings: the fastest counts.",
+            help="Latency table (CSV); repeat it for tables of one device with other settings, of which the fastest "
+            "counts, and for tables of other devices.",
         ),
     ],
     study: StudyOption,
@@ -61,7 +62,17 @@ def search(
     batches: Annotated[
         int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with (default: 4).")
     ] = None,
-    latency_budget_ms: Annotated[float | None, typer.Option(help="Limit on the latency of one clip.")] = None,
+    latency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE|worst",
+            help="With tables of several devices: minimise the latency on DEVICE, or the largest share of its latency "
+            "budget over all of them, a number without unit.",
+        ),
+    ] = None,
+    latency_budget_ms: Annotated[
+        list[str] | None, typer.Option(metavar=METAVAR, help=f"Limit on the latency of one clip; {PER_DEVICE}.")
+    ] = None,
     max_parameters: Annotated[int | None, typer.Option(help="Limit on the denoising network's parameters.")] = None,
     max_memory_bytes: Annotated[
         int | None, typer.Option(help="Limit on the denoising network's peak activations, in bytes.")
@@ -81,17 +92,19 @@ def search(
 
     A candidate is left out if its blocks ran out of memory or exceeded the memory budget when the table was measured,
     or if it computes the same as a faster candidate. With several tables, such as one for each deployment target and
-    compute unit of a phone, each architecture gets the settings with which it is fastest.
+    compute unit of a phone, each architecture gets the settings with which it is fastest. With tables of several
+    devices, --latency says which latency is minimised, and a candidate that cannot run on one of them is left out.
     """
     from nas.files import parse
-    from nas.latency import fastest_settings
+    from nas.latency import device_latencies
     from nas.models import network_cost
     from nas.search import SearchConfig, run_search
     from nas.search.neighbours import front_rows
     from nas.search.record import empty_front
     from nas.space import SearchSpace
 
-    budgets = {"latency_ms": latency_budget_ms, "parameters": max_parameters, "memory_bytes": max_memory_bytes}
+    budget = latency_budget(latency_budget_ms)
+    budgets = {"latency_ms": budget, "parameters": max_parameters, "memory_bytes": max_memory_bytes}
     options = {
         "evaluations": evaluations,
         "sampler": sampler,
@@ -99,19 +112,20 @@ def search(
         "seed": seed,
         "steps": steps,
         "budgets": budgets,
+        "latency": latency,
         "timeout_s": timeout_s,
         "patience": patience,
         "max_failures": max_failures,
     }
     config = parse(options, SearchConfig, where="options")
-    usable, latency, removed = fastest_settings(SearchSpace.load(space), table, config.steps)
+    usable, models, removed = device_latencies(SearchSpace.load(space), table, config.steps)
     for removal in () if as_json else removed:
         typer.echo(f"left out: {removal}")
     scoring = QualityOptions(metric, metric_option, quality, direction, supernet, data, batches, None, seed)
     scorer = make_quality(scoring, usable.whole, stage="search")
     result = run_search(
         usable,
-        latency,
+        models,
         scorer,
         config,
         storage,
@@ -121,7 +135,7 @@ def search(
     if as_json:
         counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
         results = {"failed": result.record.failed, "front": front_rows(result.record)}
-        left_out = [asdict(removal) for removal in removed]
+        left_out = [removal.to_dict() for removal in removed]
         emit_json({"study": study, "storage": result.record.where, "removed": left_out, **counts, **results})
         return
     typer.echo(f"ended: {result.reason}")

@@ -9,6 +9,7 @@ from .prediction.checking import CheckReport as CheckReport
 from .prediction.checking import check_networks as check_networks
 from .prediction.checking import fresh_architectures as fresh_architectures
 from .prediction.contributions import error_contributions as error_contributions
+from .prediction.device_latencies import device_latencies as device_latencies
 from .prediction.fastest_setting import fastest_settings as fastest_settings
 from .prediction.fit import LatencyFit as LatencyFit
 from .prediction.fitting import fit_networks as fit_networks

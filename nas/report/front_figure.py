@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from nas.report.front_listing import EXTRA_LINES, LINE_HEIGHT_IN, Listing
 from nas.report.front_panels import Marks, draw_search_stage, draw_second_stage, listed_members
 from nas.report.style import add_title, check_format, new_figure, save_figure
 from nas.search import StudyRecord, hypervolume_history
+from nas.search.devices import LatencyBudget
 from nas.space import Architecture
 
 PANEL_WIDTH_IN, SECOND_PANEL_IN = 9.0, 4.0
@@ -24,7 +26,7 @@ def plot_front(
     record: StudyRecord,
     path: str | Path,
     *,
-    latency_budget_ms: float | None = None,
+    latency_budget_ms: LatencyBudget | None = None,
     chosen: Architecture | None = None,
     reference: tuple[float, float] | None = None,
 ) -> Path:
@@ -35,12 +37,13 @@ def plot_front(
     Args:
         record: The study; it may be empty.
         path: Figure to write; its suffix, .png, .svg or .pdf, decides the format.
-        latency_budget_ms: A budget to draw; architectures over it are marked. The study's budget by default.
+        latency_budget_ms: A budget to draw, of several devices by device; architectures over it are marked. The study's
+            budget by default.
         chosen: The architecture that was picked.
         reference: Reference point of the hypervolume: quality, and latency in ms; the worst scored by default.
 
     Raises:
-        ConfigError: The suffix is unknown, or the reference is not finite.
+        ConfigError: The suffix is unknown, the reference is not finite, or the budget names an unknown device.
     """
     path = check_format(path)
     figure = draw_front(record, latency_budget_ms=latency_budget_ms, chosen=chosen, reference=reference)
@@ -50,14 +53,14 @@ def plot_front(
 def draw_front(
     record: StudyRecord,
     *,
-    latency_budget_ms: float | None = None,
+    latency_budget_ms: LatencyBudget | None = None,
     chosen: Architecture | None = None,
     reference: tuple[float, float] | None = None,
 ) -> Figure:
     """The figure of `plot_front`, to show in a notebook or to draw on; each axes is labelled with its part."""
-    budget_ms = record.latency_budget_ms if latency_budget_ms is None else latency_budget_ms
+    budget = record.latency_budget if latency_budget_ms is None else latency_budget_ms
     history = hypervolume_history(record, reference)
-    marks = Marks(budget_ms, chosen)
+    marks = Marks(record.device_limits(budget), chosen)
     listing = Listing(record, listed_members(record, chosen), chosen, _width_in(record))
     figure, parts = _layout(record, listing, with_history=history is not None)
     if record.final_scores is None:
@@ -68,7 +71,7 @@ def draw_front(
         draw_second_stage(parts["front"], record, marks, listing.members)
         _stage_titles(parts, record)
     if history is not None:
-        draw_history(parts["history"], history)
+        draw_history(parts["history"], history, "share" if record.of_shares else "ms")
     listing.write(parts["listing"], latency_caption(record))
     return figure
 
@@ -76,6 +79,8 @@ def draw_front(
 def latency_caption(record: StudyRecord) -> str:
     """The origin of a study's latencies, as a sentence."""
     kinds = " and ".join(record.provenance)
+    if record.devices:
+        return " ".join([_what_is_minimised(record), *map(partial(_device_caption, record), record.devices)])
     if record.one_call:
         return f"Latency of one call, {kinds}, on {record.device}, {record.runtime}."
     source = f"{kinds} block latencies".strip()
@@ -83,6 +88,18 @@ def latency_caption(record: StudyRecord) -> str:
         f"Latency of one clip: text encoder + {record.steps} x denoising network + decoder, predicted from {source} "
         f"on {record.device}, {record.runtime}."
     )
+
+
+def _what_is_minimised(record: StudyRecord) -> str:
+    limits = ", ".join(f"{limit_ms:,.6g} ms on {device}" for device, limit_ms in record.limits_ms.items())
+    return f"Minimised: {record.second_text}.{f' Latency budgets: {limits}.' if limits else ''}"
+
+
+def _device_caption(record: StudyRecord, name: str) -> str:
+    """Where the latencies on one of several devices come from."""
+    kinds, device = " and ".join(record.provenance_on(name)), record.devices[name]
+    call = "one call" if record.one_call else f"one clip, {record.steps} steps"
+    return f"Latency of {call}, {kinds}, on {device.device}, {device.runtime}."
 
 
 def _width_in(record: StudyRecord) -> float:

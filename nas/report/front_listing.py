@@ -74,7 +74,7 @@ class Listing:
 
     def _head(self) -> str:
         searched = "" if self.record.final_scores is None else "in search"
-        return self._row("", "latency, ms", "quality", "SE", searched, "parameters") + (
+        return self._row("", self._latency_heads(), "quality", "SE", searched, "parameters") + (
             "choices" if self.record.one_call else "layers"
         )
 
@@ -87,17 +87,32 @@ class Listing:
         size = "-" if member.parameters is None else f"{member.parameters / 1e6:.2f} M"
         searched = "" if member.search_quality is None else f"{member.search_quality:.4g}"
         error = "-" if member.standard_error is None else f"{member.standard_error:#.2g}"
-        head = self._row(str(number), _milliseconds(member.latency_ms), f"{member.quality:.4g}", error, searched, size)
+        head = self._row(str(number), self._latencies(member), f"{member.quality:.4g}", error, searched, size)
         # Lines are broken between stages if possible: no-break spaces join the names of one stage.
         stages = [stage.replace(" ", "\xa0") for stage in self._choices(member).split("; ")]
         first, *others = textwrap.wrap("; ".join(stages), int(COLUMNS_PER_IN * self.width_in) - len(head))
         return [line.replace("\xa0", " ") for line in (head + first, *(" " * len(head) + line for line in others))]
 
-    def _row(self, number: str, latency_ms: str, quality: str, error: str, searched: str, parameters: str) -> str:
+    def _latency_heads(self) -> list[str]:
+        """Heads of the columns of latency: one, or the share if there is one and one for each of several devices."""
+        share = ["share"] if self.record.of_shares else []
+        return [*share, *(f"{device}, ms" for device in self.record.devices)] or ["latency, ms"]
+
+    def _latencies(self, member: FrontMember) -> list[str]:
+        """The cells below them."""
+        share = [] if member.share is None else [f"{member.share:.3f}"]
+        on_devices = [_milliseconds(latency.latency_ms) for latency in member.devices.values()]
+        return [*share, *on_devices] or [_milliseconds(member.latency_ms)]
+
+    def _row(
+        self, number: str, latencies: Sequence[str], quality: str, error: str, searched: str, parameters: str
+    ) -> str:
         """One line up to the layers; standard errors, and with a second stage the search's scores, have a column."""
         noise = f"{error:>8} " if self.noisy else ""
         again = "" if self.record.final_scores is None else f"{searched:>10} "
-        return f"{number:>2} {latency_ms:>11} {quality:>10} {noise}{again}{parameters:>11}   "
+        cells = zip(latencies, self._latency_heads(), strict=True)
+        shown = " ".join(f"{cell:>{max(len(head), 11)}}" for cell, head in cells)
+        return f"{number:>2} {shown} {quality:>10} {noise}{again}{parameters:>11}   "
 
 
 def _milliseconds(latency_ms: float) -> str:

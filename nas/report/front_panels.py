@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,17 +35,27 @@ class Marks:
     """Marks that are drawn in every panel.
 
     Args:
-        latency_budget_ms: A limit to draw.
+        limits_ms: Limits to draw, by device.
         chosen: The architecture that was picked.
     """
 
-    latency_budget_ms: float | None
+    limits_ms: Mapping[str, float]
     chosen: Architecture | None
 
     def over(self, evaluation: Evaluation) -> bool:
-        """Whether an evaluation exceeds the limit, or a budget of its study."""
-        limit_ms = self.latency_budget_ms
-        return (limit_ms is not None and evaluation.latency_ms > limit_ms) or not evaluation.feasible
+        """Whether an evaluation exceeds a limit, or a budget of its study."""
+        limits_ms = self.limits_ms.items()
+        return any(evaluation.latency_on(name) > limit for name, limit in limits_ms) or not evaluation.feasible
+
+    def line(self, record: StudyRecord) -> tuple[float, str] | None:
+        """The limit as a value of the second objective, and as text; `None` if it is none.
+
+        A share is one of the study's budgets, so other limits have no place on its axis.
+        """
+        if record.of_shares:
+            return (1.0, "budget, share 1") if dict(self.limits_ms) == dict(record.limits_ms) else None
+        limits_ms = self.limits_ms.values() if record.which is None else [self.limits_ms.get(record.which)]
+        return next(((limit, f"budget, {limit:,.4g} ms") for limit in limits_ms if limit is not None), None)
 
 
 def draw_search_stage(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
@@ -90,7 +100,7 @@ def listed_members(record: StudyRecord, chosen: Architecture | None) -> list[Fro
         )
         if (room or not kept) and len(kept) < MAX_LISTED:
             kept.append(member)
-    return sorted(kept, key=lambda member: (member.latency_ms, member.trial))
+    return sorted(kept, key=lambda member: (member.second, member.trial))
 
 
 def _places(record: StudyRecord, size_in: tuple[float, float]) -> dict[int, NDArray[np.float64]]:
@@ -114,11 +124,11 @@ def _draw_points(axes: Axes, points: Sequence[Evaluation], marks: Marks, label: 
 
 def _draw_front(axes: Axes, front: Sequence[FrontMember], marks: Marks, label: str = "front") -> None:
     if front:
-        latency_ms, quality = _columns(front)
+        second, quality = _columns(front)
         # Between two members, the best quality is that of the faster one.
-        axes.step(latency_ms, quality, where="post", color=BLUE, linewidth=1.6, zorder=3)
+        axes.step(second, quality, where="post", color=BLUE, linewidth=1.6, zorder=3)
         filled = ["white" if marks.over(member) else BLUE for member in front]
-        axes.scatter(latency_ms, quality, s=32, c=filled, edgecolor=BLUE, linewidth=1.4, zorder=4)
+        axes.scatter(second, quality, s=32, c=filled, edgecolor=BLUE, linewidth=1.4, zorder=4)
         axes.scatter([], [], s=32, color=BLUE, label=label)
         _draw_noise(axes, front)
 
@@ -143,10 +153,11 @@ def _draw_fallen(axes: Axes, fallen: Sequence[Evaluation]) -> None:
 
 def _finish(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
     """Budget, choice, numbers and labels."""
-    if marks.latency_budget_ms is not None:
-        label = f"budget, {marks.latency_budget_ms:,.4g} ms"
+    line = marks.line(record)
+    if line is not None:
+        limit, label = line
         style = {"color": VERMILION, "linewidth": 1.3, "linestyle": (0, (5, 3))}
-        axes.axvline(marks.latency_budget_ms, label=label, zorder=1, **style)  # type: ignore[arg-type]
+        axes.axvline(limit, label=label, zorder=1, **style)  # type: ignore[arg-type]
     chosen = [evaluation for evaluation in record.evaluations if evaluation.architecture == marks.chosen]
     if chosen:
         axes.scatter(
@@ -161,7 +172,7 @@ def _number(axes: Axes, record: StudyRecord, numbers: dict[int, int]) -> None:
     side = -1 if record.direction == "minimize" else 1
     for member in (member for member in record.front if member.trial in numbers):
         axes.annotate(
-            str(numbers[member.trial]), (member.latency_ms, member.quality), xytext=(-8, 9 * side),
+            str(numbers[member.trial]), (member.second, member.quality), xytext=(-8, 9 * side),
             textcoords="offset points", ha="center", va="center", fontsize=9, color=BLUE, fontweight="bold", zorder=7,
         )  # fmt: skip
 
@@ -169,7 +180,9 @@ def _number(axes: Axes, record: StudyRecord, numbers: dict[int, int]) -> None:
 def _label(axes: Axes, record: StudyRecord) -> None:
     better = "lower" if record.direction == "minimize" else "higher"
     what = "one call" if record.one_call else "one clip"
-    axes.set_xlabel(f"latency of {what}, ms (lower is better)", color=INK)
+    place = "" if record.which is None else f" on {record.which}"
+    label = record.second_text if record.of_shares else f"latency of {what}{place}, ms"
+    axes.set_xlabel(f"{label} (lower is better)", color=INK)
     axes.set_ylabel(textwrap.fill(f"{record.quality} ({better} is better)", LABEL_COLUMNS), color=INK)
     axes.margins(x=0.06, y=0.1)
     tidy(axes)
@@ -187,4 +200,4 @@ def _legend(axes: Axes, only: Sequence[str] | None = None) -> None:
 
 
 def _columns(evaluations: Sequence[Evaluation]) -> tuple[list[float], list[float]]:
-    return [member.latency_ms for member in evaluations], [member.quality for member in evaluations]
+    return [member.second for member in evaluations], [member.quality for member in evaluations]

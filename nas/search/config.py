@@ -26,6 +26,8 @@ class SearchConfig(StrictModel):
         seed: Equal seeds propose equal architectures.
         steps: Denoising steps per clip for which the latency is predicted.
         budgets: Upper limits. A limit that is left out is taken from the search space.
+        latency: With several devices, what is minimised beside quality: the latency on a device, by its name, or
+            `worst`, the largest share of its latency budget over the devices.
         timeout_s: Seconds after which this run ends. The evaluation under way is finished.
         patience: End after this many evaluations in a row that left the front unchanged.
         max_failures: Give up after this many failed evaluations in a row.
@@ -37,6 +39,7 @@ class SearchConfig(StrictModel):
     seed: int = 0
     steps: int = Field(4, gt=0, le=MOST)
     budgets: Budgets = Budgets()
+    latency: str | None = None
     timeout_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     patience: int | None = Field(None, gt=0, le=MOST)
     max_failures: int = Field(5, gt=0, le=MOST)
@@ -58,8 +61,9 @@ class SearchConfig(StrictModel):
 
     @model_serializer(mode="wrap")
     def _without_empty_options(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave empty `sampler_options` out, as earlier versions did, so that digests of old runs stay valid."""
+        """Leave out what earlier versions did not have, if it is empty, so that digests of old runs stay valid."""
         values: dict[str, Any] = serialize(self)
-        if not self.sampler_options:
-            values.pop("sampler_options", None)
+        for name in ("sampler_options", "latency"):
+            if not values.get(name):
+                values.pop(name, None)
         return values

@@ -12,7 +12,7 @@ from nas.search.pareto import hypervolume, pareto_front
 from nas.search.record import StudyRecord
 
 Point = tuple[float, float]
-"""Quality and latency in ms."""
+"""Quality and the second objective: latency in ms, or with several devices a share of a budget, which has no unit."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class HypervolumeHistory:
     """Hypervolume of a study against evaluations.
 
     Args:
-        reference: Reference point: quality, and latency in ms.
+        reference: Reference point: quality, and the second objective, latency in ms.
         values: Hypervolume after each evaluation, in quality times ms. Evaluations over a budget add nothing.
     """
 
@@ -33,8 +33,9 @@ def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> 
 
     Args:
         record: The study.
-        reference: Quality, and latency in ms; by default the worst of each among the feasible evaluations. Give it to
-            compare studies, because hypervolumes are comparable only with the same reference point.
+        reference: Quality and the second objective, latency in ms; by default the worst of each among the feasible
+            evaluations. Give it to compare studies, because hypervolumes are comparable only with the same reference
+            point.
 
     Returns:
         `None` if nothing feasible was scored.
@@ -47,7 +48,7 @@ def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> 
         raise ConfigError(
             f"expected two finite numbers, the milliseconds above zero, got {reference}", where="reference"
         )
-    feasible = [(scored.quality, scored.latency_ms) for scored in record.evaluations if scored.feasible]
+    feasible = [(scored.quality, scored.second) for scored in record.evaluations if scored.feasible]
     if not feasible:
         return None
     corner = reference or _worst(record, feasible)
@@ -55,7 +56,7 @@ def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> 
     front: list[Point] = []
     for scored in record.evaluations:
         if scored.feasible:
-            front.append((scored.quality, scored.latency_ms))
+            front.append((scored.quality, scored.second))
             front = [point for point, leads in zip(front, pareto_front(front, record.directions), strict=True) if leads]
         with np.errstate(over="ignore"):  # checked below
             values.append(hypervolume(front, corner, record.directions))
@@ -67,4 +68,4 @@ def hypervolume_history(record: StudyRecord, reference: Point | None = None) -> 
 
 def _worst(record: StudyRecord, points: list[Point]) -> Point:
     worst = max if record.direction == "minimize" else min
-    return worst(quality for quality, _ in points), max(latency_ms for _, latency_ms in points)
+    return worst(quality for quality, _ in points), max(second for _, second in points)

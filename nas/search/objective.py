@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import BudgetError, ConfigError, NasError
+from nas.errors import BudgetError, ConfigError
+from nas.search.devices import DeviceLatency, SeveralDevices, checked_figure, one_or_several
 from nas.search.probes import probes
-from nas.search.protocols import CostModel, LatencyModel, Space
+from nas.search.protocols import CostModel, LatencyFigure, LatencyModel, Space
 from nas.search.scores import Score, score
 from nas.space import Architecture, Budgets
 
@@ -23,18 +24,23 @@ if TYPE_CHECKING:
 CONTEXTS = 8
 """Random architectures in which the candidates of a slot are compared."""
 
+LATENCY_LIMIT = "latency_ms"
+"""Name of the latency budget; of one of several devices, ` on ` and the device follow."""
+
 
 @dataclass(frozen=True)
 class KnownCosts:
     """Costs of an architecture that are known without scoring it.
 
     Args:
-        latency_ms: Predicted latency of the pipeline for one clip.
+        latency_ms: Predicted latency of the pipeline for one clip; of several devices, on the one that decides.
         unet_ms: Predicted latency of one call of the denoising network.
         provenance: Where the latency comes from: `measured`, `estimated` or `published`.
         runtime: How it is executed there; of several settings, the fastest for it.
         parameters: Weights of the denoising network; `None` without a cost model.
         memory_bytes: Peak of its activations; `None` without a cost model.
+        device: Of several devices, the one that decides: see `nas.search.devices`.
+        devices: The latencies on all of several devices.
     """
 
     latency_ms: float
@@ -43,6 +49,8 @@ class KnownCosts:
     runtime: str
     parameters: int | None
     memory_bytes: int | None
+    device: str = ""
+    devices: Mapping[str, DeviceLatency] = field(default_factory=dict, hash=False)
 
 
 class Objective:
@@ -50,23 +58,41 @@ class Objective:
 
     Args:
         space: The search space.
-        latency: Predicts the latency of architectures.
+        latency: Predicts the latency of architectures; for several devices, a model for each by its name.
         quality: The metric; its direction is that of the first objective.
         budgets: Upper limits on the known costs.
         cost: Parameters and memory; needed if a budget limits them.
+        which: With several devices, what the second objective is: the latency on a device, by its name, or `worst`, the
+            largest share of its latency budget over the devices.
 
     Raises:
-        ConfigError: A budget limits parameters or memory, and there is no cost model.
+        ConfigError: A budget limits parameters or memory, and there is no cost model. With several devices, also as
+            `nas.search.devices.SeveralDevices`.
     """
 
     def __init__(
-        self, space: Space, latency: LatencyModel, quality: QualityMetric, budgets: Budgets, cost: CostModel | None
+        self,
+        space: Space,
+        latency: LatencyModel | Mapping[str, LatencyModel],
+        quality: QualityMetric,
+        budgets: Budgets,
+        cost: CostModel | None,
+        which: str | None = None,
     ) -> None:
-        self.space, self.latency, self.quality, self.budgets, self.cost = space, latency, quality, budgets, cost
+        self.space, self.quality, self.cost = space, quality, cost
+        self.latency, latency_budget = one_or_several(latency, budgets.latency_ms, which, space)
+        self.budgets = budgets.model_copy(update={"latency_ms": latency_budget})
         self._known: dict[str, KnownCosts] = {}
-        self.limits = {name: float(limit) for name, limit in budgets.model_dump().items() if limit is not None}
-        if cost is None and self.limits.keys() - {"latency_ms"}:
-            names = ", ".join(sorted(self.limits.keys() - {"latency_ms"}))
+        self._figures: dict[str, dict[str, LatencyFigure]] = {}
+        others = self.budgets.model_dump(exclude={"latency_ms"}, exclude_none=True)
+        limits_ms = latency_budget if isinstance(latency_budget, Mapping) else {"": latency_budget}
+        self._limited_devices = {
+            _limit_name(device): device for device, limit in limits_ms.items() if limit is not None
+        }
+        own = {name: limits_ms[device] for name, device in self._limited_devices.items()}
+        self.limits = {name: float(limit) for name, limit in (own | others).items() if limit is not None}
+        if cost is None and others:
+            names = ", ".join(sorted(others))
             raise ConfigError(f"budgets on {names} need a cost model, and there is none", where="search.budgets",
                               hint="pass cost=... to nas.search.run_search")  # fmt: skip
 
@@ -85,6 +111,11 @@ class Objective:
         """The values of the parameters that describe an architecture."""
         return {slot.id: choice for slot, choice in zip(self.space.slots, architecture.choices, strict=True)}
 
+    @property
+    def devices(self) -> SeveralDevices | None:
+        """The devices, if there are several."""
+        return self.latency if isinstance(self.latency, SeveralDevices) else None
+
     def costs(self, architecture: Architecture) -> KnownCosts:
         """The known costs of an architecture; computed once.
 
@@ -92,38 +123,41 @@ class Objective:
             NasError: Its latency is unknown.
         """
         if architecture.id not in self._known:
-            figure = self.latency.predict(architecture)
-            if not (math.isfinite(figure.pipeline_ms) and figure.pipeline_ms > 0):
-                raise NasError(f"the latency model returned {figure.pipeline_ms} ms", where=f"{architecture.id}",
-                               hint="a latency is a positive number, and an unknown one an error")  # fmt: skip
+            device, figures = self._deciding(architecture), self._latencies(architecture)
             cost = None if self.cost is None else self.cost(architecture)
+            latencies = {name: _device_latency(figure) for name, figure in figures.items()}
+            deciding = latencies[device]
             self._known[architecture.id] = KnownCosts(
-                float(figure.pipeline_ms),
-                float(figure.unet_ms),
-                figure.provenance,
-                figure.runtime,
+                deciding.latency_ms,
+                deciding.unet_ms,
+                deciding.provenance,
+                deciding.runtime,
                 None if cost is None else cost.parameters,
                 None if cost is None else cost.peak_activation_bytes,
+                device,
+                {} if self.devices is None else latencies,
             )
         return self._known[architecture.id]
 
     def second(self, architecture: Architecture) -> float:
-        """The value of the second objective, which is to be minimised: the predicted latency in milliseconds.
+        """The value of the second objective, which is to be minimised.
 
-        Samplers that treat it as known call it for many architectures.
+        With one device it is the predicted latency in milliseconds. With several, it is that of the named device, or
+        the largest share of its latency budget over the devices, which has no unit. Samplers that treat it as known
+        call it for many architectures.
 
         Raises:
-            NasError: The latency is unknown.
+            NasError: A latency is unknown.
         """
-        return float(self.latency.predict(architecture).pipeline_ms)
+        latencies_ms = self._latencies_ms(architecture)
+        return latencies_ms[""] if self.devices is None else self.devices.second.value(latencies_ms)
 
     def constraints(self, architecture: Architecture) -> dict[str, float]:
         """For each budget, the share by which the architecture exceeds it; zero or less if the budget is met.
 
         Shares are comparable, so that a sampler can add them up.
         """
-        costs = self.costs(architecture)
-        return {name: getattr(costs, name) / limit - 1 for name, limit in self.limits.items()}
+        return {name: self._cost(name, architecture) / limit - 1 for name, limit in self.limits.items()}
 
     def feasible(self, architecture: Architecture) -> bool:
         """Whether every budget is met."""
@@ -141,12 +175,14 @@ class Objective:
         """
         for name, best in self.least.items():
             if self.constraints(best)[name] > 0:
-                raise budget_error(name, self.limits[name], getattr(self.costs(best), name), best)
+                raise budget_error(name, self.limits[name], self._cost(name, best), best)
 
     @cached_property
     def least(self) -> dict[str, Architecture]:
         """For each budget, the architecture that comes closest to meeting it."""
-        return {name: self.latency.fastest() if name == "latency_ms" else self._least(name) for name in self.limits}
+        models = {"": self.latency} if self.devices is None else self.devices.models
+        fastest = {name: models[device].fastest() for name, device in self._limited_devices.items()}
+        return fastest | {name: self._least(name) for name in self.limits if name not in fastest}
 
     def _least(self, name: str) -> Architecture:
         """The architecture with the fewest parameters or the least memory, found slot by slot.
@@ -174,7 +210,35 @@ class Objective:
         return min(self.space.slots[index].candidates, key=total)
 
     def _cost(self, name: str, architecture: Architecture) -> float:
+        """What a budget limits."""
+        if name in self._limited_devices:
+            return self._latencies_ms(architecture)[self._limited_devices[name]]
         return float(getattr(self.costs(architecture), name))
+
+    def _latencies(self, architecture: Architecture) -> dict[str, LatencyFigure]:
+        """The latency on each device; looked up once."""
+        if architecture.id not in self._figures:
+            several = self.devices
+            self._figures[architecture.id] = (
+                {"": checked_figure(self.latency, architecture)} if several is None else several.figures(architecture)
+            )
+        return self._figures[architecture.id]
+
+    def _latencies_ms(self, architecture: Architecture) -> dict[str, float]:
+        return {device: float(figure.pipeline_ms) for device, figure in self._latencies(architecture).items()}
+
+    def _deciding(self, architecture: Architecture) -> str:
+        """The device that decides."""
+        return "" if self.devices is None else self.devices.second.device(self._latencies_ms(architecture))
+
+
+def _limit_name(device: str) -> str:
+    """Name of the latency budget of a device; an only device has no name."""
+    return f"{LATENCY_LIMIT} on {device}" if device else LATENCY_LIMIT
+
+
+def _device_latency(figure: LatencyFigure) -> DeviceLatency:
+    return DeviceLatency(float(figure.pipeline_ms), float(figure.unet_ms), figure.provenance, figure.runtime)
 
 
 _BEST = {"latency_ms": "fastest", "parameters": "smallest", "memory_bytes": "leanest"}
@@ -183,10 +247,11 @@ _UNITS = {"latency_ms": "ms", "parameters": "parameters", "memory_bytes": "bytes
 
 def budget_error(name: str, limit: float, least: float, best: Architecture) -> BudgetError:
     """The error for a budget that cannot be met; names the architecture that comes closest."""
-    unit = _UNITS[name]
-    enough = f"{math.ceil(1000 * least) / 1000:,.10g}" if name == "latency_ms" else f"{least:,.0f}"
+    quantity, on, device = name.partition(" on ")
+    unit = _UNITS[quantity]
+    enough = f"{math.ceil(1000 * least) / 1000:,.10g}" if quantity == LATENCY_LIMIT else f"{least:,.0f}"
     return BudgetError(
-        f"no architecture meets the budget of {limit:,.10g} {unit}; the {_BEST[name]} is {best.id} ({best}) "
-        f"with {enough} {unit}",
+        f"no architecture meets the budget of {limit:,.10g} {unit}{on}{device}; the {_BEST[quantity]} is {best.id} "
+        f"({best}) with {enough} {unit}",
         hint=f"raise the budget to {enough} {unit} or more, or change the space",
     )

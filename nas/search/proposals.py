@@ -22,8 +22,8 @@ ATTEMPTS = 2_000
 def anchors(objective: Objective) -> list[Architecture]:
     """Architectures that are worth scoring in any space.
 
-    The smallest, the fastest, the one closest to each budget, and for each candidate the architecture that has it in
-    every slot that offers it, and the choices of the smallest elsewhere.
+    The smallest, the fastest on each device, the one closest to each budget, and for each candidate the architecture
+    that has it in every slot that offers it, and the choices of the smallest elsewhere.
     """
     space, smallest = objective.space, objective.space.smallest()
     candidates = dict.fromkeys(name for slot in space.slots for name in slot.candidates)
@@ -31,7 +31,8 @@ def anchors(objective: Objective) -> list[Architecture]:
         [name if name in slot.candidates else other for slot, other in zip(space.slots, smallest.choices, strict=True)]
         for name in candidates
     )
-    known = [smallest, objective.latency.fastest(), *objective.least.values()]
+    models = [objective.latency] if objective.devices is None else objective.devices.models.values()
+    known = [smallest, *(model.fastest() for model in models), *objective.least.values()]
     return list(dict.fromkeys([*known, *map(space.architecture, uniform)]))
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.errors import BudgetError
+from nas.errors import BudgetError, ConfigError
 from nas.quality.base import Direction
 from nas.search.agreement import HalvesAgreement, halves_agreement
+from nas.search.budgets import over_budgets
+from nas.search.devices import EXTRAPOLATED, SHARE, WORST, DeviceLatency, LatencyBudget, device_limits
 from nas.search.noise import standard_error
 from nas.search.pareto import knee, pareto_front
 from nas.search.storage.address import shown
-from nas.search.storage.contents import is_foreign, read_architecture, read_identity, read_scored
+from nas.search.storage.contents import Identity, StudyDevice, is_foreign, read_architecture, read_identity, read_scored
 from nas.search.storage.final_scores import FinalScores, read_final_scores
 from nas.search.storage.studies import readable_study
 from nas.space import Architecture
@@ -32,7 +34,7 @@ class Evaluation:
     Args:
         architecture: What was scored.
         quality: Its score, in the direction of the study.
-        latency_ms: Predicted latency of the pipeline for one clip.
+        latency_ms: Predicted latency of the pipeline for one clip; of several devices, on the one that decides.
         unet_ms: Predicted latency of one call of the denoising network.
         parameters: Weights of the denoising network; `None` when unknown.
         provenance: Where the latency comes from: `measured`, `estimated` or `published`.
@@ -41,6 +43,9 @@ class Evaluation:
         feasible: Whether it meets the budgets of the study.
         search_quality: The score of the search, if `quality` is a score of the second stage.
         quality_parts: Scores on parts of the held-out data, of which `quality` is the mean; empty if unknown.
+        device: Of several devices, the one that decides: the one whose latency is minimised, or with the largest share.
+        devices: The latencies on all of several devices.
+        share: The largest share of its latency budget over the devices, if that is minimised; it has no unit.
     """
 
     architecture: Architecture
@@ -54,6 +59,18 @@ class Evaluation:
     feasible: bool
     search_quality: float | None = None
     quality_parts: tuple[float, ...] = ()
+    device: str = ""
+    devices: Mapping[str, DeviceLatency] = field(default_factory=dict, hash=False)
+    share: float | None = None
+
+    @property
+    def second(self) -> float:
+        """The second objective: `latency_ms`, or `share` if that is minimised."""
+        return self.latency_ms if self.share is None else self.share
+
+    def latency_on(self, device: str) -> float:
+        """Milliseconds of the pipeline on a device of the study; a study of one device has no other."""
+        return self.devices[device].latency_ms if self.devices else self.latency_ms
 
     @property
     def standard_error(self) -> float | None:
@@ -63,16 +80,20 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for tables and JSON."""
         searched = {} if self.search_quality is None else {"search_quality": self.search_quality}
+        share = {} if self.share is None else {"share": self.share}
+        devices = {name: asdict(latency) for name, latency in self.devices.items()}
         return {
             "id": self.architecture.id,
             "layers": str(self.architecture),
             "quality": self.quality,
             "standard_error": self.standard_error,
             **searched,
+            **share,
             "latency_ms": self.latency_ms,
             "parameters": self.parameters,
             "provenance": self.provenance,
             "runtime": self.runtime,
+            **({"device": self.device, "devices": devices} if devices else {}),
         }
 
 
@@ -93,11 +114,14 @@ class StudyRecord:
         steps: Denoising steps per clip, for which latencies are predicted.
         device: The device, for which latencies are predicted.
         runtime: How the network is executed there.
-        latency_budget_ms: The study's latency budget, if it had one.
+        latency_budget_ms: The study's latency budget, if it had one, and one device.
         evaluations: Every architecture scored, in the order of their trials.
         failed: Number of architectures whose evaluation failed.
         final_scores: Scores of the second stage, if there are any.
         waiting: In a record made by `final`: members of the search's front without a score of the second stage.
+        devices: The devices by their names, if there are several.
+        limits_ms: The latency budgets of several devices.
+        which: With several devices, the one whose latency is minimised, or `worst`.
     """
 
     name: str
@@ -113,6 +137,45 @@ class StudyRecord:
     failed: int
     final_scores: FinalScores | None = None
     waiting: int = 0
+    devices: Mapping[str, StudyDevice] = field(default_factory=dict, hash=False)
+    limits_ms: Mapping[str, float] = field(default_factory=dict, hash=False)
+    which: str | None = None
+
+    @property
+    def latency_budget(self) -> LatencyBudget | None:
+        """The study's latency budget: a number, or with several devices a number for each that has one."""
+        return self.limits_ms or None if self.devices else self.latency_budget_ms
+
+    @property
+    def of_shares(self) -> bool:
+        """Whether the second objective is a share of a budget, without unit, instead of milliseconds."""
+        return self.which == WORST
+
+    @property
+    def second_text(self) -> str:
+        """What is minimised beside quality, in words; empty if it is the latency on the only device."""
+        if self.which == WORST:
+            return f"{SHARE} (no unit, 1 is on the budget)"
+        return "" if self.which is None else f"latency on {self.which}"
+
+    def device_limits(self, budget: LatencyBudget | None) -> dict[str, float]:
+        """A latency budget as milliseconds by device; raises `ConfigError` if it names an unknown one, or none."""
+        if self.devices:
+            return device_limits(budget, list(self.devices), where=f"study {self.name}")
+        only = self.device.removesuffix(EXTRAPOLATED)
+        return device_limits(budget, [only], where=f"study {self.name}")
+
+    def within(self, budget: LatencyBudget | None) -> StudyRecord:
+        """The study of the evaluations that meet a latency budget; raises as `device_limits`."""
+        limits_ms = self.device_limits(budget)
+        return replace(
+            self,
+            evaluations=tuple(
+                scored
+                for scored in self.evaluations
+                if all(scored.latency_on(device) <= limit_ms for device, limit_ms in limits_ms.items())
+            ),
+        )
 
     @property
     def searched(self) -> StudyRecord:
@@ -173,7 +236,12 @@ class StudyRecord:
     @property
     def provenance(self) -> tuple[str, ...]:
         """Where the latencies come from: one or more of `measured`, `estimated` and `published`."""
-        return tuple(sorted({evaluation.provenance for evaluation in self.evaluations}))
+        everywhere = {one.provenance for evaluation in self.evaluations for one in evaluation.devices.values()}
+        return tuple(sorted(everywhere | {evaluation.provenance for evaluation in self.evaluations}))
+
+    def provenance_on(self, device: str) -> tuple[str, ...]:
+        """The same for one of several devices."""
+        return tuple(sorted({evaluation.devices[device].provenance for evaluation in self.evaluations}))
 
     @property
     def directions(self) -> tuple[Direction, Direction]:
@@ -186,25 +254,33 @@ class StudyRecord:
         feasible = [evaluation for evaluation in self.evaluations if evaluation.feasible]
         mask = pareto_front(_points(feasible), self.directions)
         members = [member for member, on_front in zip(feasible, mask, strict=True) if on_front]
-        return tuple(sorted(members, key=lambda member: (member.latency_ms, member.trial)))
+        return tuple(sorted(members, key=lambda member: (member.second, member.trial)))
 
-    def best_within(self, latency_budget_ms: float) -> FrontMember:
+    def best_within(self, latency_budget: LatencyBudget) -> FrontMember:
         """The member of best quality that meets a latency budget.
+
+        With several devices, it is the best evaluation that meets the budgets of all: an architecture that is slow on
+        the device of the second objective may be the only one that is fast on another.
 
         Raises:
             BudgetError: None does; the message names the fastest one.
+            ConfigError: The budget names an unknown device, or none where there are several.
         """
-        within = [member for member in self._members() if member.latency_ms <= latency_budget_ms]
-        if not within:
-            fastest = self.front[0]
-            raise BudgetError(
-                f"no member of the front meets the budget of {latency_budget_ms:,.6g} ms; the fastest is "
-                f"{fastest.architecture.id} ({fastest.architecture}) with {fastest.latency_ms:,.6g} ms",
-                where=f"study {self.name}",
-                hint="raise the budget, or search with this budget in a study of another name",
-            )
+        self._members()
+        within = self.within(latency_budget)
+        if not within.front:
+            raise self._over(self.device_limits(latency_budget))
         # Along a front, quality improves with latency, so the slowest member within the budget is the best.
-        return within[-1]
+        return within.front[-1]
+
+    def _over(self, limits_ms: Mapping[str, float]) -> BudgetError:
+        def excess(member: FrontMember) -> float:
+            return max(member.latency_on(device) / limit_ms for device, limit_ms in limits_ms.items())
+
+        limits_ms = limits_ms if self.devices else {"": min(limits_ms.values())}
+        closest = min(self.front, key=excess)
+        latencies_ms = {device: closest.latency_on(device) for device in limits_ms}
+        return over_budgets(self.name, limits_ms, closest.architecture, latencies_ms)
 
     def knee(self) -> FrontMember:
         """The member beyond which more latency buys little quality.
@@ -274,21 +350,30 @@ def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
         steps=identity.steps,
         device=identity.device,
         runtime=identity.runtime,
-        latency_budget_ms=identity.budgets.latency_ms,
-        evaluations=tuple(_evaluation(trial, place) for trial in scored),
+        latency_budget_ms=identity.limit_ms,
+        evaluations=tuple(_evaluation(trial, identity, place) for trial in scored),
         failed=sum("failure" in trial.user_attrs for trial in first),
         final_scores=read_final_scores(study.user_attrs, where=place),
+        devices=identity.devices,
+        limits_ms=identity.limits_ms,
+        which=identity.second_objective,
     )
 
 
-def _evaluation(trial: FrozenTrial, where: str) -> Evaluation:
+def _evaluation(trial: FrozenTrial, identity: Identity, where: str) -> Evaluation:
+    scored = read_scored(trial, where=where)
+    if scored.devices.keys() != identity.devices.keys():
+        names = [", ".join(devices) or "none" for devices in (scored.devices, identity.devices)]
+        raise ConfigError(f"devices: {names[0]}, but those of the study are {names[1]}",
+                          where=f"{where}: trial {trial.number}")  # fmt: skip
     return Evaluation(
         architecture=read_architecture(trial, where=where),
-        **dict(read_scored(trial, where=where)),
+        **dict(scored),
         trial=trial.number,
         feasible=all(value <= 0 for value in trial.constraints.values()),
+        share=trial.values[1] if identity.second_objective == WORST else None,
     )
 
 
 def _points(evaluations: Sequence[Evaluation]) -> list[tuple[float, float]]:
-    return [(evaluation.quality, evaluation.latency_ms) for evaluation in evaluations]
+    return [(evaluation.quality, evaluation.second) for evaluation in evaluations]

@@ -88,20 +88,20 @@ def select_members(record: StudyRecord, members: int | None = None) -> tuple[Fro
     if members is None:
         return record.front
     feasible = [evaluation for evaluation in record.evaluations if evaluation.feasible]
-    points = [(evaluation.quality, evaluation.latency_ms) for evaluation in feasible]
+    points = [(evaluation.quality, evaluation.second) for evaluation in feasible]
     ranks = pareto_ranks(points, record.directions)
     chosen = list(record.front)
     for rank in range(1, int(ranks.max()) + 1):
         behind = sorted(
             (evaluation for evaluation, its_rank in zip(feasible, ranks, strict=True) if its_rank == rank),
-            key=lambda evaluation: evaluation.latency_ms,
+            key=lambda evaluation: evaluation.second,
         )
         room = members - len(chosen)
         if room <= 0:
             break
         places = np.linspace(0, len(behind) - 1, min(room, len(behind))).round().astype(int)
         chosen += [behind[place] for place in places]
-    return tuple(sorted(chosen, key=lambda member: (member.latency_ms, member.trial)))
+    return tuple(sorted(chosen, key=lambda member: (member.second, member.trial)))
 
 
 class _Rescoring:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import optuna
 
 from nas.search.config import SearchConfig
+from nas.search.devices import SHARE, WORST
 from nas.search.identity import identity
 from nas.search.objective import Objective
 from nas.search.protocols import CostModel, LatencyModel, Space
@@ -54,7 +56,7 @@ class SearchResult:
 
 def run_search(
     space: Space,
-    latency: LatencyModel,
+    latency: LatencyModel | Mapping[str, LatencyModel],
     quality: QualityMetric,
     config: SearchConfig,
     storage: str | Path,
@@ -74,7 +76,8 @@ def run_search(
 
     Args:
         space: The search space.
-        latency: Predicts the latency of any architecture, for `config.steps` denoising steps.
+        latency: Predicts the latency of any architecture, for `config.steps` denoising steps. For several devices, a
+            model for each by its name; `config.latency` then says what is minimised.
         quality: Scores an architecture.
         config: How long to search, and how.
         storage: Path of a SQLite file, which serves one process at a time, or a storage URL. Storages in memory are
@@ -88,7 +91,8 @@ def run_search(
 
     Raises:
         BudgetError: No architecture meets a budget. Raised before anything is scored.
-        ConfigError: The study belongs to another space, table, metric or budget; or the sampler is unknown.
+        ConfigError: The study belongs to another space, table, metric or budget; or the sampler is unknown; or with
+            several devices, as `nas.search.devices.SeveralDevices`.
         StorageError: The storage cannot be used, or did not answer for too long.
         NasError: Too many evaluations in a row failed.
     """
@@ -96,14 +100,14 @@ def run_search(
     # Budgets are not part of the protocol `Space`: only spaces of networks have them.
     space_budgets = getattr(space, "budgets", Budgets())
     config = config.model_copy(update={"budgets": config.budgets.or_else(space_budgets)})
-    objective = Objective(space, latency, quality, config.budgets, cost)
+    objective = Objective(space, latency, quality, config.budgets, cost, config.latency)
     objective.check_budgets()
     factory = choose_sampler(config.sampler if sampler is None else sampler, config.sampler_options).factory
     study = writable_study(
         storage,
         study_name,
         directions=(quality.direction, "minimize"),
-        metric_names=(quality.name, "latency_ms"),
+        metric_names=(quality.name, SHARE if config.latency == WORST else "latency_ms"),
         identity=identity(objective, config),
         timing=timing,
     )

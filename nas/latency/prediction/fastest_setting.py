@@ -64,7 +64,9 @@ class FastestSetting:
     def fastest(self) -> Architecture:
         """The architecture of least latency with any settings."""
         able = _able(self.predictors[0].space, self.predictors)
-        candidates = [_on(usable_space(predictor.space, predictor.table)[0], predictor).fastest() for predictor in able]
+        candidates = [
+            on_space(usable_space(predictor.space, predictor.table)[0], predictor).fastest() for predictor in able
+        ]
         return min(candidates, key=lambda candidate: self.predict(candidate).pipeline_ms)
 
     @property
@@ -77,7 +79,9 @@ def _check_differ(table: LatencyTable, earlier: LatencyTable) -> None:
     metadata, known = table.metadata, earlier.metadata
     if metadata.device != known.device:
         what = f"device is {metadata.device!r}, {earlier.where} has {known.device!r}"
-        raise TableError(what, where=table.where, hint="search for one device at a time")
+        raise TableError(
+            what, where=table.where, hint="give them to nas.latency.device_latencies, one model for each device"
+        )
     if metadata.settings == known.settings:
         what = f"has the same settings as {earlier.where}: {setting_text(metadata)}"
         raise TableError(what, where=table.where, hint="merge tables of equal settings with: nas latency merge")
@@ -107,7 +111,13 @@ def fastest_settings(
     Raises:
         TableError: As `LatencyTable.load`, `usable_space` and `FastestSetting`.
     """
-    predictors = [LatencyPredictor.open(space, path, steps) for path in paths]
+    return settings_of(space, [LatencyPredictor.open(space, path, steps) for path in paths])
+
+
+def settings_of(
+    space: SearchSpace, predictors: Sequence[LatencyPredictor]
+) -> tuple[SearchSpace, FastestSetting, tuple[Removed, ...]]:
+    """What `fastest_settings` returns, from tables that are read already; raises `TableError` as it does."""
     FastestSetting(predictors)  # tables that do not belong together are an error before any of them is left out
     able = _able(space, predictors)
     for predictor in predictors:
@@ -128,7 +138,7 @@ def fastest_settings(
     )
     lost = {slot.id: [gone.candidate for gone in removed if gone.slot == slot.id] for slot in space.slots}
     searched = space.without(lost)
-    return searched, FastestSetting([_on(searched, predictor) for predictor in able]), removed
+    return searched, FastestSetting([on_space(searched, predictor) for predictor in able]), removed
 
 
 def _able(space: SearchSpace, predictors: Sequence[LatencyPredictor]) -> list[LatencyPredictor]:
@@ -147,6 +157,6 @@ def _able(space: SearchSpace, predictors: Sequence[LatencyPredictor]) -> list[La
     return able
 
 
-def _on(space: SearchSpace, predictor: LatencyPredictor) -> LatencyPredictor:
+def on_space(space: SearchSpace, predictor: LatencyPredictor) -> LatencyPredictor:
     """The same predictor for fewer architectures."""
     return LatencyPredictor(space, predictor.table, predictor.steps, predictor.fit)

@@ -7,7 +7,7 @@ no trained weight is needed to know which of two implementations of a layer is t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from nas.errors import TableError
 from nas.formatting import cell_text
@@ -27,6 +27,7 @@ class Removed:
         reason: What the table says of that block, which it names by its key; or what it says of the one that is
             faster.
         instead: The candidate that computes the same faster; `None` where the block cannot run.
+        device: Of several devices, the one that is the reason; `None` if there is one device, or all are the reason.
     """
 
     slot: str
@@ -34,10 +35,17 @@ class Removed:
     key: str
     reason: str
     instead: str | None = None
+    device: str | None = None
 
     def __str__(self) -> str:
         verb = "cannot hold" if self.instead is None else "does without"
-        return f"{self.slot} {verb} {self.candidate}: {self.reason}"
+        place = "" if self.device is None else f" on {self.device}"
+        return f"{self.slot} {verb} {self.candidate}{place}: {self.reason}"
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Plain data; the device is left out if there is one."""
+        values = asdict(self)
+        return values if self.device is not None else {name: values[name] for name in values if name != "device"}
 
 
 def usable_space(space: SearchSpace, table: LatencyTable) -> tuple[SearchSpace, tuple[Removed, ...]]:

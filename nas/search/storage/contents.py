@@ -7,7 +7,8 @@ names its trial and key. A trial of another program has no architecture, and doe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
 import optuna
 import pydantic
@@ -17,6 +18,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from nas.errors import ConfigError
 from nas.files import parse
 from nas.quality.base import Direction
+from nas.search.devices import WORST, DeviceLatency
 from nas.space import Architecture, Budgets
 
 IDENTITY = "identity"
@@ -38,6 +40,19 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+@dataclass(frozen=True)
+class StudyDevice:
+    """One of several devices of a study.
+
+    Args:
+        device: Its name for readers, which says if latencies are extrapolated.
+        runtime: How architectures are executed there.
+    """
+
+    device: str
+    runtime: str
+
+
 class Identity(pydantic.BaseModel):
     """The part of the study attribute `identity` that is shown to users."""
 
@@ -48,6 +63,29 @@ class Identity(pydantic.BaseModel):
     device: str
     runtime: str
     budgets: Budgets
+    devices: dict[str, StudyDevice] = {}
+    second_objective: str | None = None
+
+    @property
+    def limit_ms(self) -> float | None:
+        """The latency budget of a single device."""
+        return None if isinstance(self.budgets.latency_ms, Mapping) else self.budgets.latency_ms
+
+    @property
+    def limits_ms(self) -> dict[str, float]:
+        """The latency budgets of several devices."""
+        return dict(self.budgets.latency_ms) if isinstance(self.budgets.latency_ms, Mapping) else {}
+
+    @pydantic.model_validator(mode="after")
+    def _devices_agree(self) -> Self:
+        """Whether what is said of several devices is said of the same ones."""
+        if not self.limits_ms.keys() <= self.devices.keys():
+            raise ValueError("budgets.latency_ms names other devices than devices")
+        if self.second_objective not in ({WORST, *self.devices} if self.devices else {None}):
+            raise ValueError(f"second_objective is {self.second_objective!r}, which devices does not name")
+        if self.second_objective == WORST and self.limits_ms.keys() != self.devices.keys():
+            raise ValueError("budgets.latency_ms lacks a device")
+        return self
 
 
 class Scored(pydantic.BaseModel):
@@ -60,6 +98,8 @@ class Scored(pydantic.BaseModel):
     provenance: str
     runtime: str
     quality_parts: tuple[Finite, ...] = ()
+    device: str = ""
+    devices: dict[str, DeviceLatency] = {}
 
 
 def check_name(name: str) -> None:
@@ -121,9 +161,15 @@ def read_scored(trial: FrozenTrial, *, where: str) -> Scored:
     values = trial.values or []
     if len(values) != 2:
         raise ConfigError(f"expected quality and latency, got {len(values)} values", where=place)
-    quality, latency_ms = values
+    quality, second = values
     attrs: dict[str, Any] = {name: trial.user_attrs[name] for name in Scored.model_fields if name in trial.user_attrs}
-    return parse({**attrs, "quality": quality, "latency_ms": latency_ms}, Scored, where=place)
+    scored = parse({**attrs, "quality": quality, "latency_ms": second}, Scored, where=place)
+    if not scored.devices:
+        return scored
+    # Of several devices, latency_ms is that of the device that decides, and the objective may be a share.
+    if scored.device not in scored.devices:
+        raise ConfigError(f"device: {scored.device!r} is not in devices", where=place)
+    return scored.model_copy(update={"latency_ms": scored.devices[scored.device].latency_ms})
 
 
 def is_foreign(trial: FrozenTrial) -> bool:

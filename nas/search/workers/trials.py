@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from dataclasses import asdict
 
 import optuna
 from optuna.exceptions import OptunaError
@@ -96,6 +97,9 @@ class Trials:
         trial.set_user_attr("unet_ms", costs.unet_ms)
         trial.set_user_attr("provenance", costs.provenance)
         trial.set_user_attr("runtime", costs.runtime)
+        if costs.devices:
+            trial.set_user_attr("device", costs.device)
+            trial.set_user_attr("devices", {name: asdict(latency) for name, latency in costs.devices.items()})
         for name, excess in self.objective.constraints(architecture).items():
             trial.set_constraint(name, excess)
 
@@ -124,7 +128,7 @@ class Trials:
         self._untold[architecture.id] = quality
         if quality.parts:
             trial.set_user_attr(PARTS, list(quality.parts))
-        told = self._tell(trial, [quality.value, self.objective.costs(architecture).latency_ms])
+        told = self._tell(trial, [quality.value, self.objective.second(architecture)])
         if told:
             del self._untold[architecture.id]
             self.scored += 1

@@ -1,0 +1,101 @@
+"""Tables of one or several devices: the architectures that run on all of them, and their latencies on each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nas.errors import TableError
+from nas.latency.prediction.fastest_setting import FastestSetting, on_space, settings_of
+from nas.latency.prediction.predictor import LatencyPredictor
+from nas.latency.prediction.restriction import Removed
+from nas.space import NONE, SearchSpace
+
+
+class DeviceLatencies(NamedTuple):
+    """What `device_latencies` returns.
+
+    Args:
+        space: The space without the removed candidates.
+        models: The latencies on each device, by its name.
+        removed: The removed candidates, with the device that is the reason.
+    """
+
+    space: SearchSpace
+    models: dict[str, FastestSetting]
+    removed: tuple[Removed, ...]
+
+
+def device_latencies(space: SearchSpace, paths: Sequence[str | Path], steps: int = 4) -> DeviceLatencies:
+    """The part of a space that can run on each of several devices, and its latencies on each.
+
+    One network has to run on all devices. So a candidate is removed if it cannot run on one of them. If it computes the
+    same as a faster candidate, it is removed only if that holds on all of them. Several tables of one device are of
+    different settings, and the fastest setting counts, as in `nas.latency.fastest_settings`.
+
+    Args:
+        space: The search space.
+        paths: The tables' CSV files, of one or several devices; a fit beside a table is used for it.
+        steps: Denoising steps of one clip.
+
+    Raises:
+        TableError: As `nas.latency.fastest_settings`; or a slot has no candidate that runs on all devices.
+    """
+    groups: dict[str, list[LatencyPredictor]] = {}
+    for path in paths:
+        predictor = LatencyPredictor.open(space, path, steps)
+        groups.setdefault(predictor.table.metadata.device, []).append(predictor)
+    if len(groups) < 2:
+        predictors = [predictor for group in groups.values() for predictor in group]
+        searched, latency, removed = settings_of(space, predictors)
+        return DeviceLatencies(searched, dict.fromkeys(groups, latency), removed)
+    alone = {device: settings_of(space, group) for device, group in groups.items()}
+    refused = _once(
+        dataclasses.replace(candidate, device=device)
+        for device, (_, _, removed) in alone.items()
+        for candidate in removed
+        if candidate.instead is None
+    )
+    able = _without(space, refused)
+    # The refused candidates are gone: what is slower than one of them may now be the fastest.
+    again = {device: settings_of(able, _on(able, latency).predictors) for device, (_, latency, _) in alone.items()}
+    slower = _slower_everywhere({device: removed for device, (_, _, removed) in again.items()})
+    searched = _without(able, slower)
+    models = {device: _on(searched, latency) for device, (_, latency, _) in again.items()}
+    return DeviceLatencies(searched, models, (*refused, *slower))
+
+
+def _slower_everywhere(removed: Mapping[str, Sequence[Removed]]) -> list[Removed]:
+    """The candidates that compute the same as a faster one on every device."""
+    found = {device: {(gone.slot, gone.candidate): gone for gone in each} for device, each in removed.items()}
+    first, *others = found.values()
+    return [
+        dataclasses.replace(gone, reason="; ".join(f"on {device}, {found[device][place].reason}" for device in found))
+        for place, gone in first.items()
+        if all(place in names for names in others)
+    ]
+
+
+def _without(space: SearchSpace, removed: Sequence[Removed]) -> SearchSpace:
+    """The space without some candidates; raises `TableError` if a slot would have none."""
+    lost = {slot.id: [gone.candidate for gone in removed if gone.slot == slot.id] for slot in space.slots}
+    for slot in space.slots:
+        if len(lost[slot.id]) == len(slot.candidates):
+            reasons = "; ".join(str(gone) for gone in removed if gone.slot == slot.id)
+            hint = f"give {slot.id} another candidate, such as `{NONE}`, or leave a device out"
+            raise TableError(f"no architecture of {space.name} can run on all devices: {reasons}", hint=hint)
+    return space.without(lost)
+
+
+def _once(removed: Iterable[Removed]) -> list[Removed]:
+    """Each candidate once: several devices may refuse it, and the first one is named."""
+    first: dict[tuple[str, str], Removed] = {}
+    for gone in removed:
+        first.setdefault((gone.slot, gone.candidate), gone)
+    return list(first.values())
+
+
+def _on(space: SearchSpace, latency: FastestSetting) -> FastestSetting:
+    return FastestSetting([on_space(space, predictor) for predictor in latency.predictors])
