@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from nas.cli._paths import ReadsStorage, WritesStorage
 
 if TYPE_CHECKING:
-    from nas.search import StudyRecord
+    from nas.search import FrontMember, StudyRecord
     from nas.search.history import HypervolumeHistory
 
 StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
@@ -89,7 +90,7 @@ def second_title(record: StudyRecord) -> str:
     """What is minimised beside quality, with the budgets of several devices, as a part of a title."""
     limits = ", ".join(f"{limit_ms:,.6g} ms on {device}" for device, limit_ms in record.limits_ms.items())
     budgets = f", latency budgets {limits}" if limits else ""
-    return f"; {record.second_text}{budgets}" if record.second_text else ""
+    return f" against {record.second_text}{budgets}" if record.second_text else ""
 
 
 def latency_sources(record: StudyRecord) -> str:
@@ -108,13 +109,25 @@ def member_row(member: dict[str, Any]) -> dict[str, Any]:
     latencies = row.pop("devices", None)
     if latencies is None:
         return row
-    shown = {
-        name: value for name, value in row.items() if name not in {"latency_ms", "provenance", "runtime", "device"}
-    }
+    said = {"latency_ms", "provenance", "runtime"} | (set() if "share" in row else {"device"})
+    shown = {name: value for name, value in row.items() if name not in said}
     for device, latency in latencies.items():
         shown[f"{device}, ms"] = latency["latency_ms"]
         shown |= {f"{device}, {name}": latency[name] for name in ("provenance", "runtime")}
     return shown
+
+
+def device_rows(member: FrontMember, record: StudyRecord) -> list[dict[str, Any]]:
+    """The latencies of a member on several devices, a row each, with the study's budgets; none for one device."""
+    rows = []
+    for name, latency in member.devices.items():
+        limit_ms = record.limits_ms.get(name)
+        share = None if limit_ms is None else latency.latency_ms / limit_ms
+        budget = {"budget, ms": limit_ms, "share of it": share} if record.limits_ms else {}
+        device = record.devices[name].device
+        rows.append({"device": device, "latency_ms": latency.latency_ms, **budget, "unet_ms": latency.unet_ms,
+                     "provenance": latency.provenance, "runtime": latency.runtime})  # fmt: skip
+    return rows
 
 
 def _rows(record: StudyRecord) -> list[dict[str, Any]]:
@@ -122,19 +135,29 @@ def _rows(record: StudyRecord) -> list[dict[str, Any]]:
     from nas.search.neighbours import front_rows, step_text
 
     rows = [member_row(row) for row in front_rows(record)]
-    told = {name for name, value in _titled(record).items() if all(row.get(name) == value for row in rows)}
+    told = {name for name, values in _titled(record).items() if any(_all_are(rows, name, value) for value in values)}
     cells = ({**row, "from_previous": step_text(row["from_previous"])} for row in rows)
     return [{_HEADS.get(name, name): value for name, value in row.items() if name not in told} for row in cells]
 
 
-def _titled(record: StudyRecord) -> dict[str, Any]:
-    """What the title says, or what it means if nothing is known, by the column that would repeat it."""
+def _titled(record: StudyRecord) -> dict[str, tuple[Any, ...]]:
+    """Values that need no column: the title says them, or they mean that nothing is known."""
     if not record.evaluations:
         return {}
-    said: dict[str, Any] = {"runtime": record.runtime, "provenance": record.provenance[0], "parameters": None}
+    said: dict[str, tuple[Any, ...]] = {
+        "runtime": (record.runtime,),
+        "provenance": record.provenance[:1],
+        "parameters": (None,),
+    }
     for name, device in record.devices.items():
-        said |= {f"{name}, provenance": record.provenance_on(name)[0], f"{name}, runtime": device.runtime}
+        # With settings of one kind, a member names the runtime alone.
+        said[f"{name}, runtime"] = (device.runtime, device.runtime.partition(",")[0])
+        said[f"{name}, provenance"] = record.provenance_on(name)[:1]
     return said
+
+
+def _all_are(rows: Sequence[dict[str, Any]], name: str, value: Any) -> bool:
+    return all(row.get(name) == value for row in rows)
 
 
 def hypervolume_text(history: HypervolumeHistory, record: StudyRecord) -> str:

@@ -16,10 +16,12 @@ from nas.cli._study import (
     SearchScoresOption,
     StorageOption,
     StudyOption,
+    device_rows,
     load_record,
-    member_row,
-    second_title,
 )
+
+_BY_DEVICE = ("latency_ms", "provenance", "runtime", "device", "devices")
+"""What a second table shows if there are several devices."""
 
 
 def pick(
@@ -57,7 +59,10 @@ def pick(
         row = {"file": str(out), **choice.member.to_dict()}
         emit_json({**row, "by_score": choice.by_score.to_dict(), "reason": choice.sentence() or None})
         return
-    row = {"file": str(out), **member_row(choice.member.to_dict())}
-    emit_table(f"picked{second_title(record)}", [row])
+    row = {"file": str(out), **choice.member.to_dict()}
+    on_devices = device_rows(choice.member, record)
+    emit_table("picked", [{name: value for name, value in row.items() if name not in _BY_DEVICE or not on_devices}])
+    if on_devices:
+        emit_table(f"{choice.member.architecture.id} on each device", on_devices)
     if choice.sentence():
         typer.echo(f"{choice.sentence()} (--exact takes the other)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.report.front_history import draw_history
-from nas.report.front_listing import EXTRA_LINES, LINE_HEIGHT_IN, Listing
+from nas.report.front_listing import LINE_HEIGHT_IN, Listing
 from nas.report.front_panels import Marks, draw_search_stage, draw_second_stage, listed_members
 from nas.report.style import add_title, check_format, new_figure, save_figure
 from nas.search import StudyRecord, hypervolume_history
@@ -80,7 +79,7 @@ def latency_caption(record: StudyRecord) -> str:
     """The origin of a study's latencies, as a sentence."""
     kinds = " and ".join(record.provenance)
     if record.devices:
-        return " ".join([_what_is_minimised(record), *map(partial(_device_caption, record), record.devices)])
+        return _devices_caption(record)
     if record.one_call:
         return f"Latency of one call, {kinds}, on {record.device}, {record.runtime}."
     source = f"{kinds} block latencies".strip()
@@ -90,16 +89,16 @@ def latency_caption(record: StudyRecord) -> str:
     )
 
 
-def _what_is_minimised(record: StudyRecord) -> str:
+def _devices_caption(record: StudyRecord) -> str:
+    """What is minimised, the budgets, and the origin of the latencies on each of several devices."""
     limits = ", ".join(f"{limit_ms:,.6g} ms on {device}" for device, limit_ms in record.limits_ms.items())
-    return f"Minimised: {record.second_text}.{f' Latency budgets: {limits}.' if limits else ''}"
-
-
-def _device_caption(record: StudyRecord, name: str) -> str:
-    """Where the latencies on one of several devices come from."""
-    kinds, device = " and ".join(record.provenance_on(name)), record.devices[name]
     call = "one call" if record.one_call else f"one clip, {record.steps} steps"
-    return f"Latency of {call}, {kinds}, on {device.device}, {device.runtime}."
+    sources = "; ".join(
+        f"{' and '.join(record.provenance_on(name))} on {device.device}, {device.runtime}".strip()
+        for name, device in record.devices.items()
+    )
+    budgets = f" Latency budgets: {limits}." if limits else ""
+    return f"Minimised: {record.second_text}.{budgets} Latency of {call}: {sources}."
 
 
 def _width_in(record: StudyRecord) -> float:
@@ -114,7 +113,7 @@ def _layout(record: StudyRecord, listing: Listing, *, with_history: bool) -> tup
         rows.append(["history"] * len(rows[0]))
         heights.append(HISTORY_HEIGHT_IN)
     rows.append(["listing"] * len(rows[0]))
-    heights.append(LINE_HEIGHT_IN * (listing.lines + EXTRA_LINES))
+    heights.append(LINE_HEIGHT_IN * (listing.lines + listing.extra_lines))
     figure = new_figure(_width_in(record), sum(heights))
     return figure, figure.subplot_mosaic(rows, height_ratios=heights)
 

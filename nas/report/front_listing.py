@@ -33,6 +33,8 @@ class Listing:
     ) -> None:
         self.record, self.members, self.chosen, self.width_in = record, list(members), chosen, width_in
         self.noisy = any(len(member.quality_parts) > 1 for member in record.final.front)
+        # The caption has a line for each of several devices.
+        self.extra_lines = EXTRA_LINES + len(record.devices)
         self.entries = [self._entry(number, member) for number, member in enumerate(self.members, start=1)]
 
     @property
@@ -47,7 +49,7 @@ class Listing:
         for member, entry in zip(self.members, self.entries, strict=True):
             colour = GREEN if member.architecture == self.chosen else INK
             lines += [(line, colour) for line in entry]
-        total = len(lines) + EXTRA_LINES - 1
+        total = len(lines) + self.extra_lines - 1
         for row, (line, colour) in enumerate(lines):
             weight = "bold" if colour == GREEN else "normal"
             axes.text(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nas.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, tidy
 from nas.search import FrontMember, StudyRecord
+from nas.search.devices import SHARE
 from nas.search.noise import own_standard_errors
 from nas.search.record import Evaluation
 from nas.space import Architecture
@@ -181,7 +182,7 @@ def _label(axes: Axes, record: StudyRecord) -> None:
     better = "lower" if record.direction == "minimize" else "higher"
     what = "one call" if record.one_call else "one clip"
     place = "" if record.which is None else f" on {record.which}"
-    label = record.second_text if record.of_shares else f"latency of {what}{place}, ms"
+    label = f"{SHARE}, no unit" if record.of_shares else f"latency of {what}{place}, ms"
     axes.set_xlabel(f"{label} (lower is better)", color=INK)
     axes.set_ylabel(textwrap.fill(f"{record.quality} ({better} is better)", LABEL_COLUMNS), color=INK)
     axes.margins(x=0.06, y=0.1)

@@ -157,8 +157,8 @@ def device_limits(budget: LatencyBudget | None, devices: Sequence[str], *, where
         return {}
     if not isinstance(budget, Mapping):
         if len(devices) > 1:
-            raise ConfigError(f"{budget:,.10g} ms, but on which device ({' or '.join(devices)})?", where=where,
-                              hint=f'name it: --latency-budget-ms "{devices[0]}={budget:.10g}"')  # fmt: skip
+            raise ConfigError(f"{budget:,.10g} ms without a device, and there are several ({', '.join(devices)})",
+                              where=where, hint=f'name one: --latency-budget-ms "{devices[0]}={budget:g}"')  # fmt: skip
         return {devices[0]: float(budget)}
     unknown = [name for name in budget if name not in devices]
     if unknown:
