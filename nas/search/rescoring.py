@@ -15,10 +15,13 @@ from nas.search.pareto import pareto_ranks
 from nas.search.protocols import Space
 from nas.search.record import FrontMember, StudyRecord, empty_front, read_study
 from nas.search.scores import Failures, Score, is_mistake, score
-from nas.search.storage.address import shown
+from nas.search.storage.address import shown, study_file
 from nas.search.storage.contents import IDENTITY
 from nas.search.storage.final_scores import make_final, metric_key, read_scores, write_failure, write_score
-from nas.search.storage.studies import changeable_study
+from nas.search.storage.studies import changeable_study, second_scoring
+from nas.search.timing import Timing
+from nas.search.workers.shares import Attempt, Attempts, SharedAttempts, Shares, Unshared
+from nas.search.workers.trials import MAX_DEATHS
 from nas.space import Architecture
 
 if TYPE_CHECKING:
@@ -34,9 +37,9 @@ class RescoreResult:
 
     Args:
         record: The study; `record.final` uses the scores.
-        scored: Architectures scored by this run.
+        scored: Architectures scored by this process.
         known: Architectures that had a score of this metric before.
-        failed: Architectures whose scoring failed in this run; the next run retries them.
+        failed: Architectures whose scoring failed in this process; the next run retries them.
     """
 
     record: StudyRecord
@@ -52,8 +55,12 @@ def rescore(
     *,
     members: int | None = None,
     space: Space | None = None,
+    timing: Timing | None = None,
 ) -> RescoreResult:
     """Score the members of a study's front with a more expensive metric, and make the final front of these scores.
+
+    On a database server, any number of processes may run this for the same study. They share the architectures. If one
+    dies, another takes over. All return when each architecture has a score or has failed.
 
     Each score is stored at once, and architectures with a score are skipped, so an interrupted run can be resumed.
     Scores of different metrics are kept apart; the last metric that was used here makes the final front.
@@ -65,20 +72,24 @@ def rescore(
         members: Architectures to score, the whole front first and then the ranks of non-dominated sorting behind it;
             of the last rank that has room, some spread over its latencies. Without it, the front alone.
         space: What the metric was made for; compared with the study's.
+        timing: How long processes wait for each other and for the database; the defaults suit most metrics.
 
     Raises:
-        StorageError: The storage cannot be used, or holds no such study.
+        StorageError: The storage cannot be used, or holds no such study; or another process does this in the SQLite
+            file.
         ConfigError: The study has another space, or was not made by `nas search`.
         BudgetError: The front is empty.
         NasError: No score came out, or too many in a row failed.
     """
-    with changeable_study(storage, study_name) as study:
+    timing = timing or Timing()
+    with changeable_study(storage, study_name, timing) as study:
         record = read_study(study, where=shown(storage))
         if space is not None and study.user_attrs[IDENTITY].get("space_content") != space.fingerprint:
             raise ConfigError(f"was made with another search space than {space.name}, or another version of it",
                               where=f"study {study_name}")  # fmt: skip
         chosen = [member.architecture for member in select_members(record, members)]
-        return _Rescoring(study, quality, shown(storage)).run(chosen)
+        shares = _shares(storage, study, quality, timing)
+        return _Rescoring(study, quality, shown(storage), shares).run(chosen)
 
 
 def select_members(record: StudyRecord, members: int | None = None) -> tuple[FrontMember, ...]:
@@ -107,50 +118,79 @@ def select_members(record: StudyRecord, members: int | None = None) -> tuple[Fro
 class _Rescoring:
     """State of one run."""
 
-    def __init__(self, study: optuna.Study, quality: QualityMetric, where: str) -> None:
-        self.study, self.quality, self.where = study, quality, where
+    def __init__(self, study: optuna.Study, quality: QualityMetric, where: str, shares: Shares) -> None:
+        self.study, self.quality, self.where, self.shares = study, quality, where, shares
         self.metric = metric_key(quality)
         self.scored = 0
+        self.tried: dict[str, str] = {}
         self.failures = Failures(MAX_FAILURES, study.study_name, "fix the cause and run it again")
 
     def run(self, chosen: list[Architecture]) -> RescoreResult:
-        """Score the architectures that have no score yet."""
-        known = self._known()
-        waiting = [architecture for architecture in chosen if architecture.id not in known]
-        if len(waiting) < len(chosen):
+        """Score the architectures that have no score yet, until this or another process has tried each."""
+        known = len(chosen) - len(self._waiting(chosen, Attempts()))
+        if known:
             make_final(self.study, self.quality)
-        with progress_bar("scoring again", len(chosen), len(chosen) - len(waiting)) as advance:
-            for architecture in waiting:
-                self._score(architecture)
-                advance(architecture.id)
+        with progress_bar("scoring again", len(chosen), known) as bar:
+            while waiting := self._waiting(chosen, attempts := self.shares.look()):
+                bar.reach(
+                    len(chosen) - len(waiting), f"{len(attempts.taken)} in other processes" if attempts.taken else ""
+                )
+                self._turn(waiting, attempts)
+            bar.reach(len(chosen), "")
         if not self._known():
-            raise NasError(f"none of {len(chosen)} architectures could be scored, the last one failed with "
-                           f"{self.failures.last}", where=f"study {self.study.study_name}")  # fmt: skip
-        record = read_study(self.study, where=self.where)
-        return RescoreResult(record, self.scored, len(chosen) - len(waiting), self.failures.total)
+            last = self.failures.last or next(iter(attempts.failed.values()))
+            raise NasError(f"none of {len(chosen)} architectures could be scored, the last one failed with {last}",
+                           where=f"study {self.study.study_name}")  # fmt: skip
+        return RescoreResult(read_study(self.study, where=self.where), self.scored, known, self.failures.total)
 
     def _known(self) -> dict[str, Score]:
         return read_scores(self.study.user_attrs, self.metric)[0]
 
-    def _score(self, architecture: Architecture) -> None:
-        if architecture.id in self._known():  # scored by another process meanwhile
+    def _waiting(self, chosen: list[Architecture], attempts: Attempts) -> list[Architecture]:
+        """The architectures without a score that have not failed in this run or, meanwhile, in another process."""
+        done = self._known().keys() | self.tried.keys() | attempts.failed.keys()
+        return [architecture for architecture in chosen if architecture.id not in done]
+
+    def _turn(self, waiting: list[Architecture], attempts: Attempts) -> None:
+        """Score an architecture, or wait for the processes that score the rest, in case one of them dies."""
+        free = [architecture for architecture in waiting if architecture.id not in attempts.taken]
+        if not free:
+            self.shares.wait()
+            return
+        with self.shares.attempt(free[0]) as attempt:
+            # Another process may have ended an attempt between the look and this one.
+            if attempt is not None and self._waiting(free[:1], latest := self.shares.look()):
+                self._score(free[0], attempt, latest.deaths.get(free[0].id, 0))
+
+    def _score(self, architecture: Architecture, attempt: Attempt, died: int) -> None:
+        if died >= MAX_DEATHS:
+            self._fail(architecture, attempt, f"{died} workers died while they scored it")
             return
         try:
             new_score = score(self.quality, architecture)
         except Exception as error:
             if is_mistake(error):
                 raise
-            self._fail(architecture, error)
+            self._fail(architecture, attempt, f"{type(error).__name__}: {error}", error)
         else:
             write_score(self.study, self.metric, architecture.id, score=new_score)
+            attempt.end(new_score.value)
             if not self.scored:
                 make_final(self.study, self.quality)
             self.scored += 1
             self.failures.end_of_row()
 
-    def _fail(self, architecture: Architecture, error: Exception) -> None:
+    def _fail(self, architecture: Architecture, attempt: Attempt, failure: str, error: Exception | None = None) -> None:
         """Record a failure; give up when there are too many in a row."""
-        failure = f"{type(error).__name__}: {error}"
         self.failures.add(architecture, failure)
+        self.tried[architecture.id] = failure
         write_failure(self.study, self.metric, architecture.id, failure=failure)
+        attempt.fail(failure)
         self.failures.check(error)
+
+
+def _shares(storage: str | Path, study: optuna.Study, quality: QualityMetric, timing: Timing) -> Shares:
+    """A SQLite file has one process; a server has any number."""
+    if study_file(storage) is not None:
+        return Unshared()
+    return SharedAttempts(second_scoring(study, metric_key(quality), quality.direction), timing)

@@ -15,13 +15,16 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from nas.errors import ConfigError, StorageError
-from nas.files import lock, lock_owner
+from nas.files import fingerprint, lock, lock_owner
 from nas.quality.base import Direction
 from nas.search.storage.address import Address, address
-from nas.search.storage.contents import IDENTITY, check_name, check_trials, read_identity
+from nas.search.storage.contents import IDENTITY, LONGEST_NAME, check_name, check_trials, read_identity
 from nas.search.storage.rdb import contents_errors, database_errors
 from nas.search.storage.sqlite import file_connection, file_reading
 from nas.search.timing import Timing
+
+_SECOND_SCORING = " (second scoring "
+"""In the name of a study of attempts, after the name of the study that is scored again."""
 
 IDENTITY_S = 10
 """Seconds to wait for the worker that created a study to write its identity."""
@@ -56,7 +59,7 @@ def writable_study(
     """
     where = address(storage)
     check_name(name)
-    with database_errors(where), _only_user(where.file), _connection(where, timing) as opened:
+    with database_errors(where), _only_user(where.file, "searching"), _connection(where, timing) as opened:
         place = f"{where.shown}: study {name}"
         with contents_errors(where):
             study, stored = _make_or_load(opened, name, directions, where=place)
@@ -73,12 +76,45 @@ def writable_study(
 
 
 @contextlib.contextmanager
-def changeable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
-    """Open a study to add attributes; raises as `readable_study`."""
+def changeable_study(storage: str | Path, name: str, timing: Timing) -> Iterator[optuna.Study]:
+    """Open a study to add scores; raises as `readable_study`, and if another process does so in the SQLite file."""
     where = address(storage)
     _check_there(where)
-    with database_errors(where), _connection(where, Timing()) as opened:
+    only_user = _only_user(where.file, "scoring again", ".rescore")
+    with database_errors(where), only_user, _connection(where, timing) as opened:
         yield _load(opened, name, where)
+
+
+def check_server(storage: str | Path) -> None:
+    """Open a database server once, as a worker does, and close it; raises as `writable_study`."""
+    where = address(storage)
+    with database_errors(where), _connection(where, Timing(outage_s=0)):
+        pass
+
+
+def second_scoring(study: optuna.Study, metric: str, direction: Direction) -> optuna.Study:
+    """The study of attempts to score a study's architectures again; made if there is none.
+
+    Args:
+        study: The study, open for writing.
+        metric: Key of the metric, whose attempts are apart from those of others.
+        direction: Its direction.
+    """
+    prefix = _of_second_scorings(study.study_name)
+    name = f"{prefix}{fingerprint([study.study_name, metric])})"
+    return optuna.create_study(study_name=name, storage=study._storage, direction=direction, load_if_exists=True,
+                               sampler=optuna.samplers.RandomSampler())  # fmt: skip
+
+
+def second_scorings(study: optuna.Study) -> list[optuna.Study]:
+    """The studies of attempts to score a study's architectures again, with any metric."""
+    prefix = _of_second_scorings(study.study_name)
+    names = [name for name in optuna.get_all_study_names(study._storage) if name.startswith(prefix)]
+    return [optuna.load_study(study_name=name, storage=study._storage) for name in names]
+
+
+def _of_second_scorings(name: str) -> str:
+    return f"{name[: LONGEST_NAME - 64]}{_SECOND_SCORING}"
 
 
 @contextlib.contextmanager
@@ -123,7 +159,7 @@ def _load(storage: BaseStorage, name: str, where: Address) -> optuna.Study:
     with contents_errors(where):
         names = optuna.get_all_study_names(storage)
         if name not in names:
-            known = ", ".join(sorted(names)) or "none"
+            known = ", ".join(sorted(known for known in names if _SECOND_SCORING not in known)) or "none"
             raise StorageError(f"no study {name!r} (known: {known})", where=where.shown)
         study = optuna.load_study(study_name=name, storage=storage)
         check_trials(study, where=f"{where.shown}: study {name}")
@@ -179,18 +215,24 @@ def _compare(identity: Mapping[str, Any], stored: Mapping[str, Any], *, where: s
 
 
 @contextlib.contextmanager
-def _only_user(database: Path | None) -> Iterator[None]:
-    """Hold the lock of the SQLite file; the system releases it when the process ends."""
+def _only_user(database: Path | None, doing: str, kind: str = "") -> Iterator[None]:
+    """Hold a lock of the SQLite file; the system releases it when the process ends.
+
+    Args:
+        database: The file; `None` for a server, which needs no lock.
+        doing: What the process does there, for the message to others.
+        kind: Which lock, as a part of its name.
+    """
     if database is None:
         yield
         return
     # All links to the file share one lock.
     real = database.resolve()
-    file = real.with_name(f".{real.name}.lock")
+    file = real.with_name(f".{real.name}{kind}.lock")
     with lock(file, wait=False) as held:
         if not held:
             raise StorageError(
-                f"another process is searching in this SQLite file, which serves one at a time: {lock_owner(file)}",
+                f"another process is {doing} in this SQLite file, which serves one at a time: {lock_owner(file)}",
                 where=database,
                 hint="wait for it, or keep the study in PostgreSQL, which serves any number "
                 "(--storage postgresql://user@host/base, see docs/workers.md)",

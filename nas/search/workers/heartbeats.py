@@ -16,6 +16,7 @@ from nas.search.storage.retrying import RetryingStorage
 from nas.search.timing import Timing
 from nas.search.workers.claims import claim
 from nas.search.workers.coordination import Outcome
+from nas.search.workers.owners import OWNER, worker_name
 
 
 class Heartbeats:
@@ -42,6 +43,7 @@ class Heartbeats:
         heartbeat that cannot be written is skipped.
         """
         self.storage.record_heartbeat(trial._trial_id)
+        trial.set_user_attr(OWNER, worker_name())
         stop = threading.Event()
         thread = threading.Thread(target=self._beat, args=(trial._trial_id, stop), name="heartbeat", daemon=True)
         thread.start()
