@@ -192,6 +192,30 @@ def launcher_alone() -> Iterator[None]:
         os.environ.update({name: value for name, value in hidden.items() if value})
 
 
+def worker_variables(threads: int) -> dict[str, str]:
+    """The environment of a worker process that this one starts.
+
+    Args:
+        threads: Threads for OpenMP, and so for torch and NumPy, unless the user has set OMP_NUM_THREADS.
+    """
+    given = {name: value for name, value in os.environ.items() if value or name != "OMP_NUM_THREADS"}
+    # Lines of the log are not wrapped, because they are shown in the terminal of this process.
+    return {"OMP_NUM_THREADS": str(threads), **given, "COLUMNS": "1000"}
+
+
+def use_graphics_card(worker: int, count: int) -> None:
+    """Give this process one of the graphics cards, before torch uses any.
+
+    Args:
+        worker: Number of the worker, from 1. Workers take the cards in turn.
+        count: Cards that torch sees; with one or none, nothing is changed.
+    """
+    if count > 1:
+        cards = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        cards = cards if len(cards) >= count else [str(number) for number in range(count)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards[(worker - 1) % count].strip()
+
+
 def set_default(name: str, value: str) -> None:
     """Set a variable that a library reads, unless the user has set it."""
     os.environ.setdefault(name, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -44,23 +45,62 @@ class Bar:
     def __call__(self, status: str) -> None:
         """One more unit is finished."""
         self._bars.update(self._task, advance=1, status=status)
+        self._changed()
 
-    def reach(self, done: int, status: str) -> None:
-        """Set the total number of finished units, including those of other processes."""
-        self._bars.update(self._task, completed=done, status=status)
+    def reach(self, done: int, status: str, total: int | None = None) -> None:
+        """Set the number of finished units, including those of other processes, and the total if it was unknown."""
+        self._bars.update(self._task, completed=done, status=status, total=total)
+        self._changed()
 
     def say(self, status: str) -> None:
         """Change the text beside the bar."""
         self._bars.update(self._task, status=status)
+        self._changed()
+
+    def _changed(self) -> None:
+        if _listeners:
+            task = next(task for task in self._bars.tasks if task.id == self._task)
+            total = None if task.total is None else int(task.total)
+            _listeners[-1](Step(task.description, int(task.completed), total, str(task.fields["status"])))
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state of a bar, to show it elsewhere.
+
+    Args:
+        label: The work.
+        done: Finished units.
+        total: Units in all; `None` if that is unknown.
+        status: The text beside the bar.
+    """
+
+    label: str
+    done: int
+    total: int | None
+    status: str
+
+
+_listeners: list[Callable[[Step], None]] = []
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
+def telling(listener: Callable[[Step], None]) -> Iterator[None]:
+    """Tell a listener each change of a bar while the block runs, and show no bars."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.pop()
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, total: int | None, done: int = 0) -> Iterator[Bar]:
     """Show a bar on standard error while the block runs.
 
     Args:
         label: The work, e.g. `training supernet`.
-        total: Total units of work.
+        total: Total units of work; `None` if that is not known yet.
         done: Units that an earlier, interrupted run has finished.
 
     Yields:
@@ -74,6 +114,8 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[status]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not is_first_process()) as bars:
-        task = bars.add_task(label, total=total, completed=done, status="")
-        yield Bar(bars, task)
+    hidden = bool(_listeners) or not is_first_process()
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bars:
+        bar = Bar(bars, bars.add_task(label, total=total, completed=done, status=""))
+        bar.say("")
+        yield bar

@@ -20,6 +20,7 @@ from nas.cli._quality import (
     make_quality,
 )
 from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, front_document, show_front
+from nas.cli._workers import WorkersOption, crew_document, run_workers, starts_workers
 
 
 def rescore(
@@ -46,6 +47,7 @@ def rescore(
             min=1, help="Number of architectures to score: the front, then the ranks behind it (default: the front)."
         ),
     ] = None,
+    workers: WorkersOption = 1,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,9 +58,12 @@ def rescore(
     first. Each score is stored at once, so the same command resumes after an interruption. Scores of different metrics
     are stored apart, and the metric used last makes the final front.
     """
+    from nas.search import load_study
     from nas.search import rescore as rescore_study
+    from nas.search.workers.child import ending_in_order, hand_over
     from nas.space import SearchSpace
 
+    several = starts_workers(workers, storage)
     loaded = SearchSpace.load(space)
     scoring = QualityOptions(
         metric,
@@ -73,11 +78,18 @@ def rescore(
         classifier,
         sample_metric,
     )
-    scorer = make_quality(scoring, loaded, stage="rescore")
-    result = rescore_study(storage, study, scorer, members=members, space=loaded)
+    if several:
+        crew = run_workers(workers, storage, study, "scoring again")
+        counts, record = {**crew.merged(known=min), **crew_document(crew)}, load_study(storage, study)
+    else:
+        scorer = make_quality(scoring, loaded, stage="rescore")
+        with ending_in_order():
+            result = rescore_study(storage, study, scorer, members=members, space=loaded)
+        counts, record = {name: getattr(result, name) for name in ("scored", "known", "failed")}, result.record
+        if hand_over(**counts):
+            return
     if as_json:
-        counts = {"scored": result.scored, "known": result.known, "failed": result.failed}
-        emit_json({**counts, **front_document(result.record.final)})
+        emit_json({**counts, **front_document(record.final)})
         return
-    typer.echo(f"{result.scored} scored, {result.known} known before, {result.failed} failed")
-    show_front(result.record.final)
+    typer.echo(f"{counts['scored']} scored, {counts['known']} known before, {counts['failed']} failed")
+    show_front(record.final)

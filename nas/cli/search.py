@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from nas.cli._quality import (
     make_quality,
 )
 from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, show_front
+from nas.cli._workers import WorkersOption, crew_document, run_workers, starts_workers
 
 
 def search(
@@ -82,6 +84,7 @@ def search(
         int | None, typer.Option(help="End after this many evaluations in a row that left the front unchanged.")
     ] = None,
     max_failures: Annotated[int, typer.Option(help="Give up after this many failed evaluations in a row.")] = 5,
+    workers: WorkersOption = 1,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -98,9 +101,10 @@ def search(
     from nas.files import parse
     from nas.latency import device_latencies
     from nas.models import network_cost
-    from nas.search import SearchConfig, run_search
+    from nas.search import SearchConfig, load_study, run_search
     from nas.search.neighbours import front_rows
     from nas.search.record import empty_front
+    from nas.search.workers.child import ending_in_order, hand_over, is_worker
     from nas.space import SearchSpace
 
     budget = latency_budget(latency_budget_ms)
@@ -118,28 +122,38 @@ def search(
         "max_failures": max_failures,
     }
     config = parse(options, SearchConfig, where="options")
+    several = starts_workers(workers, storage)
     usable, models, removed = device_latencies(SearchSpace.load(space), table, config.steps)
-    for removal in () if as_json else removed:
+    for removal in () if as_json or is_worker() else removed:
         typer.echo(f"left out: {removal}")
-    scoring = QualityOptions(metric, metric_option, quality, direction, supernet, data, batches, None, seed)
-    scorer = make_quality(scoring, usable.whole, stage="search")
-    result = run_search(
-        usable,
-        models,
-        scorer,
-        config,
-        storage,
-        study,
-        cost=lambda architecture: network_cost(usable.lower(architecture)),
-    )
-    if as_json:
-        counts = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
-        results = {"failed": result.record.failed, "front": front_rows(result.record)}
-        left_out = [removal.to_dict() for removal in removed]
-        emit_json({"study": study, "storage": result.record.where, "removed": left_out, **counts, **results})
-        return
-    typer.echo(f"ended: {result.reason}")
-    if result.front:
-        show_front(result.record)
+    if several:
+        crew = run_workers(workers, storage, study, "searching")
+        ended, record = crew.merged(reason=itemgetter(-1)), load_study(storage, study)
+        more = crew_document(crew)
     else:
-        typer.echo(empty_front(result.record))
+        scoring = QualityOptions(metric, metric_option, quality, direction, supernet, data, batches, None, seed)
+        scorer = make_quality(scoring, usable.whole, stage="search")
+        with ending_in_order():
+            result = run_search(
+                usable,
+                models,
+                scorer,
+                config,
+                storage,
+                study,
+                cost=lambda architecture: network_cost(usable.lower(architecture)),
+            )
+        record, more = result.record, {}
+        ended = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
+        if hand_over(**ended):
+            return
+    if as_json:
+        results = {"failed": record.failed, "front": front_rows(record)}
+        left_out = [removal.to_dict() for removal in removed]
+        emit_json({"study": study, "storage": record.where, "removed": left_out, **ended, **more, **results})
+        return
+    typer.echo(f"ended: {ended['reason']}")
+    if record.front:
+        show_front(record)
+    else:
+        typer.echo(empty_front(record))

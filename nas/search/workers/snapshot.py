@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.quality.base import Direction
-from nas.search.pareto import pareto_front
+from nas.search.pareto import hypervolume, pareto_front
 from nas.search.storage.contents import ARCHITECTURE, WITHDRAWN, read_architecture
 from nas.space import Architecture
 
@@ -92,10 +93,29 @@ def running(known: Known) -> list[FrozenTrial]:
 
 def leading(known: Known, directions: Sequence[Direction]) -> list[FrozenTrial]:
     """The feasible trials on the front, in the order of their numbers."""
-    complete = (trial for trial in known.values() if trial.state == TrialState.COMPLETE and _feasible(trial))
-    scored = sorted(complete, key=lambda trial: trial.number)
-    points = np.array([trial.values for trial in scored]).reshape(-1, len(directions))
+    scored = _scored(known)
+    points = _points(scored, directions)
     return [trial for trial, leads in zip(scored, pareto_front(points, directions), strict=True) if leads]
+
+
+def front_hypervolume(known: Known, front: Sequence[FrozenTrial], directions: Sequence[Direction]) -> float:
+    """The hypervolume of a front up to the worst feasible quality and latency, as `nas front` shows it; 0 of none."""
+    points = _points(_scored(known), directions)
+    if not len(points):
+        return 0.0
+    columns = zip(points.T, directions, strict=True)
+    worst = [float(column.max() if way == "minimize" else column.min()) for column, way in columns]
+    with np.errstate(over="ignore"):  # it is shown, and nothing follows from it
+        return hypervolume(_points(front, directions), worst, directions)
+
+
+def _scored(known: Known) -> list[FrozenTrial]:
+    complete = (trial for trial in known.values() if trial.state == TrialState.COMPLETE and _feasible(trial))
+    return sorted(complete, key=lambda trial: trial.number)
+
+
+def _points(trials: Sequence[FrozenTrial], directions: Sequence[Direction]) -> NDArray[np.float64]:
+    return np.array([trial.values for trial in trials], dtype=np.float64).reshape(-1, len(directions))
 
 
 def architectures(trials: Sequence[FrozenTrial]) -> list[Architecture]:

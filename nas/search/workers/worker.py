@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import optuna
@@ -14,17 +12,20 @@ from optuna.trial import FrozenTrial
 
 from nas.files import derive_seed
 from nas.progress import Bar, progress_bar
+from nas.quality.base import Direction
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
 from nas.search.proposals import ENUMERATED, fresh
 from nas.search.samplers.factory import SamplerFactory
 from nas.search.samplers.lazy import LazySampler
 from nas.search.timing import Timing
+from nas.search.workers.asking import as_optimize_loop
 from nas.search.workers.coordination import Coordination
 from nas.search.workers.snapshot import (
     Known,
     StudySnapshot,
     architectures,
+    front_hypervolume,
     idle_evaluations,
     leading,
     read_snapshot,
@@ -82,7 +83,7 @@ class Worker:
             while (reason := self._turn(snapshot, bar)) is None:
                 snapshot = self._read()
                 done = len(snapshot.known) - len(running(snapshot.known))
-                bar.reach(done, f"{len(self._front(snapshot.known))} on the front")
+                bar.reach(done, self._status(snapshot.known))
         return reason
 
     def _read(self) -> StudySnapshot:
@@ -141,7 +142,7 @@ class Worker:
         """One trial, from the proposal to the result."""
         if self.queue:
             self.study.enqueue_trial(self.objective.params(self.queue.popleft()))
-        with _optimize_loop(self.study):
+        with as_optimize_loop(self.study):
             trial = self.study.ask(dict(self.objective.distributions))
             counted = self.trials.bring_to_an_end(trial, self.objective.architecture(trial.params), snapshot)
         self.stopped = self.study._stop_flag
@@ -158,8 +159,16 @@ class Worker:
     def _wanted(self, known: Known) -> _Wanted:
         return _Wanted(frozenset(known), self.objective)
 
+    def _status(self, known: Known) -> str:
+        front = self._front(known)
+        return f"{len(front)} on the front, hypervolume {front_hypervolume(known, front, self._directions):.4g}"
+
+    @property
+    def _directions(self) -> tuple[Direction, Direction]:
+        return (self.objective.quality.direction, "minimize")
+
     def _front(self, known: Known) -> list[FrozenTrial]:
-        return leading(known, (self.objective.quality.direction, "minimize"))
+        return leading(known, self._directions)
 
 
 @dataclass(frozen=True)
@@ -171,14 +180,3 @@ class _Wanted:
 
     def __call__(self, architecture: Architecture) -> bool:
         return architecture.id not in self.known and self.objective.feasible(architecture)
-
-
-@contextlib.contextmanager
-def _optimize_loop(study: optuna.Study) -> Iterator[None]:
-    """Run the block as part of `study.optimize` to Optuna, so that a sampler may call `study.stop()`."""
-    study._stop_flag = False
-    study._thread_local.in_optimize_loop = True
-    try:
-        yield
-    finally:
-        study._thread_local.in_optimize_loop = False
