@@ -147,7 +147,7 @@ def _titled(record: StudyRecord) -> dict[str, tuple[Any, ...]]:
     said: dict[str, tuple[Any, ...]] = {
         "runtime": (record.runtime,),
         "provenance": record.provenance[:1],
-        "parameters": (None,),
+        **dict.fromkeys(("parameters", "standard_error", "from_previous"), (None,)),
     }
     for name, device in record.devices.items():
         # With settings of one kind, a member names the runtime alone.

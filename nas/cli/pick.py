@@ -61,7 +61,8 @@ def pick(
         return
     row = {"file": str(out), **choice.member.to_dict()}
     on_devices = device_rows(choice.member, record)
-    emit_table("picked", [{name: value for name, value in row.items() if name not in _BY_DEVICE or not on_devices}])
+    title = f"picked; share is the {record.second_text}" if record.of_shares else "picked"
+    emit_table(title, [{name: value for name, value in row.items() if name not in _BY_DEVICE or not on_devices}])
     if on_devices:
         emit_table(f"{choice.member.architecture.id} on each device", on_devices)
     if choice.sentence():
