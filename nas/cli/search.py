@@ -100,7 +100,6 @@ def search(
     """
     from nas.files import parse
     from nas.latency import device_latencies
-    from nas.models import network_cost
     from nas.search import SearchConfig, load_study, run_search
     from nas.search.neighbours import front_rows
     from nas.search.record import empty_front
@@ -131,6 +130,8 @@ def search(
         ended, record = crew.merged(reason=itemgetter(-1)), load_study(storage, study)
         more = crew_document(crew)
     else:
+        from nas.models import network_cost
+
         scoring = QualityOptions(metric, metric_option, quality, direction, supernet, data, batches, None, seed)
         scorer = make_quality(scoring, usable.whole, stage="search")
         with ending_in_order():

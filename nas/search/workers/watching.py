@@ -85,8 +85,12 @@ def watch_workers(
     try:
         with progress_bar(label, None) as bar, pool:
             bar.say(f"{len(commands)} workers start")
-            for event in pool.events():
-                watch.note(event, bar)
+            try:
+                for event in pool.events():
+                    watch.note(event, bar)
+            except BaseException:
+                bar.say("ending the workers")
+                raise
     finally:
         for worker in pool.forced:
             watch.free(worker)

@@ -161,7 +161,7 @@ class Worker:
 
     def _status(self, known: Known) -> str:
         front = self._front(known)
-        return f"{len(front)} on the front, hypervolume {front_hypervolume(known, front, self._directions):.4g}"
+        return f"front {len(front)}, hypervolume {front_hypervolume(known, front, self._directions):.4g}"
 
     @property
     def _directions(self) -> tuple[Direction, Direction]:
