@@ -22,6 +22,8 @@ from nas.cli._quality import (
 from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, front_document, show_front
 from nas.cli._workers import WorkersOption, crew_document, run_workers, starts_workers
 
+COUNTS = ("scored", "known", "failed", "parts")
+
 
 def rescore(
     space: SpaceArgument,
@@ -34,7 +36,12 @@ def rescore(
     quality: FunctionOption = None,
     direction: DirectionOption = None,
     batches: Annotated[
-        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with (default: 64).")
+        int | None,
+        typer.Option(
+            min=1,
+            max=10**9,
+            help="Batches of held-out clips for what stays in doubt; the rest gets fewer (default: 64).",
+        ),
     ] = None,
     finetune_steps: Annotated[
         int | None, typer.Option(min=1, max=10**9, help="Fine-tune each architecture alone for this many steps first.")
@@ -44,7 +51,9 @@ def rescore(
     members: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Number of architectures to score: the front, then the ranks behind it (default: the front)."
+            min=1,
+            help="Most architectures to score: the front, then those that the noise cannot tell from it, or the "
+            "ranks behind it (default: the front, and all that noise cannot tell from it).",
         ),
     ] = None,
     workers: WorkersOption = 1,
@@ -57,9 +66,13 @@ def rescore(
     registered metric (--metric), or your own function (--quality). --finetune-steps trains each architecture alone
     first. Each score is stored at once, so the same command resumes after an interruption. Scores of different metrics
     are stored apart, and the metric used last makes the final front.
+
+    The loss on held-out clips is scored on few batches first. The number is doubled for those architectures whose order
+    is in doubt, until it is --batches.
     """
     from nas.search import load_study
     from nas.search import rescore as rescore_study
+    from nas.search.selecting import parts_of_each, parts_sentence
     from nas.search.workers.child import ending_in_order, hand_over
     from nas.space import SearchSpace
 
@@ -85,11 +98,13 @@ def rescore(
         scorer = make_quality(scoring, loaded, stage="rescore")
         with ending_in_order():
             result = rescore_study(storage, study, scorer, members=members, space=loaded)
-        counts, record = {name: getattr(result, name) for name in ("scored", "known", "failed")}, result.record
+        counts, record = {name: getattr(result, name) for name in COUNTS}, result.record
         if hand_over(**counts):
             return
     if as_json:
-        emit_json({**counts, **front_document(record.final)})
+        emit_json({**counts, "parts_of_each": parts_of_each(record), **front_document(record.final)})
         return
     typer.echo(f"{counts['scored']} scored, {counts['known']} known before, {counts['failed']} failed")
+    if counts["parts"]:
+        typer.echo(f"{counts['parts']:,} batches scored now; {parts_sentence(record)}")
     show_front(record.final)

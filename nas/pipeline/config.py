@@ -26,6 +26,7 @@ from nas.errors import ConfigError
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, MeasurementSettings
 from nas.pipeline.metrics import QualityStage, RescoreStage
+from nas.pipeline.runner import stage_begun
 from nas.runtimes import Runtime, get_runtime
 from nas.search import SearchConfig
 from nas.space import SearchSpace
@@ -182,7 +183,8 @@ class RunConfig(StrictModel):
         backbone: Model of images that the supernet starts from; the space's `backbone.pretrained`, or random weights,
             when left out.
         quality: The quality metric of the search, and its options.
-        rescore: The second scoring of the front; none when left out.
+        rescore: The second scoring of the front; none if it is null. When left out, it is made if the metric of the
+            search scores in parts (`QualityStage.again`).
     """
 
     space: UserPath
@@ -220,7 +222,7 @@ class RunConfig(StrictModel):
 
 
 def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
-    """Read a run's file and its search space.
+    """Read a run's file and its search space; a second scoring that the file does not mention is filled in.
 
     Raises:
         ArchitectureError: A backbone is to be trained without temporal layers, which the space does not allow.
@@ -229,7 +231,7 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
             is configured for other results than the settings of a training. The runtime, or one of its options, is
             unknown. A quality metric cannot be made.
     """
-    config = load_yaml(path, RunConfig)
+    config = _with_second_scoring(load_yaml(path, RunConfig), Path(path).parent)
     with _of_stage(path, "profile"):
         config.profile.open_runtime()
     for key, scoring in (("quality", config.quality), ("rescore", config.rescore)):
@@ -244,6 +246,18 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
     else:
         check_start(space, config.train, backbone_folder(config, Path(path).parent))
     return config, space
+
+
+def _with_second_scoring(config: RunConfig, base: Path) -> RunConfig:
+    """The settings with the second scoring that a run makes if its file says nothing of one.
+
+    A run that came past it without one, because an earlier version made none, stays without.
+    """
+    root = base / config.out
+    past = stage_begun(root, "front") and not stage_begun(root, "rescore")
+    if "rescore" in config.model_fields_set or past:
+        return config
+    return config.model_copy(update={"rescore": config.quality.again()})
 
 
 @contextlib.contextmanager

@@ -74,12 +74,24 @@ class QualityStage(StrictModel):
         options = metric_options(self.metric, self.options, defaults=self.defaults_of)
         return make_metric(self.metric, options, context)
 
+    def again(self) -> RescoreStage | None:
+        """The second scoring that a run makes by itself: this metric on more of the held-out clips.
+
+        Returns:
+            `None` if the metric does not score in parts: a second scoring may then be expensive.
+        """
+        kind = QUALITY_METRICS.get(self.metric)
+        if not kind.scores_in_parts(metric_options(self.metric, self.options, defaults=self.defaults_of)):
+            return None
+        kept = {key: value for key, value in self.options.items() if key not in kind.rescore_defaults}
+        return RescoreStage.model_validate({"metric": self.metric, **kept})
+
 
 class RescoreStage(QualityStage):
     """The metric that scores the front again before one of its members is picked.
 
     Args:
-        members: Architectures to score, the front first and then the ranks behind it; the front when left out.
+        members: Most architectures to score; see `nas.search.rescore`.
         seed: Seed of everything that the metric draws, such as held-out clips and training batches.
     """
 

@@ -137,6 +137,11 @@ def stage_values(root: Path, name: str) -> Mapping[str, Any]:
     return {} if noted is None else noted.values
 
 
+def stage_begun(root: Path, name: str) -> bool:
+    """Whether a stage was begun; raises as `stage_values`."""
+    return _read_note(root, name) is not None
+
+
 class StageNote(StrictModel):
     """The marker of a stage.
 

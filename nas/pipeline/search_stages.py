@@ -19,6 +19,7 @@ from nas.pipeline.runner import StageResult
 from nas.report import plot_front, plot_latency_check
 from nas.search import StudyRecord, choose, choose_by_score, rescore, run_search
 from nas.search.neighbours import front_rows, steps_sentence
+from nas.search.selecting import parts_sentence
 from nas.space import Architecture
 from nas.training import SearchInputs
 
@@ -91,6 +92,8 @@ class SearchStages(RunFolder):
         headline = (
             f"{len(final.evaluations)} architectures scored again, {len(result.record.fallen)} fell off the front"
         )
+        if quality.part_count > 1:
+            headline += f"; {parts_sentence(result.record)}"
         return StageResult(headline, ("rescored.json",))
 
     def front(self, folder: Path) -> StageResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -51,7 +51,9 @@ class QualityMetric(ABC):
     * A score that is not finite, or an exception, means that this architecture failed. The search records the failure
       and never replaces the score by another number.
     * A score that is a mean over held-out data may be a `MeanScore`. A search then reports how well two halves of that
-      data agree on the order of architectures.
+      data agree on the order of architectures, and which of them the noise cannot tell apart.
+    * If it can also be made part by part (`part_count`, `score_parts`), a second scoring adds parts where the order is
+      in doubt, instead of scoring all of them for all architectures.
 
     A metric that is registered under a name (entry-point group `nas.quality_metrics`) is made by `create` from its
     options and the inputs of the search. Every option has a default.
@@ -69,6 +71,18 @@ class QualityMetric(ABC):
     """How finely the metric scores, for figures and tables, e.g. `64 batches`; decides nothing."""
     fingerprint: str = ""
     """Digest of the data and weights that scores depend on; scores with equal ones can be compared."""
+    part_count: int = 1
+    """Into how many parts `score_parts` divides the held-out data; 1 if scores are made in one piece."""
+    parts_fingerprint: str = ""
+    """As `fingerprint`, without the number of parts: metrics with equal ones have equal first parts."""
+
+    @classmethod
+    def scores_in_parts(cls, config: Any) -> bool:
+        """Whether the metric has `score_parts` with these options, an instance of `Config`.
+
+        If so, a run scores the front a second time unless its file says otherwise.
+        """
+        return False
 
     @classmethod  # noqa: B027 - most metrics have nothing to check
     def check_options(cls, config: Any, base: Path) -> None:
@@ -101,3 +115,10 @@ class QualityMetric(ABC):
     @abstractmethod
     def score(self, architecture: Architecture) -> float:
         """Return the score of one architecture."""
+
+    def score_parts(self, architecture: Architecture, numbers: range) -> Sequence[float]:
+        """Return scores on some of the parts, counted from 0; `score` is the mean over all.
+
+        Called only if `part_count` is above 1.
+        """
+        raise NotImplementedError(f"{self.name} is not scored in parts")

@@ -83,11 +83,20 @@ class HeldOutFlowLoss(QualityMetric):
         levels = f"{mean:g},{std:g},{shift:g}"
         self.detail = f"{batches} batch{'' if batches == 1 else 'es'} of {batch_size}"
         self.fingerprint = f"{self.name}/{weights}/{clips.fingerprint}/{seed}/{batches}x{batch_size}/{levels}"
+        self.part_count, self.parts_fingerprint = (
+            batches,
+            f"{self.name}/{weights}/{clips.fingerprint}/{seed}/{batch_size}/{levels}",
+        )
         latents = clips.latents(codec)[0]
         self._probes = [
             self._prepare(text_encoder, latents, derive_seed(seed, "probe"), number, batch_size)
             for number in range(batches)
         ]
+
+    @classmethod
+    def scores_in_parts(cls, config: FlowLossOptions) -> bool:
+        """Batch by batch, unless each architecture is trained first: that takes longer than all of its batches."""
+        return config.finetune_steps is None
 
     @classmethod
     def create(cls, config: FlowLossOptions, context: QualityContext) -> HeldOutFlowLoss | FinetunedFlowLoss:
@@ -108,11 +117,16 @@ class HeldOutFlowLoss(QualityMetric):
 
     def score(self, architecture: Architecture) -> MeanScore:
         """The loss with the weights that the architecture inherits; each part of the mean is a batch."""
+        return MeanScore(self.score_parts(architecture, range(self.part_count)))
+
+    def score_parts(self, architecture: Architecture, numbers: range) -> list[float]:
+        """The losses on some of the batches. Which clips and noise a batch has depends on the seed and its number."""
 
         def predict(sample_BTCHW: Tensor, timestep_B: Tensor, context_BLD: Tensor) -> Tensor:
             return self.supernet(sample_BTCHW, timestep_B, context_BLD, architecture)  # type: ignore[no-any-return]
 
-        return self._mean_loss(predict, [probe.context_BLD for probe in self._probes])
+        probes = [self._probes[number] for number in numbers]
+        return self._losses(predict, probes, [probe.context_BLD for probe in probes])
 
     @torch.no_grad()
     def loss_of(self, network: nn.Module, text_encoder: TextEncoder) -> MeanScore:
@@ -124,16 +138,18 @@ class HeldOutFlowLoss(QualityMetric):
         """
         device = next(network.parameters()).device
         contexts = [text_encoder.encode(probe.captions).to(device) for probe in self._probes]
-        return self._mean_loss(network, contexts)
+        return MeanScore(self._losses(network, self._probes, contexts))
 
     @torch.no_grad()
-    def _mean_loss(self, predict: Callable[..., Tensor], contexts: Sequence[Tensor]) -> MeanScore:
-        """Mean over the batches."""
+    def _losses(
+        self, predict: Callable[..., Tensor], probes: Sequence[_Probe], contexts: Sequence[Tensor]
+    ) -> list[float]:
+        """The loss on each batch."""
         losses = []
-        for probe, context_BLD in zip(self._probes, contexts, strict=True):
+        for probe, context_BLD in zip(probes, contexts, strict=True):
             batch = probe.batch.to(context_BLD.device)
             losses.append(flow_loss(predict(batch.sample_BTCHW, batch.timestep_B, context_BLD), batch))
-        return MeanScore(torch.stack(losses).tolist())
+        return torch.stack(losses).tolist()
 
     @torch.no_grad()
     def _prepare(self, text_encoder: TextEncoder, clips: LatentClips, seed: int, number: int, size: int) -> _Probe:

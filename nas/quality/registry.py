@@ -66,5 +66,7 @@ def make_metric(name: str, options: StrictModel, context: QualityContext) -> Qua
     """
     metric = QUALITY_METRICS.get(name).create(options, context)
     if name not in QUALITY_METRICS.builtin:
-        metric.fingerprint = fingerprint([name, options.model_dump(mode="json"), metric.fingerprint])
+        given = options.model_dump(mode="json")
+        metric.fingerprint = fingerprint([name, given, metric.fingerprint])
+        metric.parts_fingerprint = fingerprint([name, given, metric.parts_fingerprint])
     return metric

@@ -16,6 +16,7 @@ from nas.quality.base import Direction
 from nas.search.agreement import HalvesAgreement, halves_agreement
 from nas.search.budgets import over_budgets
 from nas.search.devices import EXTRAPOLATED, SHARE, WORST, DeviceLatency, LatencyBudget, device_limits
+from nas.search.halving import comparable_scores
 from nas.search.noise import standard_error
 from nas.search.pareto import knee, pareto_front
 from nas.search.storage.address import shown
@@ -187,11 +188,13 @@ class StudyRecord:
         """The study of the architectures that were scored again, with their scores of the second stage.
 
         Without a second stage, it is the study itself. Scores of the two stages are never compared with each other, so
-        architectures that were not scored again are not in it.
+        architectures that were not scored again are not in it. Scores with different numbers of parts are compared on
+        the parts that they share (`comparable_scores`).
         """
         if self.final_scores is None:
             return self
-        again, failed, parts = self.final_scores.scores, self.final_scores.failures, self.final_scores.parts
+        failed, parts = self.final_scores.failures, self.final_scores.parts
+        again = {**self.final_scores.scores, **comparable_scores(parts)}
         waiting = [member for member in self.front if member.architecture.id not in {**again, **failed}]
         return replace(
             self,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from nas.errors import NasError, OutOfMemoryError, TrainingError
+from nas.quality.base import MeanScore, QualityMetric
 from nas.space import Architecture
-
-if TYPE_CHECKING:
-    from nas.quality.base import QualityMetric
-
 
 logger = logging.getLogger("nas")
 
@@ -36,7 +33,20 @@ def score(quality: QualityMetric, architecture: Architecture) -> Score:
     Raises:
         ArithmeticError: The score is not finite.
     """
-    value = quality.score(architecture)
+    return _checked(quality, quality.score(architecture))
+
+
+def score_more(quality: QualityMetric, architecture: Architecture, known: Sequence[float], count: int) -> Score:
+    """Add parts to a score, up to `count` of them; the parts that are known are not scored again.
+
+    Raises:
+        ArithmeticError: The score is not finite.
+    """
+    new = quality.score_parts(architecture, range(len(known), count))
+    return _checked(quality, MeanScore([*known, *new]))
+
+
+def _checked(quality: QualityMetric, value: float) -> Score:
     if not math.isfinite(value):
         raise ArithmeticError(f"{quality.name} is {float(value)}")
     parts: tuple[float, ...] = getattr(value, "parts", ())  # of a `MeanScore`

@@ -18,6 +18,7 @@ from nas.search.record import FrontMember, StudyRecord, read_study
 from nas.search.samplers.choice import choose_sampler
 from nas.search.samplers.factory import SamplerFactory
 from nas.search.storage.address import shown, study_file
+from nas.search.storage.contents import DRAW
 from nas.search.storage.studies import writable_study
 from nas.search.timing import Timing
 from nas.search.workers.coordination import Alone, Coordination
@@ -112,6 +113,8 @@ def run_search(
         timing=timing,
     )
     with study as opened:
+        if getattr(quality, "part_count", 1) > 1:
+            opened.set_user_attr(DRAW, quality.parts_fingerprint)
         worker = Worker(objective, config, opened, factory, _coordination(storage, opened, timing), timing)
         reason = worker.run()
         trials = worker.trials

@@ -95,6 +95,20 @@ class QualityMetricConformance:
         assert any(math.isfinite(score) for score in scores)
         self._check_parts([score for score in scores if isinstance(score, MeanScore)], len(scores))
 
+    def test_parts_are_those_of_the_score(self) -> None:
+        """Parts that are scored one after the other are the parts of the whole score."""
+        metric, (first, *_) = self.build(), self.architectures()
+        if metric.part_count > 1:
+            middle = metric.part_count // 2
+            parts = [
+                *metric.score_parts(first, range(middle)),
+                *metric.score_parts(first, range(middle, metric.part_count)),
+            ]
+            score = metric.score(first)
+            assert isinstance(score, MeanScore)
+            assert list(score.parts) == parts
+            assert metric.parts_fingerprint == self.build().parts_fingerprint
+
     def test_equal_inputs_give_equal_fingerprints(self) -> None:
         """A study that is resumed recognises the metric."""
         assert self.build().fingerprint == self.build().fingerprint

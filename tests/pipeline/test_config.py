@@ -170,3 +170,11 @@ def test_what_accelerate_is_configured_for_is_refused_before_the_first_stage(
     with pytest.raises(ConfigError, match="_ACCUMULATION_STEPS is 4, but gradient_accumulation is 1"):
         run_pipeline(_run_file(base))
     assert not (base / "out").exists()
+
+
+def test_the_front_is_scored_again_unless_the_file_says_otherwise(base: Path) -> None:
+    assert load_run(_run_file(base, rescore=None))[0].rescore is None
+    by_default = load_run(_run_file(base, quality={"batches": 8}))[0].rescore
+    assert by_default == load_run(_run_file(base, rescore={"batches": 64}))[0].rescore
+    # Training each architecture alone a second time would take longer than the search.
+    assert load_run(_run_file(base, quality={"finetune_steps": 3}))[0].rescore is None

@@ -7,7 +7,10 @@ from typing import Any
 
 import yaml
 
+from nas.files import write_json
 from nas.pipeline import load_run
+from nas.pipeline.config import PickStage
+from nas.pipeline.runner import Stage, StageResult
 from nas.pipeline.stages import Stages
 from tests.tiny import TINY
 
@@ -59,3 +62,32 @@ def test_the_stages_of_an_old_run_are_not_done_again(tmp_path: Path) -> None:
     config, space = load_run(tmp_path / "run.yaml")
     stages = Stages(config, space, tmp_path, tmp_path / "out").all()
     assert {stage.name: stage.digest([]) for stage in stages} == DIGESTS
+
+
+def test_a_run_that_was_finished_without_a_second_scoring_gets_none(tmp_path: Path) -> None:
+    """Earlier versions made no second scoring that the file does not mention."""
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY))
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({key: RUN[key] for key in RUN if key != "rescore"}))
+    assert load_run(tmp_path / "run.yaml")[0].rescore is not None
+    (tmp_path / "out" / "stages").mkdir(parents=True)
+    marker = {"digest": "d", "done": True}
+    write_json(tmp_path / "out" / "stages" / "search.json", marker)
+    assert load_run(tmp_path / "run.yaml")[0].rescore is not None
+    write_json(tmp_path / "out" / "stages" / "front.json", marker)
+    config, space = load_run(tmp_path / "run.yaml")
+    assert config.rescore is None
+    stages = Stages(config, space, tmp_path, tmp_path / "out").all()
+    assert {stage.name: stage.digest([]) for stage in stages} == {
+        name: digest for name, digest in DIGESTS.items() if name != "rescore"
+    }
+    write_json(tmp_path / "out" / "stages" / "rescore.json", marker)
+    assert load_run(tmp_path / "run.yaml")[0].rescore is not None
+
+
+def test_the_choice_by_score_alone_is_another_setting() -> None:
+    digests = {exact: Stage("front", [PickStage(exact=exact)], (), _nothing).digest([]) for exact in (False, True)}
+    assert digests[False] == DIGESTS["front"] != digests[True]
+
+
+def _nothing(folder: Path) -> StageResult:
+    return StageResult("")

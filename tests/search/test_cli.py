@@ -282,7 +282,8 @@ def test_a_front_is_scored_again_and_used_from_then_on(made, metrics, nas):
     assert code == 0, err
     found = json.loads(out)
     assert (found["scored"], found["known"], found["failed"], found["evaluations"]) == (5, 0, 0, 5)
-    assert found["quality"] == "held-out flow loss (3 batches of 8)"
+    assert found["quality"] == "held-out flow loss (up to 3 batches of 8)"
+    assert (found["parts"], list(found["parts_of_each"].values())) == (15, [3] * 5)
     dear = supernet_quality(space, folder / "supernet", clips, batches=3)
     for member in found["front"]:
         one = next(one for one in space.enumerate() if one.id == member["id"])

@@ -24,6 +24,9 @@ from nas.space import Architecture, Budgets
 IDENTITY = "identity"
 """Study attribute: what must be equal in all runs of a study."""
 
+DRAW = "draw"
+"""Study attribute: the draw of the parts that a metric scores in. Studies of earlier versions have none."""
+
 ARCHITECTURE = "architecture"
 """Trial attribute: the architecture of the trial."""
 

@@ -49,8 +49,26 @@ class FinalScores:
 
 
 def metric_key(quality: QualityMetric) -> str:
-    """A key for the scores of a metric."""
+    """A key for the scores of a metric. If it scores in parts, it is the same for any number of them."""
+    return (
+        fingerprint([quality.name, quality.direction, quality.parts_fingerprint])
+        if quality.part_count > 1
+        else _whole_key(quality)
+    )
+
+
+def _whole_key(quality: QualityMetric) -> str:
+    """The key of a metric that scores in one piece; earlier versions had no other."""
     return fingerprint([quality.name, quality.direction, quality.fingerprint])
+
+
+def adopt_scores(study: optuna.Study, quality: QualityMetric) -> None:
+    """Let scores that an earlier version made of all parts of a metric count as those of this version."""
+    known = read_scores(study.user_attrs, metric_key(quality))[0]
+    earlier = read_scores(study.user_attrs, _whole_key(quality))[0] if quality.part_count > 1 else {}
+    for name, score in earlier.items():
+        if name not in known and score.parts:
+            write_score(study, metric_key(quality), name, score=score)
 
 
 def write_score(study: optuna.Study, metric: str, architecture_id: str, *, score: Score) -> None:
@@ -66,7 +84,8 @@ def write_failure(study: optuna.Study, metric: str, architecture_id: str, *, fai
 
 def make_final(study: optuna.Study, quality: QualityMetric) -> None:
     """Make the final front that of this metric's scores."""
-    name = f"{quality.name} ({quality.detail})" if quality.detail else quality.name
+    detail = f"up to {quality.detail}" if quality.part_count > 1 else quality.detail
+    name = f"{quality.name} ({detail})" if quality.detail else quality.name
     study.set_user_attr(METRIC, {"metric": metric_key(quality), "quality": name, "direction": quality.direction})
 
 
