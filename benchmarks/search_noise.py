@@ -42,8 +42,8 @@ from nas.progress import progress_bar
 from nas.quality import HeldOutFlowLoss
 from nas.search import StudyRecord, choose, choose_by_score
 from nas.search.choosing import Choice
+from nas.search.evaluation import Evaluation
 from nas.search.halving import Halving
-from nas.search.record import Evaluation
 from nas.search.selecting import select_doubtful, select_members
 from nas.search.storage.final_scores import FinalScores
 from nas.space import Architecture

@@ -25,10 +25,10 @@ from nas.environment import check_settings
 from nas.errors import ConfigError
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, MeasurementSettings
+from nas.pipeline.devices import SearchStage
 from nas.pipeline.metrics import QualityStage, RescoreStage
 from nas.pipeline.runner import stage_begun
 from nas.runtimes import Runtime, get_runtime
-from nas.search import SearchConfig
 from nas.space import SearchSpace
 from nas.training import DistillationSettings, LoopConfig, SuperNetConfig, TrainingConfig
 from nas.training.recipes.starting import check_start
@@ -103,11 +103,12 @@ class PickStage(StrictModel):
     """Which member of the front is distilled and exported.
 
     Args:
-        latency_budget_ms: Pick the best quality within this pipeline latency; the knee of the front when left out.
+        latency_budget_ms: Pick the best quality within this pipeline latency, with several devices one for each by its
+            name; the knee of the front when left out.
         exact: Go by the scores alone, even where their noise leaves the order open.
     """
 
-    latency_budget_ms: PositiveFloat | None = None
+    latency_budget_ms: PositiveFloat | dict[str, PositiveFloat] | None = None
     exact: bool = False
 
     @model_serializer(mode="wrap")
@@ -196,7 +197,7 @@ class RunConfig(StrictModel):
     backbone: BackboneStage | None = None
     train: SuperNetConfig = SuperNetConfig()
     quality: QualityStage = QualityStage()
-    search: SearchConfig = SearchConfig()
+    search: SearchStage = SearchStage()
     rescore: RescoreStage | None = None
     pick: PickStage = PickStage()
     check: CheckStage = CheckStage()
@@ -229,7 +230,9 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
         CheckpointError: The model to start from is not a model folder, or has another backbone.
         ConfigError: One of them is missing or malformed, a backbone is to be frozen that has no weights, or accelerate
             is configured for other results than the settings of a training. The runtime, or one of its options, is
-            unknown. A quality metric cannot be made.
+            unknown. A quality metric cannot be made. A device of the search is unknown, or it is not said which latency
+            is minimised.
+        TableError: A table of another device is missing or damaged.
     """
     config = _with_second_scoring(load_yaml(path, RunConfig), Path(path).parent)
     with _of_stage(path, "profile"):
@@ -241,6 +244,10 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
     for settings in config.trainings:
         check_settings(settings.mixed_precision, settings.gradient_accumulation)
     space = SearchSpace.load(Path(path).parent / config.space)
+    with _of_stage(path):
+        config.search.check_devices(
+            config.profile.open_runtime(), space.budgets, config.pick.latency_budget_ms, Path(path).parent
+        )
     if config.backbone is not None and config.backbone.training is not None:
         space.without_layers()
     else:
@@ -261,12 +268,12 @@ def _with_second_scoring(config: RunConfig, base: Path) -> RunConfig:
 
 
 @contextlib.contextmanager
-def _of_stage(path: str | Path, stage: str) -> Iterator[None]:
-    """Name the file and the stage in an error of its settings."""
+def _of_stage(path: str | Path, *stage: str) -> Iterator[None]:
+    """Name the file, and the stage if the error does not name it, in an error of its settings."""
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(f"{stage}: {error}", where=path) from error
+        raise ConfigError(": ".join([*stage, str(error)]), where=path) from error
 
 
 def run_inputs(config: RunConfig, space: SearchSpace, base: Path) -> list[Path]:
@@ -277,7 +284,12 @@ def run_inputs(config: RunConfig, space: SearchSpace, base: Path) -> list[Path]:
         space: Its search space.
         base: Folder of the run's file, from which its relative paths start.
     """
-    named = [config.space, getattr(config.data, "path", None), config.backbone and config.backbone.model]
+    named = [
+        config.space,
+        getattr(config.data, "path", None),
+        config.backbone and config.backbone.model,
+        *config.search.tables,
+    ]
     return [*(base / path for path in named if path), *map(Path, space.outside_paths)]
 
 

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from nas.data import DataSplit
-from nas.latency import LatencyPredictor, LatencyTable, usable_space
+from nas.latency import LatencyPredictor, LatencyTable, device_latencies, usable_space
+from nas.latency.prediction.device_latencies import DeviceLatencies
 from nas.models import VideoModel
 from nas.models.parts import unloaded_codec
 from nas.pipeline.config import RunConfig, backbone_folder
@@ -92,8 +93,20 @@ class RunFolder:
 
     @property
     def predictor(self) -> LatencyPredictor:
-        """Predicts the latency of the pipeline from that table and from the fit beside it."""
-        return LatencyPredictor.open(self.usable, self.table_path, steps=self.config.search.steps)
+        """Predicts the latency of the pipeline on this machine from that table and from the fit beside it."""
+        # Of several devices, another one may have needed an implementation that is not the fastest here.
+        space = self.space if self.config.search.tables else self.usable
+        return LatencyPredictor.open(space, self.table_path, steps=self.config.search.steps)
+
+    @property
+    def other_tables(self) -> list[Path]:
+        """The tables of other devices."""
+        return [self.base / table for table in self.config.search.tables]
+
+    @property
+    def on_devices(self) -> DeviceLatencies:
+        """What runs on this machine and on the devices of the other tables, and its latencies."""
+        return device_latencies(self.space, [self.table_path, *self.other_tables], self.config.search.steps)
 
     @property
     def chosen(self) -> Architecture:

@@ -15,6 +15,7 @@ from nas.latency import check_networks, fit_networks, profile, usable_space
 from nas.latency.prediction.fit import fit_path
 from nas.models import network_cost
 from nas.pipeline.folder import STUDY, RunFolder
+from nas.pipeline.latencies import latency_text
 from nas.pipeline.runner import StageResult
 from nas.report import plot_front, plot_latency_check
 from nas.search import StudyRecord, choose, choose_by_score, rescore, run_search
@@ -64,16 +65,19 @@ class SearchStages(RunFolder):
 
     def search(self, folder: Path) -> StageResult:
         """Search the front of quality against predicted latency."""
+        space, latency, removed = self.on_devices if self.config.search.tables else (self.usable, self.predictor, ())
         result = run_search(
-            self.usable,
-            self.predictor,
+            space,
+            latency,
             self.config.quality.make(self._inputs()),
             self.config.search,
             self.storage,
             STUDY,
             cost=lambda architecture: network_cost(self.space.lower(architecture)),
         )
-        headline = f"{len(result.record.evaluations)} of {self.usable.count():,} architectures scored"
+        headline = f"{len(result.record.evaluations)} of {space.count():,} architectures scored"
+        if removed:
+            headline += f"; left out: {'; '.join(map(str, removed))}"
         return StageResult(headline, ("study.db",))
 
     def _inputs(self, seed: int = 0) -> SearchInputs:
@@ -107,10 +111,8 @@ class SearchStages(RunFolder):
         for suffix in ("png", "svg"):
             plot_front(record, folder / f"front.{suffix}", latency_budget_ms=budget_ms, chosen=chosen.architecture)
         how = "summed" if self.predictor.fit is None else "summed and fitted"
-        headline = (
-            f"{len(members)} architectures on the front; picked {chosen.architecture.id}, "
-            f"{chosen.latency_ms:.1f} ms per clip ({chosen.provenance} blocks, {how})"
-        )
+        latency = latency_text(chosen.to_dict(), how)
+        headline = f"{len(members)} architectures on the front; picked {chosen.architecture.id}, {latency}"
         values = {
             "members": members,
             "noise": steps_sentence(record.final),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nas.files import file_digest
 from nas.models.weights import folder_digest
 from nas.pipeline.model_stages import ModelStages
 from nas.pipeline.runner import Stage, StageResult
@@ -19,12 +20,13 @@ class Stages(SearchStages, ModelStages):
     def all(self) -> list[Stage]:
         """The stages in order, each with the settings that decide its result."""
         config, space = self.config, self.space
+        searched = [config.search, config.quality, *self._other_devices()]
         return [
             Stage("data", [config.data, config.validation_fraction, space.file.video], (), self.data, always=True),
             Stage("profile", [config.profile, space.fingerprint], (), self.profile),
             Stage("fit", [config.fit], ("profile",), self.fit),
             *self._trainings(),
-            Stage("search", [config.search, config.quality], ("profile", "fit", "train"), self.search),
+            Stage("search", searched, ("profile", "fit", "train"), self.search),
             *([] if config.rescore is None else [Stage("rescore", [config.rescore], ("search",), self.rescore)]),
             Stage("front", [config.pick], ("search",) if config.rescore is None else ("rescore",), self.front),
             Stage("check", [config.check], ("front",), self.check),
@@ -33,6 +35,10 @@ class Stages(SearchStages, ModelStages):
             Stage("samples", [config.generate], ("distill",), self.samples),
             Stage("summary", [], ("search", "check", "export", "samples"), self.summary),
         ]
+
+    def _other_devices(self) -> list[str]:
+        """What the tables of other devices hold, which a search depends on as on its settings."""
+        return [file_digest(table) for table in self.other_tables]
 
     def _trainings(self) -> list[Stage]:
         """The training of the supernet, after that of its backbone if the run trains one."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.pipeline.latencies import latency_columns, latency_sentences
 from nas.pipeline.runner import stage_values
 from nas.pipeline.samples import LABELS, SHEET
 from nas.report import Picture, Section
@@ -32,15 +33,12 @@ def _front(root: Path) -> Section:
             picked["metric"]: member["quality"],
             "standard error": member.get("standard_error"),
             "from the one before": step_text(member.get("from_previous")),
-            "latency_ms, predicted": member["latency_ms"],
+            **latency_columns(member),
             "parameters": member["parameters"],
         }
         for member in picked["members"]
     ]
-    text = (
-        f"Picked: {picked['id']} ({picked['layers']}), {picked['latency_ms']:.1f} ms per clip. Latencies are predicted "
-        f"from {picked['provenance']} blocks: text encoder + steps x denoising network + decoder."
-    )
+    text = f"Picked: {picked['id']} ({picked['layers']}), {latency_sentences(picked)}"
     said = [f"{picked[name]}." if picked.get(name) else "" for name in ("reason", "noise")]
     paragraphs = [text, *said, _counts(picked), _agreements(picked)]
     picture = Picture(root / "front" / "front.png", "Quality against predicted latency of all scored architectures.")

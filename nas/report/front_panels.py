@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from nas.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, tidy
 from nas.search import FrontMember, StudyRecord
 from nas.search.devices import SHARE
+from nas.search.evaluation import Evaluation
 from nas.search.noise import own_standard_errors
-from nas.search.record import Evaluation
 from nas.space import Architecture
 
 MAX_LISTED = 10

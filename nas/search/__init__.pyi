@@ -4,6 +4,7 @@ from .choosing import choose as choose
 from .choosing import choose_by_score as choose_by_score
 from .choosing import pick as pick
 from .config import SearchConfig as SearchConfig
+from .evaluation import FrontMember as FrontMember
 from .history import hypervolume_history as hypervolume_history
 from .objective import Objective as Objective
 from .pareto import hypervolume as hypervolume
@@ -13,7 +14,6 @@ from .protocols import CostModel as CostModel
 from .protocols import LatencyFigure as LatencyFigure
 from .protocols import LatencyModel as LatencyModel
 from .protocols import Space as Space
-from .record import FrontMember as FrontMember
 from .record import StudyRecord as StudyRecord
 from .record import load_front as load_front
 from .record import load_study as load_study

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nas.search.devices import LatencyBudget
+from nas.search.evaluation import FrontMember
 from nas.search.noise import Difference, difference
-from nas.search.record import FrontMember, StudyRecord
+from nas.search.record import StudyRecord
 
 
 @dataclass(frozen=True)

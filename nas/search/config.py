@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
@@ -44,6 +44,8 @@ class SearchConfig(StrictModel):
     patience: int | None = Field(None, gt=0, le=MOST)
     max_failures: int = Field(5, gt=0, le=MOST)
 
+    _newer: ClassVar[tuple[str, ...]] = ("sampler_options", "latency")
+
     @field_validator("sampler")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -63,7 +65,7 @@ class SearchConfig(StrictModel):
     def _without_empty_options(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what earlier versions did not have, if it is empty, so that digests of old runs stay valid."""
         values: dict[str, Any] = serialize(self)
-        for name in ("sampler_options", "latency"):
+        for name in self._newer:
             if not values.get(name):
                 values.pop(name, None)
         return values

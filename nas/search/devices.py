@@ -82,14 +82,13 @@ class SeveralDevices:
         which: The device whose latency is the second objective, or `worst`.
 
     Raises:
-        ConfigError: It is not said which latency is the second objective, a device is unknown, or `worst` lacks the
-            budget of a device.
+        ConfigError: As `check_devices`.
     """
 
     def __init__(self, models: Mapping[str, LatencyModel], budget: LatencyBudget | None, which: str | None) -> None:
         self.models = dict(sorted(models.items()))
-        self.limits_ms = device_limits(budget, list(self.models), where="search.budgets.latency_ms")
-        self.second = Second(_checked(which, self.models, self.limits_ms), self.limits_ms)
+        self.limits_ms = check_devices(list(self.models), budget, which)
+        self.second = Second(which or next(iter(self.models)), self.limits_ms)
 
     def predict(self, architecture: Architecture) -> LatencyFigure:
         """The latency on the device that decides."""
@@ -128,23 +127,42 @@ def one_or_several(
         space: The space, of which one architecture tells the name of the only device.
 
     Raises:
-        ConfigError: As `SeveralDevices`; or there is no device.
+        ConfigError: As `check_devices`.
     """
-    if isinstance(latency, Mapping) and len(latency) > 1:
-        several = SeveralDevices(latency, budget, which)
-        return several, several.limits_ms or None
     if not isinstance(latency, Mapping):
         named = budget is None or isinstance(budget, int | float)
         name = "" if named and which is None else latency.predict(space.smallest()).device
         latency = {name.removesuffix(EXTRAPOLATED): latency}
-    if not latency:
-        raise ConfigError("there is no device to predict latencies for", where="search")
+    limits_ms = check_devices(sorted(latency), budget, which)
+    if len(latency) > 1:
+        several = SeveralDevices(latency, budget, which)
+        return several, several.limits_ms or None
     ((name, model),) = latency.items()
-    if which not in {None, name}:
+    return model, limits_ms.get(name)
+
+
+def check_devices(devices: Sequence[str], budget: LatencyBudget | None, which: str | None) -> dict[str, float]:
+    """Check what a search says of its devices, and return the latency budgets by device.
+
+    Args:
+        devices: Their names.
+        budget: A number for the only device, or milliseconds by device.
+        which: The device whose latency is the second objective, or `worst`; needed for several devices.
+
+    Raises:
+        ConfigError: There is no device, it is not said which latency of several is the second objective, a device is
+            unknown, or `worst` lacks the budget of a device.
+    """
+    if not devices:
+        raise ConfigError("there is no device to predict latencies for", where="search")
+    limits_ms = device_limits(budget, devices, where="search.budgets.latency_ms")
+    if len(devices) > 1:
+        _check_which(which, devices, limits_ms)
+    elif which not in {None, *devices}:
         known = "there is no other" if which == WORST else f"{which!r} is unknown"
-        raise ConfigError(f"the search has one device, {name}; {known}", where="search.latency",
+        raise ConfigError(f"the search has one device, {devices[0]}; {known}", where="search.latency",
                           hint="leave --latency out, or add a table of another device")  # fmt: skip
-    return model, device_limits(budget, [name], where="search.budgets.latency_ms").get(name)
+    return limits_ms
 
 
 def device_limits(budget: LatencyBudget | None, devices: Sequence[str], *, where: str) -> dict[str, float]:
@@ -179,20 +197,19 @@ def _figure(model: LatencyModel, architecture: Architecture, place: str) -> Late
     return figure
 
 
-def _checked(which: str | None, models: Mapping[str, LatencyModel], limits_ms: Mapping[str, float]) -> str:
-    """The second objective, if it is possible."""
-    names = ", ".join(models)
-    if WORST in models:
+def _check_which(which: str | None, devices: Sequence[str], limits_ms: Mapping[str, float]) -> None:
+    """Whether the second objective of several devices is possible."""
+    names = ", ".join(devices)
+    if WORST in devices:
         raise ConfigError(f"a device is named {WORST!r}, which means another thing here", where="search.latency",
                           hint="give it another name in its tables")  # fmt: skip
     if which is None:
-        raise ConfigError(f"there are {len(models)} devices, {names}, and it is not said which latency to minimise",
-                          where="search.latency", hint=f'say --latency "{next(iter(models))}", the latency on that '
-                          f"device, or --latency {WORST}, the {SHARE}")  # fmt: skip
-    if which not in {WORST, *models}:
+        raise ConfigError(f"there are {len(devices)} devices, {names}, and it is not said which latency to minimise",
+                          where="search.latency", hint=f'say --latency "{devices[0]}", the latency on that device, or '
+                          f"--latency {WORST}, the {SHARE}")  # fmt: skip
+    if which not in {WORST, *devices}:
         raise ConfigError(f"unknown device {which!r} (known: {names}, or {WORST})", where="search.latency")
-    missing = [device for device in models if device not in limits_ms] if which == WORST else []
+    missing = [device for device in devices if device not in limits_ms] if which == WORST else []
     if missing:
         raise ConfigError(f"{WORST} is the {SHARE}, and {missing[0]} has no latency budget", where="search.latency",
                           hint=f'add --latency-budget-ms "{missing[0]}=MILLISECONDS"')  # fmt: skip
-    return which

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -15,91 +14,16 @@ from nas.errors import BudgetError, ConfigError
 from nas.quality.base import Direction
 from nas.search.agreement import HalvesAgreement, halves_agreement
 from nas.search.budgets import over_budgets
-from nas.search.devices import EXTRAPOLATED, SHARE, WORST, DeviceLatency, LatencyBudget, device_limits
+from nas.search.devices import EXTRAPOLATED, SHARE, WORST, LatencyBudget, device_limits
+from nas.search.evaluation import Evaluation, FrontMember
 from nas.search.halving import comparable_scores
-from nas.search.noise import standard_error
 from nas.search.pareto import knee, pareto_front
 from nas.search.storage.address import shown
 from nas.search.storage.contents import Identity, StudyDevice, is_foreign, read_architecture, read_identity, read_scored
 from nas.search.storage.final_scores import FinalScores, read_final_scores
 from nas.search.storage.studies import readable_study
-from nas.space import Architecture
 
 logger = logging.getLogger("nas")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One scored architecture.
-
-    Args:
-        architecture: What was scored.
-        quality: Its score, in the direction of the study.
-        latency_ms: Predicted latency of the pipeline for one clip; of several devices, on the one that decides.
-        unet_ms: Predicted latency of one call of the denoising network.
-        parameters: Weights of the denoising network; `None` when unknown.
-        provenance: Where the latency comes from: `measured`, `estimated` or `published`.
-        runtime: How it is executed there; of several settings, the fastest for it.
-        trial: Number of the trial in the study.
-        feasible: Whether it meets the budgets of the study.
-        search_quality: The score of the search, if `quality` is a score of the second stage.
-        quality_parts: Scores on parts of the held-out data, of which `quality` is the mean; empty if unknown.
-        device: Of several devices, the one that decides: the one whose latency is minimised, or with the largest share.
-        devices: The latencies on all of several devices.
-        share: The largest share of its latency budget over the devices, if that is minimised; it has no unit.
-    """
-
-    architecture: Architecture
-    quality: float
-    latency_ms: float
-    unet_ms: float
-    parameters: int | None
-    provenance: str
-    runtime: str
-    trial: int
-    feasible: bool
-    search_quality: float | None = None
-    quality_parts: tuple[float, ...] = ()
-    device: str = ""
-    devices: Mapping[str, DeviceLatency] = field(default_factory=dict, hash=False)
-    share: float | None = None
-
-    @property
-    def second(self) -> float:
-        """The second objective: `latency_ms`, or `share` if that is minimised."""
-        return self.latency_ms if self.share is None else self.share
-
-    def latency_on(self, device: str) -> float:
-        """Milliseconds of the pipeline on a device of the study; a study of one device has no other."""
-        return self.devices[device].latency_ms if self.devices else self.latency_ms
-
-    @property
-    def standard_error(self) -> float | None:
-        """The standard error of the score; `None` if it is unknown, because there are no parts."""
-        return standard_error(self.quality_parts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for tables and JSON."""
-        searched = {} if self.search_quality is None else {"search_quality": self.search_quality}
-        share = {} if self.share is None else {"share": self.share}
-        devices = {name: asdict(latency) for name, latency in self.devices.items()}
-        return {
-            "id": self.architecture.id,
-            "layers": str(self.architecture),
-            "quality": self.quality,
-            "standard_error": self.standard_error,
-            **searched,
-            **share,
-            "latency_ms": self.latency_ms,
-            "parameters": self.parameters,
-            "provenance": self.provenance,
-            "runtime": self.runtime,
-            **({"device": self.device, "devices": devices} if devices else {}),
-        }
-
-
-FrontMember = Evaluation
-"""A feasible evaluation that no other feasible evaluation of its study dominates."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import optuna
 
 from nas.errors import ConfigError, NasError
 from nas.progress import progress_bar
+from nas.search.evaluation import FrontMember
 from nas.search.halving import Halving
 from nas.search.protocols import Space
-from nas.search.record import FrontMember, StudyRecord, read_study
+from nas.search.record import StudyRecord, read_study
 from nas.search.scores import Failures, Score, is_mistake, score, score_more
 from nas.search.selecting import select_doubtful, select_members
 from nas.search.storage.address import shown, study_file

@@ -11,10 +11,11 @@ import optuna
 
 from nas.search.config import SearchConfig
 from nas.search.devices import SHARE, WORST
+from nas.search.evaluation import FrontMember
 from nas.search.identity import identity
 from nas.search.objective import Objective
 from nas.search.protocols import CostModel, LatencyModel, Space
-from nas.search.record import FrontMember, StudyRecord, read_study
+from nas.search.record import StudyRecord, read_study
 from nas.search.samplers.choice import choose_sampler
 from nas.search.samplers.factory import SamplerFactory
 from nas.search.storage.address import shown, study_file

@@ -10,10 +10,14 @@ import yaml
 
 from nas.errors import ArchitectureError, CheckpointError, ConfigError, NasError
 from nas.files import fingerprint
+from nas.latency import LatencyTable, TableMetadata
 from nas.models import Generation, VideoModel
 from nas.pipeline import load_run, run_pipeline
+from nas.pipeline.config import run_inputs
 from nas.pipeline.runner import Stage, StageResult
 from nas.pipeline.stages import Stages
+from nas.runtimes import get_runtime
+from nas.search import SearchConfig
 from nas.space import SearchSpace
 from tests.tiny import TINY
 
@@ -178,3 +182,40 @@ def test_the_front_is_scored_again_unless_the_file_says_otherwise(base: Path) ->
     assert by_default == load_run(_run_file(base, rescore={"batches": 64}))[0].rescore
     # Training each architecture alone a second time would take longer than the search.
     assert load_run(_run_file(base, quality={"finetune_steps": 3}))[0].rescore is None
+
+
+def _table(base: Path, device: str) -> str:
+    """A table of a phone beside the run's file; its name."""
+    LatencyTable(TableMetadata(device=device, runtime="coreml")).save(base / f"{device}.csv")
+    return f"{device}.csv"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"search": {"latency": "worst"}}, "search.latency: the search has one device, .*; there is no other"),
+        ({"search": {"tables": ["a phone.csv"]}}, 'search.latency: .*2 devices, .*a phone.* --latency worst'),
+        ({"search": {"tables": ["a phone.csv"], "latency": "x"}}, r"unknown device 'x' \(known: .*a phone"),
+        ({"search": {"tables": ["a phone.csv"], "latency": "worst"}}, "search.latency: .*has no latency budget"),
+        ({"search": {"tables": ["a phone.csv"], "latency": "a phone"}, "pick": {"latency_budget_ms": 9}},
+         "pick.latency_budget_ms: 9 ms without a device"),
+        ({"search": {"tables": ["gone.csv"], "latency": "a phone"}}, "gone.csv"),
+        ({"pick": {"latency_budget_ms": {"x": 9}}}, "pick.latency_budget_ms: unknown device 'x'"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_devices_is_checked_when_the_file_is_read(
+    base: Path, settings: dict[str, Any], message: str
+) -> None:
+    _table(base, "a phone")
+    with pytest.raises(NasError, match=message):
+        load_run(_run_file(base, **settings))
+
+
+def test_a_run_may_name_tables_of_other_devices(base: Path) -> None:
+    here = get_runtime("onnxruntime").device
+    settings = {"tables": [_table(base, "a phone")], "latency": "worst",
+                "budgets": {"latency_ms": {"a phone": 9, here: 90}}}  # fmt: skip
+    config, space = load_run(_run_file(base, search=settings, pick={"latency_budget_ms": {here: 80}}))
+    assert config.search.budgets.latency_ms == {"a phone": 9, here: 90}
+    assert base / "a phone.csv" in run_inputs(config, space, base)
+    assert load_run(_run_file(base))[0].search.model_dump() == SearchConfig().model_dump()

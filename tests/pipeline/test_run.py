@@ -15,10 +15,12 @@ import yaml
 from scipy.stats import kendalltau
 
 from nas.files import hold, lock
+from nas.latency import LatencyRow, LatencyTable, TableMetadata
 from nas.models import VideoModel
 from nas.pipeline import load_run, run_stages
 from nas.pipeline.folder import STUDY
 from nas.pipeline.stages import Stages
+from nas.pipeline.summary import run_sections
 from tests.processes import finish, start, start_nas
 from tests.tiny import TINY
 
@@ -180,3 +182,34 @@ def test_a_run_killed_in_the_middle_of_a_stage_ends_as_if_it_had_not_been(
     assert not list(out.rglob(".nas-tmp-*"))
     if stage in SAME:
         assert (out / stage / SAME[stage]).read_bytes() == (finished.parent / "out" / stage / SAME[stage]).read_bytes()
+
+
+def test_a_run_searches_for_this_machine_and_a_phone(finished: Path, tmp_path: Path) -> None:
+    """A finished run whose file is given the table of a phone, on which everything takes twice as long."""
+    run_file = _copy(finished, tmp_path)
+    here = LatencyTable.load(tmp_path / "out" / "profile" / "table.csv")
+    rows = [
+        LatencyRow(key=row.key, kind=row.kind, latency_ms=2 * (row.latency_ms or 0), provenance="published")
+        for row in here.rows.values()
+    ]
+    LatencyTable(TableMetadata(device="a phone", runtime="coreml")).add(rows).save(tmp_path / "phone.csv")
+    budgets = {"latency_ms": {"a phone": 1e5, here.metadata.device: 1e6}}
+    search = RUN["search"] | {"tables": ["phone.csv"], "latency": "worst", "budgets": budgets}
+    pick = {"latency_budget_ms": {"a phone": 1e5}}
+    run_file.write_text(yaml.safe_dump(RUN | {"search": search, "pick": pick}))
+
+    run_through(run_file, "front")
+    out = tmp_path / "out"
+    assert (out / "replaced" / "search-1").is_dir()
+    assert not (out / "replaced" / "train-1").exists()
+    chosen = json.loads((out / "stages" / "front.json").read_text())
+    assert chosen["headline"].count(" blocks)") == 2
+    for member in chosen["values"]["members"]:
+        latencies = {name: each["latency_ms"] for name, each in member["devices"].items()}
+        assert latencies.keys() == budgets["latency_ms"].keys()
+        assert member["share"] == max(latencies[name] / limit for name, limit in budgets["latency_ms"].items())
+        assert member["devices"]["a phone"]["provenance"] == "published"
+        assert member["devices"][here.metadata.device]["provenance"] == "measured"
+    report = run_sections(out, [])[0]
+    assert "ms on a phone (published blocks)" in report.text
+    assert {"a phone, ms, predicted", f"{here.metadata.device}, ms, predicted"} < report.rows[0].keys()
