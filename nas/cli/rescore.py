@@ -72,7 +72,7 @@ def rescore(
     """
     from nas.search import load_study
     from nas.search import rescore as rescore_study
-    from nas.search.selecting import parts_of_each, parts_sentence
+    from nas.search.selecting import parts_of_each, parts_sentence, select_members
     from nas.search.workers.child import ending_in_order, hand_over
     from nas.space import SearchSpace
 
@@ -92,6 +92,7 @@ def rescore(
         sample_metric,
     )
     if several:
+        select_members(load_study(storage, study), members)  # what is wrong with the study is said at once
         crew = run_workers(workers, storage, study, "scoring again")
         counts, record = {**crew.merged(known=min), **crew_document(crew)}, load_study(storage, study)
     else:

@@ -14,9 +14,10 @@ import pytest
 
 from nas.cli import main
 from nas.environment import use_graphics_card, worker_variables
-from nas.errors import NasError
+from nas.errors import NasError, StorageError
+from nas.progress import Step, telling
 from nas.quality import FunctionQuality, QualityMetric
-from nas.search import SearchConfig, load_study, rescore, run_search
+from nas.search import SearchConfig, hypervolume_history, load_study, rescore, run_search
 from nas.search.workers import pool
 from nas.search.workers.child import child_of_a_pool, ending_in_order
 from nas.search.workers.watching import watch_workers
@@ -124,9 +125,12 @@ def test_workers_share_a_second_scoring_and_take_over_from_one_that_is_killed(se
     assert [(death["how"], printed["waiting"]) for death in printed["died"]] == [("was killed by SIGKILL", 0)]
 
 
-def test_what_cannot_have_workers_is_refused_in_one_line(folder, monkeypatch, capsys):
-    def nas(storage, *options):
-        arguments = command("search", storage, "s", "--workers", 3, *options)
+@pytest.fixture
+def refusal(monkeypatch, capsys):
+    """Run a command with three workers in this process, and return the one line that refuses it."""
+
+    def nas(verb, storage):
+        arguments = command(verb, storage, "absent", "--workers", 3)
         monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -134,14 +138,24 @@ def test_what_cannot_have_workers_is_refused_in_one_line(folder, monkeypatch, ca
         assert (ended.value.code, printed.out, printed.err.count("\n")) == (2, "", 1)
         return printed.err
 
-    assert "one process at a time, not 3; keep the study in PostgreSQL (--storage postgresql://" in nas("s.db")
+    return nas
+
+
+def test_what_cannot_have_workers_is_refused_in_one_line(folder, refusal, monkeypatch):
+    for verb in ("search", "rescore"):
+        said = refusal(verb, "s.db")
+        assert "one process at a time, not 3; keep the study in PostgreSQL (--storage postgresql://" in said
     assert not (folder / "s.db").exists()
-    unreachable = nas("postgresql://me:secret@localhost:1/base")
+    unreachable = refusal("search", "postgresql://me:secret@localhost:1/base")
     assert "refused" in unreachable
     assert "secret" not in unreachable
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    assert "leave --workers out" in nas("postgresql://me@localhost:1/base")
+    assert "leave --workers out" in refusal("search", "postgresql://me@localhost:1/base")
+
+
+def test_a_second_scoring_of_no_study_starts_no_workers(server, refusal):  # noqa: F811
+    assert "no study 'absent'" in refusal("rescore", server.url)
 
 
 def python(code):
@@ -280,6 +294,11 @@ def test_no_architecture_is_scored_again_twice(server, ids):  # noqa: F811
     again = Counted()
     assert rescore(server.url, "first", again, members=8, timing=TIMING).known == 6
     assert set(again.calls) == set(ids[:2])
+    # The attempts are no study of the user's.
+    with pytest.raises(StorageError, match="no study 'other'") as refused:
+        load_study(server.url, "other")
+    assert "first" in str(refused.value)
+    assert "second scoring" not in str(refused.value)
 
 
 def _score_forever(url, file):
@@ -315,6 +334,16 @@ def test_a_sqlite_file_has_one_second_scoring_at_a_time(tmp_path):
             return super().score(architecture)
 
     assert rescore(tmp_path / "s.db", "s", Nested()).scored > 0
+
+
+def test_the_bar_shows_what_is_scored_and_the_front(tmp_path):
+    steps = []
+    with telling(steps.append):
+        config = SearchConfig(evaluations=6, sampler="random")
+        result = run_search(SPACE, FormulaLatency(SPACE), Announced(0), config, tmp_path / "s.db", "s")
+
+    volume = hypervolume_history(result.record).values[-1]
+    assert steps[-1] == Step("searching", 6, 6, f"front {len(result.front)}, hypervolume {volume:.4g}")
 
 
 def test_each_worker_gets_its_share_of_the_machine(monkeypatch):

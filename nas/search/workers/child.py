@@ -24,7 +24,7 @@ def child_of_a_pool() -> Iterator[None]:
 
     Standard output carries the messages alone: what the block prints, user code included, goes to standard error.
     """
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    channel = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
@@ -32,8 +32,7 @@ def child_of_a_pool() -> Iterator[None]:
 
     def send(message: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):  # the parent is gone, which the thread notices
-            channel.write(json.dumps(message) + "\n")
-            channel.flush()
+            os.write(channel, f"{json.dumps(message)}\n".encode())
 
     _senders.append(send)
     try:
@@ -42,6 +41,7 @@ def child_of_a_pool() -> Iterator[None]:
             yield
     finally:
         _senders.pop()
+        os.close(channel)
 
 
 def is_worker() -> bool:
