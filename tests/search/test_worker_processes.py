@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from nas.search.workers.child import child_of_a_pool, ending_in_order
 from nas.search.workers.watching import watch_workers
 from tests.processes import finish, start, start_nas
 from tests.search.formulas import FormulaLatency, PlainSpace, formula_loss
+from tests.search.test_halving import InParts
 from tests.search.test_postgres import server, trials_of  # noqa: F401 - a fixture
 from tests.search.worker_process import TIMING, Announced
 
@@ -271,17 +272,16 @@ def ids(server):  # noqa: F811
     return [one.architecture.id for one in load_study(server.url, "first").evaluations]
 
 
+def share(server, metrics):  # noqa: F811
+    """Score the architectures again with several metrics at the same time, each as a process of its own would."""
+    with ThreadPoolExecutor(len(metrics)) as threads:
+        return list(threads.map(lambda one: rescore(server.url, "first", one, members=8, timing=TIMING), metrics))
+
+
 def test_no_architecture_is_scored_again_twice(server, ids):  # noqa: F811
-    metrics, results = [Counted(0.1, fails=ids[:2]) for _ in range(3)], []
+    metrics = [Counted(0.1, fails=ids[:2]) for _ in range(3)]
 
-    def work(metric):  # each as a process of its own would
-        results.append(rescore(server.url, "first", metric, members=8, timing=TIMING))
-
-    threads = [threading.Thread(target=work, args=(metric,)) for metric in metrics]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    results = share(server, metrics)
 
     calls = [call for metric in metrics for call in metric.calls]
     assert sorted(calls) == sorted(ids)
@@ -299,6 +299,20 @@ def test_no_architecture_is_scored_again_twice(server, ids):  # noqa: F811
         load_study(server.url, "other")
     assert "first" in str(refused.value)
     assert "second scoring" not in str(refused.value)
+
+
+@pytest.mark.slow
+def test_no_batch_is_scored_twice_where_rounds_add_batches(server, ids, tmp_path):  # noqa: F811
+    config, alone = SearchConfig(sampler="random", evaluations=8), InParts(32)
+    run_search(SPACE, FormulaLatency(SPACE), Announced(0), config, tmp_path / "s.db", "s")
+    rescore(tmp_path / "s.db", "s", alone, members=8)
+    assert {one for one, _ in alone.calls} == set(ids)
+    assert 8 * 8 < len(alone.calls) < 8 * 32
+    together = [InParts(32) for _ in range(3)]
+
+    share(server, together)
+
+    assert sorted(call for metric in together for call in metric.calls) == sorted(alone.calls)
 
 
 def _score_forever(url, file):

@@ -105,6 +105,7 @@ class _Watch:
     def __init__(self, crew: Crew, label: str, died: Callable[[str], object]) -> None:
         self.crew, self.label, self.died = crew, label, died
         self.done = 0
+        self.total: int | None = None
         self._names: dict[int, str] = {}
         self._finished: set[int] = set()
         self._said: dict[str, int] = {}
@@ -129,9 +130,9 @@ class _Watch:
             self.died(self._names[worker])
 
     def _advance(self, step: Step, bar: Bar) -> None:
-        """Each worker counts the results of all; the highest count is the latest."""
-        if step.label == self.label and step.done >= self.done:
-            self.done = step.done
+        """Each worker counts the results of all; the highest count is the latest, until the total changes."""
+        if step.label == self.label and (step.done >= self.done or step.total != self.total):
+            self.done, self.total = step.done, step.total
             bar.reach(step.done, step.status, step.total)
 
     def _say(self, said: Said) -> None:
