@@ -4,24 +4,24 @@
     python benchmarks/search_noise.py --out runs/search_noise [--run examples/quickstart.yaml] [--seeds 5]
 
 Takes architectures that the search of a run has evaluated, those nearest to its front, and scores them with the run's
-supernet. The truth is the mean over --truth batches of held-out clips. Then, for each of --seeds other draws:
+supernet on --pool batches of held-out clips. Each of --seeds draws takes --batches of these at random. The truth is the
+mean over all others, so no batch counts in both. In each draw:
 
-1. All are scored on as many batches as in the run's search, and have a front.
-2. The front is scored a second time. *fixed*: its members on --batches each. *halving*: as `nas rescore`, on at most as
-   many batches in all.
+1. All are scored on the first batches of the draw, as many as in the run's search, and have a front.
+2. The front is scored again. *fixed*: each member anew, on --fixed batches. *halving*: as `nas rescore` does, on up to
+   all batches of the draw, and on no more new ones in all than *fixed*.
 3. For each of --budgets latencies, one member is chosen. *by score*: the best within the budget. *with noise*: as
    `nas pick`, the fastest that the noise cannot tell from it.
 
-Printed are how often the choice is among the best three architectures within the budget by the truth, its mean rank,
-how much worse it is than the best by the truth, and how much faster. Each batch is scored once and kept in --out, so
-the same command resumes.
+Printed are, by the truth: how often the choice is among the best three of all architectures within the budget, and of
+those that are no slower than itself (`own`); its mean rank within the budget; how much worse it is than the best there;
+how much faster than the choice by score; and the new batches of the second scoring. Batches are kept in --out, so the
+same command resumes.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,6 @@ from nas.files import read_json, write_json
 from nas.pipeline import load_run
 from nas.pipeline.folder import RunFolder
 from nas.progress import progress_bar
-from nas.quality import HeldOutFlowLoss
 from nas.search import StudyRecord, choose, choose_by_score
 from nas.search.choosing import Choice
 from nas.search.evaluation import Evaluation
@@ -50,47 +49,10 @@ from nas.space import Architecture
 from nas.training import supernet_quality
 
 ROOT = Path(__file__).resolve().parents[1]
-TRUTH_SEED, SEARCH_SEED, AGAIN_SEED = 1000, 2000, 3000
+SEED = 1000
 CHOOSERS: dict[str, Callable[[StudyRecord, float], Choice]] = {"by score": choose_by_score, "with noise": choose}
 
 Parts = dict[str, tuple[float, ...]]
-
-
-class Batches:
-    """Losses of architectures on batches, each scored once and kept in a file.
-
-    Args:
-        run: The run, whose supernet scores.
-        folder: Where the file is.
-        seed: Seed of the draw.
-        batches: How many there are.
-    """
-
-    def __init__(self, run: RunFolder, folder: Path, seed: int, batches: int) -> None:
-        self.run, self.seed, self.batches = run, seed, batches
-        self.file = folder / f"losses-{seed}.json"
-        self.losses: dict[str, list[float]] = read_json(self.file) if self.file.exists() else {}
-
-    @functools.cached_property
-    def metric(self) -> HeldOutFlowLoss:
-        """The held-out flow loss of the run."""
-        clips = self.run.clips.validation
-        return supernet_quality(
-            self.run.space, self.run.root / "train" / "supernet", clips, seed=self.seed, batches=self.batches
-        )
-
-    def first(self, architectures: Sequence[Architecture], count: int) -> Parts:
-        """The losses on the first `count` batches, by id of the architecture."""
-        with progress_bar(f"draw {self.seed}", len(architectures)) as advance:
-            for architecture in architectures:
-                known = self.losses.get(architecture.id, [])
-                if len(known) < count:
-                    self.losses[architecture.id] = known + self.metric.score_parts(
-                        architecture, range(len(known), count)
-                    )
-                    write_json(self.file, self.losses)
-                advance(architecture.id)
-        return {one.id: tuple(self.losses[one.id][:count]) for one in architectures}
 
 
 @dataclass(frozen=True)
@@ -101,11 +63,12 @@ class Outcome:
         scoring: How the front was scored again.
         choosing: How a member was chosen.
         seed: Number of the draw.
-        batches: Batches that the second scoring took.
+        batches: New batches that the second scoring took.
         budget_ms: The latency budget.
         rank: Rank among all architectures within the budget; 1 is the best.
+        own_rank: Rank among those that are no slower.
         worse: Loss over that of the best one.
-        faster_ms: Latency below that of the choice by score alone.
+        faster_ms: Latency below that of the choice by score.
     """
 
     scoring: str
@@ -114,8 +77,35 @@ class Outcome:
     batches: int
     budget_ms: float
     rank: int
+    own_rank: int
     worse: float
     faster_ms: float
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The batches of one draw, and the truth by all others.
+
+    Args:
+        seed: Its number.
+        parts: Losses on the batches of the draw, by id of the architecture.
+        truth: Mean loss on all other batches.
+    """
+
+    seed: int
+    parts: Parts
+    truth: dict[str, float]
+
+    @classmethod
+    def of(cls, pool: Parts, seed: int, batches: int) -> Draw:
+        """Draw at random, the same batches for all architectures."""
+        order = np.random.default_rng(seed).permutation(len(next(iter(pool.values()))))
+        losses = {name: np.array(row)[order] for name, row in pool.items()}
+        return cls(
+            seed,
+            {name: tuple(row[:batches].tolist()) for name, row in losses.items()},
+            {name: float(row[batches:].mean()) for name, row in losses.items()},
+        )
 
 
 def main() -> None:
@@ -124,36 +114,48 @@ def main() -> None:
     with one_line_errors():
         config, space = load_run(options.run)
         run = RunFolder(config, space, options.run.parent, (options.run.parent / config.out).resolve())
-        options.out.mkdir(parents=True, exist_ok=True)
         searched = run.record.searched
-        pool = replace(searched, evaluations=select_members(searched, options.architectures))
-        architectures = [one.architecture for one in pool.evaluations]
-        parts = Batches(run, options.out, TRUTH_SEED, options.truth).first(architectures, options.truth)
-        truth = {name: fmean(row) for name, row in parts.items()}
-        outcomes = [one for seed in range(options.seeds) for one in _outcomes(options, run, pool, truth, seed)]
+        record = replace(searched, evaluations=select_members(searched, options.architectures))
+        pool = _pool(options, run, [one.architecture for one in record.evaluations])
+    draws = [Draw.of(pool, seed, options.batches) for seed in range(options.seeds)]
+    first = config.quality.options["batches"]
+    outcomes = [outcome for draw in draws for outcome in _outcomes(options, record, draw, first)]
     write_json(options.out / "outcomes.json", [vars(one) for one in outcomes])
-    sys.stdout.write(json.dumps([vars(one) for one in outcomes], indent=2) + "\n") if options.json else _show(outcomes)
+    _show(outcomes)
 
 
-def _outcomes(
-    options: argparse.Namespace, run: RunFolder, pool: StudyRecord, truth: dict[str, float], seed: int
-) -> list[Outcome]:
+def _pool(options: argparse.Namespace, run: RunFolder, architectures: Sequence[Architecture]) -> Parts:
+    """The losses on all batches; each is scored once and kept in a file."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "losses.json"
+    losses: dict[str, list[float]] = read_json(file) if file.exists() else {}
+    if any(len(losses.get(one.id, ())) < options.pool for one in architectures):
+        folder, clips = run.root / "train" / "supernet", run.clips.validation
+        metric = supernet_quality(run.space, folder, clips, seed=SEED, batches=options.pool)
+        with progress_bar("scoring", len(architectures)) as advance:
+            for one in architectures:
+                known = losses.get(one.id, [])
+                losses[one.id] = known + metric.score_parts(one, range(len(known), options.pool))
+                write_json(file, losses)
+                advance(one.id)
+    return {one.id: tuple(losses[one.id][: options.pool]) for one in architectures}
+
+
+def _outcomes(options: argparse.Namespace, pool: StudyRecord, draw: Draw, first: int) -> list[Outcome]:
     """All choices of one draw."""
-    first = run.config.quality.options["batches"]
-    architectures = [one.architecture for one in pool.evaluations]
-    parts = Batches(run, options.out, SEARCH_SEED + seed, first).first(architectures, first)
-    record = replace(pool, evaluations=tuple(_scored(one, parts[one.architecture.id]) for one in pool.evaluations))
-    again = Batches(run, options.out, AGAIN_SEED + seed, options.batches)
-    fixed = again.first([one.architecture for one in record.front], options.batches)
-    halved = _halved(record, again, options.batches)
+    record = replace(
+        pool, evaluations=tuple(_scored(one, draw.parts[one.architecture.id][:first]) for one in pool.evaluations)
+    )
+    fixed = {one.architecture.id: draw.parts[one.architecture.id][: options.fixed] for one in record.front}
+    cost = options.fixed * len(record.front)
+    halved, spent = _halved(record, draw, first, cost)
     latencies_ms = [one.latency_ms for one in record.front]
-    budgets_ms = np.linspace(latencies_ms[0], latencies_ms[-1], options.budgets + 1)[1:]
+    budgets_ms = np.linspace(latencies_ms[0], latencies_ms[-1], options.budgets + 1)[1:].tolist()
     return [
-        _judged(scoring, choosing, seed, final, scores, budget_ms, truth)
-        for scoring, scores in (("fixed", fixed), ("halving", halved))
-        for final in [_with_second_scores(record, scores)]
+        _judged((scoring, choosing, batches), draw, record, _with_second_scores(record, scores), budget_ms)
+        for scoring, scores, batches in (("fixed", fixed, cost), ("halving", halved, spent))
         for choosing in CHOOSERS
-        for budget_ms in budgets_ms.tolist()
+        for budget_ms in budgets_ms
     ]
 
 
@@ -161,69 +163,72 @@ def _scored(evaluation: Evaluation, parts: tuple[float, ...]) -> Evaluation:
     return replace(evaluation, quality=fmean(parts), quality_parts=parts)
 
 
-def _halved(record: StudyRecord, again: Batches, most: int) -> Parts:
-    """The second scoring of `nas rescore`, at no more cost than that of the front."""
-    candidates = {one.architecture.id: one for one in select_doubtful(record)}
-    latencies_ms = {name: one.latency_ms for name, one in candidates.items()}
-    halving = Halving(latencies_ms, "minimize", most, most * len(record.front))
-    parts: Parts = {}
-    while levels := halving.next_round(parts):
-        for name, level in levels.items():
-            parts |= again.first([candidates[name].architecture], level)
-    return parts
+def _halved(record: StudyRecord, draw: Draw, first: int, cost: int) -> tuple[Parts, int]:
+    """The second scoring of `nas rescore` with the batches of the draw, and how many it adds to those of the search."""
+    latencies_ms = {one.architecture.id: one.latency_ms for one in select_doubtful(record)}
+    most = len(next(iter(draw.parts.values())))
+    halving = Halving(latencies_ms, "minimize", most, cost, dict.fromkeys(latencies_ms, first))
+    while halving.next_round(draw.parts):
+        pass
+    spent = sum(level - first for level in halving.levels.values())
+    return {name: draw.parts[name][:level] for name, level in halving.levels.items()}, spent
 
 
 def _with_second_scores(record: StudyRecord, parts: Parts) -> StudyRecord:
     scores = {name: fmean(row) for name, row in parts.items()}
-    # The halving may leave out no member of the front, so none is waiting.
     return replace(record, final_scores=FinalScores(record.quality, record.direction, scores, {}, parts))
 
 
 def _judged(
-    scoring: str, choosing: str, seed: int, final: StudyRecord, scores: Parts, budget_ms: float, truth: dict[str, float]
+    how: tuple[str, str, int], draw: Draw, searched: StudyRecord, record: StudyRecord, budget_ms: float
 ) -> Outcome:
-    choice = CHOOSERS[choosing](final, budget_ms)
-    loss = truth[choice.member.architecture.id]
-    within = [truth[one.architecture.id] for one in final.evaluations if one.latency_ms <= budget_ms]
+    scoring, choosing, batches = how
+    choice = CHOOSERS[choosing](record, budget_ms)
+    member, loss = choice.member, draw.truth[choice.member.architecture.id]
+    losses = [(one.latency_ms, draw.truth[one.architecture.id]) for one in searched.evaluations]
+    within = [other for latency_ms, other in losses if latency_ms <= budget_ms]
+    no_slower = [other for latency_ms, other in losses if latency_ms <= member.latency_ms]
     return Outcome(
         scoring,
         choosing,
-        seed,
-        sum(map(len, scores.values())),
+        draw.seed,
+        batches,
         budget_ms,
         1 + sum(other < loss for other in within),
+        1 + sum(other < loss for other in no_slower),
         loss - min(within),
-        choice.by_score.latency_ms - choice.member.latency_ms,
+        choice.by_score.latency_ms - member.latency_ms,
     )
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:
-    """A row for each way to score and to choose, and its mean over draws and budgets."""
-    table = Table("second scoring", "choice", "among the best 3", "mean rank", "worse by", "faster by, ms", "batches")
+    """A row for each way to score and to choose: counts and means over draws and budgets."""
+    table = Table("scored again", "choice", "best 3", "best 3, own", "rank", "worse", "ms faster", "batches")
     for scoring, choosing in dict.fromkeys((one.scoring, one.choosing) for one in outcomes):
         rows = [one for one in outcomes if (one.scoring, one.choosing) == (scoring, choosing)]
         table.add_row(
             scoring,
             choosing,
             f"{sum(one.rank <= 3 for one in rows)} of {len(rows)}",
+            f"{sum(one.own_rank <= 3 for one in rows)} of {len(rows)}",
             f"{fmean(one.rank for one in rows):.2f}",
             f"{fmean(one.worse for one in rows):.6f}",
-            f"{fmean(one.faster_ms for one in rows):.3f}",
+            f"{fmean(one.faster_ms for one in rows):.2f}",
             f"{fmean(one.batches for one in rows):,.0f}",
         )
-    Console().print(table)
+    Console(width=100).print(table)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=ROOT / "examples" / "quickstart.yaml", help="YAML file of the run")
     parser.add_argument("--out", type=Path, required=True, help="folder for the losses; the same one resumes")
-    parser.add_argument("--architectures", type=int, default=40, help="architectures nearest to the front of the run")
-    parser.add_argument("--truth", type=int, default=256, help="batches behind the truth")
-    parser.add_argument("--batches", type=int, default=32, help="batches of the second scoring of a member")
-    parser.add_argument("--seeds", type=int, default=5, help="draws of held-out clips and noise")
+    parser.add_argument("--architectures", type=int, default=32, help="architectures nearest to the front of the run")
+    parser.add_argument("--pool", type=int, default=256, help="batches on which each architecture is scored")
+    parser.add_argument("--batches", type=int, default=64, help="batches of a draw; the rest of the pool is the truth")
+    parser.add_argument("--fixed", type=int, default=32, help="batches of each member if the number is fixed")
+    parser.add_argument("--seeds", type=int, default=5, help="draws of batches")
     parser.add_argument("--budgets", type=int, default=8, help="latency budgets, evenly over the front of each draw")
-    parser.add_argument("--json", action="store_true", help="print all choices as JSON")
     return parser.parse_args()
 
 
