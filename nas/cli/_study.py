@@ -123,7 +123,7 @@ def device_rows(member: FrontMember, record: StudyRecord) -> list[dict[str, Any]
     for name, latency in member.devices.items():
         limit_ms = record.limits_ms.get(name)
         share = None if limit_ms is None else latency.latency_ms / limit_ms
-        budget = {"budget, ms": limit_ms, "share of it": share} if record.limits_ms else {}
+        budget = {"the study's budget, ms": limit_ms, "share of it": share} if record.limits_ms else {}
         device = record.devices[name].device
         rows.append({"device": device, "latency_ms": latency.latency_ms, **budget, "unet_ms": latency.unet_ms,
                      "provenance": latency.provenance, "runtime": latency.runtime})  # fmt: skip

@@ -101,6 +101,7 @@ def search(
     from nas.files import parse
     from nas.latency import device_latencies
     from nas.search import SearchConfig, load_study, run_search
+    from nas.search.devices import check_devices
     from nas.search.neighbours import front_rows
     from nas.search.record import empty_front
     from nas.search.workers.child import ending_in_order, hand_over, is_worker
@@ -123,6 +124,8 @@ def search(
     config = parse(options, SearchConfig, where="options")
     several = starts_workers(workers, storage)
     usable, models, removed = device_latencies(SearchSpace.load(space), table, config.steps)
+    # Before a supernet is loaded, or workers are started.
+    check_devices(sorted(models), config.budgets.or_else(usable.budgets).latency_ms, config.latency)
     for removal in () if as_json or is_worker() else removed:
         typer.echo(f"left out: {removal}")
     if several:
