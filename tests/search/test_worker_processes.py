@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -157,6 +158,17 @@ def test_what_cannot_have_workers_is_refused_in_one_line(folder, refusal, monkey
 
 def test_a_second_scoring_of_no_study_starts_no_workers(server, refusal):  # noqa: F811
     assert "no study 'absent'" in refusal("rescore", server.url)
+
+
+@pytest.mark.slow
+def test_the_process_that_watches_imports_no_torch(server, folder):  # noqa: F811
+    arguments = ["nas", *map(str, command("search", server.url, "light", "--workers", 2))]
+    code = (
+        "import sys\nfrom nas.search.workers import watching\nfrom nas.cli import main\n"
+        "watching.watch_workers = lambda *given: sys.exit('torch' in sys.modules)\n"
+        f"sys.argv = {arguments}\nmain()"
+    )
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
 
 
 def python(code):
