@@ -81,7 +81,7 @@ def changeable_study(storage: str | Path, name: str, timing: Timing) -> Iterator
     where = address(storage)
     _check_there(where)
     only_user = _only_user(where.file, "scoring again", ".rescore")
-    with database_errors(where), only_user, _connection(where, timing) as opened:
+    with database_errors(where), _connection(where, timing) as opened, only_user:
         yield _load(opened, name, where)
 
 
