@@ -50,9 +50,9 @@ class Halving:
         Args:
             parts: The scores on parts that there are, by id. Architectures that could not be scored are missing.
         """
-        lacking = [name for name in self.latencies_ms if name not in self.levels]
-        if lacking:
-            return self._advance(lacking, min(FIRST_PARTS, self.most))
+        first = min(FIRST_PARTS, self.most)
+        if lacking := [name for name in self.latencies_ms if self.levels.get(name, 0) < first]:
+            return self._advance(lacking, first)
         known = {name: parts[name][:level] for name, level in self.levels.items() if name in parts}
         doubted = in_doubt(known, self.latencies_ms, self.direction)
         lowest = [name for name in doubted if self.levels[name] < self.most]
