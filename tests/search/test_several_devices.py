@@ -9,16 +9,17 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.cli._budgets import latency_budget
 from nas.errors import BudgetError, ConfigError, NasError
 from nas.quality import FunctionQuality
 from nas.report.front_figure import draw_front, latency_caption
-from nas.search import Objective, SearchConfig, load_study, pick, rescore, run_search
+from nas.search import ChoiceSpace, Objective, SearchConfig, SumLatency, load_study, pick, rescore, run_search
 from nas.search.choosing import choose
 from nas.search.identity import identity
+from nas.search.proposals import compromise
 from nas.space import Budgets
 from tests.search.formulas import Figure, FormulaLatency, PlainSpace, formula_loss
 
@@ -52,8 +53,8 @@ def objective(limits=LIMITS, which="worst"):
     return Objective(SPACE, MODELS, quality(), Budgets(latency_ms=limits), None, which)
 
 
-def search(folder, name="s", models=MODELS, **settings):
-    config = SearchConfig(**{"evaluations": 100, "sampler": "exhaustive", **settings})
+def search(folder, name="s", models=MODELS, **changes):
+    config = SearchConfig(**{"evaluations": 100, "sampler": "exhaustive", **changes})
     return run_search(SPACE, models, quality(), config, folder / "study.db", name).record
 
 
@@ -152,7 +153,7 @@ def test_pick_takes_the_best_of_all_that_meet_the_budgets_of_both(folder):
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("given_settings", "words"),
     [
         ({}, r"there are 2 devices, a laptop, a phone, .*--latency \"a laptop\".* --latency worst"),
         ({"latency": "phone"}, r"unknown device 'phone' \(known: a laptop, a phone, or worst\)"),
@@ -164,9 +165,9 @@ def test_pick_takes_the_best_of_all_that_meet_the_budgets_of_both(folder):
          r"no architecture meets the budget of 9 ms on a laptop; the fastest is .* with 10 ms"),
     ],
 )  # fmt: skip
-def test_what_is_not_said_or_not_possible_is_one_line_and_scores_nothing(tmp_path, settings, words):
+def test_what_is_not_said_or_not_possible_is_one_line_and_scores_nothing(tmp_path, given_settings, words):
     with pytest.raises(NasError, match=words) as caught:
-        search(tmp_path, **settings)
+        search(tmp_path, **given_settings)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "study.db").exists()
 
@@ -195,10 +196,10 @@ def test_one_device_is_what_it_was(tmp_path):
 
 
 def test_a_study_of_several_devices_is_resumed_with_the_same_ones_only(tmp_path):
-    settings = {"latency": PHONE, "sampler": "random"}
-    search(tmp_path, evaluations=3, **settings)
+    kept = {"latency": PHONE, "sampler": "random"}
+    search(tmp_path, evaluations=3, **kept)
     turned = dict(reversed(MODELS.items()))
-    assert len(search(tmp_path, models=turned, evaluations=5, **settings).evaluations) == 5
+    assert len(search(tmp_path, models=turned, evaluations=5, **kept).evaluations) == 5
     for changed, words in [
         ({"latency": LAPTOP}, "another second objective"),
         ({"budgets": Budgets(latency_ms={LAPTOP: 40})}, "another budgets"),
@@ -206,7 +207,7 @@ def test_a_study_of_several_devices_is_resumed_with_the_same_ones_only(tmp_path)
         ({"models": MODELS["a phone"], "latency": None}, "another latency table and another device"),
     ]:
         with pytest.raises(ConfigError, match=words):
-            search(tmp_path, **{"evaluations": 6, **settings, **changed})
+            search(tmp_path, **{"evaluations": 6, **kept, **changed})
 
 
 @pytest.mark.parametrize("sampler", ["pareto", "nsga2", "random"])
@@ -313,3 +314,51 @@ def test_the_identity_names_every_device():
     assert made["device"] == "a laptop and a phone"
     assert made["devices"][PHONE] == {"device": PHONE, "runtime": f"runtime of {PHONE}"}
     assert (made["second_objective"], made["budgets"]["latency_ms"]) == ("worst", LIMITS)
+
+
+def test_a_compromise_is_found_where_each_device_wants_another_architecture(tmp_path):
+    """In 3^12 architectures, the fastest on a device takes 120 ms on the other, and 13 are within both budgets."""
+    space = ChoiceSpace({f"slot {number}": ["a", "b", "c"] for number in range(12)}, name="large")
+    times = {PHONE: (1, 10, 2.4), LAPTOP: (10, 1, 2.4)}
+    models = {
+        device: SumLatency(
+            space,
+            # What is fast where differs from slot to slot, so that no uniform architecture is within the budgets.
+            {slot.id: {name: known[(place + number) % 3] for place, name in enumerate(slot.candidates)}
+             for number, slot in enumerate(space.slots)},
+            provenance="estimated", device=device, runtime="r",
+        )
+        for device, known in times.items()
+    }  # fmt: skip
+    score = FunctionQuality(lambda one: one.choices.count("b") + 0.5, direction="minimize", name="count")
+    config = SearchConfig(evaluations=4, latency="worst", budgets=Budgets(latency_ms={PHONE: 32, LAPTOP: 37}))
+    asked = Objective(space, models, score, config.budgets, None, "worst")
+    assert not any(asked.feasible(model.fastest()) for model in models.values())
+    assert asked.feasible(compromise(asked))
+    found = run_search(space, models, score, config, tmp_path / "study.db", "large").record
+    assert len(found.evaluations) == 4
+    assert all(scored.feasible for scored in found.evaluations)
+
+
+@given(
+    st.lists(st.lists(st.tuples(*[st.floats(0.1, 10)] * 2), min_size=2, max_size=3), min_size=1, max_size=4),
+    st.tuples(*[st.floats(1, 30)] * 2),
+)
+@settings(max_examples=30)
+def test_a_compromise_is_nearly_the_best_worst_share(times, limits):
+    space = ChoiceSpace({f"s{row}": [f"c{place}" for place in range(len(each))] for row, each in enumerate(times)},
+                        name="x")  # fmt: skip
+    models = {
+        device: SumLatency(
+            space,
+            {f"s{row}": {f"c{place}": pair[index] for place, pair in enumerate(each)}
+             for row, each in enumerate(times)},
+            provenance="estimated", device=device, runtime="r",
+        )
+        for index, device in enumerate((LAPTOP, PHONE))
+    }  # fmt: skip
+    budget = dict(zip((LAPTOP, PHONE), limits, strict=True))
+    asked = Objective(space, models, quality(), Budgets(latency_ms=budget), None, "worst")
+    best = min(map(asked.second, space.enumerate()))
+    largest = max(max(a / limits[0], b / limits[1]) for each in times for a, b in each)
+    assert best <= asked.second(compromise(asked)) <= best + largest  # what rounding one slot of the relaxation costs

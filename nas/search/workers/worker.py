@@ -15,7 +15,7 @@ from nas.progress import Bar, progress_bar
 from nas.quality.base import Direction
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
-from nas.search.proposals import ENUMERATED, fresh
+from nas.search.proposals import ENUMERATED, fresh, starts
 from nas.search.samplers.factory import SamplerFactory
 from nas.search.samplers.lazy import LazySampler
 from nas.search.timing import Timing
@@ -130,8 +130,8 @@ class Worker:
         if known and self.idle < MAX_IDLE:
             return None
         # Budgets can exclude each other; a sampler would then look for something that does not exist.
-        starts = [least for least in self.objective.least.values() if self.objective.feasible(least)]
-        following = fresh(self.space, wanted, architectures(self._front(known)) or starts, self._rng())
+        able = [start for start in starts(self.objective) if self.objective.feasible(start)]
+        following = fresh(self.space, wanted, architectures(self._front(known)) or able, self._rng())
         if following is None:
             missing = "is left to score" if self.space.count() <= ENUMERATED else "that is left to score was found"
             return f"no architecture {missing} within the budgets ({len(known)} scored)"
