@@ -1,6 +1,6 @@
 """Known properties of architectures, each looked up once.
 
-Shape suffixes: N candidates, D parameters, C columns (choices, then features).
+Shape suffixes: N candidates, D parameters, C columns (labels, then features).
 """
 
 from __future__ import annotations
@@ -102,9 +102,12 @@ class Catalogue:
         return Candidates(kept, latency, self.rows(codes), tuple(best))
 
     def rows(self, codes: Sequence[Code]) -> NDArray[np.float64]:
-        """Choices and features; shape (N, C)."""
-        facts = [self.facts(code) for code in codes]
-        rows = [[*code, *known.features] for code, known in zip(codes, facts, strict=True)]
+        """Labels of the choices, and features; shape (N, C)."""
+        labels = self.domain.labels
+        rows = [
+            [*(offered[place] for offered, place in zip(labels, code, strict=True)), *self.facts(code).features]
+            for code in codes
+        ]
         return np.array(rows, dtype=np.float64).reshape(len(codes), -1 if codes else len(self.domain.names))
 
     def facts(self, code: Code) -> _Facts:

@@ -5,7 +5,9 @@ Shape suffixes: N architectures, D parameters.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +25,9 @@ Codes = NDArray[np.int16]
 
 MOST_VALUES = 1_000
 """A parameter with more values than this counts as continuous."""
+
+MOST_SHARED = 32
+"""With more values than this that several parameters offer, as of long ranges of integers, none counts as shared."""
 
 
 class Domain:
@@ -47,6 +52,25 @@ class Domain:
         values = {name: _values(distribution) for name, distribution in search_space.items()}
         finite = {name: offered for name, offered in values.items() if offered is not None}
         return cls(finite) if finite and len(finite) == len(values) else None
+
+    @cached_property
+    def shared(self) -> int:
+        """Number of labels that several parameters offer; these labels come first."""
+        return self._vocabulary[1]
+
+    @cached_property
+    def labels(self) -> tuple[NDArray[np.int64], ...]:
+        """For each parameter, the label of each of its values. Equal values of different parameters have one label."""
+        order = {key: label for label, key in enumerate(self._vocabulary[0])}
+        return tuple(np.array([order[key] for key in places]) for places in self._places)
+
+    @cached_property
+    def _vocabulary(self) -> tuple[list[tuple[type, Any]], int]:
+        """The different values, those that several parameters offer first, and the number of these."""
+        offers = Counter(key for places in self._places for key in places)
+        shared = [key for key, times in offers.items() if times > 1]
+        others = [key for key, times in offers.items() if times == 1]
+        return [*shared, *others], len(shared) if len(shared) <= MOST_SHARED else 0
 
     @property
     def count(self) -> int:

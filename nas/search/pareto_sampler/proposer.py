@@ -112,7 +112,8 @@ class Proposer:
         losses = np.array(list(known.values()))
         self._scale = LossScale.of(losses)
         rows = self.catalogue.rows(list(known))
-        kernel = self._kernel or architecture_kernel(len(self.catalogue.domain.names), rows.shape[1])
+        domain = self.catalogue.domain
+        kernel = self._kernel or architecture_kernel(len(domain.names), rows.shape[1], domain.shared)
         chosen = _spread_over(losses, LARGEST_FIT)
         self._kernel = fit_kernel(kernel, rows[chosen], self._scale(losses[chosen]))
         self._fitted = len(self._trials)

@@ -1,6 +1,6 @@
 """A Gaussian process of the quality over a pool of candidates, with cheap updates.
 
-Shape suffixes: N candidates of the pool, T trials, C columns (choices, then features).
+Shape suffixes: N candidates of the pool, T trials, C columns (labels, then features).
 """
 
 from __future__ import annotations
