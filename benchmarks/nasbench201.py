@@ -8,81 +8,36 @@ the nodes after the first, separated by `+`, and for each its operations, as in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from optuna.distributions import CategoricalDistribution
 
-from nas.search import hypervolume
+from benchmarks.tabular import Choices, DataError, TabularProblem
 
 ABSENT, IDENTITY = "none", "skip_connect"
 
 Edge = tuple[int, int]
-Choices = tuple[str, ...]
-
-
-class DataError(Exception):
-    """What is wrong with a file, in one line."""
 
 
 @dataclass(frozen=True)
-class TabularProblem:
-    """Two columns of a file as a search: error to learn, latency that is known.
+class CellProblem(TabularProblem):
+    """A problem whose slots are the edges of a cell, from a node to a later one; its loss is 100 minus the accuracy."""
 
-    Args:
-        name: Of the columns.
-        edges: The slots of the space: each edge from a node to a later one.
-        rows: By choices, one per edge, the row.
-        error_percent: By row, 100 minus the accuracy.
-        latency_ms: By row.
-        reference: Latency and error that count as worth nothing.
-    """
-
-    name: str
-    edges: tuple[Edge, ...]
-    rows: Mapping[Choices, int]
-    error_percent: NDArray[np.float64]
-    latency_ms: NDArray[np.float64]
-    reference: tuple[float, float]
-
-    @cached_property
-    def slots(self) -> dict[str, CategoricalDistribution]:
-        """The space as Optuna sees it: every operation that occurs, on every edge, in the order of the alphabet."""
-        operations = sorted({name for choices in self.rows for name in choices})
-        return {f"{end}<-{begin}": CategoricalDistribution(operations) for begin, end in self.edges}
-
-    @cached_property
-    def true_hypervolume(self) -> float:
-        """Of all rows."""
-        return self._hypervolume(np.arange(len(self.latency_ms)))
-
-    def share(self, rows: Sequence[int]) -> float:
-        """Hypervolume of some rows, as a share of the true front's."""
-        return self._hypervolume(np.array(rows, dtype=np.int64)) / self.true_hypervolume
-
-    def choices(self, params: Mapping[str, Any]) -> Choices:
-        """One operation per edge."""
-        return tuple(params[slot] for slot in self.slots)
-
-    def row(self, params: Mapping[str, Any]) -> int | None:
-        """The row of an architecture; `None` where the file has none."""
-        return self.rows.get(self.choices(params))
-
-    def _hypervolume(self, rows: NDArray[np.int64]) -> float:
-        points = np.column_stack([self.latency_ms[rows], self.error_percent[rows]])
-        return hypervolume(points, self.reference, ("minimize", "minimize"))
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """The slots, each as the numbers of the two nodes."""
+        pairs = (slot.split("<-") for slot in self.candidates)
+        return tuple((int(begin), int(end)) for end, begin in pairs)
 
 
 def load_problem(
     path: Path, accuracy: str, latency: str, *, latency_percentile: float = 99, reference_accuracy: float | None = None
-) -> TabularProblem:
+) -> CellProblem:
     """Read a parquet or CSV file.
 
     Args:
@@ -112,7 +67,9 @@ def load_problem(
         raise DataError(f"{path}: {latency}: a latency of {latencies.min():g} ms")
     worst = float(np.median(accuracies)) if reference_accuracy is None else reference_accuracy
     reference = (float(np.percentile(latencies, latency_percentile)), 100 - worst)
-    return TabularProblem(f"{accuracy}, {latency}", edges, rows, 100 - accuracies, latencies, reference)
+    operations = tuple(sorted({name for choices in rows for name in choices}))
+    candidates = {f"{end}<-{begin}": operations for begin, end in edges}
+    return CellProblem(f"{accuracy}, {latency}", candidates, rows, 100 - accuracies, latencies, reference)
 
 
 class PathFeatures:
@@ -128,9 +85,9 @@ class PathFeatures:
         problem: Whose cells they are.
     """
 
-    def __init__(self, problem: TabularProblem) -> None:
+    def __init__(self, problem: CellProblem) -> None:
         self.edges = problem.edges
-        self.operations = tuple(map(str, next(iter(problem.slots.values())).choices))
+        self.operations = next(iter(problem.candidates.values()))
         self.paths = _paths(problem.edges)
         self.sets = _sets([name for name in self.operations if name not in {ABSENT, IDENTITY}])
 

@@ -15,7 +15,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -29,8 +28,9 @@ from rich.table import Table
 from scipy.stats import spearmanr
 from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, RandomForestRegressor
 
-from benchmarks.nasbench201 import DataError, PathFeatures, TabularProblem, load_problem
+from benchmarks.nasbench201 import CellProblem, PathFeatures, load_problem
 from benchmarks.search_methods import KNOWN_PATHS, METHODS
+from benchmarks.tabular import DataError, in_processes
 from nas.search.pareto_sampler.kernel import architecture_kernel
 from nas.search.pareto_sampler.scaling import LossScale
 from nas.search.pareto_sampler.surrogate import PoolPosterior, fit_kernel
@@ -42,7 +42,8 @@ Model = Callable[[Floats, Floats, Floats, int], Floats]
 
 def process(rows_TC: Floats, loss_T: Floats, candidates_NC: Floats, slots: int) -> Floats:
     """The Gaussian process of the sampler."""
-    kernel = fit_kernel(architecture_kernel(slots, rows_TC.shape[1]), rows_TC, loss_T)
+    shared = int(rows_TC[:, :slots].max()) + 1  # each edge offers every operation
+    kernel = fit_kernel(architecture_kernel(slots, rows_TC.shape[1], shared), rows_TC, loss_T)
     return PoolPosterior(kernel, candidates_NC, rows_TC).predict(loss_T)[0]
 
 
@@ -88,8 +89,7 @@ def main() -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     jobs = list(product(problems, range(options.seeds), [options.evaluations]))
-    with ProcessPoolExecutor(options.workers) as pool:
-        correlations = np.array(list(pool.map(_compare, *zip(*jobs, strict=True)))).mean(axis=0)
+    correlations = np.array(in_processes(_compare, jobs, options.workers)).mean(axis=0)
     report = {
         name: {
             "all": correlations[row, :, 0].round(4).tolist(),
@@ -109,16 +109,13 @@ def main() -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def _compare(problem: TabularProblem, seed: int, evaluations: list[int]) -> list[list[tuple[float, float]]]:
+def _compare(problem: CellProblem, seed: int, evaluations: list[int]) -> list[list[tuple[float, float]]]:
     """By model and number of evaluations, both correlations."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     visited = METHODS[KNOWN_PATHS](problem, seed, max(evaluations)).rows
     rows_NC, slots = _rows(problem), len(problem.slots)
     return [
-        [
-            _correlations(model, problem.error_percent, rows_NC, np.array(visited[:count]), slots)
-            for count in evaluations
-        ]
+        [_correlations(model, problem.loss, rows_NC, np.array(visited[:count]), slots) for count in evaluations]
         for model in MODELS.values()
     ]
 
@@ -131,8 +128,8 @@ def _correlations(model: Model, error_N: Floats, rows_NC: Floats, seen: Floats, 
     return float(spearmanr(expected, true).statistic), float(spearmanr(expected[good], true[good]).statistic)
 
 
-def _rows(problem: TabularProblem) -> Floats:
-    features, operations = PathFeatures(problem), next(iter(problem.slots.values())).choices
+def _rows(problem: CellProblem) -> Floats:
+    features, operations = PathFeatures(problem), next(iter(problem.candidates.values()))
     by_row = {
         row: [*(operations.index(name) for name in choices), *features(choices)]
         for choices, row in problem.rows.items()

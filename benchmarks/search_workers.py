@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from benchmarks.nasbench201 import DataError, TabularProblem, load_problem
+from benchmarks.nasbench201 import load_problem
+from benchmarks.tabular import DataError, TabularProblem
 from nas.quality import FunctionQuality
 from nas.search import ChoiceSpace, SearchConfig, TableLatency, load_study, run_search
 from nas.space import Architecture
@@ -98,17 +99,16 @@ def _study(problem: TabularProblem, options: argparse.Namespace, url: str, worke
 
 def _work(problem: TabularProblem, options: argparse.Namespace) -> None:
     """One worker: a search as any user would write it."""
-    operations = next(iter(problem.slots.values())).choices
-    space = ChoiceSpace({slot: list(map(str, operations)) for slot in problem.slots}, name="cells")
+    space = ChoiceSpace(problem.candidates, name="cells")
     latencies = {choices: float(problem.latency_ms[row]) for choices, row in problem.rows.items()}
     latency = TableLatency(space, latencies, provenance="published", device=options.latency, runtime="of the file")
 
-    def error_percent(architecture: Architecture) -> float:
+    def loss(architecture: Architecture) -> float:
         sys.stdout.write(f"{architecture.id}\n")
         time.sleep(options.seconds)
-        return float(problem.error_percent[problem.rows[architecture.choices]])
+        return float(problem.loss[problem.rows[architecture.choices]])
 
-    quality = FunctionQuality(error_percent, direction="minimize", name=options.accuracy)
+    quality = FunctionQuality(loss, direction="minimize", name=options.accuracy)
     config = SearchConfig(evaluations=options.evaluations, seed=options.seed)
     run_search(space, latency, quality, config, options.storage, options.study)
 

@@ -19,8 +19,10 @@ import yaml
 from torch import nn
 
 from nas.latency import MeasurementSettings, profile
+from nas.quality import FunctionQuality
 from nas.runtimes import get_runtime
 from nas.runtimes.networks import Convertible
+from nas.search import SearchConfig, TableLatency, run_search
 from nas.space import SearchSpace
 from tests.latency.conftest import SMALL
 from tests.processes import run_script
@@ -172,7 +174,9 @@ def cells_file(folder: Path, **columns: object) -> Path:
 @pytest.mark.slow
 def test_search_efficiency_compares_searches_on_any_table_of_cells(tmp_path: Path) -> None:
     path = cells_file(tmp_path)
-    options = ["--accuracy", "accuracy", "--latency", "latency", "--seeds", 2, "--evaluations", "8,24,64"]
+    options = ["--accuracy", "accuracy", "--latency", "latency", "--seeds", 1, "--evaluations", "8,24,64"]
+    methods = "nas search;nas search, told the paths;random (Optuna);NSGA-II (pymoo);evolution under limits"
+    options += ["--methods", methods, "--proposals", 30]
     report = report_of(tmp_path, "search_efficiency.py", "--data", path, *options)
     assert report["problems"].keys() == {"accuracy, latency"}
     for name, shares in report["mean"].items():
@@ -181,8 +185,34 @@ def test_search_efficiency_compares_searches_on_any_table_of_cells(tmp_path: Pat
         assert report["proposal_ms"][name] > 0
     # All 64 cells evaluated, each once, are the true front.
     assert all(report["mean"][name][-1] == 1 for name in report["mean"] if "pymoo" not in name)
-    assert report["mean"]["ParetoSampler, paths"][1] > report["mean"]["random (Optuna)"][1]
+    assert report["mean"]["nas search, told the paths"][1] > report["mean"]["random (Optuna)"][1]
     assert report["large_space"]["proposal_ms"] > 0
+
+
+@pytest.mark.slow
+def test_search_efficiency_reads_the_table_of_a_space(tmp_path: Path) -> None:
+    """Every architecture of a small space is scored by a search, and the table made of it is a search problem."""
+    space = SearchSpace.from_dict(TINY)
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY))
+    latency = TableLatency(
+        space,
+        {one.choices: 1.0 + len(str(one)) for one in space.enumerate()},
+        provenance="measured",
+        device="a formula",
+        runtime="none",
+    )
+    quality = FunctionQuality(lambda one: int(one.id[:4], 16) / 1e4, direction="minimize", name="noise")
+    config = SearchConfig(evaluations=space.count(), sampler="exhaustive")
+    run_search(space, latency, quality, config, tmp_path / "study.db", "all")
+    table = ["--space", tmp_path / "space.yaml", "--study", "all", "--storage", tmp_path / "study.db"]
+    done = run_script(tmp_path, BENCHMARKS / "space_table.py", *table, "--out", tmp_path / "scores.csv")
+    assert done.code == 0, done.err
+    options = ["--data", tmp_path / "scores.csv", "--space", tmp_path / "space.yaml", "--seeds", 1, "--proposals", 5]
+    count = space.count()
+    options += ["--methods", "nas search;random (Optuna)", "--evaluations", f"{count // 4},{count}"]
+    report = report_of(tmp_path, "search_efficiency.py", *options)
+    assert all(shares[-1] == 1 for shares in report["mean"].values())
+    assert all(shares[0] < 1 for shares in report["mean"].values())
 
 
 @pytest.mark.slow

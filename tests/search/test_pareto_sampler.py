@@ -153,14 +153,14 @@ def test_workers_with_random_numbers_of_their_own_begin_with_one_spread_between_
     space = slots(5)
     study, latencies = study_of(ParetoSampler(latency_ms, search_space=space)), []
     samplers = [ParetoSampler(latency_ms, search_space=space, seed=seed) for seed in range(4)]
-    for number in range(20):
+    for number in range(12):
         study.sampler = samplers[number % 4]
         trial = study.ask(space)
         latencies.append(latency_ms(trial.params))
         study.tell(trial, [loss(trial.params), latencies[-1]])
     every = sorted(latency_ms(dict(zip(space, one, strict=True))) for one in itertools.product(LAYERS, repeat=5))
     quarters = np.searchsorted(np.quantile(every, [0.25, 0.5, 0.75]), latencies)
-    assert min(np.bincount(quarters, minlength=4)) >= 3
+    assert min(np.bincount(quarters, minlength=4)) >= 2
 
 
 def test_the_latency_of_an_outlier_does_not_decide_where_the_search_looks():

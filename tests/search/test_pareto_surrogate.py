@@ -15,7 +15,13 @@ from sklearn.gaussian_process.kernels import Matern
 from nas.search import hypervolume
 from nas.search.pareto_sampler.acquisition import expected_hypervolume_gain, expected_improvement
 from nas.search.pareto_sampler.domain import Domain
-from nas.search.pareto_sampler.kernel import FeatureKernel, architecture_kernel, log_prior
+from nas.search.pareto_sampler.kernel import (
+    ChoiceKernel,
+    CountKernel,
+    FeatureKernel,
+    architecture_kernel,
+    log_prior,
+)
 from nas.search.pareto_sampler.scaling import LossScale
 from nas.search.pareto_sampler.surrogate import PoolPosterior, fit_kernel
 
@@ -27,9 +33,10 @@ def rows(count: int, features: int = 3, seed: int = 0) -> np.ndarray:
     return np.hstack([rng.integers(3, size=(count, SLOTS)), rng.normal(size=(count, features))])
 
 
+@pytest.mark.parametrize("shared", [0, 2])
 @pytest.mark.parametrize("features", [0, 3])
-def test_gradients_of_kernel_and_prior_are_those_of_finite_differences(features):
-    kernel = architecture_kernel(SLOTS, SLOTS + features)
+def test_gradients_of_kernel_and_prior_are_those_of_finite_differences(features, shared):
+    kernel = architecture_kernel(SLOTS, SLOTS + features, shared)
     x = rows(7, features)
     theta = kernel.theta + np.random.default_rng(1).normal(scale=0.3, size=len(kernel.theta))
     _, gradient = kernel.clone_with_theta(theta)(x, eval_gradient=True)
@@ -83,6 +90,53 @@ def test_features_are_compared_as_by_the_matern_kernel_of_scikit_learn():
     x, y, weight = rows(9), rows(6, seed=1), np.array([0.1, 2.0, 0.5])
     expected = Matern(length_scale=1 / np.sqrt(weight), nu=1.5)(x[:, SLOTS:], y[:, SLOTS:])
     assert FeatureKernel(SLOTS, weight)(x, y) == pytest.approx(expected)
+
+
+def test_counts_are_compared_as_by_the_matern_kernel_of_scikit_learn():
+    x, y, importance, weight = rows(9), rows(6, seed=1), np.array([1.0, 0.5, 2.0, 0.1]), np.array([0.3, 1.5])
+    counts, others = (
+        np.array([[sum(importance[:SLOTS][row[:SLOTS] == label]) for label in (0, 1)] for row in part])
+        for part in (x, y)
+    )
+    expected = Matern(length_scale=1 / np.sqrt(weight), nu=1.5)(counts, others)
+    assert CountKernel(importance, weight)(x, y) == pytest.approx(expected)
+
+
+def test_a_choice_differs_by_what_both_candidates_are_worth():
+    kernel = ChoiceKernel([0.5, 2.0], distinctness=[0.2, 3.0])
+    one = np.array([[0, 1]])
+    assert kernel(one, np.array([[0, 1]])) == pytest.approx(1)
+    assert kernel(one, np.array([[1, 1]])) == pytest.approx(np.exp(-0.5 * (0.2 + 3.0) / 2))
+    assert kernel(one, np.array([[0, 7]])) == pytest.approx(np.exp(-2.0 * (3.0 + 1.0) / 2))
+
+
+def test_what_one_slot_shows_of_a_candidate_holds_for_the_others():
+    """Candidate 1 of the last slot is in no trial, and is predicted to be as bad there as it is elsewhere."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(3, size=(60, SLOTS)).astype(float)
+    x[:, -1] = rng.choice([0, 2], size=60)
+    pool = np.array([[0, 2, 0, 1], [0, 2, 0, 0], [0, 2, 0, 2]], dtype=float)
+    y = (x == 1).sum(axis=1) - 1.0
+    together, alone = (
+        PoolPosterior(fit_kernel(architecture_kernel(SLOTS, SLOTS, shared), x, y), pool, x).predict(y)[0]
+        for shared in (3, 0)
+    )
+    assert together[0] > together[1:].max() + 0.5
+    assert alone[0] < alone[1:].max() + 0.5
+
+
+def test_labels_are_equal_for_equal_candidates_only():
+    domain = Domain({"a": ("none", "x", 1), "b": ("x", "only b", "none"), "c": (True,)})
+    assert domain.shared == 2
+    a, b, c = domain.labels
+    assert (a[0], a[1]) == (b[2], b[0])
+    assert {a[0], a[1]} == {0, 1}
+    assert len({*a, *b, *c}) == 5  # `True` is not 1
+
+
+def test_long_ranges_of_numbers_share_nothing():
+    numbers = tuple(range(500))
+    assert Domain({"a": numbers, "b": numbers}).shared == 0
 
 
 def test_a_fit_finds_the_slot_that_matters():

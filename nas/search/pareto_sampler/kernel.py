@@ -37,13 +37,13 @@ _PRIORS = {
 class ChoiceKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # type: ignore[misc]
     """`exp(-sum of decay * mean distinctness of both candidates)`, over the slots where two architectures differ.
 
-    A candidate has the same distinctness in every slot, so what one slot shows of a layer holds for the others. With all
-    distinctness at 1, the kernel compares the choices of each slot alone.
+    A candidate has the same distinctness in every slot, so what one slot shows of a layer holds for the others. With a
+    distinctness of 1 everywhere, the kernel compares the choices of each slot alone.
 
     Args:
         decay: One per slot: how much a different choice there changes the quality.
-        distinctness: One for each of the first labels: how much quality changes when this candidate comes or goes. It is 1
-            for all other labels.
+        distinctness: One for each of the first labels: how much quality changes when this candidate comes or goes. It
+            is 1 for all other labels.
         decay_bounds: Bounds of the fit.
         distinctness_bounds: Bounds of the fit; `fixed` to leave it as it is.
     """
@@ -75,17 +75,13 @@ class ChoiceKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # typ
         left, right = (_labels(rows, len(decay)) for rows in (X, X if Y is None else Y))
         distinctness = np.ones(max(left.max(initial=0), right.max(initial=0), len(given) - 1) + 1)
         distinctness[: len(given)] = given
-        differences = [
-            np.not_equal.outer(of, to) * np.add.outer(distinctness[of], distinctness[to]) / 2
-            for of, to in zip(left.T, right.T, strict=True)
+        slopes = [
+            -slot_decay * np.not_equal.outer(of, to) * np.add.outer(distinctness[of], distinctness[to]) / 2
+            for slot_decay, of, to in zip(decay, left.T, right.T, strict=True)
         ]
-        exponent = np.zeros((len(left), len(right)))
-        for slot_decay, difference in zip(decay, differences, strict=True):
-            exponent -= slot_decay * difference
-        kernel = np.exp(exponent)
+        kernel = np.exp(sum(slopes))
         if not eval_gradient:
             return kernel
-        slopes = [-slot_decay * difference for slot_decay, difference in zip(decay, differences, strict=True)]
         if not self.hyperparameter_distinctness.fixed:
             slopes += [-part * _either(left == label, right == label, decay) / 2 for label, part in enumerate(given)]
         # By the logarithms of the hyperparameters, as scikit-learn expects.
@@ -135,7 +131,7 @@ class CountKernel(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # type
             return kernel
         difference = counts[:, None] - others[None]
         by_weight = weight * difference**2
-        # The sum over labels of `weight * difference * (left - right)`, without the array over rows, rows, slots, labels.
+        # The sum over labels of `weight * difference * (left - right)`, without an array over slots and labels.
         pull = 2 * weight * difference
         by_slot = np.einsum("nml,nsl->nms", pull, left) - np.einsum("nml,msl->nms", pull, right)
         return kernel, -1.5 * fading[:, :, None] * np.concatenate([by_slot * importance, by_weight], axis=-1)
@@ -219,9 +215,11 @@ def _matern(left: Floats, right: Floats) -> tuple[Floats, Floats]:
 
 
 def log_prior(kernel: Kernel, theta: Floats) -> tuple[float, Floats]:
-    """Logarithm of the prior of a kernel's parameters, up to a constant, and its gradient."""
+    """Logarithm of the prior of a kernel's free parameters, up to a constant, and its gradient."""
     priors = []
     for parameter in kernel.hyperparameters:
+        if parameter.fixed:
+            continue
         priors += [_PRIORS[parameter.name.rsplit("__", 1)[-1]]] * parameter.n_elements
     mean, deviation = np.array(priors).T
     z = (theta - mean) / deviation

@@ -65,7 +65,7 @@ class ParetoSampler(BaseSampler):
         anchors: Sequence[Params] = (),
         latency_objective: int = 1,
         reference: tuple[float, float] | None = None,
-        startup_trials: int = 20,
+        startup_trials: int = 12,
         seed: int | None = None,
     ) -> None:
         if latency_objective not in {0, 1}:

@@ -38,7 +38,7 @@ class Pareto(SamplerFactory):
             startup_trials: Trials before the first fit of the surrogate; fewer in spaces with few architectures.
         """
 
-        startup_trials: Count = 20
+        startup_trials: Count = 12
 
     config: Config
 
