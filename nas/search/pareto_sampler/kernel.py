@@ -30,7 +30,7 @@ _PRIORS = {
     "importance": (0.0, 0.5),
     "weight": (np.log(0.05), 1.0),
     "constant_value": (np.log(0.5), 1.0),
-    "noise_level": (np.log(0.1), 0.5),
+    "noise_level": (np.log(0.1), 1.0),
 }
 
 
