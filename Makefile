@@ -5,6 +5,8 @@ VENV ?= .venv
 # One more than the cores of a small machine: tests of kills, databases and phones wait as long as they compute.
 WORKERS ?= 3
 PYTEST_ARGS ?=
+# A file at a time, in the order of tests/conftest.py: what the tests of a file share is made once.
+SHARING := --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
@@ -34,7 +36,7 @@ quickstart: $(STAMP) ## the whole pipeline at a small scale, about 7 minutes on 
 	$(BIN)/nas run examples/quickstart.yaml
 
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) $(SHARING) $(PYTEST_ARGS)
 
 test-quick: $(STAMP) ## after each edit: the tests that do not train, search, measure or start a process
 	$(MAKE) test PYTEST_ARGS='-m "not slow" --quick -r fE $(PYTEST_ARGS)'

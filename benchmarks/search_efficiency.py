@@ -21,6 +21,7 @@ The last line measures proposals in a space of 10^12 architectures with syntheti
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ from rich.table import Table
 
 from benchmarks.large_space import proposal_ms
 from benchmarks.nasbench201 import load_problem
-from benchmarks.search_methods import KNOWN_PATHS, METHODS
+from benchmarks.search_methods import BOTORCH, KNOWN_PATHS, METHODS
 from benchmarks.space_table import load_space_problem
 from benchmarks.tabular import DataError, TabularProblem, in_processes
 from nas.errors import NasError
@@ -100,6 +101,8 @@ def _options() -> argparse.Namespace:
     options.methods = options.methods or [name for name in METHODS if cells or name != KNOWN_PATHS]
     if unknown := [name for name in options.methods if name not in METHODS]:
         parser.error(f"--methods: no method {unknown[0]!r} (there are {'; '.join(METHODS)})")
+    if BOTORCH in options.methods and importlib.util.find_spec("botorch") is None:
+        parser.error(f"{BOTORCH} needs the package botorch (pip install 'nas-video[bench]'); --methods leaves it out")
     if options.seeds < 1 or options.workers < 1:
         parser.error("--seeds and --workers are at least 1")
     return options

@@ -6,12 +6,10 @@ values and costs nothing, as in `nas search`. After `MOST_REPEATS` in a row, a r
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,8 +32,8 @@ from nas.search.samplers.builtin import POPULATION, Pareto
 from nas.space import Architecture, Budgets, SearchSpace
 
 MOST_REPEATS = 50
-POOL = 256
-DEFAULT, KNOWN_PATHS = "nas search", "nas search, told the paths"
+POOL = 128
+DEFAULT, KNOWN_PATHS, BOTORCH = "nas search", "nas search, told the paths", "qLogNEHVI (BoTorch)"
 
 
 @dataclass
@@ -159,8 +157,6 @@ def with_botorch(problem: TabularProblem, seed: int, evaluations: int) -> Run:
 
     The best of `POOL` random architectures that are not evaluated yet comes next, after `POPULATION` random ones.
     """
-    # Behind all other folders, so that no library uses what only benchmarks need.
-    sys.path.append(str(Path(sys.prefix) / "bench"))
     import torch
     from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
     from botorch.fit import fit_gpytorch_mll
@@ -266,6 +262,6 @@ METHODS: dict[str, Method] = {
     ),
     "random (Optuna)": with_optuna(lambda _, seed: RandomSampler(seed=seed)),
     "NSGA-II (pymoo)": with_pymoo,
-    "qLogNEHVI (BoTorch)": with_botorch,
+    BOTORCH: with_botorch,
     "evolution under limits": evolution,
 }

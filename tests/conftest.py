@@ -56,7 +56,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a graphics card, where there is none."""
+    """Files with slow tests go first, so that quick ones fill up the end; what needs a graphics card is skipped."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     of_card = [item for item in items if item.get_closest_marker("gpu")]
     if of_card:
         import torch
