@@ -223,7 +223,7 @@ def test_search_efficiency_names_what_is_wrong_with_a_file(tmp_path: Path) -> No
         ("fraction", "latency", "no percent"),
         ("accuracy", "text", "row 0 is not a number"),
     ]:
-        arguments = ["--data", path, "--accuracy", accuracy, "--latency", latency]
+        arguments = ["--data", path, "--accuracy", accuracy, "--latency", latency, "--methods", "nas search"]
         done = run_script(tmp_path, BENCHMARKS / "search_efficiency.py", *arguments)
         assert (done.code, done.out) == (2, "")
         assert words in done.err
