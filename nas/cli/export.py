@@ -22,7 +22,7 @@ def export(
     out: Annotated[Path, typer.Option(parser=WritesFolder("bundle"), help="Folder to write the bundle to.")],
     formats: Annotated[str, typer.Option(help="Formats to write, separated by commas.")] = "safetensors,onnx,coreml",
     table: Annotated[
-        Path | None, typer.Option(parser=READS, help="Latency table; the report then has the predicted latency.")
+        Path | None, typer.Option(parser=READS, help="Latency table; the manifest then has the predicted latency.")
     ] = None,
     runtime_option: Annotated[
         list[str] | None,
@@ -44,17 +44,17 @@ def export(
     latency = None if table is None else _latency(loaded, table)
     names = [name.strip() for name in formats.split(",") if name.strip()]
     options = given_options(runtime_option, deployment_target=deployment_target)
-    report = export_bundle(loaded, out, names, latency=latency, options=options)
+    manifest = export_bundle(loaded, out, names, latency=latency, options=options)
     if json:
-        emit_json(report.model_dump(mode="json"))
+        emit_json(manifest.model_dump(mode="json"))
         return
     rows: list[dict[str, Any]] = [
         {"file": item.path, "size_bytes": item.size_bytes, "largest_error": item.parity.max_abs_error,
          "parity": item.parity.status}
-        for item in report.converted
+        for item in manifest.networks
     ]  # fmt: skip
     own = {"largest_error": None, "parity": None}
-    rows += [{"file": name, "size_bytes": size} | own for name, size in report.files.items()]
+    rows += [{"file": name, "size_bytes": file.size_bytes} | own for name, file in manifest.other_files.items()]
     emit_table(f"Bundle {out}", rows)
 
 

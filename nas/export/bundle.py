@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, NasError
+from nas.errors import ConfigError
+from nas.export.integrity import bundled_files
+from nas.export.licences import bundle_licences
+from nas.export.manifest import MANIFEST, Clip, Latent, Manifest, Network
+from nas.export.parity import measured_parity
 from nas.export.parts import ModelPart, model_parts
-from nas.export.report import REPORT, BundleReport, ConvertedFile, ParityReport, worst
+from nas.export.reference import ReferenceClip
+from nas.export.sampler import Sampler
+from nas.export.tokenizers import describe_tokenizer
 from nas.files import atomic_folder, check_output_folder, write_json
 from nas.models import VideoModel
 from nas.models.weights import refuse_non_finite
 from nas.progress import progress_bar
-from nas.runtimes import Runtime, compare, get_runtime, to_arrays
+from nas.runtimes import Runtime, get_runtime
 from nas.runtimes.environment import versions
 from nas.runtimes.registry import RUNTIMES
 
@@ -22,9 +27,6 @@ CONVERTERS = {"onnx": "onnxruntime", "coreml": "coreml"}
 """Converted formats and the runtimes that write them."""
 
 FORMATS = ("safetensors", *CONVERTERS)
-
-MIN_PSNR_DB = {"fp32": 80.0, "fp16": 30.0}
-"""Below this, a converted network is wrong: rounding alone leaves about 140 dB and 60 dB."""
 
 
 def export_bundle(
@@ -34,18 +36,19 @@ def export_bundle(
     *,
     latency: Mapping[str, float | int | str | None] | None = None,
     options: Mapping[str, Any] | None = None,
-) -> BundleReport:
+) -> Manifest:
     """Write a model as a bundle, atomically.
 
     The folder holds the model's own files, so `VideoModel.load` and `nas generate` accept it. `onnx/` and `coreml/`
-    hold the text encoder, the denoising network and the decoder, and `report.json` describes everything. Each converted
-    network is compared with torch if its runtime can execute here.
+    hold the text encoder, the denoising network and the decoder. `manifest.json` says all that a program needs to make
+    clips with them, and `test_vector.safetensors` holds a clip to compare with. Each converted network is compared with
+    torch if its runtime can execute here.
 
     Args:
         model: The model, on the processor.
         folder: Folder to write. An existing bundle is replaced; any other folder with content is an error.
         formats: Some of `FORMATS`. Without `safetensors`, the model's own files are left out.
-        latency: Predicted latency with its provenance, for the report.
+        latency: Predicted latency with its provenance, for the manifest.
         options: Options of the runtimes that convert, e.g. `precision` of Core ML; each goes to those that have it.
 
     Raises:
@@ -54,6 +57,7 @@ def export_bundle(
         NasError: A converted network's output is not torch's.
         RuntimeUnavailableError: A converter is missing, or refuses a network.
         StorageError: The folder holds something else, or cannot be written.
+        TrainingError: The model's own clip is not finite.
     """
     folder = Path(folder)
     _check_formats(formats)
@@ -61,70 +65,53 @@ def export_bundle(
     for module in (model.unet, model.text_encoder):
         refuse_non_finite(module, where=f"the model of {model.space.name}")
     runtimes = _converters(formats, options or {})
-    parts = model_parts(model)
+    clip = ReferenceClip.make(model)
+    parts = model_parts(model, clip)
     with atomic_folder(folder, "bundle") as root, progress_bar("exporting", len(runtimes) * len(parts) + 1) as advance:
         if "safetensors" in formats:
             model.write_files(root)
         advance("weights")
-        files = {file.name: file.stat().st_size for file in sorted(root.iterdir())}
-        converted = [
+        networks = [
             _convert(part, runtime, root, format_, advance) for format_, runtime in runtimes.items() for part in parts
         ]
-        report = BundleReport(
+        video = model.space.file.video
+        manifest = Manifest(
             space=model.space.name,
             architecture=model.architecture.id,
             parameters={part.name: part.parameters for part in parts},
-            steps=model.generation.steps,
-            guidance_scale=model.generation.guidance_scale,
-            files=files,
-            converted=tuple(converted),
+            clip=Clip(frames=video.frames, height=video.height, width=video.width, fps=video.fps),
+            latent=Latent(shape=(1, *model.space.latent_shape)),
+            tokenizer=describe_tokenizer(model.text_encoder, root),
+            sampler=Sampler.of(model.generation),
+            networks=tuple(networks),
             latency=None if latency is None else dict(latency),
+            test_vector=clip.write(root) if networks else None,
+            licences=bundle_licences(model.space, root),
+            files=dict(bundled_files(root)),
             versions=versions(),
         )
-        write_json(root / REPORT, report.model_dump(mode="json"))
-    return report
+        write_json(root / MANIFEST, manifest.model_dump(mode="json"))
+    return manifest
 
 
-def _convert(
-    part: ModelPart, runtime: Runtime, root: Path, format_: str, advance: Callable[[str], None]
-) -> ConvertedFile:
+def _convert(part: ModelPart, runtime: Runtime, root: Path, format_: str, advance: Callable[[str], None]) -> Network:
     name = f"{format_}/{part.name}{runtime.suffix}"
     path = root / name
     runtime.convert(part.module, part.inputs[0], part.input_names, path)
-    parity = _parity(part, runtime, path, name)
+    parity = measured_parity(part, runtime, path, name)
+    signature = runtime.signature(path) or part.signature
     advance(name)
-    return ConvertedFile(
+    return Network(
         path=name,
         part=part.name,
         runtime=runtime.name,
         precision=runtime.settings.precision,
         opset=runtime.settings.opset,
         size_bytes=_size_bytes(path),
+        inputs=signature.inputs,
+        outputs=signature.outputs,
         parity=parity,
     )
-
-
-def _parity(part: ModelPart, runtime: Runtime, path: Path, name: str) -> ParityReport:
-    reason = runtime.unavailable_reason()
-    if reason is not None:
-        return ParityReport(status=f"not measured: {reason}")
-    executable = runtime.load(path)
-    parities = [compare(executable.run(to_arrays(inputs)), part.reference(inputs)) for inputs in part.inputs]
-    if any(compared.psnr_db == -math.inf for compared in parities):
-        raise NasError(
-            f"{name} computes NaN or infinity where torch does not, in {runtime.settings.precision}",
-            where=type(part.module).__name__,
-            hint="leave this format out, or convert in fp32 if it has the option precision",
-        )
-    parity, least_db = worst(parities), MIN_PSNR_DB[runtime.settings.precision]
-    if parity.psnr_db is not None and not parity.psnr_db >= least_db:
-        raise NasError(
-            f"{name} does not compute what torch does: PSNR {parity.psnr_db:.1f} dB, expected at least {least_db:g}, "
-            f"largest difference {parity.max_abs_error:g}",
-            where=type(part.module).__name__,
-            hint="leave this format out, and report the problem with the architecture.yaml",
-        )
-    return parity
 
 
 def _converters(formats: Sequence[str], options: Mapping[str, Any]) -> dict[str, Runtime]:

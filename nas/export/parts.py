@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import nn
 
-from nas.export.report import Part
+from nas.export.manifest import Part
+from nas.export.reference import ReferenceClip
+from nas.export.sampler import Sampler
 from nas.models import VideoModel
-from nas.models.parts import make_decoder
-from nas.models.video_model import flow_schedule
 from nas.runtimes import Array, to_arrays
+from nas.runtimes.conversion import evaluating
+from nas.runtimes.signature import Signature, TensorType
+from nas.space import Plan
 
-_CAPTIONS = ("a dog runs along a beach", "")
+_CALLS = 4
+"""Calls of the denoising network to compare at most: a model of 25 guided steps makes 50 for a clip."""
 
 
 @dataclass(frozen=True)
@@ -27,54 +33,61 @@ class ModelPart:
     Args:
         name: Its name.
         module: Its module, with the model's weights.
-        input_names: Names of its arguments.
+        plan: Its plan.
         inputs: Argument tuples of batch 1 to compare on; conversion uses the first as its example.
     """
 
     name: Part
     module: nn.Module
-    input_names: tuple[str, ...]
+    plan: Plan
     inputs: tuple[tuple[torch.Tensor, ...], ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of its arguments."""
+        return tuple(spec.name for spec in self.plan.inputs)
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs and output as the plan has them; a converted file may have other types."""
+        output = TensorType(name="output", shape=self.plan.nodes[-1].block.output_shape, dtype="float32")
+        inputs = (TensorType.model_validate(vars(spec)) for spec in self.plan.inputs)
+        return Signature(inputs=tuple(inputs), outputs=(output,))
 
     @property
     def parameters(self) -> int:
         """Number of weights."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
-    def reference(self, inputs: Sequence[torch.Tensor]) -> Array:
-        """Torch's output, in evaluation mode."""
-        training = self.module.training
-        self.module.eval()
-        try:
-            with torch.no_grad():
-                return to_arrays([self.module(*inputs)])[0]
-        finally:
-            self.module.train(training)
+    @cached_property
+    def references(self) -> tuple[Array, ...]:
+        """Torch's outputs for `inputs`, in evaluation mode."""
+        with evaluating(self.module):
+            return tuple(to_arrays([self.module(*inputs)])[0] for inputs in self.inputs)
 
 
-def model_parts(model: VideoModel) -> tuple[ModelPart, ...]:
+def model_parts(model: VideoModel, clip: ReferenceClip) -> tuple[ModelPart, ...]:
     """The text encoder, the denoising network and the decoder.
 
-    Inputs are like those in use: tokens of a caption and of the empty caption, noise at the timesteps of a four-step
-    schedule with the contexts of these captions, latents of unit variance.
+    Their inputs are those of the reference clip: the tokens of its caption and of the empty one, latents at timesteps
+    from the first to the last with the contexts of both captions in turn, and the last latent and the noise to decode.
     """
     pipeline = model.space.lower_pipeline(model.architecture)
-    tokens = [model.text_encoder.tokenize([caption]) for caption in _CAPTIONS]
-    with torch.no_grad():
-        contexts_BLD = [model.text_encoder(tokens_BL) for tokens_BL in tokens]
-    sample_BTCHW = model.noise(1, seed=0)
-    timesteps = flow_schedule(4, model.generation.shift).timesteps
-    steps = [
-        (sample_BTCHW, timestep.reshape(1).to(sample_BTCHW), contexts_BLD[index % len(contexts_BLD)])
-        for index, timestep in enumerate(timesteps)
+    steps = Sampler.of(model.generation).steps
+    chosen = np.linspace(0, len(steps) - 1, min(_CALLS, len(steps))).round().astype(int).tolist()
+    contexts = (clip.context_BLD, clip.empty_context_BLD)
+    calls = [
+        (clip.before(step), torch.tensor([steps[step].timestep]), contexts[number % 2])
+        for number, step in enumerate(chosen)
     ]
-    networks: list[tuple[Part, nn.Module, list[tuple[torch.Tensor, ...]]]] = [
-        ("text_encoder", model.text_encoder, [(tokens_BL,) for tokens_BL in tokens]),
-        ("unet", model.unet, list(steps)),
-        ("decoder", make_decoder(model.space), [(model.noise(1, seed=0, first=number),) for number in (1, 2)]),
-    ]
-    plans = {"text_encoder": pipeline.text_encoder, "unet": pipeline.unet, "decoder": pipeline.decoder}
-    return tuple(
-        ModelPart(name, module, tuple(spec.name for spec in plans[name].inputs), tuple(inputs))
-        for name, module, inputs in networks
+    captions, latents = [clip.tokens_BL, clip.empty_tokens_BL], [clip.latents_STCHW[-1:], clip.noise_BTCHW]
+    return (
+        ModelPart("text_encoder", model.text_encoder, pipeline.text_encoder, _each(captions)),
+        ModelPart("unet", model.unet, pipeline.unet, tuple(calls)),
+        ModelPart("decoder", clip.decoder, pipeline.decoder, _each(latents)),
     )
+
+
+def _each(tensors: Sequence[torch.Tensor]) -> tuple[tuple[torch.Tensor, ...], ...]:
+    """Each tensor alone as the arguments of a call."""
+    return tuple((tensor,) for tensor in tensors)

@@ -6,7 +6,6 @@ Shape suffixes: B captions, L tokens, D width.
 from __future__ import annotations
 
 import logging
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
@@ -17,14 +16,12 @@ from torch import nn
 from nas.errors import CheckpointError, ConfigError
 from nas.models.foreign import foreign_errors, load_foreign
 from nas.models.weight_files import TRANSFORMERS
-from nas.models.words import words
+from nas.models.words import PAD, token_numbers, words
 from nas.space import Block
 from nas.space.layouts import clip_folder, clip_layout
 from nas.space.schema import ClipText
 
 logger = logging.getLogger(__name__)
-
-_PAD, _START, _RESERVED = 0, 1, 2
 
 _BESIDE_TEXT = r"vision_model\.|visual_projection\.|text_projection\.|logit_scale$|.*position_ids$"
 """Names of other weights in a checkpoint of the whole of CLIP, or of an older transformers."""
@@ -102,7 +99,8 @@ class LearnedTextEncoder(TextEncoder):
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
         """Hashed words after a start token, padded with zeros."""
-        return torch.tensor([self._numbers(caption) for caption in captions], dtype=torch.int64)
+        numbers = [token_numbers(caption, self.tokens, self.vocabulary) for caption in captions]
+        return torch.tensor(numbers, dtype=torch.int64)
 
     def length(self, caption: str) -> tuple[int, int]:
         """Words of the caption; the start takes one token."""
@@ -111,13 +109,8 @@ class LearnedTextEncoder(TextEncoder):
 
     def forward(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """Contexts of tokens; those of padding are zeros, so that they do not dilute the words when pooled."""
-        words_BL1 = (tokens_BL != _PAD).unsqueeze(-1)
+        words_BL1 = (tokens_BL != PAD).unsqueeze(-1)
         return self.layers(self.embedding(tokens_BL) + self.positions) * words_BL1  # type: ignore[no-any-return]
-
-    def _numbers(self, caption: str) -> list[int]:
-        buckets = self.vocabulary - _RESERVED
-        numbers = [_START, *(_RESERVED + zlib.crc32(word.encode()) % buckets for word in words(caption))]
-        return (numbers + [_PAD] * self.tokens)[: self.tokens]
 
 
 class ClipContext(nn.Module):

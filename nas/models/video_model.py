@@ -163,7 +163,6 @@ class VideoModel:
         refuse_non_finite_clips(video_BTCHW, prompts, scale)
         return video_BTCHW
 
-    @torch.no_grad()
     def denoise(
         self,
         prompts: Sequence[str],
@@ -174,6 +173,23 @@ class VideoModel:
         on_step: Callable[[], object] | None = None,
     ) -> torch.Tensor:
         """Latents (B, T, C, H, W) of one clip per prompt, from noise of that shape; arguments as for `generate`."""
+        latent_BTCHW = noise_BTCHW
+        for after_BTCHW in self.denoising(prompts, noise_BTCHW, steps=steps, guidance_scale=guidance_scale):
+            latent_BTCHW = after_BTCHW
+            if on_step is not None:
+                on_step()
+        return latent_BTCHW
+
+    @torch.no_grad()
+    def denoising(
+        self,
+        prompts: Sequence[str],
+        noise_BTCHW: torch.Tensor,
+        *,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> Iterator[torch.Tensor]:
+        """Latents (B, T, C, H, W) after each step, as they are computed; arguments as for `denoise`."""
         scale = self.generation.guidance_scale if guidance_scale is None else guidance_scale
         scheduler = flow_schedule(steps or self.generation.steps, self.generation.shift)
         context_BLD = self.text_encoder.encode(prompts)
@@ -183,9 +199,7 @@ class VideoModel:
             velocity = guided_velocity(self.unet, sample_BTCHW, timestep, context_BLD, empty_BLD, scale)
             # diffusers' annotations ask for legacy tensor types
             sample_BTCHW = scheduler.step(velocity, timestep, sample_BTCHW, return_dict=False)[0]  # type: ignore[arg-type]
-            if on_step is not None:
-                on_step()
-        return sample_BTCHW
+            yield sample_BTCHW
 
     def noise(self, clips: int, seed: int, first: int = 0) -> torch.Tensor:
         """Starting noise (B, T, C, H, W); clip `i` depends on `seed` and `first + i` only."""

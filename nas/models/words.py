@@ -13,6 +13,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import zlib
+from typing import Final
+
+PAD: Final = 0
+START: Final = 1
+RESERVED: Final = 2
+"""Numbers of the tokens for padding and for the start of a caption, and how many numbers are no words."""
 
 _ASCII_WORD = re.compile(r"[^\W_]+")
 _WORD = re.compile(r"w(?:[wm]|j(?=w))*|s[mt]*(?:js[mt]*)*")
@@ -30,6 +37,16 @@ def words(caption: str) -> list[str]:
     lower = unicodedata.normalize("NFC", caption).lower()
     text = unicodedata.normalize("NFC", lower).translate(_PRESENTATION)
     return [text[match.start() : match.end()] for match in _WORD.finditer("".join(map(_kind, text)))]
+
+
+def token_numbers(caption: str, tokens: int, vocabulary: int) -> list[int]:
+    """The start token and the numbers of a caption's words, cut or padded to `tokens`.
+
+    Words are hashed (CRC-32 of their UTF-8 text) into the numbers of the vocabulary that are not reserved.
+    """
+    buckets = vocabulary - RESERVED
+    numbers = [START, *(RESERVED + zlib.crc32(word.encode()) % buckets for word in words(caption))]
+    return (numbers + [PAD] * tokens)[:tokens]
 
 
 def _kind(character: str) -> str:

@@ -75,7 +75,7 @@ class ModelStages(RunFolder):
     def export(self, folder: Path) -> StageResult:
         """Write the bundle: weights, architecture, ONNX and Core ML."""
         latency = self.predictor.predict(self.chosen).to_dict()
-        report = export_bundle(self.student, folder / "bundle", self.config.export.formats, latency=latency)
+        manifest = export_bundle(self.student, folder / "bundle", self.config.export.formats, latency=latency)
         files = [
             {
                 "file": file.path,
@@ -84,10 +84,10 @@ class ModelStages(RunFolder):
                 "max_abs_error": file.parity.max_abs_error,
                 "psnr_db": file.parity.psnr_db,
             }
-            for file in report.converted
+            for file in manifest.networks
         ]
-        headline = f"{len(report.files)} files and {len(files)} converted networks in one folder"
-        return StageResult(headline, ("bundle/report.json",), {"files": files})
+        headline = f"{len(manifest.other_files)} files and {len(files)} converted networks in one folder"
+        return StageResult(headline, ("bundle/manifest.json",), {"files": files})
 
     def samples(self, folder: Path) -> StageResult:
         """Generate clips with the distilled model."""

@@ -16,6 +16,7 @@ from pydantic import Field
 from nas.errors import RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.environment import cpu_model
+from nas.runtimes.signature import Signature
 
 if TYPE_CHECKING:
     import torch
@@ -187,6 +188,13 @@ class Runtime(ABC):
             CheckpointError: The file is missing or damaged.
             OutOfMemoryError: The model needs more memory than there is.
         """
+
+    def signature(self, path: Path) -> Signature | None:
+        """Inputs and outputs of what `convert` wrote, as the file says; `None` if the runtime cannot tell.
+
+        It works wherever `convert` does.
+        """
+        return None
 
     def prepare(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], folder: Path

@@ -17,6 +17,7 @@ from nas.errors import CheckpointError, RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
 from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
+from nas.runtimes.signature import Signature, TensorKind, TensorType
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,9 @@ COMPUTE_UNITS: tuple[ComputeUnit, ...] = get_args(ComputeUnit)
 """Where a model may run; the names are those of coremltools' `ComputeUnit`."""
 
 _LOGGERS = ("coremltools", "torch.export")
+
+_TYPES: dict[int, TensorKind] = {65552: "float16", 65568: "float32", 131104: "int32"}
+"""`ArrayFeatureType.ArrayDataType` of Core ML's model format."""
 
 
 class CoreMLExecutable(Executable):  # pragma: no cover - macOS only
@@ -107,6 +111,13 @@ class CoreMLRuntime(Runtime):
         with staged(path) as temporary, quiet(*_LOGGERS):
             model.save(str(temporary))
 
+    def signature(self, path: Path) -> Signature:
+        """Read the package's description of its inputs and outputs."""
+        with quiet(*_LOGGERS):
+            description = import_coremltools().utils.load_spec(str(path)).description
+        inputs, outputs = (tuple(map(_tensor_type, items)) for items in (description.input, description.output))
+        return Signature(inputs=inputs, outputs=outputs)
+
     def load(self, path: Path) -> Executable:
         """Load a model package; only macOS can."""
         reason = self.unavailable_reason()
@@ -145,6 +156,12 @@ def _feeds_sinusoid(operation: Any) -> bool:
     if operation.op_type not in {"mul", "add", "sub", "real_div", "expand_dims", "reshape", "cast", "identity"}:
         return False
     return any(_feeds_sinusoid(child) for output in operation.outputs for child in output.child_ops)
+
+
+def _tensor_type(item: Any) -> TensorType:
+    """An input or output of a package."""
+    array = item.type.multiArrayType
+    return TensorType(name=item.name, shape=tuple(array.shape), dtype=_TYPES[array.dataType])
 
 
 def coremltools_missing() -> str | None:

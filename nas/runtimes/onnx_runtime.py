@@ -14,6 +14,7 @@ from pydantic import Field
 from nas.files import StrictModel
 from nas.runtimes.base import Executable, Runtime, RuntimeSettings, Threads
 from nas.runtimes.conversion import conversion_errors, evaluating, quiet, staged
+from nas.runtimes.signature import Signature
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +80,12 @@ class OnnxRuntime(Runtime):
         size_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
         with staged(path) as temporary, conversion_errors("ONNX", module):
             program.save(temporary, external_data=size_bytes > EMBEDDED_BYTES)
+
+    def signature(self, path: Path) -> Signature:
+        """Read the graph's inputs and outputs, without the weights."""
+        from nas.runtimes.onnx_signature import read_signature
+
+        return read_signature(path)
 
     def load(self, path: Path) -> Executable:
         """Open a session on an ONNX file."""

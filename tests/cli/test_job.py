@@ -53,7 +53,7 @@ def test_the_commands_of_the_readme_in_their_order(
     nas("compare distilled/model --teacher teacher/model --prompt something --out sheet.png")
     nas("generate distilled/model --prompt something --out clip.mp4")
     nas("export distilled/model --out bundle --formats safetensors,onnx")
-    for name in ("front.svg", "clip.mp4", "clip.gif", "bundle/onnx/unet.onnx", "bundle/report.json", "sheet.png"):
+    for name in ("front.svg", "clip.mp4", "clip.gif", "bundle/onnx/unet.onnx", "bundle/manifest.json", "sheet.png"):
         assert Path(name).stat().st_size > 0, name
     nas("generate bundle --prompt something --out again.mp4")
     nas("data sample space.yaml --data moving_shapes --out clips --count 1")

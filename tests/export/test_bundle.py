@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 from nas.cli import export as export_verb
 from nas.errors import ConfigError, NasError, StorageError
-from nas.export import BundleReport, bundle, export_bundle
+from nas.export import Manifest, bundle, export_bundle
 from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, space_blocks
 from nas.models import Generation, VideoModel
 from nas.runtimes import Array
@@ -105,23 +106,29 @@ def test_core_ml_packages_have_the_pipelines_inputs(exported: Path) -> None:
         assert sorted(entry.name for entry in spec.description.input) == sorted(inputs)
 
 
-def test_the_report_says_what_is_in_the_folder(model: VideoModel, exported: Path) -> None:
-    report = BundleReport.load(exported)
-    assert report.space == "tiny"
-    assert report.architecture == model.architecture.id
-    assert report.parameters["unet"] == sum(parameter.numel() for parameter in model.unet.parameters())
-    assert report.latency == {"pipeline_ms": 12.5, "provenance": "measured"}
+def test_the_manifest_says_what_is_in_the_folder(model: VideoModel, exported: Path) -> None:
+    manifest = Manifest.load(exported)
+    assert manifest.space == "tiny"
+    assert manifest.architecture == model.architecture.id
+    assert manifest.parameters["unet"] == sum(parameter.numel() for parameter in model.unet.parameters())
+    assert manifest.latency == {"pipeline_ms": 12.5, "provenance": "measured"}
     expected = {f"onnx/{part}.onnx" for part in PARTS} | {f"coreml/{part}.mlpackage" for part in PARTS}
-    assert {item.path for item in report.converted} == expected
-    for name, size_bytes in report.files.items():
-        assert (exported / name).stat().st_size == size_bytes
-    for item in report.converted:
+    assert {item.path for item in manifest.networks} == expected
+    assert manifest.files.keys() == {
+        file.relative_to(exported).as_posix()
+        for file in exported.rglob("*")
+        if file.is_file() and file.name not in {"manifest.json", ".nas-folder.json"}
+    }
+    for name, file in manifest.files.items():
+        assert (exported / name).stat().st_size == file.size_bytes
+        assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == file.sha256
+    for item in manifest.networks:
         files = [exported / item.path, *(exported / item.path).rglob("*")]
         assert item.size_bytes == sum(file.stat().st_size for file in files if file.is_file()) > 0
 
 
 def test_parity_is_measured_for_onnx_and_never_invented_for_core_ml(exported: Path) -> None:
-    for item in BundleReport.load(exported).converted:
+    for item in Manifest.load(exported).networks:
         if item.runtime == "onnxruntime":
             assert item.parity.status == "measured"
             assert item.parity.max_abs_error is not None
@@ -185,8 +192,8 @@ def test_an_unknown_format_lists_the_known_ones(
 
 
 def test_options_reach_the_converters_that_have_them(model: VideoModel, tmp_path: Path) -> None:
-    report = export_bundle(model, tmp_path / "bundle", ["onnx"], options={"opset": 21})
-    assert {item.opset for item in report.converted} == {"21"}
+    manifest = export_bundle(model, tmp_path / "bundle", ["onnx"], options={"opset": 21})
+    assert {item.opset for item in manifest.networks} == {"21"}
     assert onnx.load(tmp_path / "bundle" / "onnx" / "decoder.onnx").opset_import[0].version == 21
     with pytest.raises(ConfigError, match=r"no format to export has an option 'precision' \(known: threads, opset\)"):
         export_bundle(model, tmp_path / "other", ["safetensors", "onnx"], options={"precision": "fp32"})
@@ -204,7 +211,7 @@ def test_the_command_refuses_an_option_that_no_format_has(model: VideoModel, tmp
     assert not (tmp_path / "bundle").exists()
 
 
-def test_the_command_puts_predicted_latency_into_the_report(model: VideoModel, tmp_path: Path) -> None:
+def test_the_command_puts_predicted_latency_into_the_manifest(model: VideoModel, tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     rows = [
         LatencyRow(key=block.key, kind=block.kind, latency_ms=1.0 + index, provenance="published")
