@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 RuntimeOption = Annotated[
     str,
-    typer.Option(help="Runtime that executes the blocks: onnxruntime, torch, coreml, or one of an installed package."),
+    typer.Option(
+        help="Runtime that executes the blocks: onnxruntime, torch, coreml, coreai, or one of an installed package."
+    ),
 ]
 RuntimeOptionsOption = Annotated[
     list[str] | None,
@@ -30,16 +32,17 @@ ThreadsOption = Annotated[
 ComputeUnitOption = Annotated[
     str | None,
     typer.Option(
-        help="Where blocks run. Core ML takes all, cpu_and_ne, cpu_and_gpu or cpu_only (default: all); torch takes cpu "
-        "or gpu (default: cpu). Short for --runtime-option compute_unit=..."
+        help="Where blocks run. Core ML takes all, cpu_and_ne, cpu_and_gpu or cpu_only (default: all); Core AI takes "
+        "all, prefer_ne, prefer_gpu or cpu_only (default: all); torch takes cpu or gpu (default: cpu). Short for "
+        "--runtime-option compute_unit=..."
     ),
 ]
 DeploymentTargetOption = Annotated[
     str | None,
     typer.Option(
         "--deployment-target",
-        help="Oldest system that Core ML packages run on: iOS17 or iOS18 (default: iOS18). Short for --runtime-option "
-        "deployment_target=...",
+        help="Oldest system that Core ML packages run on: iOS17, iOS18 or iOS26 (default: iOS18). Short for "
+        "--runtime-option deployment_target=...",
     ),
 ]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nas.runtimes import Device
 
 _TITLES = {"processor": "this processor", "mac": "this Mac", "iphone": "iPhone"}
+_NAMES = {"coreml": "Core ML", "coreai": "Core AI"}
 
 
 def devices(as_json: JsonOption = False) -> None:
@@ -33,7 +34,8 @@ def _line(device: Device) -> str:
     phone = device.phone
     details = "" if phone is None else f", {phone.model}, iOS {phone.os_version} ({phone.os_build})"
     name = "" if device.name is None else f" {device.name}{details}"
-    state = f"ready for {' and '.join(device.runtimes)}" if device.ready else f"not now: it {device.reason}"
-    if device.name is None:
-        state = f"none: {device.reason}"
-    return f"{_TITLES[device.kind]}{name}: {state}"
+    through = f" through {_NAMES[device.runtimes[0]]}" if device.kind == "mac" else ""
+    state = f"none: {device.reason}" if phone is None else f"not now: it {device.reason}"
+    if device.ready:
+        state = f"ready for {' and '.join(device.runtimes)}"
+    return f"{_TITLES[device.kind]}{name}{through}: {state}"

@@ -111,6 +111,9 @@ class Runtime(ABC):
     - the module is returned unchanged: in its training mode, with its weights;
     - `convert` works on every platform that the converter can be installed on; `unavailable_reason` says why `load`
       and `prepare` cannot work here, and then they raise `RuntimeUnavailableError` with that reason and nothing else;
+    - `unmeasurable_reason` says why the time of a call means nothing here: nothing can be executed, or a stand-in such
+      as an interpreter executes it, which computes the same and says nothing about a device. Outputs are compared with
+      torch's wherever a runtime executes; latencies are taken only where it can be measured, too;
     - a file is written completely or not at all, and holds the weights, so that it can be moved to another machine;
     - if memory runs out, the error is an `OutOfMemoryError`, not a refusal of the module or the file;
       `nas.runtimes.memory_errors` recognizes what Python, torch and ONNX Runtime raise then;
@@ -159,7 +162,15 @@ class Runtime(ABC):
 
     @abstractmethod
     def unavailable_reason(self) -> str | None:
-        """Why nothing can be executed, hence measured, on this machine; `None` if it can."""
+        """Why nothing can be executed on this machine; `None` if it can."""
+
+    def unmeasurable_reason(self) -> str | None:
+        """Why no latency can be measured on this machine; `None` if it can.
+
+        What executes can be measured, unless a runtime says otherwise. Override it if what executes here is not what
+        executes on a device, and begin with `unavailable_reason`.
+        """
+        return self.unavailable_reason()
 
     @abstractmethod
     def convert(

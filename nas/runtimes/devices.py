@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nas.errors import RuntimeUnavailableError
+from nas.runtimes.base import Runtime
+from nas.runtimes.core_ai import CoreAIRuntime, coreai_missing
 from nas.runtimes.core_ml import CoreMLRuntime, coremltools_missing
 from nas.runtimes.environment import cpu_model
 from nas.runtimes.phone.devicectl import ConnectedPhone, list_phones
@@ -19,7 +21,7 @@ class Device:
     """A device to measure on.
 
     Args:
-        kind: The processor of this machine, this Mac through Core ML, or an iPhone.
+        kind: The processor of this machine, this Mac through Core ML or Core AI, or an iPhone.
         name: Its name; for an iPhone, what `nas profile --device` takes. `None` if there is no device of the kind.
         runtimes: Runtimes that measure on it.
         reason: Why nothing can be measured on it now; `None` if it is ready.
@@ -41,16 +43,23 @@ class Device:
 
 
 def devices() -> tuple[Device, ...]:
-    """This machine's processor, this Mac through Core ML, and paired iPhones, with reasons for those not ready."""
+    """This machine's processor, this Mac through Apple's runtimes, and iPhones, with reasons for those not ready."""
     hint = "nas profile SPACE --runtime onnxruntime --table FILE"
-    return (Device("processor", cpu_model(), ("onnxruntime", "torch"), None, hint), _mac(), *_phones())
+    return (Device("processor", cpu_model(), ("onnxruntime", "torch"), None, hint), *_mac(), *_phones())
 
 
-def _mac() -> Device:
+def _mac() -> tuple[Device, Device]:
+    executing = "run the same command on a Mac with macOS 27; here, nas export --formats coreai compares with torch"
+    otherwise = "pip install 'nas-video[coreai]'" if coreai_missing() is not None else executing
+    return _of_mac(CoreMLRuntime(), "run the same command on a Mac"), _of_mac(CoreAIRuntime(), otherwise)
+
+
+def _of_mac(runtime: Runtime, otherwise: str) -> Device:
+    """This Mac through a runtime of Apple's, with the hint for where it cannot be measured."""
     name = cpu_model() if sys.platform == "darwin" else None
-    reason = CoreMLRuntime().unavailable_reason()
-    hint = "nas profile SPACE --runtime coreml --table FILE" if reason is None else "run the same command on a Mac"
-    return Device("mac", name, ("coreml",), reason, hint)
+    reason = runtime.unmeasurable_reason()
+    hint = f"nas profile SPACE --runtime {runtime.name} --table FILE" if reason is None else otherwise
+    return Device("mac", name, (runtime.name,), reason, hint)
 
 
 def _phones() -> tuple[Device, ...]:

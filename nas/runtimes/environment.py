@@ -9,7 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-_PACKAGES = ("torch", "diffusers", "onnx", "onnxscript", "onnxruntime", "coremltools", "numpy")
+_PACKAGES = (
+    "torch",
+    "diffusers",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "coremltools",
+    "coreai-torch",
+    "coreai-core",
+    "numpy",
+)
 
 
 def versions() -> dict[str, str]:

@@ -17,6 +17,7 @@ RUNTIMES: Registry[Runtime] = Registry(
         "onnxruntime": "nas.runtimes.onnx_runtime:OnnxRuntime",
         "torch": "nas.runtimes.torch_runtime:TorchRuntime",
         "coreml": "nas.runtimes.core_ml:CoreMLRuntime",
+        "coreai": "nas.runtimes.core_ai:CoreAIRuntime",
     },
 )
 

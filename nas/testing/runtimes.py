@@ -213,6 +213,15 @@ class RuntimeConformance:
             assert reason in str(_raised(RuntimeUnavailableError, call))
         assert not list(tmp_path.iterdir())
 
+    def test_says_why_it_cannot_be_measured(self) -> None:
+        """What cannot execute cannot be measured; every reason is one line."""
+        runtime = self.build()
+        unavailable, unmeasurable = runtime.unavailable_reason(), runtime.unmeasurable_reason()
+        assert unmeasurable is not None or unavailable is None
+        assert all(
+            reason.strip() and "\n" not in reason for reason in (unavailable, unmeasurable) if reason is not None
+        )
+
     def _executes(self) -> bool:
         return self.build().unavailable_reason() is None
 

@@ -1,4 +1,4 @@
-"""The three runtimes keep the contract that a runtime of another package must keep."""
+"""The four runtimes keep the contract that a runtime of another package must keep."""
 
 from __future__ import annotations
 
@@ -24,3 +24,13 @@ class TestCoreML(RuntimeConformance):
 class TestCoreMLFullPrecision(RuntimeConformance):
     name = "coreml"
     options: dict[str, Any] = {"precision": "fp32", "deployment_target": "iOS17", "compute_unit": "cpu_only"}
+
+
+class TestCoreAI(RuntimeConformance):
+    name = "coreai"
+    tolerance = 1e-2
+
+
+class TestCoreAIFullPrecision(RuntimeConformance):
+    name = "coreai"
+    options: dict[str, Any] = {"precision": "fp32", "compute_unit": "cpu_only"}

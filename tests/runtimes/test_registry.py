@@ -17,7 +17,7 @@ from nas.runtimes.registry import RUNTIMES, runtime_options
 
 
 def test_an_unknown_runtime_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown runtime 'tvm' \(known: onnxruntime, torch, coreml\)"):
+    with pytest.raises(ConfigError, match=r"unknown runtime 'tvm' \(known: onnxruntime, torch, coreml, coreai\)"):
         get_runtime("tvm")
 
 
@@ -32,6 +32,8 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
         ("coreml", "deployment_target", "iOS16", "iOS17"),
         ("coreml", "compute_unit", "ane", "cpu_and_ne"),
         ("coreml", "precision", "int8", "fp16"),
+        ("coreml", "deployment_target", "iOS27", "iOS26"),
+        ("coreai", "compute_unit", "cpu_and_ne", "prefer_ne"),
         ("torch", "compute_unit", "tpu", "gpu"),
         ("onnxruntime", "threads", 0, "1"),
         ("onnxruntime", "opset", "new", "whole number"),
@@ -83,6 +85,10 @@ def test_a_runtime_without_config_but_with_a_constructor_is_told_what_to_declare
             RuntimeSettings("coreml", "fp16", "cpu_and_ne", None, "iOS17"),
             {"deployment_target": "iOS17", "compute_unit": "cpu_and_ne", "precision": "fp16"},
         ),
+        (
+            RuntimeSettings("coreai", "fp32", "prefer_ne", None, "iOS27"),
+            {"compute_unit": "prefer_ne", "precision": "fp32"},
+        ),
     ],
 )
 def test_recorded_settings_lead_back_to_options(settings: RuntimeSettings, options: dict[str, object]) -> None:
@@ -96,7 +102,8 @@ def test_options_are_read_without_torch_or_a_converter() -> None:
         "import sys; from nas.runtimes.registry import RUNTIMES\n"
         "print([RUNTIMES.get(name).Config().model_dump() for name in RUNTIMES.names()])\n"
         "from nas.runtimes import devices; devices()\n"
-        "print({'torch', 'onnx', 'onnxruntime', 'coremltools', 'diffusers'} & set(sys.modules))"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'coremltools', 'coreai', 'coreai_torch', 'diffusers'}\n"
+        "print(heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.endswith("set()\n"), done.stdout + done.stderr

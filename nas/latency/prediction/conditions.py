@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.errors import TableError
 from nas.latency.measuring.recorded import STATISTIC
-from nas.latency.profiling.job_state import require_available
+from nas.latency.profiling.job_state import require_measurable
 from nas.latency.tables.table import LatencyTable
 from nas.runtimes import Runtime, get_runtime
 from nas.runtimes.environment import cpu_model
@@ -34,7 +34,7 @@ def matching_runtime(table: LatencyTable, runtime: Runtime | None) -> Runtime:
             hint="predictions from it are sums of blocks and call overheads, without a fit",
         )
     runtime = runtime or table_runtime(table)
-    require_available(runtime)
+    require_measurable(runtime)
     metadata = table.metadata
     if runtime.settings != metadata.settings:
         raise TableError(

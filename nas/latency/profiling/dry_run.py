@@ -13,7 +13,7 @@ from torch import nn
 
 from nas.latency.measuring.settings import MAX_SAMPLES, MeasurementSettings
 from nas.latency.profiling.conversions import Conversions
-from nas.latency.profiling.job_state import JobState, job_states, require_available
+from nas.latency.profiling.job_state import JobState, job_states, require_measurable
 from nas.latency.profiling.loading import load_call, reference_block
 from nas.models import block_cost
 from nas.runtimes import Runtime, block_convertible
@@ -97,7 +97,7 @@ def dry_run_profile(
         TableError: The table there was measured under other conditions, or is damaged.
         OutOfMemoryError: Not even the reference block fits.
     """
-    require_available(runtime)
+    require_measurable(runtime)
     states = job_states(space, runtime, table_path, device=device)
     left = {block: state for block, state in states.items() if state in ("waiting", "converted", "sampled")}
     reference = reference_block(space)

@@ -15,7 +15,7 @@ from nas.files import lock
 from nas.latency.measuring.rounds import Timings, measure, warn_if_busy, warn_if_crowded
 from nas.latency.measuring.settings import MeasurementSettings
 from nas.latency.profiling.conversions import Make
-from nas.latency.profiling.job_state import ProfilingJob, require_available
+from nas.latency.profiling.job_state import ProfilingJob, require_measurable
 from nas.latency.profiling.loading import Group, groups, reference_block, too_large
 from nas.latency.profiling.recorder import Recorder
 from nas.latency.tables.table import LatencyTable
@@ -53,7 +53,7 @@ def profile(
         TableError: The table there was measured under other conditions, or is damaged.
         StorageError: The table cannot be written.
     """
-    require_available(runtime)
+    require_measurable(runtime)
     settings = measurement or MeasurementSettings()
     job = _Measuring(space, runtime, Path(table_path), device, memory_budget_bytes)
     if job.missing(job.open()):

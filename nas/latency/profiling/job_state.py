@@ -47,9 +47,9 @@ def job_states(
     return ProfilingJob(space, runtime, Path(table_path), device).states()
 
 
-def require_available(runtime: Runtime) -> None:
-    """Raise `RuntimeUnavailableError` if the runtime cannot execute on this machine."""
-    reason = runtime.unavailable_reason()
+def require_measurable(runtime: Runtime) -> None:
+    """Raise `RuntimeUnavailableError` if no latency of the runtime can be measured on this machine."""
+    reason = runtime.unmeasurable_reason()
     if reason is not None:
         hint = "measure with another runtime here, or run the same command on a machine that has this one"
         raise RuntimeUnavailableError(f"runtime {runtime.name} cannot measure here: {reason}", hint=hint)

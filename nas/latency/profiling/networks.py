@@ -15,7 +15,7 @@ from nas.latency.measuring.settings import MeasurementSettings
 from nas.latency.measuring.timing import Timing
 from nas.latency.measuring.windows import Window
 from nas.latency.profiling.conversions import Conversions, Make
-from nas.latency.profiling.job_state import require_available
+from nas.latency.profiling.job_state import require_measurable
 from nas.models import example_inputs
 from nas.progress import Advance, progress_bar
 from nas.runtimes import Runtime, memory_guard, to_arrays
@@ -63,7 +63,7 @@ def measure_plans(
         RuntimeUnavailableError: The runtime cannot measure here, or refuses a network.
         OutOfMemoryError: A network does not fit.
     """
-    require_available(runtime)
+    require_measurable(runtime)
     warn_if_crowded(runtime.settings.threads)
     with ExitStack() as stack:
         storage = Path(folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-")))

@@ -1,0 +1,128 @@
+"""Core AI, Apple's runtime since iOS 27 and macOS 27: converts on any platform that coreai-torch installs on.
+
+On macOS 27 and later, the system executes what was converted. Elsewhere an interpreter does: it computes what the
+program says, but its time says nothing about a device.
+
+torch and coreai are imported when they are used: reading the options of the runtime needs neither.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nas.errors import RuntimeUnavailableError
+from nas.files import StrictModel
+from nas.runtimes.base import Executable, Runtime, RuntimeSettings
+from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
+from nas.runtimes.core_ai_executable import FUNCTION, ComputeUnit
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+TARGET = "iOS27"
+"""Oldest system that assets run on, together with macOS 27; there is no choice yet."""
+
+_FIRST_MACOS = 27
+_LOGGERS = ("coreai", "coreai_torch", "torch.export")
+
+
+class CoreAIRuntime(Runtime):
+    """Core AI assets (`.aimodel`)."""
+
+    name = "coreai"
+    suffix = ".aimodel"
+
+    class Config(StrictModel):
+        """Options of Core AI.
+
+        Args:
+            compute_unit: Where the system may run the model: `all` leaves it the choice, and `prefer_gpu` and
+                `prefer_ne` (the Neural Engine) leave it what that unit cannot run.
+            precision: Type of weights and arithmetic. In `fp16`, the operations from a timestep to its sinusoids
+                stay in fp32, because fp16 has steps of 0.5 between 512 and 1024.
+        """
+
+        compute_unit: ComputeUnit = "all"
+        precision: Literal["fp16", "fp32"] = "fp16"
+
+    config: Config
+
+    @property
+    def settings(self) -> RuntimeSettings:
+        """Precision and compute unit decide the latencies."""
+        return RuntimeSettings(self.name, self.config.precision, self.config.compute_unit, None, TARGET)
+
+    def unavailable_reason(self) -> str | None:
+        """A missing coreai-torch."""
+        return coreai_missing()
+
+    def unmeasurable_reason(self) -> str | None:
+        """A missing coreai-torch, or a system that has only the interpreter."""
+        return self.unavailable_reason() or _interpreted()
+
+    def convert(
+        self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
+    ) -> None:
+        """Write an asset; int64 inputs become int32, and float inputs become fp16 if the model is fp16."""
+        tools = import_coreai()
+        if self.config.precision == "fp16":
+            from nas.runtimes.narrowing import half_inputs, in_half
+
+            module, inputs = in_half(module), half_inputs(inputs)
+        program = exported(module, inputs, "Core AI", tools.get_decomp_table())
+        with quiet(*_LOGGERS), conversion_errors("Core AI", module):
+            # In its other mode the converter writes down where each operation comes from: the user's folders.
+            converter = tools.TorchConverter(mode=tools.TorchConverter.Mode.RELEASE)
+            converter.add_exported_program(
+                program, input_names=list(input_names), output_names=["output"], entrypoint_name=FUNCTION
+            )
+            converted = converter.to_coreai()
+        with staged(path) as temporary, quiet(*_LOGGERS), conversion_errors("Core AI", module):
+            converted.save_asset(temporary)
+
+    def load(self, path: Path) -> Executable:
+        """Load an asset."""
+        reason = self.unavailable_reason()
+        if reason is not None:
+            raise RuntimeUnavailableError(reason)
+        from nas.runtimes.core_ai_executable import CoreAIExecutable
+
+        return CoreAIExecutable(path, self.config.compute_unit)
+
+
+def coreai_missing() -> str | None:
+    """Why coreai-torch is not available; `None` if it is installed."""
+    if importlib.util.find_spec("coreai_torch") is None:
+        return "coreai-torch is not installed (the extra `coreai`, for x86-64 Linux and Macs, up to Python 3.13)"
+    return None
+
+
+def import_coreai() -> Any:
+    """Import coreai-torch without its warnings about torch's version.
+
+    Raises:
+        RuntimeUnavailableError: It is not installed.
+    """
+    with quiet(*_LOGGERS):
+        try:
+            import coreai_torch
+        except ImportError as error:
+            hint = "install it with: pip install 'nas-video[coreai]' (on x86-64 Linux, or on a Mac with macOS 26)"
+            raise RuntimeUnavailableError("Core AI conversion needs coreai-torch", hint=hint) from error
+    return coreai_torch
+
+
+def _interpreted() -> str | None:
+    """Why Core AI's time means nothing here; `None` if the system executes it."""
+    if sys.platform != "darwin":
+        return f"Core AI runs on macOS {_FIRST_MACOS}; on {sys.platform} an interpreter stands in, for parity only"
+    with quiet(*_LOGGERS):  # pragma: no cover - macOS only
+        from coreai.runtime import SpecializationOptions
+    if SpecializationOptions.is_supported():  # pragma: no cover - macOS only
+        return None
+    return f"this Mac has no macOS {_FIRST_MACOS}; an interpreter stands in, for parity only"  # pragma: no cover
