@@ -20,7 +20,13 @@ def export(
         Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder, e.g. made by `nas distill`.")
     ],
     out: Annotated[Path, typer.Option(parser=WritesFolder("bundle"), help="Folder to write the bundle to.")],
-    formats: Annotated[str, typer.Option(help="Formats to write, separated by commas.")] = "safetensors,onnx,coreml",
+    formats: Annotated[
+        str,
+        typer.Option(
+            help="Formats to write, separated by commas: safetensors, onnx, coreml, and coreai (for iOS 27; needs the "
+            "extra coreai)."
+        ),
+    ] = "safetensors,onnx,coreml",
     table: Annotated[
         Path | None, typer.Option(parser=READS, help="Latency table; the manifest then has the predicted latency.")
     ] = None,
@@ -29,8 +35,8 @@ def export(
         typer.Option(
             "--runtime-option",
             metavar="KEY=VALUE",
-            help="Set an option of the converters, such as opset=21 (ONNX) or precision=fp32 (Core ML); repeat it for "
-            "each option.",
+            help="Set an option of the converters, such as opset=21 (ONNX) or precision=fp32 (Core ML, Core AI); "
+            "repeat it for each option.",
         ),
     ] = None,
     deployment_target: DeploymentTargetOption = None,

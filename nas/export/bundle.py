@@ -23,26 +23,29 @@ from nas.runtimes import Runtime, get_runtime
 from nas.runtimes.environment import versions
 from nas.runtimes.registry import RUNTIMES
 
-CONVERTERS = {"onnx": "onnxruntime", "coreml": "coreml"}
+CONVERTERS = {"onnx": "onnxruntime", "coreml": "coreml", "coreai": "coreai"}
 """Converted formats and the runtimes that write them."""
 
 FORMATS = ("safetensors", *CONVERTERS)
+
+DEFAULT_FORMATS = ("safetensors", "onnx", "coreml")
+"""All but those whose converter is in an extra."""
 
 
 def export_bundle(
     model: VideoModel,
     folder: str | Path,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = DEFAULT_FORMATS,
     *,
     latency: Mapping[str, float | int | str | None] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Write a model as a bundle, atomically.
 
-    The folder holds the model's own files, so `VideoModel.load` and `nas generate` accept it. `onnx/` and `coreml/`
-    hold the text encoder, the denoising network and the decoder. `manifest.json` says all that a program needs to make
-    clips with them, and `test_vector.safetensors` holds a clip to compare with. Each converted network is compared with
-    torch if its runtime can execute here.
+    The folder holds the model's own files, so `VideoModel.load` and `nas generate` accept it. `onnx/`, `coreml/` and
+    `coreai/` hold the text encoder, the denoising network and the decoder. `manifest.json` says all that a program
+    needs to make clips with them, and `test_vector.safetensors` holds a clip to compare with. Each converted network is
+    compared with torch if its runtime can execute here.
 
     Args:
         model: The model, on the processor.

@@ -151,10 +151,10 @@ class ExportStage(StrictModel):
     """What is exported.
 
     Args:
-        formats: Formats of the bundle: `safetensors`, `onnx`, `coreml`.
+        formats: Formats of the bundle: `safetensors`, `onnx`, `coreml`, `coreai` (needs the extra `coreai`).
     """
 
-    formats: tuple[Literal["safetensors", "onnx", "coreml"], ...] = ("safetensors", "onnx", "coreml")
+    formats: tuple[Literal["safetensors", "onnx", "coreml", "coreai"], ...] = ("safetensors", "onnx", "coreml")
 
 
 class GenerateStage(StrictModel):

@@ -64,7 +64,7 @@ def model() -> VideoModel:
 @pytest.fixture(scope="module")
 def exported(model: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "bundle"
-    export_bundle(model, folder, latency={"pipeline_ms": 12.5, "provenance": "measured"})
+    export_bundle(model, folder, bundle.FORMATS, latency={"pipeline_ms": 12.5, "provenance": "measured"})
     return folder
 
 
@@ -112,7 +112,8 @@ def test_the_manifest_says_what_is_in_the_folder(model: VideoModel, exported: Pa
     assert manifest.architecture == model.architecture.id
     assert manifest.parameters["unet"] == sum(parameter.numel() for parameter in model.unet.parameters())
     assert manifest.latency == {"pipeline_ms": 12.5, "provenance": "measured"}
-    expected = {f"onnx/{part}.onnx" for part in PARTS} | {f"coreml/{part}.mlpackage" for part in PARTS}
+    files = {"onnx": ".onnx", "coreml": ".mlpackage", "coreai": ".aimodel"}
+    expected = {f"{format_}/{part}{suffix}" for format_, suffix in files.items() for part in PARTS}
     assert {item.path for item in manifest.networks} == expected
     assert manifest.files.keys() == {
         file.relative_to(exported).as_posix()
@@ -127,13 +128,17 @@ def test_the_manifest_says_what_is_in_the_folder(model: VideoModel, exported: Pa
         assert item.size_bytes == sum(file.stat().st_size for file in files if file.is_file()) > 0
 
 
-def test_parity_is_measured_for_onnx_and_never_invented_for_core_ml(exported: Path) -> None:
+def test_parity_is_measured_where_a_runtime_executes_and_never_invented(exported: Path) -> None:
     for item in Manifest.load(exported).networks:
         if item.runtime == "onnxruntime":
             assert item.parity.status == "measured"
             assert item.parity.max_abs_error is not None
             assert item.parity.max_abs_error < 1e-4
             assert item.parity.psnr_db is None or item.parity.psnr_db > 100
+        elif item.runtime == "coreai":
+            assert item.parity.status == "measured"
+            assert item.precision == "fp16"
+            assert item.parity.psnr_db is None or item.parity.psnr_db > 60
         elif item.parity.status != "measured":
             assert "macOS only" in item.parity.status
             assert (item.parity.max_abs_error, item.parity.psnr_db, item.parity.inputs) == (None, None, 0)
@@ -186,7 +191,7 @@ def test_a_bundle_is_replaced_and_nothing_else_is(model: VideoModel, tmp_path: P
 def test_an_unknown_format_lists_the_known_ones(
     model: VideoModel, tmp_path: Path, formats: list[str], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=message + r".*\(known: safetensors, onnx, coreml\)"):
+    with pytest.raises(ConfigError, match=message + r".*\(known: safetensors, onnx, coreml, coreai\)"):
         export_bundle(model, tmp_path / "bundle", formats)
     assert not list(tmp_path.iterdir())
 
