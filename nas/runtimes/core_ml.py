@@ -65,7 +65,7 @@ class CoreMLRuntime(Runtime):
                 stay in fp32, because fp16 has steps of 0.5 between 512 and 1024.
         """
 
-        deployment_target: Literal["iOS17", "iOS18"] = "iOS18"
+        deployment_target: Literal["iOS17", "iOS18", "iOS26"] = "iOS18"
         compute_unit: ComputeUnit = "all"
         precision: Literal["fp16", "fp32"] = "fp16"
 
