@@ -21,10 +21,19 @@ def estimate(
     compute_unit: Annotated[
         str, typer.Option(help="Processors that Core ML may use: all, cpu_and_ne, cpu_and_gpu or cpu_only.")
     ] = "cpu_and_ne",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of weights that blocks are stored with: int8, palettized_8, palettized_6 or palettized_4 "
+            "(default: fp16)."
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
-            parser=WRITES_TABLE, help="Latency table (CSV) to write (default: latency_tables/SPACE-DEVICE-UNIT.csv)."
+            parser=WRITES_TABLE,
+            help="Latency table (CSV) to write (default: latency_tables/SPACE-DEVICE-UNIT.csv, with "
+            "-WEIGHTS if they are compressed).",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -36,8 +45,9 @@ def estimate(
     from nas.space import SearchSpace
 
     loaded, phone = SearchSpace.load(space), get_phone(device)
-    estimator = Estimator(phone, compute_unit)
-    path = table or DEFAULT_FOLDER / f"{loaded.name}-{phone.slug}-{estimator.unit}.csv"
+    estimator = Estimator(phone, compute_unit, weights=weights)
+    names = [loaded.name, phone.slug, estimator.unit, *([weights] if estimator.weights.compressed and weights else [])]
+    path = table or DEFAULT_FOLDER / f"{'-'.join(names)}.csv"
     kinds = {row.provenance for row in LatencyTable.load(path).rows.values()} if path.is_file() else set()
     for kind in sorted(kinds - {"estimated"}):
         hint = "choose another file for --table"

@@ -16,6 +16,7 @@ from nas.cli._runtime import (
     DeploymentTargetOption,
     RuntimeOption,
     RuntimeOptionsOption,
+    StoredWeightsOption,
     ThreadsOption,
     chosen_runtime,
 )
@@ -79,6 +80,7 @@ def job(
     threads: ThreadsOption = None,
     compute_unit: ComputeUnitOption = None,
     deployment_target: DeploymentTargetOption = None,
+    weights: StoredWeightsOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,7 +88,12 @@ def job(
     from nas.latency import job_states
     from nas.space import SearchSpace
 
-    shortcuts = {"threads": threads, "compute_unit": compute_unit, "deployment_target": deployment_target}
+    shortcuts = {
+        "threads": threads,
+        "compute_unit": compute_unit,
+        "deployment_target": deployment_target,
+        "weights": weights,
+    }
     chosen = chosen_runtime(runtime, runtime_option, **shortcuts)
     states = job_states(SearchSpace.load(space), chosen, table, device=device)
     counts = dict(Counter(states.values()))

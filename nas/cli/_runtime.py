@@ -45,6 +45,14 @@ DeploymentTargetOption = Annotated[
         "--runtime-option deployment_target=...",
     ),
 ]
+StoredWeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="Kind of weights that blocks are stored with: int8 (Core ML, ONNX Runtime), palettized_8, palettized_6 or "
+        "palettized_4 (Core ML). Default: not compressed. Short for --runtime-option weights=...",
+    ),
+]
 
 
 def chosen_runtime(name: str, texts: list[str] | None, **shortcuts: Any) -> Runtime:

@@ -39,6 +39,7 @@ from nas.cli._runtime import (
     DeploymentTargetOption,
     RuntimeOption,
     RuntimeOptionsOption,
+    StoredWeightsOption,
     ThreadsOption,
     chosen_runtime,
 )
@@ -59,6 +60,7 @@ def profile(
     threads: ThreadsOption = None,
     compute_unit: ComputeUnitOption = None,
     deployment_target: DeploymentTargetOption = None,
+    weights: StoredWeightsOption = None,
     device: ProfiledDeviceOption = None,
     rounds: RoundsOption = defaults.ROUNDS,
     interval_percent: IntervalOption = defaults.INTERVAL_PERCENT,
@@ -89,7 +91,12 @@ def profile(
     from nas.latency import profile as profile_blocks
     from nas.space import SearchSpace
 
-    shortcuts = {"threads": threads, "compute_unit": compute_unit, "deployment_target": deployment_target}
+    shortcuts = {
+        "threads": threads,
+        "compute_unit": compute_unit,
+        "deployment_target": deployment_target,
+        "weights": weights,
+    }
     loaded, chosen = SearchSpace.load(space), chosen_runtime(runtime, runtime_option, **shortcuts)
     began = time.perf_counter()
     if dry_run:

@@ -40,7 +40,8 @@ class RuntimeSettings:
         compute_unit: Where it runs: `cpu`, `gpu`, or one of Core ML's sets of units.
         threads: Processor threads; `None` if the runtime decides.
         opset: Version of the operations that modules are converted to, e.g. an ONNX opset; `None` without one.
-        options: Other options that decide latencies, by their names in the runtime's `Config`.
+        options: Other options that decide latencies, by their names in the runtime's `Config`. `weights` is the kind of
+            compressed weights, see `nas.compression`.
     """
 
     runtime: str
@@ -49,6 +50,11 @@ class RuntimeSettings:
     threads: int | None
     opset: str | None
     options: Mapping[str, OptionValue] = field(default_factory=dict, hash=False)
+
+    @property
+    def weights(self) -> str:
+        """The kind of weights; if they are not compressed, that of the arithmetic."""
+        return str(self.options.get("weights", self.precision))
 
 
 class Executable(ABC):

@@ -9,10 +9,12 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
+from pydantic import model_validator
 
+from nas.compression import WeightKind, compressed_kind
 from nas.errors import CheckpointError, RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
@@ -63,11 +65,22 @@ class CoreMLRuntime(Runtime):
             compute_unit: Where the model may run.
             precision: Type of weights and arithmetic. In `fp16`, the operations from a timestep to its sinusoids
                 stay in fp32, because fp16 has steps of 0.5 between 512 and 1024.
+            weights: Kind of weights, see `nas.compression`; that of the precision when left out. A phone decompresses
+                them while it computes, in the precision.
         """
 
         deployment_target: Literal["iOS17", "iOS18", "iOS26"] = "iOS18"
         compute_unit: ComputeUnit = "all"
         precision: Literal["fp16", "fp32"] = "fp16"
+        weights: WeightKind | None = None
+
+        @model_validator(mode="after")
+        def _weights_fit(self) -> Self:
+            if self.weights in ("fp16", "fp32") and self.weights != self.precision:
+                raise ValueError(f"weights {self.weights} need precision={self.weights}, got {self.precision}")
+            if self.weights == "palettized_4" and self.deployment_target == "iOS17":
+                raise ValueError("weights palettized_4 have a palette for 16 channels, which needs iOS18 or later")
+            return self
 
     config: Config
 
@@ -78,9 +91,12 @@ class CoreMLRuntime(Runtime):
 
     @property
     def settings(self) -> RuntimeSettings:
-        """Precision, compute unit and deployment target decide the latencies."""
-        config = self.config
-        return RuntimeSettings(self.name, config.precision, config.compute_unit, None, config.deployment_target)
+        """Precision, compute unit, deployment target and compressed weights decide the latencies."""
+        config, kind = self.config, compressed_kind(self.config.weights)
+        options = {} if kind is None else {"weights": kind}
+        return RuntimeSettings(
+            self.name, config.precision, config.compute_unit, None, config.deployment_target, options
+        )
 
     def unavailable_reason(self) -> str | None:
         """A missing coremltools, or a system other than macOS."""
@@ -95,6 +111,7 @@ class CoreMLRuntime(Runtime):
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
     ) -> None:
         """Write a model package; int64 inputs become int32, and float inputs become fp16 if the model is fp16."""
+        from nas.runtimes.core_ml_weights import compressing_pipeline
         from nas.runtimes.decompositions import FOR_CORE_ML
 
         program = exported(module, inputs, "Core ML", FOR_CORE_ML)
@@ -107,9 +124,12 @@ class CoreMLRuntime(Runtime):
                 minimum_deployment_target=getattr(tools.target, self.config.deployment_target),
                 compute_precision=self._compute_precision(),
                 skip_model_load=True,
+                pass_pipeline=compressing_pipeline(compressed_kind(self.config.weights)),
             )
         with staged(path) as temporary, quiet(*_LOGGERS):
             model.save(str(temporary))
+            # A map for debuggers, 10% of a small package; nothing that executes the model reads it.
+            (temporary / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
 
     def signature(self, path: Path) -> Signature:
         """Read the package's description of its inputs and outputs."""

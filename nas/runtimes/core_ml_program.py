@@ -16,6 +16,9 @@ from nas.errors import CheckpointError
 from nas.runtimes.core_ml import import_coremltools
 
 _CONSTANT, _CAST = "const", "cast"
+_COMPRESSED_CONSTANT = "constexpr_"
+"""How the names of operations begin that make a weight from its compressed form."""
+
 _FLOAT32 = 11
 """The number of fp32 among the types of values, in the format of Core ML (`MIL.proto`)."""
 
@@ -89,7 +92,7 @@ def read_program(path: str | Path) -> CoreMLProgram:
     path = Path(path)
     functions = _functions(path)
     operations = [operation for function in functions for operation in _operations(_body(function))]
-    executed = [operation for operation in operations if operation.type != _CONSTANT]
+    executed = [operation for operation in operations if not _is_constant(operation.type)]
     given = [value for function in functions for value in function.inputs]
     made = [value for operation in operations for value in operation.outputs]
     types = {value.name: value.type for value in given}
@@ -117,6 +120,11 @@ def _functions(path: Path) -> list[Any]:
     if model.WhichOneof("Type") != "mlProgram":
         raise CheckpointError(f"holds no program but a {model.WhichOneof('Type')}", where=path)
     return list(model.mlProgram.functions.values())
+
+
+def _is_constant(kind: str) -> bool:
+    """Whether an operation only holds a weight, compressed or not."""
+    return kind == _CONSTANT or kind.startswith(_COMPRESSED_CONSTANT)
 
 
 def _body(function: Any) -> Any:

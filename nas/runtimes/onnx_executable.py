@@ -68,6 +68,8 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.log_severity_level = _SILENT  # errors are raised; there is no need to write them to the screen too
     # The threads of one session must not spin while another is measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Where weights are int8, everything else stays in fp32; ONNX Runtime would compute in int8 there.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return options
 
 

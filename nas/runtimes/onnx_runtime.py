@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from nas.compression import compressed_kind
 from nas.files import StrictModel
 from nas.runtimes.base import Executable, Runtime, RuntimeSettings, Threads
 from nas.runtimes.conversion import conversion_errors, evaluating, quiet, staged
@@ -38,10 +39,12 @@ class OnnxRuntime(Runtime):
         Args:
             threads: Processor threads within an operation.
             opset: ONNX opset to convert to.
+            weights: Kind of weights, see `nas.compression`. `int8` weights become fp32 in each call.
         """
 
         threads: Threads = 1
         opset: Annotated[int, Field(ge=1)] = 20
+        weights: Literal["fp32", "int8"] = "fp32"
 
     config: Config
 
@@ -52,8 +55,10 @@ class OnnxRuntime(Runtime):
 
     @property
     def settings(self) -> RuntimeSettings:
-        """Threads and opset decide the latencies."""
-        return RuntimeSettings(self.name, "fp32", "cpu", self.config.threads, str(self.config.opset))
+        """Threads, opset and compressed weights decide the latencies."""
+        config, kind = self.config, compressed_kind(self.config.weights)
+        options = {} if kind is None else {"weights": kind}
+        return RuntimeSettings(self.name, "fp32", "cpu", config.threads, str(config.opset), options)
 
     def unavailable_reason(self) -> str | None:
         """Nothing: nas depends on ONNX Runtime, so it is always installed."""
@@ -77,6 +82,10 @@ class OnnxRuntime(Runtime):
             )
         assert program is not None
         _forget_source(program)
+        if self.config.weights == "int8":
+            from nas.runtimes.onnx_weights import store_int8
+
+            store_int8(program.model)
         size_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
         with staged(path) as temporary, conversion_errors("ONNX", module):
             program.save(temporary, external_data=size_bytes > EMBEDDED_BYTES)

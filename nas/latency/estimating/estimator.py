@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from nas.compression import WeightFormat, weight_format
+from nas.compression.kinds import LARGEST_PLAIN
+from nas.errors import ConfigError
 from nas.latency.estimating.chips import PhoneSpec
 from nas.latency.estimating.constants import Calibration, shipped_calibration
 from nas.latency.estimating.operations import Operation, operations
@@ -23,6 +26,8 @@ STATISTIC = "roofline"
 IOS = 18
 """Version of iOS that is estimated; the operations are those of a conversion for it."""
 
+_PLAIN_BITS = 16
+
 _LEAST_MS = 1e-6
 """Latency of a block that only creates views, because a table has no zeros."""
 
@@ -34,13 +39,18 @@ class Estimator:
         phone: The device.
         unit: Processors that Core ML may use.
         calibration: The calibrated constants; those that come with nas when left out.
+        weights: Kind of weights, see `nas.compression`; `fp16` when left out.
 
     Raises:
-        ConfigError: There is no such compute unit.
+        ConfigError: There is no such compute unit or kind of weights, or the kind is `fp32`.
     """
 
-    def __init__(self, phone: PhoneSpec, unit: str, calibration: Calibration | None = None) -> None:
-        self.phone, self.unit = phone, compute_unit(unit)
+    def __init__(
+        self, phone: PhoneSpec, unit: str, calibration: Calibration | None = None, weights: str | None = None
+    ) -> None:
+        self.phone, self.unit, self.weights = phone, compute_unit(unit), weight_format(weights or "fp16")
+        if self.weights.kind == "fp32":
+            raise ConfigError("estimates are for arithmetic in fp16, which has no fp32 weights", where="weights")
         self.calibration = calibration or shipped_calibration()
 
     def block_ms(self, block: Block) -> float:
@@ -49,7 +59,8 @@ class Estimator:
         Raises:
             RuntimeUnavailableError: It cannot be exported to a graph, or has an unknown operation.
         """
-        workload = Workload(block_operations(block), self.unit)
+        operations = block_operations(block)
+        workload = Workload(operations, self.unit, [weight_bits(each, self.weights) for each in operations])
         return workload.block_ms(self.phone.chip, self.calibration.constants, IOS)
 
     @property
@@ -73,6 +84,7 @@ class Estimator:
             precision="fp16",
             compute_unit=self.unit,
             opset=f"iOS{IOS}",
+            options={"weights": self.weights.kind} if self.weights.compressed else {},
             cpu=self.phone.chip.name,
             statistic=STATISTIC,
             spaces=(space.name,),
@@ -99,6 +111,11 @@ def estimate_table(space: SearchSpace, estimator: Estimator) -> LatencyTable:
             rows.append(_row(block, estimator.block_ms(block)))
             advance(block.kind)
     return LatencyTable(estimator.metadata(space)).add(rows)
+
+
+def weight_bits(operation: Operation, form: WeightFormat) -> int:
+    """Bits that a weight of an operation is stored in; small tensors stay in fp16. Scales and palettes are left out."""
+    return form.bits if form.compressed and operation.weight_values > LARGEST_PLAIN else _PLAIN_BITS
 
 
 @lru_cache(maxsize=4096)

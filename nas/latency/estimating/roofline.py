@@ -5,9 +5,10 @@ that cannot overlap is added:
 
     max( max(arithmetic, tensors in the chip) + tensors in memory, weights ) + dispatch of the operation
 
-Weights are known in advance and are read from memory during other work. Tensors that are too large for the chip's last
-cache must be written before the next operation can read them, so their traffic is added. A dispatch is the time to
-start work on a processor. It is added once per call, and each time the work moves to another processor.
+Weights are known in advance and are read from memory during other work, in the bits that they are stored in. Tensors
+that are too large for the chip's last cache must be written before the next operation can read them, so their traffic
+is added. A dispatch is the time to start work on a processor. It is added once per call, and each time the work moves
+to another processor.
 """
 
 from __future__ import annotations
@@ -79,16 +80,19 @@ class Workload:
     Args:
         operations: The operations in their order.
         unit: Processors that Core ML may use.
-        weight_bits: Bits that a weight is stored in; fewer than 16 if weights are palettised.
+        weight_bits: Bits that a weight is stored in, of all operations or of each; fewer than 16 if it is compressed.
     """
 
-    def __init__(self, operations: Sequence[Operation], unit: ComputeUnit, weight_bits: float = 16) -> None:
+    def __init__(
+        self, operations: Sequence[Operation], unit: ComputeUnit, weight_bits: float | Sequence[float] = 16
+    ) -> None:
         placed = [place(operation.kind, unit) for operation in operations]
         self.home = home(unit)
         self._foreign = [processor for processor, _ in groupby(placed) if processor != self.home]
         self._places = np.array([_PROCESSORS.index(processor) for processor in placed], dtype=int)
         self._gmacs = np.array([operation.macs for operation in operations]) / 1e9
-        self._weights_mb = np.array([operation.weight_values for operation in operations]) * weight_bits / 8 / 1e6
+        values = np.array([operation.weight_values for operation in operations])
+        self._weights_mb = values * np.asarray(weight_bits) / 8 / 1e6
         self._tensors_mb = [np.array(operation.tensor_values) * BYTES_PER_VALUE / 1e6 for operation in operations]
 
     def block_ms(self, chip: Chip, constants: Constants, ios: int) -> float:

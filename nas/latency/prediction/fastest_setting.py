@@ -88,9 +88,10 @@ def _check_differ(table: LatencyTable, earlier: LatencyTable) -> None:
 
 
 def setting_text(metadata: TableMetadata) -> str:
-    """The settings of a table in words: runtime, deployment target, compute unit, threads."""
+    """The settings of a table in words: runtime, deployment target, compute unit, threads, other options."""
     threads = None if metadata.threads is None else f"{metadata.threads} threads"
-    return ", ".join(filter(None, (metadata.runtime, metadata.opset, metadata.compute_unit, threads)))
+    options = (f"{name}={value}" for name, value in metadata.options.items())
+    return ", ".join(filter(None, (metadata.runtime, metadata.opset, metadata.compute_unit, threads, *options)))
 
 
 def fastest_settings(

@@ -137,11 +137,14 @@ class LatencyTable:
         """The command that adds the rows of a space."""
         metadata, table = self.metadata, f"--table {self.where or 'FILE'}"
         unit = f"--compute-unit {metadata.compute_unit}"
+        weights = f" --weights {metadata.options['weights']}" if "weights" in metadata.options else ""
         if metadata.estimate is not None:
-            return f'estimate it with: nas latency estimate {space} --device "{metadata.device}" {unit} {table}'
+            return (
+                f'estimate it with: nas latency estimate {space} --device "{metadata.device}" {unit}{weights} {table}'
+            )
         phone = f" --device PHONE {unit} --deployment-target {metadata.opset}" if metadata.of_phone else ""
         card = f" {unit}" if metadata.compute_unit == "gpu" else ""
-        return f"measure it with: nas profile {space} --runtime {metadata.runtime}{phone or card} {table}"
+        return f"measure it with: nas profile {space} --runtime {metadata.runtime}{phone or card}{weights} {table}"
 
     def _reason(self, row: LatencyRow) -> str:
         if row.status == "failed":
