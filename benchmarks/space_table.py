@@ -1,7 +1,7 @@
 """The table of a whole space: the loss and the latency of every architecture, from a study that has scored them all.
 
-    nas search search_spaces/quickstart.yaml --table TABLE --supernet FOLDER --data CLIPS --batches 8 \
-        --sampler exhaustive --evaluations 6400 --study exhaustive --storage exhaustive.db
+    nas search search_spaces/quickstart.yaml --table TABLE --supernet FOLDER --data CLIPS \
+        --batches 8 --first-batches 8 --sampler exhaustive --evaluations 6400 --study exhaustive --storage exhaustive.db
     python benchmarks/space_table.py --space search_spaces/quickstart.yaml --study exhaustive --storage exhaustive.db \
         --out benchmarks/data/quickstart_scores.csv
 
@@ -19,13 +19,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks.tabular import DataError, TabularProblem
 from nas.errors import NasError
 from nas.search import load_study
 from nas.space import SearchSpace
 
-COLUMNS = ["id", "latency_ms", "loss", "standard_error"]
+COLUMNS = ["id", "latency_ms", "loss"]
+PART = "loss_"
+"""Prefix of the columns with losses on parts of the held-out data; the loss is their mean."""
 
 
 def main() -> None:
@@ -58,10 +61,21 @@ def scores(space: SearchSpace, storage: str, study: str) -> pd.DataFrame:
         if (evaluation := scored.get(architecture.id)) is None:
             raise DataError(f"study {study}: {len(scored):,} of {space.count():,} architectures are scored; "
                             "resume the search")  # fmt: skip
-        parts = np.array(evaluation.quality_parts)
-        error = parts.std(ddof=1) / len(parts) ** 0.5 if len(parts) > 1 else np.nan
-        rows.append((architecture.id, evaluation.latency_ms, evaluation.quality, error))
-    return pd.DataFrame(rows, columns=COLUMNS)
+        rows.append((architecture.id, evaluation.latency_ms, evaluation.quality, *evaluation.quality_parts))
+    parts = [f"{PART}{number}" for number in range(len(rows[0]) - len(COLUMNS))]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *parts])
+
+
+def read_parts(table_file: Path) -> NDArray[np.float64]:
+    """The losses on parts of the held-out data in a table that `main` wrote, shape (architectures, parts).
+
+    Raises:
+        DataError: It has fewer than two parts.
+    """
+    parts = pd.read_csv(table_file).filter(regex=f"^{PART}[0-9]+$").to_numpy(dtype=np.float64)
+    if parts.shape[1] < 2:
+        raise DataError(f"{table_file}: no losses on two or more parts; make the table again")
+    return parts
 
 
 def load_space_problem(space_file: Path, table_file: Path, reference: str) -> TabularProblem:

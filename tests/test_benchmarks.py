@@ -19,11 +19,11 @@ import yaml
 from torch import nn
 
 from nas.latency import MeasurementSettings, profile
-from nas.quality import FunctionQuality
+from nas.quality import FunctionQuality, MeanScore
 from nas.runtimes import get_runtime
 from nas.runtimes.networks import Convertible
 from nas.search import SearchConfig, TableLatency, run_search
-from nas.space import SearchSpace
+from nas.space import Architecture, SearchSpace
 from tests.latency.conftest import SMALL
 from tests.processes import run_script
 from tests.tiny import TINY
@@ -201,7 +201,11 @@ def test_search_efficiency_reads_the_table_of_a_space(tmp_path: Path) -> None:
         device="a formula",
         runtime="none",
     )
-    quality = FunctionQuality(lambda one: int(one.id[:4], 16) / 1e4, direction="minimize", name="noise")
+
+    def loss(one: Architecture) -> MeanScore:
+        return MeanScore((int(one.id[:4], 16) + int(one.id[place : place + 2], 16)) / 1e4 for place in range(4, 8))
+
+    quality = FunctionQuality(loss, direction="minimize", name="noise")
     config = SearchConfig(evaluations=space.count(), sampler="exhaustive")
     run_search(space, latency, quality, config, tmp_path / "study.db", "all")
     table = ["--space", tmp_path / "space.yaml", "--study", "all", "--storage", tmp_path / "study.db"]
@@ -213,6 +217,12 @@ def test_search_efficiency_reads_the_table_of_a_space(tmp_path: Path) -> None:
     report = report_of(tmp_path, "search_efficiency.py", *options)
     assert all(shares[-1] == 1 for shares in report["mean"].values())
     assert all(shares[0] < 1 for shares in report["mean"].values())
+
+    raced = ["--batches", "8/8,4/8", "--seeds", 2, "--evaluations", count]
+    done = run_script(tmp_path, BENCHMARKS / "search_racing.py", *options[:4], *raced)
+    assert done.code == 0, done.err
+    alike, fewer = (int(cells[3]) for line in done.out.splitlines() if len(cells := line.split("│")) == 7)
+    assert fewer < alike == 8 * count
 
 
 @pytest.mark.slow

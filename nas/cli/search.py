@@ -62,8 +62,15 @@ def search(
     ] = None,
     steps: Annotated[int, typer.Option(help="Denoising steps per clip to predict the latency for.")] = 4,
     batches: Annotated[
-        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with (default: 4).")
+        int | None, typer.Option(min=1, max=10**9, help="Batches of held-out clips to score with (default: 8).")
     ] = None,
+    first_batches: Annotated[
+        int,
+        typer.Option(
+            help="Batches to score each architecture with at first; all --batches only while no other architecture "
+            "that is no slower clearly beats it. The same number as --batches scores all alike."
+        ),
+    ] = 4,
     latency: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +124,7 @@ def search(
         "steps": steps,
         "budgets": budgets,
         "latency": latency,
+        "first_batches": first_batches,
         "timeout_s": timeout_s,
         "patience": patience,
         "max_failures": max_failures,

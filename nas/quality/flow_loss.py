@@ -33,7 +33,7 @@ class FlowLossOptions(StrictModel):
         finetune_steps: Train each architecture alone for this many steps first; not at all when left out.
     """
 
-    batches: PositiveInt = 4
+    batches: PositiveInt = 8
     finetune_steps: PositiveInt | None = None
 
 
@@ -70,7 +70,7 @@ class HeldOutFlowLoss(QualityMetric):
         clips: CaptionedClips,
         *,
         seed: int = 0,
-        batches: int = 4,
+        batches: int = 8,
         batch_size: int = 8,
         mean: float = 0.0,
         std: float = 1.0,
@@ -109,7 +109,7 @@ class HeldOutFlowLoss(QualityMetric):
 
     @classmethod
     def of(
-        cls, models: ArchitectureModels, codec: Codec, clips: CaptionedClips, *, seed: int = 0, batches: int = 4
+        cls, models: ArchitectureModels, codec: Codec, clips: CaptionedClips, *, seed: int = 0, batches: int = 8
     ) -> Self:
         """The loss of a trained supernet, at the noise levels that it was trained with."""
         levels = models.noise_levels._asdict()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,21 +38,19 @@ def halves_agreement(parts: Sequence[Sequence[float]]) -> HalvesAgreement | None
     """Compare the order by the even parts with that by the odd ones.
 
     Args:
-        parts: For each architecture, its scores on parts of the held-out data. Architectures with fewer than two parts
-            are left out, as are those with another number of parts than most, which were scored on other data.
+        parts: For each architecture, its scores on parts of the held-out data. All are ranked by the first parts, which
+            all of them have. Architectures with fewer than two parts are left out.
 
     Returns:
         The agreement; `None` for fewer than three architectures, or if one half gives all of them the same score.
     """
-    counts = Counter(len(scores) for scores in parts if len(scores) > 1)
-    if not counts:
+    known = [scores for scores in parts if len(scores) > 1]
+    if len(known) < MIN_ARCHITECTURES:
         return None
-    ((count, architectures),) = counts.most_common(1)
-    if architectures < MIN_ARCHITECTURES:
-        return None
-    rows = np.array([scores for scores in parts if len(scores) == count], dtype=np.float64)
+    count = min(map(len, known))
+    rows = np.array([scores[:count] for scores in known], dtype=np.float64)
     tau = _kendall_tau(rows[:, ::2].mean(axis=1), rows[:, 1::2].mean(axis=1))
-    return None if math.isnan(tau) else HalvesAgreement(tau, architectures, count)
+    return None if math.isnan(tau) else HalvesAgreement(tau, len(known), count)
 
 
 def _kendall_tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -28,6 +28,8 @@ class SearchConfig(StrictModel):
         budgets: Upper limits. A limit that is left out is taken from the search space.
         latency: With several devices, what is minimised beside quality: the latency on a device, by its name, or
             `worst`, the largest share of its latency budget over the devices.
+        first_batches: Batches of held-out data that each architecture is scored on; more only while no other
+            architecture clearly beats it (`nas.search.racing`). Metrics that score in one piece have no batches.
         timeout_s: Seconds after which this run ends. The evaluation under way is finished.
         patience: End after this many evaluations in a row that left the front unchanged.
         max_failures: Give up after this many failed evaluations in a row.
@@ -40,11 +42,12 @@ class SearchConfig(StrictModel):
     steps: int = Field(4, gt=0, le=MOST)
     budgets: Budgets = Budgets()
     latency: str | None = None
+    first_batches: int = Field(4, ge=2, le=MOST)
     timeout_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     patience: int | None = Field(None, gt=0, le=MOST)
     max_failures: int = Field(5, gt=0, le=MOST)
 
-    _newer: ClassVar[tuple[str, ...]] = ("sampler_options", "latency")
+    _newer: ClassVar[tuple[str, ...]] = ("sampler_options", "latency", "first_batches")
 
     @field_validator("sampler")
     @classmethod
@@ -62,10 +65,11 @@ class SearchConfig(StrictModel):
             return dict(choose_sampler(info.data["sampler"], options).options)
 
     @model_serializer(mode="wrap")
-    def _without_empty_options(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what earlier versions did not have, if it is empty, so that digests of old runs stay valid."""
+    def _without_new_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out defaults of what earlier versions did not have, so that digests of old runs stay valid."""
         values: dict[str, Any] = serialize(self)
         for name in self._newer:
-            if not values.get(name):
-                values.pop(name, None)
+            # An empty tuple is serialized as an empty list.
+            if not values[name] or values[name] == type(self).model_fields[name].default:
+                del values[name]
         return values

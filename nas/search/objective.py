@@ -12,7 +12,6 @@ from nas.errors import BudgetError, ConfigError
 from nas.search.devices import DeviceLatency, SeveralDevices, checked_figure, one_or_several
 from nas.search.probes import probes
 from nas.search.protocols import CostModel, LatencyFigure, LatencyModel, Space
-from nas.search.scores import Score, score
 from nas.space import Architecture, Budgets
 
 if TYPE_CHECKING:
@@ -162,10 +161,6 @@ class Objective:
     def feasible(self, architecture: Architecture) -> bool:
         """Whether every budget is met."""
         return all(excess <= 0 for excess in self.constraints(architecture).values())
-
-    def score(self, architecture: Architecture) -> Score:
-        """The quality of an architecture; raises as `nas.search.scores.score`."""
-        return score(self.quality, architecture)
 
     def check_budgets(self) -> None:
         """Check that each budget can be met by some architecture.

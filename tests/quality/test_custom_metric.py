@@ -127,4 +127,4 @@ def test_files_of_earlier_versions_mean_the_flow_loss_and_have_the_same_digest(t
     assert quality.model_dump() == {"batches": 8}
     assert (rescore.metric, rescore.members) == ("flow_loss", 16)
     assert rescore.model_dump() == {"batches": 32, "finetune_steps": 25, "members": 16, "seed": 1}
-    assert (QualityStage().options["batches"], RescoreStage().options["batches"]) == (4, 64)
+    assert (QualityStage().options["batches"], RescoreStage().options["batches"]) == (8, 64)

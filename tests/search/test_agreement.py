@@ -107,9 +107,9 @@ def test_where_nothing_can_be_said_there_is_no_tau(rows):
     assert halves_agreement(rows) is None
 
 
-def test_what_was_scored_on_other_data_is_left_out():
-    rows = [[1, 1], [9], [2, 2], (), [3, 3], [0, 9, 0]]
-    assert halves_agreement(rows) == HalvesAgreement(1, 3, 2)
+def test_architectures_with_more_parts_are_ranked_by_those_that_all_have():
+    rows = [[1, 1], [9], [2, 2], (), [3, 3], [4, 4, 0, 0]]
+    assert halves_agreement(rows) == HalvesAgreement(1, 4, 2)
 
 
 def test_parts_are_asked_for_once_and_come_out_of_the_storage(whole):

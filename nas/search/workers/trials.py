@@ -13,10 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
+from nas.search.racing import Race, rival_of
 from nas.search.scores import Failures, Score, is_mistake
 from nas.search.storage.contents import PARTS, WITHDRAWN
 from nas.search.workers.coordination import Coordination, Decision
-from nas.search.workers.snapshot import RELEASED, StudySnapshot
+from nas.search.workers.snapshot import RELEASED, StudySnapshot, leading
 from nas.space import Architecture
 
 logger = logging.getLogger("nas")
@@ -42,6 +43,7 @@ class Trials:
         self, objective: Objective, config: SearchConfig, study: optuna.Study, coordination: Coordination
     ) -> None:
         self.objective, self.config, self.study, self.coordination = objective, config, study, coordination
+        self.race = Race(objective.quality, config.first_batches)
         self.scored = self.repeated = self.over_budget = 0
         hint = "fix the cause and start a study of another name"
         self._failures = Failures(config.max_failures, study.study_name, hint)
@@ -87,7 +89,7 @@ class Trials:
                 trial.set_user_attr(WITHDRAWN, True)
                 self._tell(trial, state=TrialState.FAIL)
                 return False
-            return self._score(trial, architecture, snapshot.deaths.get(architecture.id, 0))
+            return self._score(trial, architecture, snapshot)
 
     def _describe(self, trial: Trial, architecture: Architecture) -> None:
         """Attach the attributes that are known without scoring."""
@@ -113,13 +115,14 @@ class Trials:
         self.repeated += 1
         return False
 
-    def _score(self, trial: Trial, architecture: Architecture, died: int) -> bool:
+    def _score(self, trial: Trial, architecture: Architecture, snapshot: StudySnapshot) -> bool:
+        died = snapshot.deaths.get(architecture.id, 0)
         if died >= MAX_DEATHS:
             self._fail(trial, architecture, f"{died} workers died while they scored it")
             return True
         try:
             quality = self._untold.get(architecture.id)
-            quality = self.objective.score(architecture) if quality is None else quality
+            quality = self._raced(architecture, snapshot) if quality is None else quality
         except Exception as error:
             if is_mistake(error):  # the architecture is left for the next run
                 raise
@@ -134,6 +137,11 @@ class Trials:
             self.scored += 1
             self._failures.end_of_row()
         return told
+
+    def _raced(self, architecture: Architecture, snapshot: StudySnapshot) -> Score:
+        direction = self.objective.quality.direction
+        front = leading(snapshot.known, (direction, "minimize"))
+        return self.race.score(architecture, rival_of(self.objective.second(architecture), front, direction))
 
     def _fail(self, trial: Trial, architecture: Architecture, failure: str, error: Exception | None = None) -> None:
         """Record a failed evaluation; give up when there are too many in a row."""
