@@ -40,10 +40,10 @@ from nas.pipeline import load_run
 from nas.pipeline.folder import RunFolder
 from nas.progress import progress_bar
 from nas.search import StudyRecord, choose, choose_by_score
-from nas.search.choosing import Choice
-from nas.search.evaluation import Evaluation
-from nas.search.halving import Halving
-from nas.search.selecting import select_doubtful, select_members
+from nas.search.noise.halving import Halving
+from nas.search.rescoring.selecting import select_doubtful, select_members
+from nas.search.results.choosing import Choice
+from nas.search.results.evaluation import Evaluation
 from nas.search.storage.final_scores import FinalScores
 from nas.space import Architecture
 from nas.training import supernet_quality

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nas.search.devices import LatencyBudget
+    from nas.search.latencies.devices import LatencyBudget
 
 OPTION = "--latency-budget-ms"
 METAVAR = "MS|DEVICE=MS"

@@ -12,7 +12,7 @@ from nas.cli._paths import ReadsStorage, WritesStorage
 
 if TYPE_CHECKING:
     from nas.search import FrontMember, StudyRecord
-    from nas.search.history import HypervolumeHistory
+    from nas.search.results.history import HypervolumeHistory
 
 StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
 _STORAGE_HELP = "SQLite file of the study, or postgresql://user@host/base for many workers."
@@ -48,7 +48,7 @@ def load_record(storage: str, study: str, *, search_scores: bool) -> StudyRecord
 def front_document(record: StudyRecord, reference: tuple[float, float] | None = None) -> dict[str, Any]:
     """The front of a study and what is needed to interpret it, as plain data."""
     from nas.search import hypervolume_history
-    from nas.search.neighbours import front_rows
+    from nas.search.results.neighbours import front_rows
 
     history = hypervolume_history(record, reference)
     names = ("space", "quality", "direction", "device", "runtime", "steps", "latency_budget_ms", "failed")
@@ -69,7 +69,7 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     """Print the front of a study as a table, its hypervolume, and what the noise of the scores leaves of the order."""
     from nas.cli._common import emit_table
     from nas.search import hypervolume_history
-    from nas.search.neighbours import steps_sentence
+    from nas.search.results.neighbours import steps_sentence
 
     # First, because it may refuse the reference, and nothing should be printed then.
     history = hypervolume_history(record, reference)
@@ -132,7 +132,7 @@ def device_rows(member: FrontMember, record: StudyRecord) -> list[dict[str, Any]
 
 def _rows(record: StudyRecord) -> list[dict[str, Any]]:
     """The members, without columns that are unknown, or equal for all of them and in the title."""
-    from nas.search.neighbours import front_rows, step_text
+    from nas.search.results.neighbours import front_rows, step_text
 
     rows = [member_row(row) for row in front_rows(record)]
     told = {name for name, values in _titled(record).items() if any(_all_are(rows, name, value) for value in values)}

@@ -25,7 +25,7 @@ def front(
     as_json: JsonOption = False,
 ) -> None:
     """Print the architectures that no other architecture beats in both quality and latency, and their hypervolume."""
-    from nas.search.record import empty_front
+    from nas.search.results.record import empty_front
 
     record = load_record(storage, study, search_scores=search_scores).final
     if as_json:

@@ -72,7 +72,7 @@ def rescore(
     """
     from nas.search import load_study
     from nas.search import rescore as rescore_study
-    from nas.search.selecting import parts_of_each, parts_sentence, select_members
+    from nas.search.rescoring.selecting import parts_of_each, parts_sentence, select_members
     from nas.search.workers.child import ending_in_order, hand_over
     from nas.space import SearchSpace
 

@@ -108,9 +108,9 @@ def search(
     from nas.files import parse
     from nas.latency import device_latencies
     from nas.search import SearchConfig, load_study, run_search
-    from nas.search.devices import check_devices
-    from nas.search.neighbours import front_rows
-    from nas.search.record import empty_front
+    from nas.search.latencies.devices import check_devices
+    from nas.search.results.neighbours import front_rows
+    from nas.search.results.record import empty_front
     from nas.search.workers.child import ending_in_order, hand_over, is_worker
     from nas.space import SearchSpace
 

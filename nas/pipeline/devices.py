@@ -10,7 +10,7 @@ from nas.files import UserPath
 from nas.latency import LatencyTable
 from nas.runtimes import Runtime
 from nas.search import SearchConfig
-from nas.search.devices import LatencyBudget, check_devices, device_limits
+from nas.search.latencies.devices import LatencyBudget, check_devices, device_limits
 from nas.space import Budgets
 
 

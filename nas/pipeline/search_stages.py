@@ -19,8 +19,8 @@ from nas.pipeline.latencies import latency_text
 from nas.pipeline.runner import StageResult
 from nas.report import plot_front, plot_latency_check
 from nas.search import StudyRecord, choose, choose_by_score, rescore, run_search
-from nas.search.neighbours import front_rows, steps_sentence
-from nas.search.selecting import parts_sentence
+from nas.search.rescoring.selecting import parts_sentence
+from nas.search.results.neighbours import front_rows, steps_sentence
 from nas.space import Architecture
 from nas.training import SearchInputs
 

@@ -10,8 +10,8 @@ from nas.pipeline.latencies import latency_columns, latency_sentences
 from nas.pipeline.runner import stage_values
 from nas.pipeline.samples import LABELS, SHEET
 from nas.report import Picture, Section
-from nas.search.agreement import HalvesAgreement
-from nas.search.neighbours import step_text
+from nas.search.noise.agreement import HalvesAgreement
+from nas.search.results.neighbours import step_text
 
 
 def run_sections(root: Path, trainings: Sequence[str]) -> list[Section]:

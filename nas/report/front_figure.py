@@ -14,7 +14,7 @@ from nas.report.front_listing import LINE_HEIGHT_IN, Listing
 from nas.report.front_panels import Marks, draw_search_stage, draw_second_stage, listed_members
 from nas.report.style import add_title, check_format, new_figure, save_figure
 from nas.search import StudyRecord, hypervolume_history
-from nas.search.devices import LatencyBudget
+from nas.search.latencies.devices import LatencyBudget
 from nas.space import Architecture
 
 PANEL_WIDTH_IN, SECOND_PANEL_IN = 9.0, 4.0

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from nas.report.style import BLUE, INK, MUTED, tidy
-from nas.search.history import HypervolumeHistory
+from nas.search.results.history import HypervolumeHistory
 
 
 def draw_history(axes: Axes, history: HypervolumeHistory, unit: str = "ms") -> None:

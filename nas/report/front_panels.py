@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nas.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, tidy
 from nas.search import FrontMember, StudyRecord
-from nas.search.devices import SHARE
-from nas.search.evaluation import Evaluation
-from nas.search.noise import own_standard_errors
+from nas.search.latencies.devices import SHARE
+from nas.search.noise.differences import own_standard_errors
+from nas.search.results.evaluation import Evaluation
 from nas.space import Architecture
 
 MAX_LISTED = 10

@@ -29,7 +29,7 @@ class SearchConfig(StrictModel):
         latency: With several devices, what is minimised beside quality: the latency on a device, by its name, or
             `worst`, the largest share of its latency budget over the devices.
         first_batches: Batches of held-out data that each architecture is scored on; more only while no other
-            architecture clearly beats it (`nas.search.racing`). Metrics that score in one piece have no batches.
+            architecture clearly beats it (`nas.search.noise.racing`). Metrics that score in one piece have no batches.
         timeout_s: Seconds after which this run ends. The evaluation under way is finished.
         patience: End after this many evaluations in a row that left the front unchanged.
         max_failures: Give up after this many failed evaluations in a row.

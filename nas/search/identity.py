@@ -8,7 +8,7 @@ from typing import Any
 from nas.errors import ConfigError
 from nas.files import fingerprint
 from nas.search.config import SearchConfig
-from nas.search.devices import SeveralDevices
+from nas.search.latencies.devices import SeveralDevices
 from nas.search.objective import Objective
 from nas.search.probes import probes
 from nas.search.protocols import LatencyModel

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import BudgetError, ConfigError
-from nas.search.devices import DeviceLatency, SeveralDevices, checked_figure, one_or_several
+from nas.search.latencies.devices import DeviceLatency, SeveralDevices, checked_figure, one_or_several
 from nas.search.probes import probes
 from nas.search.protocols import CostModel, LatencyFigure, LatencyModel, Space
 from nas.space import Architecture, Budgets
@@ -38,7 +38,7 @@ class KnownCosts:
         runtime: How it is executed there; of several settings, the fastest for it.
         parameters: Weights of the denoising network; `None` without a cost model.
         memory_bytes: Peak of its activations; `None` without a cost model.
-        device: Of several devices, the one that decides: see `nas.search.devices`.
+        device: Of several devices, the one that decides: see `nas.search.latencies.devices`.
         devices: The latencies on all of several devices.
     """
 
@@ -66,7 +66,7 @@ class Objective:
 
     Raises:
         ConfigError: A budget limits parameters or memory, and there is no cost model. With several devices, also as
-            `nas.search.devices.SeveralDevices`.
+            `nas.search.latencies.devices.SeveralDevices`.
     """
 
     def __init__(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, cast
 import optuna
 
 from nas.search.config import SearchConfig
-from nas.search.devices import SHARE, WORST
-from nas.search.evaluation import FrontMember
 from nas.search.identity import identity
+from nas.search.latencies.devices import SHARE, WORST
 from nas.search.objective import Objective
 from nas.search.protocols import CostModel, LatencyModel, Space
-from nas.search.record import StudyRecord, read_study
+from nas.search.results.evaluation import FrontMember
+from nas.search.results.record import StudyRecord, read_study
 from nas.search.samplers.choice import choose_sampler
 from nas.search.samplers.factory import SamplerFactory
 from nas.search.storage.address import shown, study_file
@@ -94,7 +94,7 @@ def run_search(
     Raises:
         BudgetError: No architecture meets a budget. Raised before anything is scored.
         ConfigError: The study belongs to another space, table, metric or budget; or the sampler is unknown; or with
-            several devices, as `nas.search.devices.SeveralDevices`.
+            several devices, as `nas.search.latencies.devices.SeveralDevices`.
         StorageError: The storage cannot be used, or did not answer for too long.
         NasError: Too many evaluations in a row failed.
     """

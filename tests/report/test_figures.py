@@ -30,7 +30,7 @@ from nas.report import (
     plot_latency_heat_map,
 )
 from nas.search import StudyRecord, hypervolume_history
-from nas.search.evaluation import Evaluation
+from nas.search.results.evaluation import Evaluation
 from nas.search.storage.final_scores import FinalScores
 from nas.space import SearchSpace
 from tests.latency.strategies import measured

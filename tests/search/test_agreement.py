@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from nas.cli import app
 from nas.quality import MeanScore
 from nas.search import SearchConfig, load_study, rescore, run_search
-from nas.search.agreement import HalvesAgreement, halves_agreement
+from nas.search.noise.agreement import HalvesAgreement, halves_agreement
 from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, small_space
 
 SPACE = small_space()

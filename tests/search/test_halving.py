@@ -12,8 +12,8 @@ from scipy import stats
 
 from nas.quality import MeanScore, QualityMetric
 from nas.search import SearchConfig, choose, load_study, rescore, run_search
-from nas.search.halving import Halving, comparable_scores, in_doubt, undominated
-from nas.search.selecting import parts_of_each, parts_sentence, select_doubtful
+from nas.search.noise.halving import Halving, comparable_scores, in_doubt, undominated
+from nas.search.rescoring.selecting import parts_of_each, parts_sentence, select_doubtful
 from nas.search.storage.final_scores import _whole_key, metric_key
 from tests.search.problem import FormulaLatency, formula_loss, small_space
 

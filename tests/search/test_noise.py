@@ -14,9 +14,15 @@ from nas.cli import app
 from nas.quality import MeanScore
 from nas.report import draw_front
 from nas.search import SearchConfig, choose, choose_by_score, load_study, pick, run_search
-from nas.search.choosing import Choice
-from nas.search.neighbours import front_rows, steps_sentence
-from nas.search.noise import critical_t, difference, own_standard_errors, standard_error, successive_differences
+from nas.search.noise.differences import (
+    critical_t,
+    difference,
+    own_standard_errors,
+    standard_error,
+    successive_differences,
+)
+from nas.search.results.choosing import Choice
+from nas.search.results.neighbours import front_rows, steps_sentence
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 
 SPACE = small_space()

@@ -22,7 +22,7 @@ from nas.search import (
     run_search,
 )
 from nas.search.pareto import pareto_ranks
-from nas.search.selecting import select_members
+from nas.search.rescoring.selecting import select_members
 from tests.processes import finish, start
 from tests.search.problem import FormulaLatency, FormulaQuality, formula_loss, small_space
 

@@ -17,9 +17,9 @@ from nas.errors import BudgetError, ConfigError, NasError
 from nas.quality import FunctionQuality
 from nas.report.front_figure import draw_front, latency_caption
 from nas.search import ChoiceSpace, Objective, SearchConfig, SumLatency, load_study, pick, rescore, run_search
-from nas.search.choosing import choose
 from nas.search.identity import identity
 from nas.search.proposals import compromise
+from nas.search.results.choosing import choose
 from nas.space import Budgets
 from tests.search.formulas import Figure, FormulaLatency, PlainSpace, formula_loss
 

@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from nas.errors import ConfigError
 from nas.files import parse
 from nas.quality.base import Direction
-from nas.search.devices import WORST, DeviceLatency
+from nas.search.latencies.devices import WORST, DeviceLatency
 from nas.space import Architecture, Budgets
 
 IDENTITY = "identity"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import optuna
@@ -11,9 +12,10 @@ from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from nas.quality.base import Direction
 from nas.search.config import SearchConfig
+from nas.search.noise.racing import Race
 from nas.search.objective import Objective
-from nas.search.racing import Race, rival_of
 from nas.search.scores import Failures, Score, is_mistake
 from nas.search.storage.contents import PARTS, WITHDRAWN
 from nas.search.workers.coordination import Coordination, Decision
@@ -141,7 +143,7 @@ class Trials:
     def _raced(self, architecture: Architecture, snapshot: StudySnapshot) -> Score:
         direction = self.objective.quality.direction
         front = leading(snapshot.known, (direction, "minimize"))
-        return self.race.score(architecture, rival_of(self.objective.second(architecture), front, direction))
+        return self.race.score(architecture, _rival(self.objective.second(architecture), front, direction))
 
     def _fail(self, trial: Trial, architecture: Architecture, failure: str, error: Exception | None = None) -> None:
         """Record a failed evaluation; give up when there are too many in a row."""
@@ -170,3 +172,18 @@ class Trials:
         with self.coordination.without_retries(), contextlib.suppress(SQLAlchemyError, OptunaError):
             trial.set_user_attr(RELEASED, True)
             self._tell(trial, state=TrialState.FAIL)
+
+
+def _rival(second: float, front: Sequence[FrozenTrial], direction: Direction) -> Score | None:
+    """The score of the best architecture that is no slower.
+
+    Args:
+        second: The second objective of the new architecture, such as its latency.
+        front: The trials on the front.
+        direction: Direction of quality.
+    """
+    no_slower = [trial for trial in front if trial.values[1] <= second]
+    if not no_slower:
+        return None
+    best = (min if direction == "minimize" else max)(no_slower, key=lambda trial: trial.values[0])
+    return Score(best.values[0], tuple(best.user_attrs.get(PARTS, ())))

@@ -12,12 +12,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import BudgetError, ConfigError
 from nas.quality.base import Direction
-from nas.search.agreement import HalvesAgreement, halves_agreement
-from nas.search.budgets import over_budgets
-from nas.search.devices import EXTRAPOLATED, SHARE, WORST, LatencyBudget, device_limits
-from nas.search.evaluation import Evaluation, FrontMember
-from nas.search.halving import comparable_scores
+from nas.search.latencies.devices import EXTRAPOLATED, SHARE, WORST, LatencyBudget, device_limits
+from nas.search.latencies.over_budget import over_budgets
+from nas.search.noise.agreement import HalvesAgreement, halves_agreement
+from nas.search.noise.halving import comparable_scores
 from nas.search.pareto import knee, pareto_front
+from nas.search.results.evaluation import Evaluation, FrontMember
 from nas.search.storage.address import shown
 from nas.search.storage.contents import Identity, StudyDevice, is_foreign, read_architecture, read_identity, read_scored
 from nas.search.storage.final_scores import FinalScores, read_final_scores

@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 
 from nas.errors import BudgetError
-from nas.search.evaluation import FrontMember
-from nas.search.halving import undominated
+from nas.search.noise.halving import undominated
 from nas.search.pareto import pareto_ranks
-from nas.search.record import StudyRecord, empty_front
+from nas.search.results.evaluation import FrontMember
+from nas.search.results.record import StudyRecord, empty_front
 
 
 def select_members(record: StudyRecord, members: int | None = None) -> tuple[FrontMember, ...]:

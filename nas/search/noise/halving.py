@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from nas.quality.base import Direction
-from nas.search.noise import Difference, difference
+from nas.search.noise.differences import Difference, difference
 
 FIRST_PARTS = 8
 """Parts that each candidate is scored on at first; with fewer, the noise itself is hardly known."""

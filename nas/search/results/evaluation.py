@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from nas.search.devices import DeviceLatency
-from nas.search.noise import standard_error
+from nas.search.latencies.devices import DeviceLatency
+from nas.search.noise.differences import standard_error
 from nas.space import Architecture
 
 

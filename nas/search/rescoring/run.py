@@ -12,12 +12,12 @@ import optuna
 
 from nas.errors import ConfigError, NasError
 from nas.progress import progress_bar
-from nas.search.evaluation import FrontMember
-from nas.search.halving import Halving
+from nas.search.noise.halving import Halving
 from nas.search.protocols import Space
-from nas.search.record import StudyRecord, read_study
+from nas.search.rescoring.selecting import select_doubtful, select_members
+from nas.search.results.evaluation import FrontMember
+from nas.search.results.record import StudyRecord, read_study
 from nas.search.scores import Failures, Score, is_mistake, score, score_more
-from nas.search.selecting import select_doubtful, select_members
 from nas.search.storage.address import shown, study_file
 from nas.search.storage.contents import DRAW, IDENTITY
 from nas.search.storage.final_scores import (
@@ -78,7 +78,7 @@ def rescore(
     Scores of different metrics are kept apart; the last metric that was used here makes the final front.
 
     A metric that scores in parts (`QualityMetric.part_count`) scores only architectures whose order is in doubt on all
-    of them, and no more parts than scoring the members on all of them would take (`nas.search.halving`).
+    of them, and no more parts than scoring the members on all of them would take (`nas.search.noise.halving`).
 
     Args:
         storage: Path of a SQLite file, or a storage URL.

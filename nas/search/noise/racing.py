@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.trial import FrozenTrial
-
-from nas.quality.base import Direction, QualityMetric
-from nas.search.noise import difference
+from nas.quality.base import QualityMetric
+from nas.search.noise.differences import difference
 from nas.search.scores import Score, score, score_more
-from nas.search.storage.contents import PARTS
 from nas.space import Architecture
 
 
@@ -59,18 +56,3 @@ class Race:
         assert gap is not None  # both have two parts or more
         behind = gap.mean > 0 if self.quality.direction == "minimize" else gap.mean < 0
         return gap.mean if behind and gap.distinguishable else None
-
-
-def rival_of(second: float, front: Sequence[FrozenTrial], direction: Direction) -> Score | None:
-    """The score of the best architecture that is no slower.
-
-    Args:
-        second: The second objective of the new architecture, such as its latency.
-        front: The trials on the front.
-        direction: Direction of quality.
-    """
-    no_slower = [trial for trial in front if trial.values[1] <= second]
-    if not no_slower:
-        return None
-    best = (min if direction == "minimize" else max)(no_slower, key=lambda trial: trial.values[0])
-    return Score(best.values[0], tuple(best.user_attrs.get(PARTS, ())))

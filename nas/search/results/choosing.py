@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.search.devices import LatencyBudget
-from nas.search.evaluation import FrontMember
-from nas.search.noise import Difference, difference
-from nas.search.record import StudyRecord
+from nas.search.latencies.devices import LatencyBudget
+from nas.search.noise.differences import Difference, difference
+from nas.search.results.evaluation import FrontMember
+from nas.search.results.record import StudyRecord
 
 
 @dataclass(frozen=True)

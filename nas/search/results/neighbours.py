@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from nas.search.noise import Difference, successive_differences
-from nas.search.record import StudyRecord
+from nas.search.noise.differences import Difference, successive_differences
+from nas.search.results.record import StudyRecord
 
 
 def steps_between(record: StudyRecord) -> list[Difference | None]:

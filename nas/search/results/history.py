@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.errors import ConfigError
 from nas.search.pareto import hypervolume, pareto_front
-from nas.search.record import StudyRecord
+from nas.search.results.record import StudyRecord
 
 Point = tuple[float, float]
 """Quality and the second objective: latency in ms, or with several devices a share of a budget, which has no unit."""

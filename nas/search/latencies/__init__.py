@@ -1,0 +1,1 @@
+"""Latencies of architectures, on one device or several."""

@@ -1,0 +1,1 @@
+"""The second scoring of a front, with a more expensive metric."""

@@ -1,0 +1,1 @@
+"""The results of a study: its evaluations, their front, and the choice of one architecture."""
