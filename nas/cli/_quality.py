@@ -13,6 +13,7 @@ from nas.cli._options import key_values
 from nas.cli._paths import READS, READS_CLIPS
 
 if TYPE_CHECKING:
+    from nas.compression import WeightKind
     from nas.errors import NasError
     from nas.quality import QualityMetric
     from nas.space import SearchSpace
@@ -78,6 +79,7 @@ class QualityOptions:
         seed: Seed for everything that the metric draws.
         classifier: Folder of a classifier of clips.
         sample_metric: Metric of the clips that the classifier sees.
+        weights: Kind of weights to score with.
     """
 
     metric: str | None
@@ -91,6 +93,7 @@ class QualityOptions:
     seed: int
     classifier: Path | None = None
     sample_metric: str | None = None
+    weights: WeightKind | None = None
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
         """The metric's registered name and its options.
@@ -169,12 +172,14 @@ def make_quality(options: QualityOptions, space: SearchSpace, *, stage: str) -> 
     checked = metric_options(name, given, where=f"--metric {name}", defaults=stage)
     data = options.data
     clips = None if data is None else lambda: open_clips(data, space)
-    inputs = SearchInputs(space, supernet=options.supernet, clips=clips, seed=options.seed)
+    inputs = SearchInputs(space, supernet=options.supernet, clips=clips, seed=options.seed, weights=options.weights)
     if options.function is not None and options.supernet is not None:
         _check_takes_network(options.function)
     metric = make_metric(name, checked, inputs)
-    for option, value in (("--supernet", options.supernet), ("--data", data)):
-        if value is not None and option not in inputs.used:
+    needed = {"--supernet": options.supernet, "--data": data, "--weights": options.weights}
+    used = inputs.used | ({"--weights"} if "--supernet" in inputs.used else set())
+    for option, value in needed.items():
+        if value is not None and option not in used:
             raise ConfigError(f"{option} means nothing to the metric {name}", where="options", hint="leave it out")
     return metric
 

@@ -9,6 +9,7 @@ import typer
 
 from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
 from nas.cli._paths import READS, WRITES_FIGURE
+from nas.cli._weights import known_kind
 
 
 def compare(
@@ -18,17 +19,30 @@ def compare(
     teacher: Annotated[Path, typer.Option(parser=READS, help="Model folder of its teacher.")],
     prompt: Annotated[list[str], typer.Option(help="What a clip should show; repeat it for more rows.")],
     out: Annotated[Path, typer.Option(parser=WRITES_FIGURE, help="Contact sheet to write: .png, .svg or .pdf.")],
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="Also draw the student with weights of this kind: fp16, int8, palettized_8, palettized_6 or "
+            "palettized_4; repeat it for each kind.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw clips of the teacher, the teacher with as few steps, and the student, for the same prompts and noise."""
+    """Draw clips of the teacher, the teacher with as few steps, and the student, for the same prompts and noise.
+
+    With --weights, the student is also drawn with compressed weights.
+    """
     from nas.models import VideoModel
-    from nas.report.comparison import plot_contact_sheet, sample_all, student_and_teacher
+    from nas.report.comparison import plot_contact_sheet, sample_all, student_and_teacher, with_weights
     from nas.report.style import check_format
 
     check_format(out)
+    kinds = [kind for kind in map(known_kind, weights or ()) if kind is not None]
     samplings = student_and_teacher(VideoModel.load(student), VideoModel.load(teacher))
-    sampled = sample_all(samplings, prompt, seed=seed)
+    compressed = [with_weights(samplings[-1], VideoModel.load(student), kind) for kind in kinds]
+    sampled = sample_all([*samplings, *compressed], prompt, seed=seed)
     plot_contact_sheet(sampled, prompt, out)
     rows = [
         {

@@ -9,6 +9,7 @@ import typer
 
 from nas.cli._common import SeedOption
 from nas.cli._paths import READS, WritesFile
+from nas.cli._weights import SampledWeightsOption, compressed
 
 
 def generate(
@@ -27,6 +28,7 @@ def generate(
     guidance_scale: Annotated[
         float | None, typer.Option(min=1, help="Scale of classifier-free guidance (default: the model's own).")
     ] = None,
+    weights: SampledWeightsOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Write one clip as MP4 and GIF, and print how long it took."""
@@ -34,7 +36,7 @@ def generate(
     from nas.models import VideoModel
     from nas.report.comparison import Sampling, sample_all
 
-    loaded = VideoModel.load(model)
+    loaded = compressed(VideoModel.load(model), weights)
     defaults = loaded.generation
     scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
     (made,) = sample_all([Sampling("", loaded, steps or defaults.steps, scale)], [prompt], seed=seed)

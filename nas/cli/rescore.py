@@ -20,6 +20,7 @@ from nas.cli._quality import (
     make_quality,
 )
 from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, front_document, show_front
+from nas.cli._weights import ScoredWeightsOption, kind_of_study, known_kind
 from nas.cli._workers import WorkersOption, crew_document, run_workers, starts_workers
 
 COUNTS = ("scored", "known", "failed", "parts")
@@ -35,6 +36,7 @@ def rescore(
     metric_option: MetricOptionsOption = None,
     quality: FunctionOption = None,
     direction: DirectionOption = None,
+    weights: ScoredWeightsOption = None,
     batches: Annotated[
         int | None,
         typer.Option(
@@ -90,6 +92,7 @@ def rescore(
         seed,
         classifier,
         sample_metric,
+        known_kind(weights or (kind_of_study(storage, study) if supernet else None)),
     )
     if several:
         select_members(load_study(storage, study), members)  # what is wrong with the study is said at once

@@ -9,6 +9,7 @@ import typer
 
 from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
 from nas.cli._paths import READS
+from nas.cli._weights import SampledWeightsOption, compressed
 
 if TYPE_CHECKING:
     from nas.quality import ClipMetric
@@ -35,6 +36,7 @@ def score(
     guidance_scale: Annotated[
         float | None, typer.Option(min=1, help="Scale of classifier-free guidance (default: the model's own).")
     ] = None,
+    weights: SampledWeightsOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,7 +46,8 @@ def score(
     from nas.quality.clips.scoring import score_clips
 
     metrics, asked = _metrics(classifier, features), prompts(count, seed=seed)
-    scores = score_clips(VideoModel.load(model), metrics, asked, seed=seed, steps=steps, guidance_scale=guidance_scale)
+    scored = compressed(VideoModel.load(model), weights)
+    scores = score_clips(scored, metrics, asked, seed=seed, steps=steps, guidance_scale=guidance_scale)
     if as_json:
         emit_json([{"metric": result.metric.name, "direction": result.metric.direction,
                     "generated": vars(result.generated), "real": vars(result.real)} for result in scores])  # fmt: skip

@@ -23,6 +23,7 @@ from nas.cli._quality import (
     make_quality,
 )
 from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, show_front
+from nas.cli._weights import ScoredWeightsOption
 from nas.cli._workers import WorkersOption, crew_document, run_workers, starts_workers
 
 
@@ -43,6 +44,7 @@ def search(
     metric_option: MetricOptionsOption = None,
     quality: FunctionOption = None,
     direction: DirectionOption = None,
+    weights: ScoredWeightsOption = None,
     storage: StorageToWrite = DEFAULT_STORAGE,
     evaluations: Annotated[int, typer.Option(help="Distinct architectures to score, over all runs.")] = 100,
     sampler: Annotated[
@@ -106,7 +108,7 @@ def search(
     devices, --latency says which latency is minimised, and a candidate that cannot run on one of them is left out.
     """
     from nas.files import parse
-    from nas.latency import device_latencies
+    from nas.latency import device_latencies, kind_for_tables
     from nas.search import SearchConfig, load_study, run_search
     from nas.search.latencies.devices import check_devices
     from nas.search.results.neighbours import front_rows
@@ -134,6 +136,8 @@ def search(
     usable, models, removed = device_latencies(SearchSpace.load(space), table, config.steps)
     # Before a supernet is loaded, or workers are started.
     check_devices(sorted(models), config.budgets.or_else(usable.budgets).latency_ms, config.latency)
+    tables = [predictor.table for model in models.values() for predictor in model.predictors]
+    kind = kind_for_tables(weights, tables if supernet else ())
     for removal in () if as_json or is_worker() else removed:
         typer.echo(f"left out: {removal}")
     if several:
@@ -143,7 +147,9 @@ def search(
     else:
         from nas.models import network_cost
 
-        scoring = QualityOptions(metric, metric_option, quality, direction, supernet, data, batches, None, seed)
+        scoring = QualityOptions(
+            metric, metric_option, quality, direction, supernet, data, batches, None, seed, weights=kind
+        )
         scorer = make_quality(scoring, usable.whole, stage="search")
         with ending_in_order():
             result = run_search(

@@ -16,6 +16,7 @@ from .prediction.fitting import fit_networks as fit_networks
 from .prediction.predictor import LatencyPredictor as LatencyPredictor
 from .prediction.predictor import PipelineLatency as PipelineLatency
 from .prediction.restriction import usable_space as usable_space
+from .prediction.weights import kind_for_tables as kind_for_tables
 from .profiling.dry_run import dry_run_profile as dry_run_profile
 from .profiling.job import profile as profile
 from .profiling.job_state import job_states as job_states

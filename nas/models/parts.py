@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nas.compression import compress_module
 from nas.errors import ConfigError
 from nas.models.autoencoders import AutoencoderCodec, decoder_of, load_autoencoder, without_encoder
 from nas.models.codecs import Codec, IdentityCodec, SpaceToDepthCodec
@@ -31,6 +32,13 @@ def unloaded_codec(space: SearchSpace) -> Codec:
     if codec.kind == "autoencoder":
         return AutoencoderCodec(codec, _weights(space, "codec", space.codec_folder))
     return IdentityCodec()
+
+
+def compressed_codec(space: SearchSpace, kind: str) -> Codec:
+    """The codec of a search space with compressed weights, see `nas.compression`; raises as `make_codec`."""
+    codec = make_codec(space)
+    compress_module(codec.decoder, kind)
+    return codec
 
 
 def make_decoder(space: SearchSpace) -> nn.Module:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Self
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from nas.compression import compress_module
 from nas.errors import CheckpointError, TrainingError
 from nas.files import StrictModel, atomic_folder, derive_seed, load_yaml, require_whole, write_yaml
+from nas.models.codecs import Codec
 from nas.models.network import VideoUNet
-from nas.models.parts import make_text_encoder, unloaded_codec
+from nas.models.parts import compressed_codec, make_text_encoder, unloaded_codec
 from nas.models.text import TextEncoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
@@ -71,6 +73,7 @@ class VideoModel:
         unet: Predicts velocities (flow matching: noise minus data).
         text_encoder: Encodes captions.
         generation: Default sampling settings.
+        codec: Decodes latents; that of the space when left out.
     """
 
     space: SearchSpace
@@ -78,6 +81,7 @@ class VideoModel:
     unet: VideoUNet
     text_encoder: TextEncoder
     generation: Generation
+    codec: Codec | None = None
 
     @classmethod
     def build(cls, space: SearchSpace, architecture: Architecture, generation: Generation) -> VideoModel:
@@ -123,6 +127,18 @@ class VideoModel:
         model.text_encoder.eval()
         return model
 
+    def compress(self, kind: str) -> Self:
+        """Replace all weights by those that files of a kind hold, see `nas.compression`. Arithmetic stays in fp32.
+
+        Raises:
+            CheckpointError: A weight is not finite, or too large for fp16.
+            ConfigError: There is no such kind.
+        """
+        for module in (self.unet, self.text_encoder):
+            compress_module(module, kind)
+        self.codec = compressed_codec(self.space, kind)
+        return self
+
     def to(self, device: torch.device | str) -> Self:
         """Move network and text encoder to a device, on which clips are made."""
         self.unet.to(device)
@@ -159,7 +175,8 @@ class VideoModel:
         latent_BTCHW = self.denoise(prompts, noise_BTCHW, steps=steps, guidance_scale=guidance_scale, on_step=on_step)
         scale = self.generation.guidance_scale if guidance_scale is None else guidance_scale
         refuse_non_finite_clips(latent_BTCHW, prompts, scale)
-        video_BTCHW = unloaded_codec(self.space).to(latent_BTCHW.device).decode(latent_BTCHW)
+        codec = self.codec or unloaded_codec(self.space)
+        video_BTCHW = codec.to(latent_BTCHW.device).decode(latent_BTCHW)
         refuse_non_finite_clips(video_BTCHW, prompts, scale)
         return video_BTCHW
 

@@ -19,12 +19,13 @@ from pydantic import (
     model_validator,
 )
 
+from nas.compression import WeightKind
 from nas.data import VALIDATION_FRACTION, DataConfig
 from nas.data.config import ValidationFraction
 from nas.environment import check_settings
 from nas.errors import ConfigError
 from nas.files import StrictModel, UserPath, load_yaml
-from nas.latency import FitMeasurementSettings, MeasurementSettings
+from nas.latency import FitMeasurementSettings, LatencyTable, MeasurementSettings, kind_for_tables
 from nas.pipeline.devices import SearchStage
 from nas.pipeline.metrics import QualityStage, RescoreStage
 from nas.pipeline.runner import stage_begun
@@ -183,6 +184,8 @@ class RunConfig(StrictModel):
         validation_fraction: Share of the videos held out to score architectures on.
         backbone: Model of images that the supernet starts from; the space's `backbone.pretrained`, or random weights,
             when left out.
+        weights: Kind of weights of the network on the device, see `nas.compression`: the search and its second scoring
+            compress the supernet to it, and the bundle has files of it. Weights are as they were trained when left out.
         quality: The quality metric of the search, and its options.
         rescore: The second scoring of the front; none if it is null. When left out, it is made if the metric of the
             search scores in parts (`QualityStage.again`).
@@ -196,6 +199,7 @@ class RunConfig(StrictModel):
     fit: FitStage = FitStage()
     backbone: BackboneStage | None = None
     train: SuperNetConfig = SuperNetConfig()
+    weights: WeightKind | None = None
     quality: QualityStage = QualityStage()
     search: SearchStage = SearchStage()
     rescore: RescoreStage | None = None
@@ -248,11 +252,20 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
         config.search.check_devices(
             config.profile.open_runtime(), space.budgets, config.pick.latency_budget_ms, Path(path).parent
         )
+        _check_weights(config, Path(path).parent)
     if config.backbone is not None and config.backbone.training is not None:
         space.without_layers()
     else:
         check_start(space, config.train, backbone_folder(config, Path(path).parent))
     return config, space
+
+
+def _check_weights(config: RunConfig, base: Path) -> None:
+    """Refuse latencies of other weights than those of the search; raises `ConfigError`, or `TableError`."""
+    profiled = config.profile.open_runtime().settings.options.get("weights")
+    if profiled is not None and profiled != config.weights:
+        raise ConfigError(f"profile measures {profiled} weights, weights is {config.weights}", hint="make them equal")
+    kind_for_tables(config.weights or "fp32", [LatencyTable.load(base / table) for table in config.search.tables])
 
 
 def _with_second_scoring(config: RunConfig, base: Path) -> RunConfig:

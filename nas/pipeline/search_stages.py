@@ -83,7 +83,14 @@ class SearchStages(RunFolder):
     def _inputs(self, seed: int = 0) -> SearchInputs:
         """What a quality metric may use of this run."""
         train = self.root / "train"
-        return SearchInputs(self.space, supernet=train, clips=lambda: self.clips, seed=seed, base=self.base)
+        return SearchInputs(
+            self.space,
+            supernet=train,
+            clips=lambda: self.clips,
+            seed=seed,
+            base=self.base,
+            weights=self.config.weights,
+        )
 
     def rescore(self, folder: Path) -> StageResult:
         """Score the front again, usually with a more expensive metric."""

@@ -20,18 +20,23 @@ class Stages(SearchStages, ModelStages):
     def all(self) -> list[Stage]:
         """The stages in order, each with the settings that decide its result."""
         config, space = self.config, self.space
-        searched = [config.search, config.quality, *self._other_devices()]
+        weights = [] if config.weights is None else [config.weights]
+        searched = [config.search, config.quality, *self._other_devices(), *weights]
         return [
             Stage("data", [config.data, config.validation_fraction, space.file.video], (), self.data, always=True),
             Stage("profile", [config.profile, space.fingerprint], (), self.profile),
             Stage("fit", [config.fit], ("profile",), self.fit),
             *self._trainings(),
             Stage("search", searched, ("profile", "fit", "train"), self.search),
-            *([] if config.rescore is None else [Stage("rescore", [config.rescore], ("search",), self.rescore)]),
+            *(
+                []
+                if config.rescore is None
+                else [Stage("rescore", [config.rescore, *weights], ("search",), self.rescore)]
+            ),
             Stage("front", [config.pick], ("search",) if config.rescore is None else ("rescore",), self.front),
             Stage("check", [config.check], ("front",), self.check),
             Stage("distill", [config.distill], ("front",), self.distill),
-            Stage("export", [config.export], ("front", "distill"), self.export),
+            Stage("export", [config.export, *weights], ("front", "distill"), self.export),
             Stage("samples", [config.generate], ("distill",), self.samples),
             Stage("summary", [], ("search", "check", "export", "samples"), self.summary),
         ]

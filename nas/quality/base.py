@@ -67,6 +67,9 @@ class QualityMetric(ABC):
     name: str
     """Recognises the metric in a study, with `direction` and `fingerprint`."""
     direction: Direction
+    weights: str | None = None
+    """The kind of weights that architectures have while they are scored, see `nas.compression`; those of the training
+    if there is none. `make_metric` sets it, and adds it to the name."""
     detail: str = ""
     """How finely the metric scores, for figures and tables, e.g. `64 batches`; decides nothing."""
     fingerprint: str = ""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from nas.compression import WeightKind
 from nas.data import DataSplit
 from nas.models import SuperNet, TextEncoder, VideoModel
 from nas.space import Architecture, SearchSpace
@@ -47,10 +48,19 @@ class QualityContext(ABC):
         space: The search space.
         seed: Seed for everything that the metric draws.
         base: Folder that relative paths in options start from.
+        weights: Kind of weights that all models have, see `nas.compression`; those of the training, in fp32, when left
+            out.
+
+    Attributes:
+        used: Options of the command line whose inputs a metric has asked for: `--supernet`, `--data`.
     """
 
-    def __init__(self, space: SearchSpace, seed: int = 0, base: Path = Path()) -> None:
+    def __init__(
+        self, space: SearchSpace, seed: int = 0, base: Path = Path(), weights: WeightKind | None = None
+    ) -> None:
         self.space, self.seed, self.base = space, seed, base
+        self.weights = None if weights == "fp32" else weights
+        self.used: set[str] = set()
 
     def path(self, given: str) -> Path:
         """The path that an option gives."""

@@ -54,7 +54,8 @@ def make_metric(name: str, options: StrictModel, context: QualityContext) -> Qua
     """Make a registered metric.
 
     The options of a metric from another package are part of its fingerprint, so that a study does not mix scores that
-    were made with different options. The built-in metrics record theirs themselves.
+    were made with different options. The built-in metrics record theirs themselves. The kind of weights is part of the
+    name and of the fingerprint, if the metric uses a supernet.
 
     Args:
         name: The metric's registered name.
@@ -69,4 +70,8 @@ def make_metric(name: str, options: StrictModel, context: QualityContext) -> Qua
         given = options.model_dump(mode="json")
         metric.fingerprint = fingerprint([name, given, metric.fingerprint])
         metric.parts_fingerprint = fingerprint([name, given, metric.parts_fingerprint])
+    if context.weights is not None and "--supernet" in context.used:
+        metric.weights, metric.name = context.weights, f"{metric.name}, {context.weights} weights"
+        metric.fingerprint = fingerprint([context.weights, metric.fingerprint])
+        metric.parts_fingerprint = fingerprint([context.weights, metric.parts_fingerprint])
     return metric

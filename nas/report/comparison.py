@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -75,6 +75,20 @@ def student_and_teacher(student: VideoModel, teacher: VideoModel) -> tuple[Sampl
         Sampling(f"teacher, {_counted(short.steps, 'step')}, no guidance", teacher, short.steps, 1.0),
         Sampling("student", student, short.steps, short.guidance_scale),
     )
+
+
+def with_weights(sampling: Sampling, model: VideoModel, kind: str) -> Sampling:
+    """The same sampling with compressed weights.
+
+    Args:
+        sampling: How to sample.
+        model: A copy of its model, which is compressed.
+        kind: The kind of weights, see `nas.compression`.
+
+    Raises:
+        CheckpointError: As `VideoModel.compress`.
+    """
+    return replace(sampling, label=f"{sampling.label}, {kind} weights", model=model.compress(kind))
 
 
 def sample_all(samplings: Sequence[Sampling], prompts: Sequence[str], *, seed: int = 0) -> tuple[Sampled, ...]:

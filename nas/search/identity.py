@@ -25,7 +25,7 @@ def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
     """
     models = {"": objective.latency} if objective.devices is None else objective.devices.models
     parts = {device: _model_identity(model, objective, config) for device, model in models.items()}
-    one = next(iter(parts.values()))
+    one, weights = next(iter(parts.values())), getattr(objective.quality, "weights", None)
     return {
         "space": objective.space.name,
         "space_content": objective.space.fingerprint,
@@ -40,6 +40,8 @@ def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
         "device": one["device"],
         "runtime": one["runtime"],
         "budgets": objective.budgets.model_dump(),
+        # The key is left out without compression, as in studies of earlier versions.
+        **({} if weights is None else {"weights": weights}),
         **({} if objective.devices is None else _of_several(parts, objective.devices)),
     }
 

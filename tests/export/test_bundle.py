@@ -200,7 +200,9 @@ def test_options_reach_the_converters_that_have_them(model: VideoModel, tmp_path
     manifest = export_bundle(model, tmp_path / "bundle", ["onnx"], options={"opset": 21})
     assert {item.opset for item in manifest.networks} == {"21"}
     assert onnx.load(tmp_path / "bundle" / "onnx" / "decoder.onnx").opset_import[0].version == 21
-    with pytest.raises(ConfigError, match=r"no format to export has an option 'precision' \(known: threads, opset\)"):
+    with pytest.raises(
+        ConfigError, match=r"no format to export has an option 'precision' \(known: threads, opset, weights\)"
+    ):
         export_bundle(model, tmp_path / "other", ["safetensors", "onnx"], options={"precision": "fp32"})
     assert not (tmp_path / "other").exists()
 

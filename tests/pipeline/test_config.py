@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_a_start_that_cannot_be_is_refused_before_anything_is_made(
     ("profile", "message"),
     [
         ({"runtime": "tvm"}, r"unknown runtime 'tvm' \(known: onnxruntime, torch, coreml"),
-        ({"options": {"opset_": 21}}, r"runtime onnxruntime has no option 'opset_' \(known: threads, opset\)"),
+        ({"options": {"opset_": 21}}, r"runtime onnxruntime has no option 'opset_' \(known: threads, opset, weights\)"),
         (
             {"runtime": "torch", "options": {"compute_unit": "tpu"}},
             "runtime torch: compute_unit: expected 'cpu' or 'gpu'",
@@ -188,6 +189,34 @@ def _table(base: Path, device: str) -> str:
     """A table of a phone beside the run's file; its name."""
     LatencyTable(TableMetadata(device=device, runtime="coreml")).save(base / f"{device}.csv")
     return f"{device}.csv"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weights": "int5"}, "weights: .*palettized_6.*int5"),
+        ({"profile": {"options": {"weights": "int8"}}}, "profile measures int8 weights, weights is None"),
+        (
+            {"profile": {"options": {"weights": "int8"}}, "weights": "palettized_6"},
+            "profile measures int8 weights, weights is palettized_6; make them equal",
+        ),
+        ({"search": {"tables": ["int8.csv"], "latency": "a phone"}}, "int8.csv: is for int8 weights, not fp32"),
+    ],
+)
+def test_a_run_searches_for_the_weights_that_are_profiled(base: Path, settings: dict[str, Any], message: str) -> None:
+    LatencyTable(TableMetadata(device="a phone", runtime="coreml", options={"weights": "int8"})).save(base / "int8.csv")
+    with pytest.raises(ConfigError, match=message):
+        load_run(_run_file(base, **settings))
+
+
+def test_what_depends_on_the_weights_is_done_again_with_others(base: Path) -> None:
+    digests = []
+    for settings in ({}, {"weights": "int8"}, {"weights": "int8", "profile": {"options": {"weights": "int8"}}}):
+        config, space = load_run(_run_file(base, **settings))
+        stages = Stages(config, space, base, base / "out").all()
+        digests.append({stage.name: stage.digest([]) for stage in stages})
+    changed = [{name for name in first if first[name] != other[name]} for first, other in itertools.pairwise(digests)]
+    assert changed == [{"search", "rescore", "export"}, {"profile"}]
 
 
 @pytest.mark.parametrize(

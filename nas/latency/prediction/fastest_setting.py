@@ -16,6 +16,7 @@ from pathlib import Path
 from nas.errors import TableError
 from nas.latency.prediction.predictor import LatencyPredictor, PipelineLatency
 from nas.latency.prediction.restriction import Removed, usable_space
+from nas.latency.prediction.weights import kind_of_table
 from nas.latency.tables.metadata import TableMetadata
 from nas.latency.tables.table import LatencyTable
 from nas.space import Architecture, SearchSpace
@@ -82,6 +83,10 @@ def _check_differ(table: LatencyTable, earlier: LatencyTable) -> None:
         raise TableError(
             what, where=table.where, hint="give them to nas.latency.device_latencies, one model for each device"
         )
+    if kind_of_table(metadata) != kind_of_table(known):
+        what = f"is for {metadata.settings.weights} weights, {earlier.where} for {known.settings.weights}"
+        hint = "search for each kind in a study of its own: the same architecture has another quality with each"
+        raise TableError(what, where=table.where, hint=hint)
     if metadata.settings == known.settings:
         what = f"has the same settings as {earlier.where}: {setting_text(metadata)}"
         raise TableError(what, where=table.where, hint="merge tables of equal settings with: nas latency merge")

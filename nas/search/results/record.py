@@ -47,6 +47,7 @@ class StudyRecord:
         devices: The devices by their names, if there are several.
         limits_ms: The latency budgets of several devices.
         which: With several devices, the one whose latency is minimised, or `worst`.
+        weights: The kind of compressed weights that architectures were scored with, if any.
     """
 
     name: str
@@ -65,6 +66,7 @@ class StudyRecord:
     devices: Mapping[str, StudyDevice] = field(default_factory=dict, hash=False)
     limits_ms: Mapping[str, float] = field(default_factory=dict, hash=False)
     which: str | None = None
+    weights: str | None = None
 
     @property
     def latency_budget(self) -> LatencyBudget | None:
@@ -284,6 +286,7 @@ def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
         devices=identity.devices,
         limits_ms=identity.limits_ms,
         which=identity.second_objective,
+        weights=identity.weights,
     )
 
 

@@ -68,6 +68,7 @@ class Identity(pydantic.BaseModel):
     budgets: Budgets
     devices: dict[str, StudyDevice] = {}
     second_objective: str | None = None
+    weights: str | None = None
 
     @property
     def limit_ms(self) -> float | None:

@@ -7,10 +7,12 @@ import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from nas.compression import WeightKind, compress_module
 from nas.data import CaptionedClips
 from nas.errors import CheckpointError, TrainingError
 from nas.files import fingerprint, parse
 from nas.models import Generation, VideoModel
+from nas.models.parts import compressed_codec
 from nas.models.weights import weights_digest
 from nas.quality import NoiseLevels
 from nas.space import Architecture, SearchSpace
@@ -28,10 +30,17 @@ class Models(ABC):
         space: The search space.
         folder: What `train_supernet` wrote; raises as `load_supernet`.
         generation: Sampling settings of the models; the shift is that of the supernet's training.
+        weights: Kind of weights that the models have, see `nas.compression`; those of the training when left out.
     """
 
-    def __init__(self, space: SearchSpace, folder: str | Path, generation: Generation | None = None) -> None:
-        self.space = space
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: str | Path,
+        generation: Generation | None = None,
+        weights: WeightKind | None = None,
+    ) -> None:
+        self.space, self.weights = space, weights
         self.supernet, self.text_encoder = load_supernet(space, folder)
         self.trained = trained_with(folder)
         self.generation = (generation or Generation()).model_copy(update={"shift": self.trained.timestep_shift})
@@ -58,7 +67,21 @@ class Models(ABC):
 
 
 class InheritedModels(Models):
-    """Models with the weights of the supernet."""
+    """Models with the weights of the supernet, which are compressed once if they are compressed at all."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: str | Path,
+        generation: Generation | None = None,
+        weights: WeightKind | None = None,
+    ) -> None:
+        super().__init__(space, folder, generation, weights)
+        self._codec = None
+        if weights is not None:
+            for module in (self.supernet, self.text_encoder):
+                compress_module(module, weights)
+            self._codec = compressed_codec(self.supernet.space, weights)
 
     @property
     def fingerprint(self) -> str:
@@ -68,7 +91,7 @@ class InheritedModels(Models):
     def __call__(self, architecture: Architecture) -> VideoModel:
         """The architecture's part of the supernet."""
         unet = self.supernet.extract(architecture)
-        return VideoModel(self.supernet.space, architecture, unet, self.text_encoder, self.generation)
+        return VideoModel(self.supernet.space, architecture, unet, self.text_encoder, self.generation, self._codec)
 
 
 def inherit_model(
@@ -105,6 +128,7 @@ class FinetunedModels(Models):
         steps: Optimiser steps per architecture.
         seed: Seed of the training.
         generation: As for `Models`.
+        weights: As for `Models`; a model is compressed after its training.
     """
 
     def __init__(
@@ -116,14 +140,16 @@ class FinetunedModels(Models):
         steps: int,
         seed: int = 0,
         generation: Generation | None = None,
+        weights: WeightKind | None = None,
     ) -> None:
-        super().__init__(space, folder, generation)
+        super().__init__(space, folder, generation, weights)
         self.clips, self.config = clips, _finetuning(self.trained, steps, seed)
 
     @property
     def fingerprint(self) -> str:
         """Digest of weights, sampling settings, clips and training settings."""
-        return fingerprint([*self.origin, self.clips.fingerprint, self.config.decisive()])
+        kind = [] if self.weights is None else [self.weights]
+        return fingerprint([*self.origin, self.clips.fingerprint, self.config.decisive(), *kind])
 
     def __call__(self, architecture: Architecture) -> VideoModel:
         """Train the architecture alone.
@@ -149,7 +175,8 @@ class FinetunedModels(Models):
             except (CheckpointError, TrainingError) as error:
                 # A property of this architecture: the evaluation fails, and the search continues.
                 raise ArithmeticError(error.what) from error
-        return VideoModel(self.supernet.space, architecture, unet, text_encoder, self.generation)
+        model = VideoModel(self.supernet.space, architecture, unet, text_encoder, self.generation)
+        return model if self.weights is None else model.compress(self.weights)
 
 
 def _finetuning(trained: SuperNetConfig, steps: int, seed: int) -> TrainingConfig:

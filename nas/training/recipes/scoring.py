@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
+from nas.compression import WeightKind
 from nas.data import CaptionedClips, ClipShape, DataSplit
 from nas.errors import ConfigError
 from nas.files import fingerprint
@@ -25,9 +26,8 @@ class SearchInputs(QualityContext):
         clips: Opens the clips; none when left out.
         seed: Seed for everything that the metric draws.
         base: Folder that relative paths in options start from.
-
-    Attributes:
-        used: Options of the command line whose inputs a metric has asked for: `--supernet`, `--data`.
+        weights: Kind of weights to score with, see `nas.compression`. The supernet is compressed once, and each
+            architecture inherits its weights; an architecture that is trained alone is compressed after its training.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class SearchInputs(QualityContext):
         clips: Callable[[], DataSplit] | None = None,
         seed: int = 0,
         base: Path = Path(),
+        weights: WeightKind | None = None,
     ) -> None:
-        super().__init__(space, seed, base)
+        super().__init__(space, seed, base, weights)
         self.supernet, self._open_clips = supernet, clips
-        self.used: set[str] = set()
 
     @cached_property
     def clips(self) -> DataSplit:
@@ -57,8 +57,9 @@ class SearchInputs(QualityContext):
         if self.supernet is None:
             raise _missing("the quality metric", "--supernet")
         if finetune_steps is None:
-            return InheritedModels(self.space, self.supernet)
-        return FinetunedModels(self.space, self.supernet, self.clips.train, steps=finetune_steps, seed=self.seed)
+            return InheritedModels(self.space, self.supernet, weights=self.weights)
+        clips, seed = self.clips.train, self.seed
+        return FinetunedModels(self.space, self.supernet, clips, steps=finetune_steps, seed=seed, weights=self.weights)
 
     def require(self, metric: str, *, supernet: bool = True, clips: bool = True) -> None:
         """Check the supernet and the clips without loading them."""
@@ -99,6 +100,7 @@ def held_out_quality(
     finetune_steps: int | None = None,
     seed: int = 0,
     batches: int = 4,
+    weights: WeightKind | None = None,
 ) -> QualityMetric:
     """Held-out flow loss with inherited weights, or after training each architecture alone for some steps.
 
@@ -109,8 +111,9 @@ def held_out_quality(
         finetune_steps: Train each architecture alone for this many steps first; not at all when left out.
         seed: Seed of training and of the held-out draw.
         batches: Batches of held-out clips to average over.
+        weights: Kind of weights to score with; those of the training when left out.
     """
-    inputs = SearchInputs(space, supernet=folder, clips=lambda: clips, seed=seed)
+    inputs = SearchInputs(space, supernet=folder, clips=lambda: clips, seed=seed, weights=weights)
     return make_metric("flow_loss", FlowLossOptions(batches=batches, finetune_steps=finetune_steps), inputs)
 
 
