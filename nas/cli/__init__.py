@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from nas.cli import (
+    bundle,
     classifier,
     compare,
     data,
@@ -63,6 +64,7 @@ app.command("compare")(compare.compare)
 app.command("classifier")(classifier.classifier)
 app.command("score")(score.score)
 app.command("export")(export.export)
+app.add_typer(bundle.app, name="bundle")
 app.command("run")(run.run)
 
 

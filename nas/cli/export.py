@@ -30,6 +30,13 @@ def export(
     table: Annotated[
         Path | None, typer.Option(parser=READS, help="Latency table; the manifest then has the predicted latency.")
     ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help="Caption of the test vector, best one like those of the training clips (default: a dog runs along a "
+            "beach)."
+        ),
+    ] = None,
     runtime_option: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,7 +57,7 @@ def export(
     latency = None if table is None else _latency(loaded, table)
     names = [name.strip() for name in formats.split(",") if name.strip()]
     options = given_options(runtime_option, deployment_target=deployment_target)
-    manifest = export_bundle(loaded, out, names, latency=latency, options=options)
+    manifest = export_bundle(loaded, out, names, latency=latency, options=options, prompt=prompt)
     if json:
         emit_json(manifest.model_dump(mode="json"))
         return
@@ -66,7 +73,7 @@ def export(
 
 def _latency(model: VideoModel, table: Path) -> dict[str, float | int | str | None]:
     """Predicted latency of one clip; guidance runs the denoising network twice a step."""
-    from nas.latency import LatencyPredictor, LatencyTable
+    from nas.latency import LatencyPredictor
 
     calls = model.generation.steps * (1 if model.generation.guidance_scale == 1 else 2)
-    return LatencyPredictor(model.space, LatencyTable.load(table), calls).predict(model.architecture).to_dict()
+    return LatencyPredictor.open(model.space, table, calls).predict(model.architecture).to_dict()

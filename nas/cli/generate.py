@@ -9,6 +9,7 @@ import typer
 
 from nas.cli._common import SeedOption
 from nas.cli._paths import READS, WritesFile
+from nas.cli._runtime import RuntimeOptionsOption
 from nas.cli._weights import SampledWeightsOption, compressed
 
 
@@ -30,8 +31,50 @@ def generate(
     ] = None,
     weights: SampledWeightsOption = None,
     seed: SeedOption = 0,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            help="Runtime that executes the converted networks of a bundle: onnxruntime, coreml, or another that the "
+            "bundle has networks for (default: PyTorch executes the model's own weights)."
+        ),
+    ] = None,
+    runtime_option: RuntimeOptionsOption = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="With --runtime, compare each step with the bundle's test vector first.")
+    ] = False,
 ) -> None:
-    """Write one clip as MP4 and GIF, and print how long it took."""
+    """Write one clip as MP4 and GIF, and print how long it took.
+
+    With --runtime, only what lies in a bundle is executed, as an app would do it. The time of each part is then printed
+    beside the prediction.
+    """
+    from nas.cli._bundle import clip_of_bundle
+    from nas.cli._runtime import chosen_runtime
+    from nas.errors import ConfigError
+
+    if runtime is None:
+        if check or runtime_option:
+            option = "--check" if check else "--runtime-option"
+            raise ConfigError("needs --runtime, which executes the networks of a bundle", where=option)
+        _clip_of_model(model, prompt, out, steps=steps, guidance_scale=guidance_scale, weights=weights, seed=seed)
+        return
+    fixed = {"--steps": steps, "--guidance-scale": guidance_scale, "--weights": weights}
+    for option in (option for option, value in fixed.items() if value is not None):
+        hint = "leave it out, or export the model with other settings"
+        raise ConfigError("has no effect with --runtime: a bundle is as it was exported", where=option, hint=hint)
+    clip_of_bundle(model, chosen_runtime(runtime, runtime_option), prompt, out, seed=seed, check=check)
+
+
+def _clip_of_model(
+    model: Path,
+    prompt: str,
+    out: Path,
+    *,
+    steps: int | None,
+    guidance_scale: float | None,
+    weights: str | None,
+    seed: int,
+) -> None:
     from nas.data import write_gif, write_mp4
     from nas.models import VideoModel
     from nas.report.comparison import Sampling, sample_all

@@ -39,6 +39,7 @@ def export_bundle(
     *,
     latency: Mapping[str, float | int | str | None] | None = None,
     options: Mapping[str, Any] | None = None,
+    prompt: str | None = None,
 ) -> Manifest:
     """Write a model as a bundle, atomically.
 
@@ -53,10 +54,12 @@ def export_bundle(
         formats: Some of `FORMATS`. Without `safetensors`, the model's own files are left out.
         latency: Predicted latency with its provenance, for the manifest.
         options: Options of the runtimes that convert, e.g. `precision` of Core ML; each goes to those that have it.
+        prompt: Caption of the test vector. Take one like those of the training clips: a model that has never seen the
+            words may amplify rounding errors from step to step.
 
     Raises:
         CheckpointError: A weight is NaN or infinite.
-        ConfigError: A format is unknown, or no runtime that converts has such an option.
+        ConfigError: A format is unknown, no runtime that converts has such an option, or the prompt is too long.
         NasError: A converted network's output is not torch's.
         RuntimeUnavailableError: A converter is missing, or refuses a network.
         StorageError: The folder holds something else, or cannot be written.
@@ -68,7 +71,7 @@ def export_bundle(
     for module in (model.unet, model.text_encoder):
         refuse_non_finite(module, where=f"the model of {model.space.name}")
     runtimes = _converters(formats, options or {})
-    clip = ReferenceClip.make(model)
+    clip = ReferenceClip.make(model, prompt)
     parts = model_parts(model, clip)
     with atomic_folder(folder, "bundle") as root, progress_bar("exporting", len(runtimes) * len(parts) + 1) as advance:
         if "safetensors" in formats:

@@ -16,7 +16,7 @@ import safetensors.numpy
 import torch
 from torch import nn
 
-from nas.errors import CheckpointError
+from nas.errors import CheckpointError, ConfigError
 from nas.export.manifest import TestVector
 from nas.models import VideoModel
 from nas.models.parts import make_decoder
@@ -60,18 +60,31 @@ class ReferenceClip:
 
     @classmethod
     @torch.no_grad()
-    def make(cls, model: VideoModel, prompt: str = PROMPT, seed: int = SEED) -> ReferenceClip:
+    def make(cls, model: VideoModel, prompt: str | None = None, seed: int = SEED) -> ReferenceClip:
         """Generate the clip with a model's own settings, on the processor.
 
+        Args:
+            model: The model.
+            prompt: Its caption; one of a few words when left out, or the empty one where that is too long.
+            seed: Seed of its noise.
+
         Raises:
-            TrainingError: It is not finite.
+            ConfigError: The text encoder does not read all of the prompt.
+            TrainingError: The clip is not finite.
         """
-        tokens_BL, empty_BL = (model.text_encoder.tokenize([caption]) for caption in (prompt, ""))
+        encoder = model.text_encoder
+        if prompt is None:
+            prompt = PROMPT if encoder.reads_all(PROMPT) else ""
+        if not encoder.reads_all(prompt):
+            count, most = encoder.length(prompt)
+            what = f"the prompt has {count} words or tokens, the text encoder reads {most}"
+            raise ConfigError(what, where="prompt", hint="make it shorter")
+        tokens_BL, empty_BL = (encoder.tokenize([caption]) for caption in (prompt, ""))
         noise_BTCHW, decoder = model.noise(1, seed), make_decoder(model.space)
         latents_STCHW = torch.cat(list(model.denoising([prompt], noise_BTCHW)))
         refuse_non_finite_clips(latents_STCHW[-1:], [prompt], model.generation.guidance_scale)
         return cls(
-            prompt, seed, tokens_BL, empty_BL, model.text_encoder(tokens_BL), model.text_encoder(empty_BL),
+            prompt, seed, tokens_BL, empty_BL, encoder(tokens_BL), encoder(empty_BL),
             noise_BTCHW, latents_STCHW, decoder(latents_STCHW[-1:]), decoder,
         )  # fmt: skip
 

@@ -8,10 +8,13 @@ Shape suffixes: B clips, T frames, C channels, H height, W width.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
+
+from nas.files import derive_seed
 
 TIMESTEP_SCALE = 1000.0
 """The network's timestep is the noise level times this, as in diffusers' schedulers."""
@@ -65,6 +68,18 @@ def renoise(
 def shifted(level: torch.Tensor, shift: float) -> torch.Tensor:
     """Noise levels after a timestep shift (Esser et al. 2024, arXiv 2403.03206, eq. 23); 1 changes nothing."""
     return shift * level / (1 + (shift - 1) * level)
+
+
+def starting_noise(shape: Sequence[int], seed: int, numbers: Iterable[int]) -> torch.Tensor:
+    """Noise (B, T, C, H, W) that sampling starts from; a clip's depends on `seed` and on its number only.
+
+    Args:
+        shape: Shape (T, C, H, W) of a latent.
+        seed: Seed of a series of clips.
+        numbers: Numbers of the clips in the series.
+    """
+    generators = [torch.Generator().manual_seed(derive_seed(seed, "clip", number)) for number in numbers]
+    return torch.stack([torch.randn(*shape, generator=generator) for generator in generators])
 
 
 def flow_loss(velocity_BTCHW: torch.Tensor, batch: NoisyBatch) -> torch.Tensor:

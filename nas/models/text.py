@@ -47,6 +47,11 @@ class TextEncoder(nn.Module, ABC):
         """Number of words or tokens of a caption, and how many of them are read."""
         return 1, 1
 
+    def reads_all(self, caption: str) -> bool:
+        """Whether no word or token of a caption is cut off."""
+        count, read = self.length(caption)
+        return count == read
+
     def warn_of_losses(self, captions: Collection[str]) -> None:
         """Warn once, with their number, of captions that are cut, or of which nothing is read.
 

@@ -15,8 +15,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from nas.compression import compress_module
 from nas.errors import CheckpointError, TrainingError
-from nas.files import StrictModel, atomic_folder, derive_seed, load_yaml, require_whole, write_yaml
+from nas.files import StrictModel, atomic_folder, load_yaml, require_whole, write_yaml
 from nas.models.codecs import Codec
+from nas.models.flow import starting_noise
 from nas.models.network import VideoUNet
 from nas.models.parts import compressed_codec, make_text_encoder, unloaded_codec
 from nas.models.text import TextEncoder
@@ -220,10 +221,7 @@ class VideoModel:
 
     def noise(self, clips: int, seed: int, first: int = 0) -> torch.Tensor:
         """Starting noise (B, T, C, H, W); clip `i` depends on `seed` and `first + i` only."""
-        shape = self.space.latent_shape
-        numbers = range(first, first + clips)
-        generators = [torch.Generator().manual_seed(derive_seed(seed, "clip", number)) for number in numbers]
-        return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        return starting_noise(self.space.latent_shape, seed, range(first, first + clips))
 
 
 def refuse_non_finite_clips(clips: torch.Tensor, prompts: Sequence[str], guidance_scale: float) -> None:

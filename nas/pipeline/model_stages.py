@@ -75,7 +75,10 @@ class ModelStages(RunFolder):
     def export(self, folder: Path) -> StageResult:
         """Write the bundle: weights, architecture, ONNX and Core ML."""
         latency = self.predictor.predict(self.chosen).to_dict()
-        manifest = export_bundle(self.student, folder / "bundle", self.config.export.formats, latency=latency)
+        student, formats = self.student, self.config.export.formats
+        known = (caption for caption in self.clips.train.captions if student.text_encoder.reads_all(caption))
+        prompt = next((caption for caption in known if caption.strip()), None)
+        manifest = export_bundle(student, folder / "bundle", formats, latency=latency, prompt=prompt)
         files = [
             {
                 "file": file.path,

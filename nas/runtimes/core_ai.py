@@ -19,6 +19,7 @@ from nas.files import StrictModel
 from nas.runtimes.base import Executable, Runtime, RuntimeSettings
 from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
 from nas.runtimes.core_ai_executable import FUNCTION, ComputeUnit
+from nas.runtimes.signature import Signature
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +85,13 @@ class CoreAIRuntime(Runtime):
             converted = converter.to_coreai()
         with staged(path) as temporary, quiet(*_LOGGERS), conversion_errors("Core AI", module):
             converted.save_asset(temporary)
+
+    def signature(self, path: Path) -> Signature:
+        """Read the asset's own summary of its function."""
+        import_coreai()
+        from nas.runtimes.core_ai_signature import read_signature
+
+        return read_signature(path)
 
     def load(self, path: Path) -> Executable:
         """Load an asset."""

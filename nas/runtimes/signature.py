@@ -24,6 +24,9 @@ class TensorType(StrictModel):
     shape: tuple[NonNegativeInt, ...]
     dtype: TensorKind
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype} {'x'.join(map(str, self.shape))}"
+
 
 class Signature(StrictModel):
     """The inputs and outputs of a converted network.

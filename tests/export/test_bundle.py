@@ -25,40 +25,14 @@ from nas.models import Generation, VideoModel
 from nas.runtimes import Array
 from nas.runtimes.environment import cpu_model
 from nas.runtimes.onnx_runtime import OnnxRuntime
-from nas.space import SearchSpace
-from tests.tiny import ONE_LEVEL, TINY
+from tests.export.conftest import build
 
-SPACE = TINY | {
-    "video": {"frames": 2, "height": 8, "width": 8, "fps": 8},
-    "codec": {"kind": "space_to_depth", "factor": 2},
-    "prediction": "velocity",
-    "backbone": ONE_LEVEL
-    | {
-        "down_block_types": ["CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D"],
-        "mid_block_type": None,
-    },
-    "slots": [{"stage": "down.0", "candidates": ["conv1d", "self_attention_1d"]}],
-}
 PARTS = ("text_encoder", "unet", "decoder")
-
-
-def build() -> VideoModel:
-    space = SearchSpace.from_dict(SPACE)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        architecture = space.architecture(["self_attention_1d"])
-        model = VideoModel.build(space, architecture, Generation(steps=4, guidance_scale=1))
-        for parameter in model.unet.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    model.unet.eval()
-    model.text_encoder.eval()
-    return model
 
 
 @pytest.fixture(scope="module")
 def model() -> VideoModel:
-    return build()
+    return build(Generation(steps=4, guidance_scale=1))
 
 
 @pytest.fixture(scope="module")
