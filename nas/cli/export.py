@@ -37,6 +37,14 @@ def export(
             "beach)."
         ),
     ] = None,
+    chunks: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=2,
+            help="Programs that the denoising network is cut into; some phones need two of less than 1 GB.",
+        ),
+    ] = 1,
     runtime_option: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,7 +65,9 @@ def export(
     latency = None if table is None else _latency(loaded, table)
     names = [name.strip() for name in formats.split(",") if name.strip()]
     options = given_options(runtime_option, deployment_target=deployment_target)
-    manifest = export_bundle(loaded, out, names, latency=latency, options=options, prompt=prompt)
+    manifest = export_bundle(
+        loaded, out, names, latency=latency, options=options, prompt=prompt, chunks=2 if chunks == 2 else 1
+    )
     if json:
         emit_json(manifest.model_dump(mode="json"))
         return

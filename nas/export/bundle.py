@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nas.errors import ConfigError
 from nas.export.integrity import bundled_files
 from nas.export.licences import bundle_licences
-from nas.export.manifest import MANIFEST, Clip, Latent, Manifest, Network
+from nas.export.manifest import MANIFEST, Clip, Latent, Manifest, Network, ParityReport
 from nas.export.parity import measured_parity
-from nas.export.parts import ModelPart, model_parts
+from nas.export.parts import model_parts
+from nas.export.programs import Program, Programs
 from nas.export.reference import ReferenceClip
 from nas.export.sampler import Sampler
 from nas.export.tokenizers import describe_tokenizer
@@ -40,6 +41,7 @@ def export_bundle(
     latency: Mapping[str, float | int | str | None] | None = None,
     options: Mapping[str, Any] | None = None,
     prompt: str | None = None,
+    chunks: Literal[1, 2] = 1,
 ) -> Manifest:
     """Write a model as a bundle, atomically.
 
@@ -56,10 +58,12 @@ def export_bundle(
         options: Options of the runtimes that convert, e.g. `precision` of Core ML; each goes to those that have it.
         prompt: Caption of the test vector. Take one like those of the training clips: a model that has never seen the
             words may amplify rounding errors from step to step.
+        chunks: Programs that the denoising network is cut into, see `nas.export.chunks`.
 
     Raises:
         CheckpointError: A weight is NaN or infinite.
-        ConfigError: A format is unknown, no runtime that converts has such an option, or the prompt is too long.
+        ConfigError: A format is unknown, no runtime that converts has such an option, the prompt is too long, or two
+            programs cannot hold the network.
         NasError: A converted network's output is not torch's.
         RuntimeUnavailableError: A converter is missing, or refuses a network.
         StorageError: The folder holds something else, or cannot be written.
@@ -73,12 +77,16 @@ def export_bundle(
     runtimes = _converters(formats, options or {})
     clip = ReferenceClip.make(model, prompt)
     parts = model_parts(model, clip)
-    with atomic_folder(folder, "bundle") as root, progress_bar("exporting", len(runtimes) * len(parts) + 1) as advance:
+    whole, files = [Programs.whole(part) for part in parts], len(parts) + chunks - 1
+    with atomic_folder(folder, "bundle") as root, progress_bar("exporting", len(runtimes) * files + 1) as advance:
         if "safetensors" in formats:
             model.write_files(root)
         advance("weights")
         networks = [
-            _convert(part, runtime, root, format_, advance) for format_, runtime in runtimes.items() for part in parts
+            network
+            for format_, runtime in runtimes.items()
+            for programs in _programs(whole, runtime, chunks)
+            for network in _convert(programs, runtime, root, format_, advance)
         ]
         video = model.space.file.video
         manifest = Manifest(
@@ -100,16 +108,41 @@ def export_bundle(
     return manifest
 
 
-def _convert(part: ModelPart, runtime: Runtime, root: Path, format_: str, advance: Callable[[str], None]) -> Network:
-    name = f"{format_}/{part.name}{runtime.suffix}"
-    path = root / name
-    runtime.convert(part.module, part.inputs[0], part.input_names, path)
-    parity = measured_parity(part, runtime, path, name)
-    signature = runtime.signature(path) or part.signature
-    advance(name)
+def _programs(whole: Sequence[Programs], runtime: Runtime, chunks: Literal[1, 2]) -> list[Programs]:
+    """The programs of each network for a runtime; the denoising network is the one to cut."""
+    return [
+        Programs.in_two(programs.part, runtime.settings.weights)
+        if chunks == 2 and programs.part.name == "unet"
+        else programs
+        for programs in whole
+    ]
+
+
+def _convert(
+    programs: Programs, runtime: Runtime, root: Path, format_: str, advance: Callable[[str], None]
+) -> list[Network]:
+    """Convert the programs of a network, and compare them with torch."""
+    names = [f"{format_}/{program.name}{runtime.suffix}" for program in programs.programs]
+    for program, name in zip(programs.programs, names, strict=True):
+        example = [programs.values[0][value] for value in program.inputs]
+        runtime.convert(program.module, example, program.inputs, root / name)
+        advance(name)
+    parities = measured_parity(programs, runtime, [root / name for name in names])
+    described = zip(programs.programs, names, parities, strict=True)
+    return [
+        _network(programs, program, runtime, root / name, name=name, parity=parity)
+        for program, name, parity in described
+    ]
+
+
+def _network(
+    programs: Programs, program: Program, runtime: Runtime, path: Path, *, name: str, parity: ParityReport
+) -> Network:
+    """The manifest's entry of a converted program."""
+    signature = runtime.signature(path) or programs.signature(program)
     return Network(
         path=name,
-        part=part.name,
+        part=programs.part.name,
         runtime=runtime.name,
         precision=runtime.settings.precision,
         opset=runtime.settings.opset,

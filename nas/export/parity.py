@@ -3,59 +3,74 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import NasError
 from nas.export.manifest import ParityReport
-from nas.export.parts import ModelPart
-from nas.runtimes import Runtime, compare, to_arrays
+from nas.export.programs import Program, Programs
+from nas.runtimes import Array, Runtime, compare, to_arrays
 from nas.runtimes.parity import Parity
 
 MIN_PSNR_DB = {"fp32": 80.0, "fp16": 30.0}
 """Below this, a converted network is wrong: rounding alone leaves about 140 dB and 60 dB."""
 
 
-def measured_parity(part: ModelPart, runtime: Runtime, path: Path, name: str) -> ParityReport:
-    """Run a converted network on the inputs of its part, and compare its outputs with torch's.
+def measured_parity(programs: Programs, runtime: Runtime, paths: Sequence[Path]) -> tuple[ParityReport, ...]:
+    """Run converted programs in a row on the inputs of their network, and compare what they write with torch's values.
 
     Args:
-        part: The network.
-        runtime: The runtime that converted it.
-        path: The converted file.
-        name: Its name in the bundle, for messages.
+        programs: The programs.
+        runtime: The runtime that converted them.
+        paths: The converted files.
+
+    Returns:
+        One report for each program. The input of the second one is what the first one wrote.
 
     Raises:
         NasError: An output is not torch's.
     """
     reason = runtime.unavailable_reason()
     if reason is not None:
-        return ParityReport(status=f"not measured: {reason}")
-    executable = runtime.load(path)
-    pairs = zip(part.inputs, part.references, strict=True)
-    parities = [compare(executable.run(to_arrays(inputs)), reference) for inputs, reference in pairs]
+        return (ParityReport(status=f"not measured: {reason}"),) * len(paths)
+    loaded = [(program, runtime.load(path)) for program, path in zip(programs.programs, paths, strict=True)]
+    parities: list[list[Parity]] = [[] for _ in loaded]
+    for expected in programs.values:
+        made: dict[str, Array] = {}
+        for (program, executable), found in zip(loaded, parities, strict=True):
+            given = [made[name] if name in made else to_arrays([expected[name]])[0] for name in program.inputs]
+            made |= zip(program.outputs, executable.run_all(given), strict=True)
+            found += [compare(made[name], to_arrays([expected[name]])[0]) for name in program.outputs]
+    for (program, _), found, path in zip(loaded, parities, paths, strict=True):
+        _refuse_wrong(program, found, runtime, path)
+    return tuple(worst(found, len(programs.values)) for found in parities)
+
+
+def _refuse_wrong(program: Program, parities: Sequence[Parity], runtime: Runtime, path: Path) -> None:
+    name, where = f"{path.parent.name}/{path.name}", type(program.module).__name__
     if any(compared.psnr_db == -math.inf for compared in parities):
         raise NasError(
             f"{name} computes NaN or infinity where torch does not, in {runtime.settings.precision}",
-            where=type(part.module).__name__,
+            where=where,
             hint="leave this format out, or convert in fp32 if it has the option precision",
         )
-    parity, least_db = worst(parities), MIN_PSNR_DB[runtime.settings.precision]
-    if parity.psnr_db is not None and not parity.psnr_db >= least_db:
+    least_db = MIN_PSNR_DB[runtime.settings.precision]
+    lowest = min(parities, key=lambda parity: parity.psnr_db)
+    if not lowest.psnr_db >= least_db:
         raise NasError(
-            f"{name} does not compute what torch does: PSNR {parity.psnr_db:.1f} dB, expected at least {least_db:g}, "
-            f"largest difference {parity.max_abs_error:g}",
-            where=type(part.module).__name__,
+            f"{name} does not compute what torch does: PSNR {lowest.psnr_db:.1f} dB, expected at least {least_db:g}, "
+            f"largest difference {lowest.max_abs_error:g}",
+            where=where,
             hint="leave this format out, and report the problem with the architecture.yaml",
         )
-    return parity
 
 
-def worst(parities: list[Parity]) -> ParityReport:
-    """The worst of several comparisons, all with finite outputs."""
+def worst(parities: Sequence[Parity], inputs: int) -> ParityReport:
+    """The worst of several comparisons on a number of inputs, all with finite outputs."""
     psnr_db = min(parity.psnr_db for parity in parities)
     return ParityReport(
         status="measured",
         max_abs_error=max(parity.max_abs_error for parity in parities),
         psnr_db=None if psnr_db == math.inf else psnr_db,
-        inputs=len(parities),
+        inputs=inputs,
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,9 +16,6 @@ from nas.export.manifest import Part
 from nas.export.reference import ReferenceClip
 from nas.export.sampler import Sampler
 from nas.models import VideoModel
-from nas.runtimes import Array, to_arrays
-from nas.runtimes.conversion import evaluating
-from nas.runtimes.signature import Signature, TensorType
 from nas.space import Plan
 
 _CALLS = 4
@@ -43,27 +39,9 @@ class ModelPart:
     inputs: tuple[tuple[torch.Tensor, ...], ...]
 
     @property
-    def input_names(self) -> tuple[str, ...]:
-        """Names of its arguments."""
-        return tuple(spec.name for spec in self.plan.inputs)
-
-    @property
-    def signature(self) -> Signature:
-        """Inputs and output as the plan has them; a converted file may have other types."""
-        output = TensorType(name="output", shape=self.plan.nodes[-1].block.output_shape, dtype="float32")
-        inputs = (TensorType.model_validate(vars(spec)) for spec in self.plan.inputs)
-        return Signature(inputs=tuple(inputs), outputs=(output,))
-
-    @property
     def parameters(self) -> int:
         """Number of weights."""
         return sum(parameter.numel() for parameter in self.module.parameters())
-
-    @cached_property
-    def references(self) -> tuple[Array, ...]:
-        """Torch's outputs for `inputs`, in evaluation mode."""
-        with evaluating(self.module):
-            return tuple(to_arrays([self.module(*inputs)])[0] for inputs in self.inputs)
 
 
 def model_parts(model: VideoModel, clip: ReferenceClip) -> tuple[ModelPart, ...]:

@@ -136,6 +136,28 @@ class PlanModule(_Planned):
         return self.run(*inputs)
 
 
+class NetworkPart(Mounted):
+    """Some nodes of a network as a module, with the network's own weights.
+
+    Args:
+        network: The network.
+        plan: The nodes.
+        outputs: The values to return, by the names that they have outside; one or more.
+    """
+
+    def __init__(self, network: Mounted, plan: Plan, outputs: Mapping[str, str]) -> None:
+        super().__init__(())
+        self.plan, self.output_names, self.wanted = plan, tuple(outputs), tuple(outputs.values())
+        self.names = tuple(node.name for node in plan.nodes)
+        for name in self.names:
+            mount(self, name, network.get_submodule(name))
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The outputs, on the plan's inputs in their order."""
+        given = dict(zip((spec.name for spec in self.plan.inputs), inputs, strict=True))
+        return evaluate(self.plan, self, given, self.wanted)
+
+
 class VideoUNet(_Planned):
     """The stand-alone network of one architecture.
 

@@ -74,6 +74,13 @@ class Executable(ABC):
             OutOfMemoryError: The call needs more memory than there is.
         """
 
+    def run_all(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        """Call a module that returns several tensors once; arguments and errors as of `run`.
+
+        A runtime that converts such modules overrides it.
+        """
+        return (self.run(inputs),)
+
     def bind(self, inputs: Sequence[Array]) -> Callable[[], object]:
         """A function that calls the module on these inputs, for timing.
 
@@ -114,6 +121,8 @@ class Runtime(ABC):
 
     - a module takes positional tensors of fixed shapes and returns one tensor; the executable computes what the
       module computes in evaluation mode, to the precision of the runtime;
+    - a module with several outputs has their names in its attribute `output_names`. A runtime that writes files
+      converts it, under these names, and `Executable.run_all` returns them; one output is named `output`;
     - the module is returned unchanged: in its training mode, with its weights;
     - `convert` works on every platform that the converter can be installed on; `unavailable_reason` says why `load`
       and `prepare` cannot work here, and then they raise `RuntimeUnavailableError` with that reason and nothing else;
@@ -228,6 +237,12 @@ class Runtime(ABC):
         path = folder / f"module{self.suffix or ''}"
         self.convert(module, inputs, input_names, path)
         return self.load(path)
+
+
+def output_names(module: nn.Module) -> tuple[str, ...]:
+    """Names of what a module returns."""
+    names: tuple[str, ...] = getattr(module, "output_names", ("output",))
+    return names
 
 
 def to_arrays(tensors: Sequence[torch.Tensor]) -> list[Array]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nas.errors import RuntimeUnavailableError
 from nas.files import StrictModel
-from nas.runtimes.base import Executable, Runtime, RuntimeSettings
+from nas.runtimes.base import Executable, Runtime, RuntimeSettings, output_names
 from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
 from nas.runtimes.core_ai_executable import FUNCTION, ComputeUnit
 from nas.runtimes.signature import Signature
@@ -80,7 +80,10 @@ class CoreAIRuntime(Runtime):
             # In its other mode the converter writes down where each operation comes from: the user's folders.
             converter = tools.TorchConverter(mode=tools.TorchConverter.Mode.RELEASE)
             converter.add_exported_program(
-                program, input_names=list(input_names), output_names=["output"], entrypoint_name=FUNCTION
+                program,
+                input_names=list(input_names),
+                output_names=list(output_names(module)),
+                entrypoint_name=FUNCTION,
             )
             converted = converter.to_coreai()
         with staged(path) as temporary, quiet(*_LOGGERS), conversion_errors("Core AI", module):

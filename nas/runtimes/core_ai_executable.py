@@ -55,8 +55,13 @@ class CoreAIExecutable(Executable):
 
     def run(self, inputs: Sequence[Array]) -> Array:
         """Call the function once; numbers are converted to the types that it takes."""
+        return self.run_all(inputs)[0]
+
+    def run_all(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        """Call the function once; numbers are converted to the types that it takes."""
         with memory_errors("run the model"):
-            return np.array(wait(self._call(self._named(inputs)))["output"].numpy())
+            made = wait(self._call(self._named(inputs)))
+            return tuple(np.array(made[name].numpy()) for name in self._function.desc.output_names)
 
     def bind(self, inputs: Sequence[Array]) -> Callable[[], object]:
         """Convert inputs once, for all calls."""

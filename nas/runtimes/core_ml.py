@@ -17,7 +17,7 @@ from pydantic import model_validator
 from nas.compression import WeightKind, compressed_kind
 from nas.errors import CheckpointError, RuntimeUnavailableError
 from nas.files import StrictModel
-from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings
+from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, output_names
 from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
 from nas.runtimes.signature import Signature, TensorKind, TensorType
 
@@ -41,13 +41,19 @@ class CoreMLExecutable(Executable):  # pragma: no cover - macOS only
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._names = [item.name for item in model.get_spec().description.input]
+        description = model.get_spec().description
+        self._names = [item.name for item in description.input]
+        self._outputs = [item.name for item in description.output]
 
     def run(self, inputs: Sequence[Array]) -> Array:
         """Call the model once; int64 inputs become int32."""
+        return self.run_all(inputs)[0]
+
+    def run_all(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        """Call the model once; int64 inputs become int32."""
         narrow = [array.astype(np.int32) if array.dtype == np.int64 else array for array in inputs]
-        output: Array = self._model.predict(dict(zip(self._names, narrow, strict=True)))["output"]
-        return output
+        made = self._model.predict(dict(zip(self._names, narrow, strict=True)))
+        return tuple(made[name] for name in self._outputs)
 
 
 class CoreMLRuntime(Runtime):
@@ -120,7 +126,7 @@ class CoreMLRuntime(Runtime):
             model = tools.convert(
                 program,
                 inputs=[self._input_type(*pair) for pair in zip(input_names, inputs, strict=True)],
-                outputs=[tools.TensorType(name="output")],
+                outputs=[tools.TensorType(name=name) for name in output_names(module)],
                 minimum_deployment_target=getattr(tools.target, self.config.deployment_target),
                 compute_precision=self._compute_precision(),
                 skip_model_load=True,

@@ -34,6 +34,10 @@ class OnnxExecutable(Executable):
 
     def run(self, inputs: Sequence[Array]) -> Array:
         """Call the session once."""
+        return self.run_all(inputs)[0]
+
+    def run_all(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        """Call the session once."""
         return self._run(self._session, inputs)
 
     def bind(self, inputs: Sequence[Array]) -> Callable[[], object]:
@@ -55,10 +59,9 @@ class OnnxExecutable(Executable):
             given = sum(array.nbytes for array in inputs)
             return None if values is None else weight_bytes(self._path) + given + values
 
-    def _run(self, session: onnxruntime.InferenceSession, inputs: Sequence[Array]) -> Array:
+    def _run(self, session: onnxruntime.InferenceSession, inputs: Sequence[Array]) -> tuple[Array, ...]:
         with memory_errors("run the model"):
-            output: Array = session.run(None, dict(zip(self._names, inputs, strict=True)))[0]
-        return output
+            return tuple(session.run(None, dict(zip(self._names, inputs, strict=True))))
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

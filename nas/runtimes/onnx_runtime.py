@@ -13,7 +13,7 @@ from pydantic import Field
 
 from nas.compression import compressed_kind
 from nas.files import StrictModel
-from nas.runtimes.base import Executable, Runtime, RuntimeSettings, Threads
+from nas.runtimes.base import Executable, Runtime, RuntimeSettings, Threads, output_names
 from nas.runtimes.conversion import conversion_errors, evaluating, quiet, staged
 from nas.runtimes.signature import Signature
 
@@ -75,7 +75,7 @@ class OnnxRuntime(Runtime):
                 module,
                 tuple(inputs),
                 input_names=list(input_names),
-                output_names=["output"],
+                output_names=list(output_names(module)),
                 opset_version=self.config.opset,
                 dynamo=True,
                 verbose=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from nas.errors import CheckpointError
 from nas.runtimes.signature import Signature, TensorKind, TensorType
@@ -25,7 +26,7 @@ def read_signature(path: Path) -> Signature:
     """
     try:
         graph = onnx.load(path, load_external_data=False).graph
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, DecodeError) as error:
         raise CheckpointError(f"not a valid ONNX model: {error}", where=path) from error
     return Signature(inputs=tuple(map(_tensor_type, graph.input)), outputs=tuple(map(_tensor_type, graph.output)))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from nas.space.plan import Block, Node, Plan, TensorSpec
+from nas.space.plan import BYTES_PER_VALUE, Block, Node, Plan, TensorSpec
 
 _DOWN = "down_blocks."
 _CONTINUES_CELL = frozenset({"spatial_transformer"})
@@ -45,6 +47,37 @@ def down_path(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
     ends = {node.name.split(".")[1]: index for index, node in enumerate(plan.nodes) if node.name.startswith(_DOWN)}
     levels = tuple(plan.nodes[index].name for index in ends.values())
     return fragment(plan.nodes[: max(ends.values()) + 1]), levels
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A plan in two, which run one after the other.
+
+    Args:
+        before: The first nodes.
+        after: The others; what they read of the first ones is among its inputs.
+        crossing: The values that `before` writes and `after` reads.
+    """
+
+    before: Plan
+    after: Plan
+    crossing: tuple[TensorSpec, ...]
+
+    @property
+    def crossing_bytes(self) -> int:
+        """Size of these values, at 4 bytes each."""
+        return BYTES_PER_VALUE * sum(math.prod(spec.shape) for spec in self.crossing)
+
+
+def cuts(plan: Plan) -> tuple[Cut, ...]:
+    """All ways to cut a plan between two of its nodes, from the first node to the last."""
+    return tuple(_cut(plan, place) for place in range(1, len(plan.nodes)))
+
+
+def _cut(plan: Plan, place: int) -> Cut:
+    before, after = fragment(plan.nodes[:place]), fragment(plan.nodes[place:])
+    given = {spec.name for spec in plan.inputs}
+    return Cut(before, after, tuple(spec for spec in after.inputs if spec.name not in given))
 
 
 def chain(block: Block, copies: int) -> Plan:
