@@ -38,10 +38,21 @@ def compressed(values: Array, form: WeightFormat, axis: int = 0) -> Palette:
         quantized, scales = int8(half, axis)
         decompressed: Palette = quantized.astype(np.float16) * scales
         return decompressed
-    moved = np.moveaxis(half, axis, 0)
-    parts = 1 if form.group_size is None else len(moved) // form.group_size
-    groups = [_from_palette(group, form.bits) for group in np.split(moved, parts)]
-    return np.moveaxis(np.concatenate(groups), 0, axis)
+    colours, indices = palettes(half, form, axis)
+    parts = np.split(indices, len(colours), axis)
+    return np.concatenate([own[part] for own, part in zip(colours, parts, strict=True)], axis)
+
+
+def palettes(values: Array, form: WeightFormat, axis: int = 0) -> tuple[Palette, Indices]:
+    """The palettes of a tensor, a row for each group of channels, and the indices, in the shape of the tensor.
+
+    Raises:
+        CheckpointError: As `palette`.
+    """
+    groups = np.split(values, 1 if form.group_size is None else values.shape[axis] // form.group_size, axis)
+    found = [palette(group, form.bits) for group in groups]
+    indices = [own.reshape(group.shape) for (_, own), group in zip(found, groups, strict=True)]
+    return np.stack([colours for colours, _ in found]), np.concatenate(indices, axis)
 
 
 def palette(values: Array, bits: int) -> tuple[Palette, Indices]:
@@ -101,8 +112,3 @@ def compressible(values: Array) -> Palette:
     if not np.isfinite(half).all():
         raise CheckpointError("a weight is not finite, or too large for fp16", hint="it cannot be compressed")
     return half
-
-
-def _from_palette(values: Palette, bits: int) -> Palette:
-    colours, indices = palette(values, bits)
-    return colours[indices].reshape(values.shape)

@@ -101,3 +101,9 @@ def compressed_kind(kind: str | None) -> CompressedKind | None:
     if kind is None or not weight_format(kind).compressed:
         return None
     return cast(CompressedKind, kind)
+
+
+def check_plain_kind(kind: str | None, precision: str) -> None:
+    """Refuse weights that are not compressed and have another type than the arithmetic; raises `ValueError`."""
+    if kind is not None and compressed_kind(kind) is None and kind != precision:
+        raise ValueError(f"weights {kind} need precision={kind}, got {precision}")

@@ -32,9 +32,14 @@ def compress_module(module: nn.Module, kind: str) -> None:
         return
     seen: set[int] = set()
     for part in module.modules():
-        axis = 1 if isinstance(part, _TRANSPOSED) else 0
+        axis = channel_axis(part)
         for tensor in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
             if tensor.is_floating_point() and tensor.numel() and id(tensor) not in seen:
                 seen.add(id(tensor))
                 values = compressed(tensor.detach().cpu().float().numpy(), form, axis)
                 tensor.copy_(torch.from_numpy(values))
+
+
+def channel_axis(module: nn.Module) -> int:
+    """The axis of output channels in the weights of a module."""
+    return 1 if isinstance(module, _TRANSPOSED) else 0

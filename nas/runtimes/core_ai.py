@@ -12,8 +12,11 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from pydantic import model_validator
+
+from nas.compression import WeightKind, check_plain_kind, compressed_kind
 from nas.errors import RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Executable, Runtime, RuntimeSettings, output_names
@@ -46,17 +49,26 @@ class CoreAIRuntime(Runtime):
                 `prefer_ne` (the Neural Engine) leave it what that unit cannot run.
             precision: Type of weights and arithmetic. In `fp16`, the operations from a timestep to its sinusoids
                 stay in fp32, because fp16 has steps of 0.5 between 512 and 1024.
+            weights: Kind of weights, see `nas.compression`; that of the precision when left out.
         """
 
         compute_unit: ComputeUnit = "all"
         precision: Literal["fp16", "fp32"] = "fp16"
+        weights: WeightKind | None = None
+
+        @model_validator(mode="after")
+        def _weights_fit(self) -> Self:
+            check_plain_kind(self.weights, self.precision)
+            return self
 
     config: Config
 
     @property
     def settings(self) -> RuntimeSettings:
-        """Precision and compute unit decide the latencies."""
-        return RuntimeSettings(self.name, self.config.precision, self.config.compute_unit, None, TARGET)
+        """Precision, compute unit and compressed weights decide the latencies."""
+        config, kind = self.config, compressed_kind(self.config.weights)
+        options = {} if kind is None else {"weights": kind}
+        return RuntimeSettings(self.name, config.precision, config.compute_unit, None, TARGET, options)
 
     def unavailable_reason(self) -> str | None:
         """A missing coreai-torch."""
@@ -70,7 +82,11 @@ class CoreAIRuntime(Runtime):
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
     ) -> None:
         """Write an asset; int64 inputs become int32, and float inputs become fp16 if the model is fp16."""
-        tools = import_coreai()
+        tools, kind = import_coreai(), compressed_kind(self.config.weights)
+        if kind is not None:
+            from nas.runtimes.core_ai_weights import stored
+
+            module = stored(module, kind)
         if self.config.precision == "fp16":
             from nas.runtimes.narrowing import half_inputs, in_half
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 from pydantic import model_validator
 
-from nas.compression import WeightKind, compressed_kind
+from nas.compression import WeightKind, check_plain_kind, compressed_kind
 from nas.errors import CheckpointError, RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, output_names
@@ -82,8 +82,7 @@ class CoreMLRuntime(Runtime):
 
         @model_validator(mode="after")
         def _weights_fit(self) -> Self:
-            if self.weights in ("fp16", "fp32") and self.weights != self.precision:
-                raise ValueError(f"weights {self.weights} need precision={self.weights}, got {self.precision}")
+            check_plain_kind(self.weights, self.precision)
             if self.weights == "palettized_4" and self.deployment_target == "iOS17":
                 raise ValueError("weights palettized_4 have a palette for 16 channels, which needs iOS18 or later")
             return self

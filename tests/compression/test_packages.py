@@ -108,11 +108,30 @@ def test_onnx_runtime_computes_with_the_int8_weights_of_the_torch_module(module:
     assert size < 1.6 * sum(value.numel() for value in module.parameters())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["int8", "palettized_4"])
+def test_core_ai_computes_with_the_weights_of_the_torch_module(
+    kind: CompressedKind, module: nn.Module, tmp_path: Path
+) -> None:
+    pytest.importorskip("coreai_torch", reason="the extra coreai is not installed")
+    twin = copy.deepcopy(module)
+    compress_module(twin, kind)
+    small = {name: value for name, value in module.state_dict().items() if value.numel() <= 2048}
+    twin.load_state_dict(small, strict=False)  # what is not compressed stays in fp32
+    runtime, before = get_runtime("coreai", weights=kind, precision="fp32"), copy.deepcopy(module.state_dict())
+    output = runtime.prepare(module, INPUTS, ["tokens"], tmp_path).run(to_arrays(INPUTS))
+    with torch.no_grad():
+        expected, uncompressed = (to_arrays([net(*INPUTS)])[0] for net in (twin, module))
+    assert compare(output, expected).psnr_db > 80 > compare(output, uncompressed).psnr_db
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("runtime", "options", "what"),
     [
         ("coreml", {"weights": "int3"}, "weights: .*palettized_6.*int3"),
         ("coreml", {"weights": "fp16", "precision": "fp32"}, "weights fp16 need precision=fp16, got fp32"),
+        ("coreai", {"weights": "fp32"}, "weights fp32 need precision=fp32, got fp16"),
         ("coreml", {"weights": "palettized_4", "deployment_target": "iOS17"}, "needs iOS18 or later"),
         ("onnxruntime", {"weights": "palettized_6"}, "weights: .*int8.*palettized_6"),
         ("torch", {"weights": "int8"}, "runtime torch has no option 'weights'"),
