@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from typer.main import get_command
 
-from nas.cli import main
+from nas.cli import app, main
 from nas.errors import CheckpointError, NasError
 from nas.export import Manifest, json_schema
 from nas.export.checking import check_bundle
@@ -337,3 +340,24 @@ def test_the_example_makes_torchs_clip_without_torch(
     with torch.no_grad():
         expected = guided.generate(["a blue cat"], seed=0).numpy()
     np.testing.assert_allclose(np.load(tmp_path / "clip.npy"), expected, atol=1e-4)
+
+
+def test_the_commands_of_the_page_are_commands(
+    nas: Nas, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The export itself, which converts to three formats, is only parsed."""
+    page = (ROOT / "docs" / "app.md").read_text().replace("\\\n", "")
+    lines = [shlex.split(line) for line in page.splitlines() if line.startswith(("    nas ", "    python "))]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    copied.rename(tmp_path / "runs" / "app")
+    for program, *arguments in lines:
+        if program == "python":
+            assert (ROOT / arguments[0]).is_file()
+        elif arguments[0] == "export":
+            commands: dict[str, Any] = getattr(get_command(app), "commands", {})
+            commands["export"].make_context("export", arguments[1:])
+        else:
+            assert not nas(*arguments).startswith("error")
+    assert [line[1] for line in lines] == ["export", "bundle", "generate", "examples/run_bundle.py"]
+    assert (tmp_path / "runs" / "clip.mp4").is_file()
