@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 
-from benchmarks.coreml_conversion import Task, convert
+from benchmarks.conversion_tasks import Target, Task, convert
 from nas.latency import (
     Estimator,
     LatencyPredictor,
@@ -36,7 +36,7 @@ from nas.runtimes.networks import plan_convertible
 from nas.search import SearchConfig, run_search
 from nas.space import Architecture, SearchSpace
 
-TARGET = "iOS18"
+TARGET = Target("iOS18", "fp16")
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def coreml(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     results = []
     with progress_bar("converting to Core ML", len(blocks)) as advance:
         for block in blocks:
-            results.append(convert(Task(block, TARGET, (space.name,))))
+            results.append(convert(Task.of_block(block, TARGET, (space.name,))))
             advance(block.kind)
     refused = {_called(each.kind, each.key): each.reason for each in results if not each.sound}
     return {
@@ -200,7 +200,7 @@ def _coreml_network(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     plan, path = space.lower(_large(settings, space)), settings.out / "network" / "unet.mlpackage"
     began = time.perf_counter()
     item = plan_convertible(plan)
-    get_runtime("coreml", deployment_target=TARGET).convert(item.module, item.inputs, item.names, path)
+    TARGET.runtime.convert(item.module, item.inputs, item.names, path)
     return {
         "parameters": network_cost(plan).parameters,
         "size_bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib.util
 import itertools
 import json
@@ -18,9 +19,11 @@ import typer
 import yaml
 from torch import nn
 
+from benchmarks import conversion, conversion_calls, conversion_tasks
+from benchmarks.conversion_calls import GOAL_DB
 from nas.latency import MeasurementSettings, profile
 from nas.quality import FunctionQuality, MeanScore
-from nas.runtimes import get_runtime
+from nas.runtimes import block_convertible, get_runtime
 from nas.runtimes.networks import Convertible
 from nas.search import SearchConfig, TableLatency, run_search
 from nas.space import Architecture, SearchSpace
@@ -70,25 +73,31 @@ def test_processes_that_help_latency_accuracy_convert_find_what_they_import(monk
 
 
 @pytest.mark.slow
-def test_coreml_conversion_reads_every_block_in_every_implementation(tmp_path: Path) -> None:
+def test_conversion_reads_and_calls_every_block_in_every_implementation(tmp_path: Path) -> None:
     slots = [{"stage": "down.0", "candidates": ["none", "conv1d", "self_attention_1d"]}]
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(SMALL | {"slots": slots}), encoding="utf-8")
-    report = report_of(tmp_path, "coreml_conversion.py", "--space", tmp_path / "tiny.yaml", "--targets", "iOS18")
-    found = {row["key"].partition("[")[0]: row for row in report["blocks"]}
-    facts = report["summary"]["iOS18"]
-    assert facts["blocks"] == facts["converted"] == len(report["blocks"])
+    targets = ["--targets", "iOS18,iOS27", "--precisions", "fp16"]
+    report = report_of(tmp_path, "conversion.py", "--space", tmp_path / "tiny.yaml", *targets)
+    rows = [row for row in report["blocks"] if row["system"] == "iOS18"]
+    found = {row["key"].partition("[")[0]: row for row in rows}
+    facts, called = report["summary"].values()
+    assert facts["blocks"] == facts["converted"] == len(rows) - 1
+    assert facts["networks"].keys() == called["networks"].keys() == {"network of tiny"}
+    assert called["executed"] == called["on_full_frames"] == len(rows)
+    assert called["lowest_db"] > 60
+    assert called["networks"]["network of tiny"]["db"] > 60
     assert facts["highest_rank"] == 5
     assert facts["above_rank_5"] == []
-    assert {"text_learned", "resnet", "decode_space_to_depth"} < {row["kind"] for row in report["blocks"]}
+    assert {"text_learned", "resnet", "decode_space_to_depth", "network"} < {row["kind"] for row in rows}
     assert found["conv1d(form=conv3d,kernel_size=3)"]["groups"]["conv"] == 1
     assert found["self_attention_1d(heads=4)"]["groups"]["attention"] == 1
     split = found["self_attention_1d(form=split_heads,heads=4)"]
     assert (split["groups"]["matmul"], split["groups"]["softmax"], split["groups"]["attention"]) == (8, 4, 0)
     assert sum(split["operations"].values()) == sum(split["groups"].values())
-    (timestep,) = (row for row in report["blocks"] if row["fp32_operations"])
-    assert timestep["kind"] == "time_embedding"
-    assert facts["with_fp32"] == [timestep["key"]]
-    assert facts["size_bytes"] == sum(row["size_bytes"] for row in report["blocks"])
+    timestep, network = (row for row in rows if row["fp32_operations"])
+    assert (timestep["kind"], network["kind"]) == ("time_embedding", "network")
+    assert facts["with_fp32"] == [timestep["key"], network["key"]]
+    assert facts["size_bytes"] == sum(row["size_bytes"] for row in rows)
 
 
 HAS_TIMM = importlib.util.find_spec("timm") or (Path(sys.prefix) / "bench" / "timm").is_dir()
@@ -124,26 +133,54 @@ class _Refused(nn.Module):
         return x.reshape(*x.shape[:2], 2, -1, *x.shape[3:]).flip(2).flatten(2, 3)
 
 
-def test_coreml_conversion_says_what_failed_and_why(
+def test_conversion_says_what_failed_and_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slots = [{"stage": "mid", "candidates": ["none", "conv3d"]}]
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"slots": slots}), encoding="utf-8")
-    benchmark = runpy.run_path(str(BENCHMARKS / "coreml_conversion.py"))
     (block,) = SearchSpace.load(tmp_path / "tiny.yaml").placed_blocks().values()
     sixth = Convertible(_Refused(), (torch.randn(1, 4, 16, 2, 2),), ("x",))
-    monkeypatch.setitem(benchmark["convert"].__globals__, "block_convertible", lambda _: sixth)
-    result = benchmark["convert"](benchmark["Task"](block, "iOS18", ("tiny",)))
+    monkeypatch.setattr(conversion_tasks, "block_convertible", lambda _: sixth)
+    target = conversion_tasks.Target("iOS18", "fp16")
+    result = conversion_tasks.convert(conversion_tasks.Task.of_block(block, target, ("tiny",)))
     assert (result.converted, result.sound, result.size_bytes) == (False, False, None)
+    assert result.reason is not None
     assert "rank" in result.reason
-    text = benchmark["as_text"]([result])
-    assert "iOS18: 0 of 1 blocks converted" in text
+    text = conversion.as_text([result])
+    assert "iOS18 (Core ML), fp16: 0 of 1 blocks converted" in text
     assert f"not converted: {block.key}: {result.reason}" in text
-    monkeypatch.setitem(benchmark["main"].__globals__, "convert_all", lambda *_: [result])
+    monkeypatch.setattr(conversion, "convert_all", lambda *_: [result])
     with pytest.raises(typer.Exit) as ended:
-        benchmark["main"]([tmp_path / "tiny.yaml"], "iOS18", 1, False)
+        conversion.main([tmp_path / "tiny.yaml"], "iOS18", "fp16", 8, 20, 1, False)
     assert ended.value.exit_code == 1
     assert "0 of 1" in capsys.readouterr().out
+
+
+def test_conversion_has_the_same_block_on_smaller_frames_for_calls_that_take_long() -> None:
+    """The weights keep their shapes, so what is compared is the same layer."""
+    slots = [{"stage": "down.0", "candidates": ["none", "self_attention_3d"]}]
+    blocks = SearchSpace.from_dict(SMALL | {"slots": slots}).placed_blocks().values()
+    (block,) = (block for block in blocks if block.kind == "self_attention_3d")
+    half = conversion_calls.smaller(block, 2)
+    assert half is not None
+    assert half.output_shape[3:] == tuple(size // 2 for size in block.output_shape[3:])
+    assert conversion_calls.smaller(block, 64) is None
+    whole, small = block_convertible(block), block_convertible(half)
+    assert {name: value.shape for name, value in whole.module.named_parameters()} == {
+        name: value.shape for name, value in small.module.named_parameters()
+    }
+    seconds = [conversion_calls.interpreter_s(item, precision) for item in (whole, small) for precision in GOAL_DB]
+    assert seconds[1] > seconds[0] > 0
+    assert seconds[1] > seconds[3] > seconds[2]
+
+
+def test_conversion_forgives_in_fp16_what_torch_loses_too() -> None:
+    result = conversion_tasks.Result("key", "kind", "iOS27", "fp16", [], True, 1, psnr_db=54.0, torch_db=55.0)
+    assert result.sound
+    assert not dataclasses.replace(result, torch_db=58.0).sound
+    assert not dataclasses.replace(result, torch_db=None).sound
+    text = conversion.as_text([dataclasses.replace(result, size_bytes=1)])
+    assert "below 60 dB (54.0; torch in fp16 55.0): key" in text
 
 
 def test_latency_statistics_reads_the_samples_beside_a_table(tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ class CoreAIRuntime(Runtime):
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
     ) -> None:
         """Write an asset; int64 inputs become int32, and float inputs become fp16 if the model is fp16."""
+        from nas.runtimes.decompositions import FOR_CORE_AI
+
         tools, kind = import_coreai(), compressed_kind(self.config.weights)
         if kind is not None:
             from nas.runtimes.core_ai_weights import stored
@@ -91,7 +93,7 @@ class CoreAIRuntime(Runtime):
             from nas.runtimes.narrowing import half_inputs, in_half
 
             module, inputs = in_half(module), half_inputs(inputs)
-        program = exported(module, inputs, "Core AI", tools.get_decomp_table())
+        program = exported(module, inputs, "Core AI", dict(tools.get_decomp_table()) | FOR_CORE_AI)
         with quiet(*_LOGGERS), conversion_errors("Core AI", module):
             # In its other mode the converter writes down where each operation comes from: the user's folders.
             converter = tools.TorchConverter(mode=tools.TorchConverter.Mode.RELEASE)

@@ -1,8 +1,9 @@
-"""Operators of torch that Core ML's converter does not know, rewritten in those that it knows.
+"""Operators of torch that a converter of Apple's does not know, or takes badly, rewritten in those that it knows.
 
-Autoencoders of clips and CLIP use them. Each is rewritten exactly, with at most five dimensions.
+Autoencoders of clips and CLIP use operators that Core ML's converter does not know. Each is rewritten exactly, with at
+most five dimensions.
 
-Shape suffixes: N clips, C channels, T frames, H height, W width.
+Shape suffixes: N clips, C channels, T frames, H height, W width; D and E the width before and after a linear layer.
 """
 
 from __future__ import annotations
@@ -60,6 +61,19 @@ def same(x: torch.Tensor) -> torch.Tensor:
     return x.clone()
 
 
+def linear(x_D: torch.Tensor, weight_ED: torch.Tensor, bias_E: torch.Tensor | None = None) -> torch.Tensor:
+    """A linear layer as one product of two matrices, over all dimensions before the last at once.
+
+    torch itself repeats the weight for each entry of the first dimension if the tokens are not contiguous, and Core
+    AI's converter then writes out every copy: 128 of them for attention along time at 8 x 16 places.
+    """
+    flat_ND = x_D.reshape(-1, x_D.shape[-1])
+    flat_NE = _aten.mm.default(flat_ND, weight_ED.t())
+    if bias_E is not None:
+        flat_NE = flat_NE + bias_E
+    return flat_NE.reshape(*x_D.shape[:-1], -1)  # type: ignore[no-any-return]
+
+
 FOR_CORE_ML: dict[Any, Callable[..., torch.Tensor]] = {
     _aten.upsample_nearest3d.vec: nearest_3d,
     _aten._upsample_nearest_exact2d.vec: nearest_exact_2d,
@@ -67,3 +81,8 @@ FOR_CORE_ML: dict[Any, Callable[..., torch.Tensor]] = {
     _aten.alias.default: same,
 }
 """A table for `ExportedProgram.run_decompositions`."""
+
+FOR_CORE_AI: dict[Any, Callable[..., torch.Tensor]] = {
+    _aten.linear.default: linear,
+}
+"""Additions to the converter's own table."""

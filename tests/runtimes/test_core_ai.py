@@ -102,6 +102,25 @@ def test_a_copy_in_half_precision_shares_what_the_module_shares() -> None:
     assert module[0].weight.dtype == torch.float32
 
 
+def test_a_linear_layer_of_tokens_that_are_not_contiguous_is_written_once(tmp_path: Path) -> None:
+    """Attention along time has such tokens, one sequence for each place of a frame."""
+
+    class AlongTime(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(64, 64)
+
+        def forward(self, x_BTCN: torch.Tensor) -> torch.Tensor:
+            return self.layer(x_BTCN.permute(0, 3, 1, 2).flatten(0, 1))  # type: ignore[no-any-return]
+
+    module, x_BTCN = AlongTime(), torch.randn(1, 2, 64, 128)
+    path = tmp_path / "layer.aimodel"
+    get_runtime("coreai").convert(module, (x_BTCN,), ("x",), path)
+    assert sum(file.stat().st_size for file in path.iterdir()) < 2 * 2 * 64 * 64
+    expected = module(x_BTCN).detach().numpy()
+    assert compare(get_runtime("coreai").load(path).run(to_arrays([x_BTCN])), expected).psnr_db > 60
+
+
 @INTERPRETED
 def test_the_interpreters_time_is_no_latency(tmp_path: Path) -> None:
     refusal = (
