@@ -11,6 +11,7 @@ import typer
 from nas.cli._common import emit_table
 
 if TYPE_CHECKING:
+    from nas.export import ParityReport
     from nas.export.checking import Compared
     from nas.export.manifest import Manifest
     from nas.export.running import BundleModel
@@ -75,3 +76,10 @@ def _print_check(compared: tuple[Compared, ...], bundle: Path, runtime: Runtime)
         for row in compared
     ]  # fmt: skip
     emit_table(f"{bundle} with {runtime.name}, against the test vector", rows)
+
+
+def parity_text(parity: ParityReport) -> str:
+    """The difference to torch in a few words."""
+    if parity.status != "measured":
+        return parity.status
+    return "equal" if parity.psnr_db is None else f"{parity.psnr_db:.1f} dB"

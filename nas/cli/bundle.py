@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nas.cli._app import App
+from nas.cli._bundle import parity_text
 from nas.cli._common import JsonOption, emit_json, emit_table
 from nas.cli._paths import READS, WRITES_FILE
-
-if TYPE_CHECKING:
-    from nas.export import ParityReport
 
 app = App(help="Show bundles, and the format of their manifests.", no_args_is_help=True)
 
@@ -33,18 +31,11 @@ def show(
         return
     rows = [
         {"network": network.path, "size_bytes": network.size_bytes, "precision": network.precision,
-         "parity": _parity(network.parity),
+         "parity": parity_text(network.parity),
          "inputs": ", ".join(map(str, network.inputs)), "outputs": ", ".join(map(str, network.outputs))}
         for network in manifest.networks
     ]  # fmt: skip
     emit_table(f"Bundle {bundle}: {len(manifest.files)} files, all as exported", rows)
-
-
-def _parity(parity: ParityReport) -> str:
-    """The difference to torch in a few words."""
-    if parity.status != "measured":
-        return parity.status
-    return "equal" if parity.psnr_db is None else f"{parity.psnr_db:.1f} dB"
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas.cli._bundle import parity_text
 from nas.cli._common import JsonOption, emit_json, emit_table
 from nas.cli._paths import READS, WritesFolder
 from nas.cli._runtime import DeploymentTargetOption, given_options
@@ -57,7 +58,7 @@ def export(
     deployment_target: DeploymentTargetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a model to one folder: weights, architecture, ONNX files checked against torch, and Core ML packages."""
+    """Write a model to one folder: weights, converted networks checked against torch, and a manifest for apps."""
     from nas.export import export_bundle
     from nas.models import VideoModel
 
@@ -73,7 +74,7 @@ def export(
         return
     rows: list[dict[str, Any]] = [
         {"file": item.path, "size_bytes": item.size_bytes, "largest_error": item.parity.max_abs_error,
-         "parity": item.parity.status}
+         "parity": parity_text(item.parity)}
         for item in manifest.networks
     ]  # fmt: skip
     own = {"largest_error": None, "parity": None}

@@ -47,6 +47,9 @@ def check_bundle(model: BundleModel) -> tuple[Compared, ...]:
     """
     vector = _test_vector(model.manifest, model.root)
     expected = read_test_vector(model.root / vector.path)
+    missing = {"tokens", "context", "empty_context", "noise", "latents", "frames"} - expected.keys()
+    if missing:
+        raise CheckpointError(f"the test vector lacks {min(missing)}", where=model.root / vector.path)
     if not np.array_equal(model.tokenize(vector.prompt), expected["tokens"]):
         raise NasError(f"the tokens of {vector.prompt!r} are not those of the test vector", where=model.root)
     parts = tuple(_parts(model, expected))

@@ -7,7 +7,7 @@ The file is a contract with programs that do not use this project. Its JSON Sche
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -25,6 +25,8 @@ _BEFORE = "report.json"
 """What described a bundle before there were manifests."""
 
 Part = Literal["text_encoder", "unet", "decoder"]
+
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class ParityReport(StrictModel):

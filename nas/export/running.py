@@ -16,15 +16,14 @@ from statistics import median
 
 import numpy as np
 
-from nas.errors import ConfigError, RuntimeUnavailableError
+from nas.errors import RuntimeUnavailableError
 from nas.export.integrity import check_files
-from nas.export.manifest import Manifest, Network, Part
+from nas.export.manifest import PARTS, Manifest, Network, Part
 from nas.export.sampler import SamplerStep
-from nas.export.tokenizers import ClipTokens, tokenize
+from nas.export.selection import networks_of, tokenizer_files
+from nas.export.tokenizers import tokenize
 from nas.files import require_whole
 from nas.runtimes import Array, Executable, Runtime
-
-PARTS: tuple[Part, ...] = ("text_encoder", "unet", "decoder")
 
 _MS = 1e3
 
@@ -102,11 +101,11 @@ class BundleModel:
         root = Path(folder)
         require_whole(root)
         manifest = Manifest.load(root)
-        networks = _networks(manifest, runtime.name, root)
+        networks = networks_of(manifest, runtime.name, root)
         reason = runtime.unavailable_reason()
         if reason is not None:
             raise RuntimeUnavailableError(reason)
-        check_files(root, manifest, [*(network.path for network in networks), *_tokenizer_files(manifest)])
+        check_files(root, manifest, [*(network.path for network in networks), *tokenizer_files(manifest)])
         parts = {part: PartCalls(tuple(_loaded(networks, part, runtime, root))) for part in PARTS}
         return cls(root, manifest, parts)
 
@@ -158,22 +157,6 @@ class BundleModel:
 
     def _velocity(self, latent_BTCHW: Array, timestep: float, context_BLD: Array) -> Array:
         return self.parts["unet"](sample=latent_BTCHW, timestep=np.array([timestep], np.float32), context=context_BLD)
-
-
-def _networks(manifest: Manifest, runtime: str, root: Path) -> list[Network]:
-    found = [network for network in manifest.networks if network.runtime == runtime]
-    if not found:
-        names = ", ".join(manifest.runtimes) or "none"
-        hint = "export the model again with that format"
-        raise ConfigError(
-            f"the bundle has no networks for the runtime {runtime} (it has: {names})", where=root, hint=hint
-        )
-    return found
-
-
-def _tokenizer_files(manifest: Manifest) -> tuple[str, ...]:
-    tokenizer = manifest.tokenizer
-    return (tokenizer.vocabulary, tokenizer.merges) if isinstance(tokenizer, ClipTokens) else ()
 
 
 def _loaded(

@@ -166,6 +166,23 @@ def _rename(bundle: Path) -> None:
     write_json(bundle / "manifest.json", value)
 
 
+def _misname(bundle: Path) -> None:
+    value = json.loads((bundle / "manifest.json").read_text())
+    value["networks"][1]["inputs"][0]["name"] = "pixels"
+    write_json(bundle / "manifest.json", value)
+
+
+def _resize(bundle: Path) -> None:
+    value = json.loads((bundle / "manifest.json").read_text())
+    value["latent"]["shape"][1] += 1
+    write_json(bundle / "manifest.json", value)
+
+
+def _lose(bundle: Path) -> None:
+    value = json.loads((bundle / "manifest.json").read_text())
+    write_json(bundle / "manifest.json", value | {"networks": value["networks"][:2]})
+
+
 def _later(bundle: Path) -> None:
     value = json.loads((bundle / "manifest.json").read_text())
     write_json(bundle / "manifest.json", value | {"schema_version": 2, "something": "new"})
@@ -188,6 +205,9 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (_drop, "unet.onnx: is missing from the bundle; copy the bundle again"),
     (_alter, "decoder.onnx: is not the file that was exported: its digest differs; copy the bundle again"),
     (_rename, "its manifest does not list ../elsewhere.onnx"),
+    (_misname, "manifest.json: onnx/unet.onnx reads pixels of (1, 2, 12, 4, 4), which nothing before it writes"),
+    (_resize, "manifest.json: onnx/unet.onnx reads sample of (1, 2, 12, 4, 4), which nothing before it writes"),
+    (_lose, "manifest.json: no network of the decoder has an output"),
     (_later, "manifest.json: is a manifest of version 2, this nas reads 1; export the model again"),
     (_unknown, "manifest.json: unknown key something"),
     (_old, "was exported before bundles had a manifest.json; export the model again"),
