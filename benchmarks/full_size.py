@@ -9,7 +9,8 @@ checkpoint  a backbone with random weights, saved by diffusers, loaded strictly;
 search      with estimated latencies of an iPhone and a placeholder for quality, within the space's budgets;
 profile     every distinct block at full shapes, measured in ONNX Runtime; blocks that exceed memory are marked;
 network     the largest whole network, converted to ONNX and called, compared with the sum of its blocks;
-coreml      every distinct block, and that network, converted to Core ML programs.
+coreml      every distinct block, and that network, converted to Core ML programs;
+compressed  the largest network of the space as a Core ML program with weights of 6 bits.
 
 The placeholder for quality means nothing: it grows with the temporal parameters of each stage, with diminishing
 returns, so that a search can trade it against latency. The same command resumes with the results in --out. Measurements
@@ -142,6 +143,13 @@ def _coreml(found: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _compressed(found: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "network": f"{found['parameters']:,} parameters in {bytes_text(found['size_bytes'])}, {found['weights']}",
+        "its conversion": f"{found['conversion_s']:.0f} s",
+    }
+
+
 _FACTS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {
     "count": _count,
     "checkpoint": _checkpoint,
@@ -149,6 +157,7 @@ _FACTS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {
     "profile": _profile,
     "network": _network,
     "coreml": _coreml,
+    "compressed": _compressed,
 }
 
 

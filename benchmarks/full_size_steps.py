@@ -34,9 +34,11 @@ from nas.quality import FunctionQuality
 from nas.runtimes import Runtime, get_runtime, memory_guard, to_arrays
 from nas.runtimes.networks import plan_convertible
 from nas.search import SearchConfig, run_search
-from nas.space import Architecture, SearchSpace
+from nas.space import Architecture, Plan, SearchSpace
 
 TARGET = Target("iOS18", "fp16")
+
+COMPRESSED = "palettized_6"
 
 
 @dataclass(frozen=True)
@@ -196,11 +198,23 @@ def coreml(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     }
 
 
+def compressed(settings: Settings, space: SearchSpace) -> dict[str, Any]:
+    """The largest network of the space as a Core ML program with compressed weights."""
+    plan = space.lower(extreme_architectures(space)[1])
+    converted = _as_coreml(plan, settings.out / "network" / f"unet_{COMPRESSED}.mlpackage", weights=COMPRESSED)
+    return converted | {"weights": COMPRESSED}
+
+
 def _coreml_network(settings: Settings, space: SearchSpace) -> dict[str, Any]:
-    plan, path = space.lower(_large(settings, space)), settings.out / "network" / "unet.mlpackage"
+    return _as_coreml(space.lower(_large(settings, space)), settings.out / "network" / "unet.mlpackage")
+
+
+def _as_coreml(plan: Plan, path: Path, **options: str) -> dict[str, Any]:
+    """A network in a package, with its parameters, its size and the time that it took."""
     began = time.perf_counter()
     item = plan_convertible(plan)
-    TARGET.runtime.convert(item.module, item.inputs, item.names, path)
+    runtime = get_runtime("coreml", deployment_target=TARGET.system, **options)
+    runtime.convert(item.module, item.inputs, item.names, path)
     return {
         "parameters": network_cost(plan).parameters,
         "size_bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
@@ -240,4 +254,5 @@ STEPS: Mapping[str, Callable[[Settings, SearchSpace], dict[str, Any]]] = {
     "profile": profile_blocks,
     "network": network,
     "coreml": coreml,
+    "compressed": compressed,
 }

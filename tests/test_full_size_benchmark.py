@@ -33,3 +33,5 @@ def test_every_step_on_a_small_space(tmp_path: Path, capsys: pytest.CaptureFixtu
     for network in (report["network"], report["coreml"]["network"]):
         assert network["parameters"] == counted["largest"]
     assert report["network"]["predicted_ms"] > 0
+    assert report["compressed"]["parameters"] == counted["largest"]
+    assert report["compressed"]["size_bytes"] < report["coreml"]["network"]["size_bytes"]

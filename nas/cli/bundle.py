@@ -31,6 +31,7 @@ def show(
         return
     rows = [
         {"network": network.path, "size_bytes": network.size_bytes, "precision": network.precision,
+         "weights": network.weights,
          "parity": parity_text(network.parity),
          "inputs": ", ".join(map(str, network.inputs)), "outputs": ", ".join(map(str, network.outputs))}
         for network in manifest.networks

@@ -11,11 +11,14 @@ import numpy as np
 
 from nas.errors import CheckpointError, NasError
 from nas.export.integrity import check_files
-from nas.export.manifest import Manifest, TestVector
+from nas.export.manifest import Compression, Manifest, Network, TestVector
 from nas.export.parity import MIN_PSNR_DB
 from nas.export.reference import read_test_vector
 from nas.export.running import BundleModel
 from nas.runtimes import Array, compare
+
+CONFUSED_DB = 6.0
+"""A part with compressed weights may be this much further from torch than these weights alone are."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,15 @@ def _test_vector(manifest: Manifest, root: Path) -> TestVector:
     return manifest.test_vector
 
 
+def _least_db(network: Network, compression: Compression | None) -> float:
+    """The PSNR against weights as they were trained, below which a network is wrong."""
+    least_db = MIN_PSNR_DB[network.precision]
+    cost_db = None if compression is None else compression.psnr_db.get(network.part)
+    if compression is None or cost_db is None or network.weights != compression.weights:
+        return least_db
+    return min(least_db, cost_db - CONFUSED_DB)
+
+
 def _compared(name: str, output: Array, reference: Array) -> Compared:
     parity = compare(output, reference)
     return Compared(name, parity.psnr_db, parity.max_abs_error)
@@ -83,7 +95,7 @@ def _compared(name: str, output: Array, reference: Array) -> Compared:
 
 def _refuse_wrong(compared: tuple[Compared, ...], model: BundleModel) -> None:
     networks = [network for part in model.parts.values() for network, _ in part.programs]
-    least_db = min(MIN_PSNR_DB[network.precision] for network in networks)
+    least_db = min(_least_db(network, model.manifest.compression) for network in networks)
     for row in compared:
         if row.psnr_db < least_db:
             got = "is not finite" if row.psnr_db == -math.inf else f"has {row.psnr_db:.1f} dB"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from nas.errors import CheckpointError
 from nas.export.sampler import Sampler
@@ -53,22 +53,55 @@ class Network(StrictModel):
         part: The network in it.
         runtime: The runtime that executes it.
         precision: Type of its arithmetic.
+        weights: Kind of its weights: `fp32` or `fp16`, or a compressed kind such as `int8` or `palettized_6`.
         opset: Version of the operations in it: an ONNX opset, or the oldest system that runs it.
         size_bytes: Its size on disk.
         inputs: The tensors it is called with, by name.
         outputs: The tensors it returns.
-        parity: Comparison with torch.
+        parity: Comparison with torch, with the same weights.
     """
 
     path: str
     part: Part
     runtime: str
     precision: str
+    weights: str | None = None
     opset: str | None
     size_bytes: int
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
     parity: ParityReport
+
+
+class HeldOutLoss(StrictModel):
+    """What compressed weights cost on held-out clips, with the same clips and noise.
+
+    Args:
+        metric: Name of the loss.
+        clips: What it was measured on.
+        loss: The loss with compressed weights.
+        uncompressed_loss: The loss with the weights as they were trained.
+    """
+
+    metric: str
+    clips: str
+    loss: FiniteFloat
+    uncompressed_loss: FiniteFloat
+
+
+class Compression(StrictModel):
+    """What compressed weights cost. It is measured in torch in fp32, so that nothing else differs.
+
+    Args:
+        weights: The kind of weights.
+        psnr_db: For each part, the lowest PSNR of its output against that with the weights as they were trained; `None`
+            if they are equal.
+        held_out: Losses on held-out clips; `None` if no clips were given.
+    """
+
+    weights: str
+    psnr_db: dict[Part, float | None]
+    held_out: HeldOutLoss | None = None
 
 
 class BundledFile(StrictModel):
@@ -164,6 +197,7 @@ class Manifest(StrictModel):
         tokenizer: How a caption becomes numbers.
         sampler: The denoising steps, as numbers.
         networks: The converted networks. Those of one runtime and part run one after another, in this order.
+        compression: What compressed weights cost; `None` if no network has any.
         latency: Predicted latency of one clip with its provenance, if a table was given.
         test_vector: A clip to compare with; `None` if no network was converted.
         licences: Whose terms hold for the weights.
@@ -181,6 +215,7 @@ class Manifest(StrictModel):
     tokenizer: Tokenizer
     sampler: Sampler
     networks: tuple[Network, ...]
+    compression: Compression | None = None
     latency: dict[str, float | int | str | None] | None = None
     test_vector: TestVector | None = None
     licences: tuple[Licence, ...]

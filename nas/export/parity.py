@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.compression import compressed_kind
 from nas.errors import NasError
 from nas.export.manifest import ParityReport
 from nas.export.programs import Program, Programs
@@ -15,14 +16,20 @@ from nas.runtimes.parity import Parity
 MIN_PSNR_DB = {"fp32": 80.0, "fp16": 30.0}
 """Below this, a converted network is wrong: rounding alone leaves about 140 dB and 60 dB."""
 
+COMPRESSED_DB = 50.0
+"""The same where compressed weights are restored in a type that torch does not restore them in."""
 
-def measured_parity(programs: Programs, runtime: Runtime, paths: Sequence[Path]) -> tuple[ParityReport, ...]:
+
+def measured_parity(
+    programs: Programs, runtime: Runtime, paths: Sequence[Path], reference: Programs
+) -> tuple[ParityReport, ...]:
     """Run converted programs in a row on the inputs of their network, and compare what they write with torch's values.
 
     Args:
         programs: The programs.
         runtime: The runtime that converted them.
         paths: The converted files.
+        reference: The programs whose values are expected: with compressed weights if the files have them.
 
     Returns:
         One report for each program. The input of the second one is what the first one wrote.
@@ -35,7 +42,7 @@ def measured_parity(programs: Programs, runtime: Runtime, paths: Sequence[Path])
         return (ParityReport(status=f"not measured: {reason}"),) * len(paths)
     loaded = [(program, runtime.load(path)) for program, path in zip(programs.programs, paths, strict=True)]
     parities: list[list[Parity]] = [[] for _ in loaded]
-    for expected in programs.values:
+    for expected in reference.values:
         made: dict[str, Array] = {}
         for (program, executable), found in zip(loaded, parities, strict=True):
             given = [made[name] if name in made else to_arrays([expected[name]])[0] for name in program.inputs]
@@ -43,7 +50,12 @@ def measured_parity(programs: Programs, runtime: Runtime, paths: Sequence[Path])
             found += [compare(made[name], to_arrays([expected[name]])[0]) for name in program.outputs]
     for (program, _), found, path in zip(loaded, parities, paths, strict=True):
         _refuse_wrong(program, found, runtime, path)
-    return tuple(worst(found, len(programs.values)) for found in parities)
+    return tuple(worst(found, len(reference.values)) for found in parities)
+
+
+def least_psnr_db(precision: str, weights: str) -> float:
+    """The PSNR below which a network is wrong that is compared with torch with the same weights."""
+    return min(MIN_PSNR_DB[precision], COMPRESSED_DB) if compressed_kind(weights) else MIN_PSNR_DB[precision]
 
 
 def _refuse_wrong(program: Program, parities: Sequence[Parity], runtime: Runtime, path: Path) -> None:
@@ -54,7 +66,7 @@ def _refuse_wrong(program: Program, parities: Sequence[Parity], runtime: Runtime
             where=where,
             hint="leave this format out, or convert in fp32 if it has the option precision",
         )
-    least_db = MIN_PSNR_DB[runtime.settings.precision]
+    least_db = least_psnr_db(runtime.settings.precision, runtime.settings.weights)
     lowest = min(parities, key=lambda parity: parity.psnr_db)
     if not lowest.psnr_db >= least_db:
         raise NasError(

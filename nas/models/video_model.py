@@ -5,8 +5,9 @@ Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens,
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -127,6 +128,10 @@ class VideoModel:
         model.unet.eval()
         model.text_encoder.eval()
         return model
+
+    def copy(self) -> VideoModel:
+        """The same model with weights of its own."""
+        return replace(self, unet=copy.deepcopy(self.unet), text_encoder=copy.deepcopy(self.text_encoder))
 
     def compress(self, kind: str) -> Self:
         """Replace all weights by those that files of a kind hold, see `nas.compression`. Arithmetic stays in fp32.

@@ -185,7 +185,8 @@ class RunConfig(StrictModel):
         backbone: Model of images that the supernet starts from; the space's `backbone.pretrained`, or random weights,
             when left out.
         weights: Kind of weights of the network on the device, see `nas.compression`: the search and its second scoring
-            compress the supernet to it, and the bundle has files of it. Weights are as they were trained when left out.
+            compress the supernet to it, and so do the bundle's files whose format stores it. Weights are as they were
+            trained when left out.
         quality: The quality metric of the search, and its options.
         rescore: The second scoring of the front; none if it is null. When left out, it is made if the metric of the
             search scores in parts (`QualityStage.again`).

@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.export import export_bundle
+from nas.export import HeldOutLoss, export_bundle, stored_kind
 from nas.files import fingerprint
 from nas.models import VideoModel
 from nas.models.parts import unloaded_codec
 from nas.pipeline.folder import RunFolder
 from nas.pipeline.runner import StageResult
 from nas.pipeline.samples import SHEET, flicker_rows, plot_samples, shown_captions
+from nas.quality import compressed_loss
 from nas.quality.clips.scoring import generated_clips
+from nas.report.compression import compression_sentence
 from nas.report.samples import BATCH, write_clips
 from nas.training import distill, finetune_model, inherit_model, train_model, train_supernet
 
@@ -78,11 +80,22 @@ class ModelStages(RunFolder):
         student, formats = self.student, self.config.export.formats
         known = (caption for caption in self.clips.train.captions if student.text_encoder.reads_all(caption))
         prompt = next((caption for caption in known if caption.strip()), None)
-        manifest = export_bundle(student, folder / "bundle", formats, latency=latency, prompt=prompt)
+        kind = stored_kind(self.config.weights, formats)
+        costs = None if kind is None else compressed_loss(student, kind, self.clips.validation)
+        manifest = export_bundle(
+            student,
+            folder / "bundle",
+            formats,
+            latency=latency,
+            options=None if kind is None else {"weights": kind},
+            prompt=prompt,
+            held_out=None if costs is None else HeldOutLoss.model_validate(costs._asdict()),
+        )
         files = [
             {
                 "file": file.path,
                 "size_bytes": file.size_bytes,
+                "weights": file.weights,
                 "parity": file.parity.status,
                 "max_abs_error": file.parity.max_abs_error,
                 "psnr_db": file.parity.psnr_db,
@@ -90,6 +103,8 @@ class ModelStages(RunFolder):
             for file in manifest.networks
         ]
         headline = f"{len(manifest.other_files)} files and {len(files)} converted networks in one folder"
+        if manifest.compression is not None:
+            headline += f"; {compression_sentence(manifest.compression)}"
         return StageResult(headline, ("bundle/manifest.json",), {"files": files})
 
     def samples(self, folder: Path) -> StageResult:

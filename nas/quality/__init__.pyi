@@ -17,6 +17,8 @@ from .clips.reader import prompt_accuracy as prompt_accuracy
 from .clips.reader import read_clip as read_clip
 from .clips.scoring import generated_clips as generated_clips
 from .clips.scoring import score_clips as score_clips
+from .compressed_loss import CompressedLoss as CompressedLoss
+from .compressed_loss import compressed_loss as compressed_loss
 from .context import ArchitectureModels as ArchitectureModels
 from .context import NoiseLevels as NoiseLevels
 from .context import QualityContext as QualityContext

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from nas.compression import CompressedKind
 from nas.errors import RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.environment import cpu_model
@@ -150,6 +151,9 @@ class Runtime(ABC):
 
     Config: ClassVar[type[StrictModel]] = StrictModel
     """The options of the runtime; a runtime without options leaves it out."""
+
+    weight_kinds: ClassVar[tuple[CompressedKind, ...]] = ()
+    """The kinds of compressed weights that it stores, see `nas.compression`; its option `weights` then takes them."""
 
     config: StrictModel
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
-from nas.compression import WeightKind, check_plain_kind, compressed_kind
+from nas.compression import COMPRESSED_KINDS, WeightKind, check_plain_kind, compressed_kind
 from nas.errors import RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Executable, Runtime, RuntimeSettings, output_names
@@ -40,6 +40,7 @@ class CoreAIRuntime(Runtime):
 
     name = "coreai"
     suffix = ".aimodel"
+    weight_kinds = COMPRESSED_KINDS
 
     class Config(StrictModel):
         """Options of Core AI.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 from pydantic import model_validator
 
-from nas.compression import WeightKind, check_plain_kind, compressed_kind
+from nas.compression import COMPRESSED_KINDS, WeightKind, check_plain_kind, compressed_kind
 from nas.errors import CheckpointError, RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, output_names
@@ -61,6 +61,7 @@ class CoreMLRuntime(Runtime):
 
     name = "coreml"
     suffix = ".mlpackage"
+    weight_kinds = COMPRESSED_KINDS
 
     class Config(StrictModel):
         """Options of Core ML.

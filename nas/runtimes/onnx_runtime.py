@@ -32,6 +32,7 @@ class OnnxRuntime(Runtime):
 
     name = "onnxruntime"
     suffix = ".onnx"
+    weight_kinds = ("int8",)
 
     class Config(StrictModel):
         """Options of ONNX Runtime.
