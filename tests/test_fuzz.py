@@ -49,4 +49,4 @@ def test_no_value_ends_in_a_traceback(tries: TriesHere, record_property: pytest.
             faults.append(f"{outcome.problem}\n{case.target}: {case}\n{outcome.detail[-1500:]}")
     record_property("tries", tries.count)
     assert not faults, "\n\n".join(faults)
-    assert min(codes.count(0), codes.count(2)) > 8  # some reach deep, some are refused
+    assert min(codes.count(0), codes.count(2)) > 4  # some reach deep, some are refused

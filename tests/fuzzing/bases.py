@@ -31,6 +31,8 @@ BASES: dict[str, Arguments] = {
     "classifier": {"space": "w/space.yaml", "out": "o/classifier", "steps": "1"},
     "score": {"model": "w/distilled/model", "classifier": "w/classifier/classifier", "count": "2", "steps": "1"},
     "export": {"model": "w/distilled/model", "out": "o/bundle", "formats": "safetensors"},
+    "bundle show": {"bundle": "w/bundle"},
+    "bundle schema": {},
     "run": {"config": "w/run.yaml"},
     "space show": {"space": "w/space.yaml"},
     "space validate": {"spaces": "w/space.yaml"},
@@ -133,6 +135,7 @@ RAW: dict[str, tuple[str, Arguments]] = {
     "w/distilled/model/config.yaml": ("generate", {}),
     "w/distilled/model/space.yaml": ("generate", {}),
     "w/distilled/model/architecture.yaml": ("generate", {}),
+    "w/bundle/manifest.json": ("bundle show", {}),
     "w/classifier/classifier/classifier.yaml": ("score", {}),
 }
 """Files that bytes are put into, or taken from, and a command that reads each."""
