@@ -83,6 +83,8 @@ FOR_CORE_ML: dict[Any, Callable[..., torch.Tensor]] = {
 """A table for `ExportedProgram.run_decompositions`."""
 
 FOR_CORE_AI: dict[Any, Callable[..., torch.Tensor]] = {
+    _aten.upsample_nearest3d.vec: nearest_3d,
+    _aten._upsample_nearest_exact2d.vec: nearest_exact_2d,
     _aten.linear.default: linear,
 }
 """Additions to the converter's own table."""
