@@ -10,6 +10,7 @@ search      with estimated latencies of an iPhone and a placeholder for quality,
 profile     every distinct block at full shapes, measured in ONNX Runtime; blocks that exceed memory are marked;
 network     the largest whole network, converted to ONNX and called, compared with the sum of its blocks;
 coreml      every distinct block, and that network, converted to Core ML programs;
+coreai      the largest network of the space as a Core AI asset; `conversion.py` converts and calls the blocks;
 compressed  the largest network of the space as a Core ML program with weights of 6 bits.
 
 The placeholder for quality means nothing: it grows with the temporal parameters of each stage, with diminishing
@@ -143,6 +144,13 @@ def _coreml(found: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _coreai(found: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "network": f"{found['parameters']:,} parameters in {bytes_text(found['size_bytes'])}",
+        "its conversion": f"{found['conversion_s']:.0f} s",
+    }
+
+
 def _compressed(found: Mapping[str, Any]) -> dict[str, str]:
     return {
         "network": f"{found['parameters']:,} parameters in {bytes_text(found['size_bytes'])}, {found['weights']}",
@@ -157,6 +165,7 @@ _FACTS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {
     "profile": _profile,
     "network": _network,
     "coreml": _coreml,
+    "coreai": _coreai,
     "compressed": _compressed,
 }
 

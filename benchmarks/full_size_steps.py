@@ -198,22 +198,29 @@ def coreml(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     }
 
 
+def coreai(settings: Settings, space: SearchSpace) -> dict[str, Any]:
+    """The largest network of the space as a Core AI asset."""
+    plan = space.lower(extreme_architectures(space)[1])
+    return _written(get_runtime("coreai"), plan, settings.out / "network" / "unet.aimodel")
+
+
 def compressed(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     """The largest network of the space as a Core ML program with compressed weights."""
     plan = space.lower(extreme_architectures(space)[1])
-    converted = _as_coreml(plan, settings.out / "network" / f"unet_{COMPRESSED}.mlpackage", weights=COMPRESSED)
-    return converted | {"weights": COMPRESSED}
+    runtime = get_runtime("coreml", deployment_target=TARGET.system, weights=COMPRESSED)
+    written = _written(runtime, plan, settings.out / "network" / f"unet_{COMPRESSED}.mlpackage")
+    return written | {"weights": COMPRESSED}
 
 
 def _coreml_network(settings: Settings, space: SearchSpace) -> dict[str, Any]:
-    return _as_coreml(space.lower(_large(settings, space)), settings.out / "network" / "unet.mlpackage")
+    plan = space.lower(_large(settings, space))
+    return _written(TARGET.runtime, plan, settings.out / "network" / "unet.mlpackage")
 
 
-def _as_coreml(plan: Plan, path: Path, **options: str) -> dict[str, Any]:
-    """A network in a package, with its parameters, its size and the time that it took."""
+def _written(runtime: Runtime, plan: Plan, path: Path) -> dict[str, Any]:
+    """What converting a network took, its parameters and the size of its file."""
     began = time.perf_counter()
     item = plan_convertible(plan)
-    runtime = get_runtime("coreml", deployment_target=TARGET.system, **options)
     runtime.convert(item.module, item.inputs, item.names, path)
     return {
         "parameters": network_cost(plan).parameters,
@@ -254,5 +261,6 @@ STEPS: Mapping[str, Callable[[Settings, SearchSpace], dict[str, Any]]] = {
     "profile": profile_blocks,
     "network": network,
     "coreml": coreml,
+    "coreai": coreai,
     "compressed": compressed,
 }

@@ -30,7 +30,7 @@ def test_every_step_on_a_small_space(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (report["search"]["front"], report["search"]["scored"]) == (2, 2)
     assert report["search"]["chosen"]["parameters"] == counted["largest"]
     assert report["profile"]["measured"] == report["profile"]["blocks"] == report["coreml"]["converted"]
-    for network in (report["network"], report["coreml"]["network"]):
+    for network in (report["network"], report["coreml"]["network"], report["coreai"]):
         assert network["parameters"] == counted["largest"]
     assert report["network"]["predicted_ms"] > 0
     assert report["compressed"]["parameters"] == counted["largest"]
