@@ -10,6 +10,7 @@ from nas.compression import compressed_kind
 from nas.errors import NasError
 from nas.export.manifest import ParityReport
 from nas.export.programs import Program, Programs
+from nas.models import network_cost
 from nas.runtimes import Array, Runtime, compare, to_arrays
 from nas.runtimes.parity import Parity
 
@@ -18,6 +19,9 @@ MIN_PSNR_DB = {"fp32": 80.0, "fp16": 30.0}
 
 COMPRESSED_DB = 50.0
 """The same where compressed weights are restored in a type that torch does not restore them in."""
+
+MOST_INTERPRETED_MACS = 20e9
+"""Most multiply-accumulates of a call that an interpreter is given; it does 0.03 to 8 billion a second."""
 
 
 def measured_parity(
@@ -37,7 +41,7 @@ def measured_parity(
     Raises:
         NasError: An output is not torch's.
     """
-    reason = runtime.unavailable_reason()
+    reason = runtime.unavailable_reason() or _too_long(programs, runtime)
     if reason is not None:
         return (ParityReport(status=f"not measured: {reason}"),) * len(paths)
     loaded = [(program, runtime.load(path)) for program, path in zip(programs.programs, paths, strict=True)]
@@ -56,6 +60,14 @@ def measured_parity(
 def least_psnr_db(precision: str, weights: str) -> float:
     """The PSNR below which a network is wrong that is compared with torch with the same weights."""
     return min(MIN_PSNR_DB[precision], COMPRESSED_DB) if compressed_kind(weights) else MIN_PSNR_DB[precision]
+
+
+def _too_long(programs: Programs, runtime: Runtime) -> str | None:
+    """Why a network is not called here although it could be; `None` if it is."""
+    stand_in, macs = runtime.unmeasurable_reason(), network_cost(programs.part.plan).macs
+    if stand_in is None or macs <= MOST_INTERPRETED_MACS:
+        return None
+    return f"{stand_in}, and not for {macs / 1e9:,.0f} billion multiply-accumulates a call, which would take it hours"
 
 
 def _refuse_wrong(program: Program, parities: Sequence[Parity], runtime: Runtime, path: Path) -> None:

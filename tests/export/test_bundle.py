@@ -18,11 +18,14 @@ import typer
 from typer.testing import CliRunner
 
 from nas.cli import export as export_verb
-from nas.errors import ConfigError, NasError, StorageError
-from nas.export import Manifest, bundle, export_bundle
+from nas.errors import CheckpointError, ConfigError, NasError, StorageError
+from nas.export import Manifest, bundle, export_bundle, parity
+from nas.export.parts import model_parts
+from nas.export.programs import Programs
+from nas.export.reference import ReferenceClip
 from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, space_blocks
 from nas.models import Generation, VideoModel
-from nas.runtimes import Array
+from nas.runtimes import Array, get_runtime
 from nas.runtimes.environment import cpu_model
 from nas.runtimes.onnx_runtime import OnnxRuntime
 from tests.export.conftest import build
@@ -116,6 +119,21 @@ def test_parity_is_measured_where_a_runtime_executes_and_never_invented(exported
         elif item.parity.status != "measured":
             assert "macOS only" in item.parity.status
             assert (item.parity.max_abs_error, item.parity.psnr_db, item.parity.inputs) == (None, None, 0)
+
+
+def test_an_interpreter_is_not_given_a_network_that_takes_it_hours(
+    model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no file to call: the answer comes before anything is loaded."""
+    monkeypatch.setattr(parity, "MOST_INTERPRETED_MACS", 0)
+    runtime, programs = get_runtime("coreai"), Programs.whole(model_parts(model, ReferenceClip.make(model))[1])
+    if runtime.unmeasurable_reason() is None:
+        pytest.skip("the system executes Core AI here")
+    (report,) = parity.measured_parity(programs, runtime, [tmp_path / "none.aimodel"], programs)
+    assert "which would take it hours" in report.status
+    assert (report.psnr_db, report.inputs) == (None, 0)
+    with pytest.raises(CheckpointError, match=r"none\.onnx"):
+        parity.measured_parity(programs, get_runtime("onnxruntime"), [tmp_path / "none.onnx"], programs)
 
 
 def test_files_can_be_read_by_others(exported: Path) -> None:
