@@ -1,6 +1,6 @@
-from .bundle import FORMATS as FORMATS
 from .bundle import export_bundle as export_bundle
-from .bundle import stored_kind as stored_kind
+from .formats import FORMATS as FORMATS
+from .formats import stored_kind as stored_kind
 from .manifest import BundledFile as BundledFile
 from .manifest import Compression as Compression
 from .manifest import HeldOutLoss as HeldOutLoss

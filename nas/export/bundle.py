@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from nas.compression import CompressedKind, compressed_kind
-from nas.errors import ConfigError
 from nas.export.compressing import compressed_parts, cost_of_compression, kind_of
+from nas.export.converting import Chunks, Convertible, convert_networks
+from nas.export.formats import DEFAULT_FORMATS, check_formats, converters
 from nas.export.integrity import bundled_files
 from nas.export.licences import bundle_licences
-from nas.export.manifest import MANIFEST, Clip, HeldOutLoss, Latent, Manifest, Network, ParityReport
-from nas.export.parity import measured_parity
-from nas.export.parts import ModelPart, model_parts
-from nas.export.programs import Program, Programs
+from nas.export.manifest import MANIFEST, Clip, Compression, HeldOutLoss, Latent, Manifest, Network
+from nas.export.parts import model_parts
+from nas.export.programs import Programs
 from nas.export.reference import ReferenceClip
 from nas.export.sampler import Sampler
 from nas.export.tokenizers import describe_tokenizer
@@ -22,17 +21,7 @@ from nas.files import atomic_folder, check_output_folder, write_json
 from nas.models import VideoModel
 from nas.models.weights import refuse_non_finite
 from nas.progress import progress_bar
-from nas.runtimes import Runtime, get_runtime
 from nas.runtimes.environment import versions
-from nas.runtimes.registry import RUNTIMES
-
-CONVERTERS = {"onnx": "onnxruntime", "coreml": "coreml", "coreai": "coreai"}
-"""Converted formats and the runtimes that write them."""
-
-FORMATS = ("safetensors", *CONVERTERS)
-
-DEFAULT_FORMATS = ("safetensors", "onnx", "coreml")
-"""All but those whose converter is in an extra."""
 
 
 def export_bundle(
@@ -43,7 +32,7 @@ def export_bundle(
     latency: Mapping[str, float | int | str | None] | None = None,
     options: Mapping[str, Any] | None = None,
     prompt: str | None = None,
-    chunks: Literal[1, 2] = 1,
+    chunks: Chunks = 1,
     held_out: HeldOutLoss | None = None,
 ) -> Manifest:
     """Write a model as a bundle, atomically.
@@ -76,151 +65,60 @@ def export_bundle(
         TrainingError: The model's own clip is not finite.
     """
     folder = Path(folder)
-    _check_formats(formats)
+    check_formats(formats)
     check_output_folder(folder, "bundle")
     for module in (model.unet, model.text_encoder):
         refuse_non_finite(module, where=f"the model of {model.space.name}")
-    runtimes = _converters(formats, options or {})
-    clip = ReferenceClip.make(model, prompt)
-    parts = model_parts(model, clip)
+    runtimes = converters(formats, options or {})
     kind = kind_of(runtimes)
-    twins = parts if kind is None else compressed_parts(model, clip, parts, kind)
-    files = len(parts) + chunks - 1
-    with atomic_folder(folder, "bundle") as root, progress_bar("exporting", len(runtimes) * files + 1) as advance:
+    clip = ReferenceClip.make(model, prompt)
+    networks = _networks(model, clip, kind)
+    files = len(runtimes) * (len(networks) + chunks - 1) + 1
+    with atomic_folder(folder, "bundle") as root, progress_bar("exporting", files) as advance:
         if "safetensors" in formats:
             model.write_files(root)
         advance("weights")
-        networks = [
-            network
-            for format_, runtime in runtimes.items()
-            for programs, reference in _programs(parts, twins, runtime, chunks)
-            for network in _convert(programs, runtime, root, format_, advance, reference)
-        ]
-        video = model.space.file.video
-        manifest = Manifest(
-            space=model.space.name,
-            architecture=model.architecture.id,
-            parameters={part.name: part.parameters for part in parts},
-            clip=Clip(frames=video.frames, height=video.height, width=video.width, fps=video.fps),
-            latent=Latent(shape=(1, *model.space.latent_shape)),
-            tokenizer=describe_tokenizer(model.text_encoder, root),
-            sampler=Sampler.of(model.generation),
-            networks=tuple(networks),
-            compression=None if kind is None else cost_of_compression(kind, parts, twins, held_out),
-            latency=None if latency is None else dict(latency),
-            test_vector=clip.write(root) if networks else None,
-            licences=bundle_licences(model.space, root),
-            files=dict(bundled_files(root)),
-            versions=versions(),
-        )
+        converted = convert_networks(networks, runtimes, root, chunks, advance)
+        cost = None if kind is None else cost_of_compression(kind, networks, held_out)
+        manifest = _manifest(model, root, networks, converted, cost, clip, latency)
         write_json(root / MANIFEST, manifest.model_dump(mode="json"))
     return manifest
 
 
-def _programs(
-    parts: Sequence[ModelPart], twins: Sequence[ModelPart], runtime: Runtime, chunks: Literal[1, 2]
-) -> list[tuple[Programs, Programs]]:
-    """The programs of each network for a runtime, and those with the weights that its files hold.
-
-    The denoising network is the one to cut.
-    """
-    kind = runtime.settings.weights
-
-    def programs(part: ModelPart) -> Programs:
-        return Programs.in_two(part, kind) if chunks == 2 and part.name == "unet" else Programs.whole(part)
-
-    made = [programs(part) for part in parts]
-    same = compressed_kind(kind) is None
-    return [(own, own if same else programs(twin)) for own, twin in zip(made, twins, strict=True)]
-
-
-def _convert(
-    programs: Programs,
-    runtime: Runtime,
-    root: Path,
-    format_: str,
-    advance: Callable[[str], None],
-    reference: Programs,
-) -> list[Network]:
-    """Convert the programs of a network, and compare them with torch."""
-    names = [f"{format_}/{program.name}{runtime.suffix}" for program in programs.programs]
-    for program, name in zip(programs.programs, names, strict=True):
-        example = [programs.values[0][value] for value in program.inputs]
-        runtime.convert(program.module, example, program.inputs, root / name)
-        advance(name)
-    parities = measured_parity(programs, runtime, [root / name for name in names], reference)
-    described = zip(programs.programs, names, parities, strict=True)
-    return [
-        _network(programs, program, runtime, root / name, name=name, parity=parity)
-        for program, name, parity in described
-    ]
-
-
-def _network(
-    programs: Programs, program: Program, runtime: Runtime, path: Path, *, name: str, parity: ParityReport
-) -> Network:
-    """The manifest's entry of a converted program."""
-    signature = runtime.signature(path) or programs.signature(program)
-    return Network(
-        path=name,
-        part=programs.part.name,
-        runtime=runtime.name,
-        precision=runtime.settings.precision,
-        weights=runtime.settings.weights,
-        opset=runtime.settings.opset,
-        size_bytes=_size_bytes(path),
-        inputs=signature.inputs,
-        outputs=signature.outputs,
-        parity=parity,
-    )
-
-
-def _converters(formats: Sequence[str], options: Mapping[str, Any]) -> dict[str, Runtime]:
-    """The runtimes that convert to these formats, each with those options that it has."""
-    known = {name: RUNTIMES.get(CONVERTERS[name]).Config.model_fields for name in CONVERTERS if name in formats}
-    for option in options:
-        if not any(option in fields for fields in known.values()):
-            names = ", ".join(dict.fromkeys(name for fields in known.values() for name in fields)) or "none"
-            raise ConfigError(f"no format to export has an option {option!r} (known: {names})", where="options")
-    return {
-        name: get_runtime(CONVERTERS[name], **{key: value for key, value in given.items() if key in known[name]})
-        for name, given in _with_weights(known, options).items()
-    }
-
-
-def stored_kind(kind: str | None, formats: Iterable[str]) -> CompressedKind | None:
-    """The kind of weights if it is a compressed one that files of some format store; raises as `compressed_kind`."""
-    compressed = compressed_kind(kind)
-    return compressed if compressed is not None and _storing(compressed).intersection(formats) else None
-
-
-def _storing(kind: CompressedKind) -> set[str]:
-    """The formats whose files store a kind of weights."""
-    return {name for name, runtime in CONVERTERS.items() if kind in RUNTIMES.get(runtime).weight_kinds}
-
-
-def _with_weights(formats: Iterable[str], options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The options for each format, with a compressed kind of weights only where it can be stored."""
-    kind = compressed_kind(options.get("weights"))
+def _networks(model: VideoModel, clip: ReferenceClip, kind: str | None) -> tuple[Convertible, ...]:
+    """The networks of a model, in one program each, with those that have compressed weights of a kind."""
+    parts = model_parts(model, clip)
+    whole = [Programs.whole(part) for part in parts]
     if kind is None:
-        return dict.fromkeys(formats, options)
-    able = _storing(kind)
-    if not able.intersection(formats):
-        raise ConfigError(f"no format to export stores {kind} weights (those that do: {', '.join(sorted(able))})",
-                          where="options")  # fmt: skip
-    without = {name: value for name, value in options.items() if name != "weights"}
-    return {name: options if name in able else without for name in formats}
+        return tuple(Convertible(own, own) for own in whole)
+    stored = compressed_parts(model, clip, parts, kind)
+    return tuple(Convertible(own, Programs.whole(part)) for own, part in zip(whole, stored, strict=True))
 
 
-def _check_formats(formats: Sequence[str]) -> None:
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        got = f"unknown format {unknown[0]!r}" if unknown else "no format given"
-        raise ConfigError(f"{got} (known: {', '.join(FORMATS)})", where="formats")
-
-
-def _size_bytes(path: Path) -> int:
-    if path.is_file():
-        companion = path.with_name(path.name + ".data")
-        return path.stat().st_size + (companion.stat().st_size if companion.is_file() else 0)
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+def _manifest(
+    model: VideoModel,
+    root: Path,
+    networks: Sequence[Convertible],
+    converted: tuple[Network, ...],
+    cost: Compression | None,
+    clip: ReferenceClip,
+    latency: Mapping[str, float | int | str | None] | None,
+) -> Manifest:
+    """The manifest of a bundle; what it refers to and is not there yet is written below `root`."""
+    video = model.space.file.video
+    return Manifest(
+        space=model.space.name,
+        architecture=model.architecture.id,
+        parameters={network.own.part.name: network.own.part.parameters for network in networks},
+        clip=Clip(frames=video.frames, height=video.height, width=video.width, fps=video.fps),
+        latent=Latent(shape=(1, *model.space.latent_shape)),
+        tokenizer=describe_tokenizer(model.text_encoder, root),
+        sampler=Sampler.of(model.generation),
+        networks=converted,
+        compression=cost,
+        latency=None if latency is None else dict(latency),
+        test_vector=clip.write(root) if converted else None,
+        licences=bundle_licences(model.space, root),
+        files=dict(bundled_files(root)),
+        versions=versions(),
+    )

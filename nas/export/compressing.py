@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from nas.compression import compressed_kind
 from nas.errors import ConfigError
+from nas.export.converting import Convertible
 from nas.export.manifest import Compression, HeldOutLoss
 from nas.export.parts import ModelPart, model_parts
 from nas.export.programs import Programs
@@ -36,21 +37,15 @@ def compressed_parts(
     return tuple(dataclasses.replace(own, inputs=part.inputs) for own, part in zip(twins, parts, strict=True))
 
 
-def cost_of_compression(
-    kind: str, parts: Sequence[ModelPart], compressed: Sequence[ModelPart], held_out: HeldOutLoss | None
-) -> Compression:
+def cost_of_compression(kind: str, networks: Sequence[Convertible], held_out: HeldOutLoss | None) -> Compression:
     """How far compressed parts are from those without, both in torch in fp32.
 
     Args:
         kind: The kind of weights.
-        parts: The parts as they were trained.
-        compressed: The same with compressed weights.
+        networks: The networks as they were trained, each with its twin of compressed weights.
         held_out: Losses on held-out clips, if they are known.
     """
-    psnr_db = {
-        whole.name: _lowest_db(Programs.whole(whole), Programs.whole(twin))
-        for whole, twin in zip(parts, compressed, strict=True)
-    }
+    psnr_db = {network.own.part.name: _lowest_db(network.own, network.stored) for network in networks}
     return Compression(weights=kind, psnr_db=psnr_db, held_out=held_out)
 
 

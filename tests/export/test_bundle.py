@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from nas.cli import export as export_verb
 from nas.errors import CheckpointError, ConfigError, NasError, StorageError
-from nas.export import Manifest, bundle, export_bundle, parity
+from nas.export import FORMATS, Manifest, export_bundle, formats, parity
 from nas.export.parts import model_parts
 from nas.export.programs import Programs
 from nas.export.reference import ReferenceClip
@@ -41,7 +41,7 @@ def model() -> VideoModel:
 @pytest.fixture(scope="module")
 def exported(model: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "bundle"
-    export_bundle(model, folder, bundle.FORMATS, latency={"pipeline_ms": 12.5, "provenance": "measured"})
+    export_bundle(model, folder, FORMATS, latency={"pipeline_ms": 12.5, "provenance": "measured"})
     return folder
 
 
@@ -160,7 +160,7 @@ def test_a_conversion_that_computes_something_else_leaves_no_bundle(
     model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, message: str
 ) -> None:
     monkeypatch.setattr(CarelessRuntime, "factor", factor)
-    monkeypatch.setattr(bundle, "get_runtime", lambda name: CarelessRuntime())
+    monkeypatch.setattr(formats, "get_runtime", lambda name: CarelessRuntime())
     with pytest.raises(NasError, match=rf"onnx/text_encoder\.onnx {message}"):
         export_bundle(model, tmp_path / "bundle", ["safetensors", "onnx"])
     assert not list(tmp_path.iterdir())
