@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shlex
@@ -20,12 +21,12 @@ from typer.main import get_command
 
 from nas.cli import app, main
 from nas.errors import CheckpointError, NasError
-from nas.export import Manifest, json_schema
+from nas.export import Manifest, export_bundle, json_schema
 from nas.export.checking import check_bundle
 from nas.export.running import BundleModel
 from nas.files import write_json
 from nas.models import VideoModel
-from nas.runtimes import get_runtime
+from nas.runtimes import compare, get_runtime
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "run_bundle.py"
@@ -95,8 +96,6 @@ def test_the_test_vector_holds_torchs_clip(guided: VideoModel, onnx_bundle: Path
 
 
 def test_a_prompt_of_the_test_vector_that_is_too_long(guided: VideoModel, tmp_path: Path) -> None:
-    from nas.export import export_bundle
-
     with pytest.raises(NasError, match=r"prompt: the prompt has 9 words or tokens, the text encoder reads 7"):
         export_bundle(
             guided, tmp_path / "bundle", ["safetensors"], prompt="one two three four five six seven eight nine"
@@ -123,6 +122,16 @@ def test_a_check_compares_every_step_with_torch(onnx_bundle: Path) -> None:
         "frames, from the noise on",
     ]  # fmt: skip
     assert all(row.psnr_db > 100 for row in compared)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("coreai_torch") is None, reason="coreai-torch is not installed")
+def test_core_ai_and_onnx_runtime_make_the_same_clip(guided: VideoModel, onnx_bundle: Path, tmp_path: Path) -> None:
+    export_bundle(guided, tmp_path / "bundle", ["coreai"], options={"precision": "fp32"}, prompt="a red dog")
+    one, other = opened(onnx_bundle), BundleModel.open(tmp_path / "bundle", get_runtime("coreai"))
+    noise_BTCHW = guided.noise(1, seed=7).numpy()
+    made = [model.make(model.tokenize("a blue cat"), noise_BTCHW) for model in (one, other)]
+    assert compare(made[1].frames_BTCHW, made[0].frames_BTCHW).psnr_db > 100
 
 
 @pytest.mark.parametrize(("tensor", "named"), [("context", "context"), ("latents", "step 1"), ("frames", "frames")])
