@@ -23,7 +23,7 @@ class SamplerStep(StrictModel):
 
     timestep: float
     noise_level: float
-    velocity_factor: float
+    velocity_factor: Annotated[float, Field(lt=0)]
 
 
 class Sampler(StrictModel):
