@@ -27,8 +27,7 @@ import numpy as np
 import torch
 import typer
 
-from nas.export import export_bundle
-from nas.export.running import BundleModel
+from nas.export import BundleModel, export_bundle
 from nas.latency import (
     FitMeasurementSettings,
     LatencyFit,

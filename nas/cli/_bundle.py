@@ -25,8 +25,7 @@ def clip_of_bundle(bundle: Path, runtime: Runtime, prompt: str, out: Path, *, se
     import torch
 
     from nas.data import to_bytes, write_gif, write_mp4
-    from nas.export.checking import check_bundle
-    from nas.export.running import BundleModel
+    from nas.export import BundleModel, check_bundle
     from nas.models.flow import starting_noise
 
     model = BundleModel.open(bundle, runtime)

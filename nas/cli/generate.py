@@ -9,7 +9,6 @@ import typer
 
 from nas.cli._common import SeedOption
 from nas.cli._paths import READS, WritesFile
-from nas.cli._runtime import RuntimeOptionsOption
 from nas.cli._weights import SampledWeightsOption, compressed
 
 
@@ -34,19 +33,25 @@ def generate(
     runtime: Annotated[
         str | None,
         typer.Option(
-            help="Runtime that executes the converted networks of a bundle: onnxruntime, coreml, or another that the "
-            "bundle has networks for (default: PyTorch executes the model's own weights)."
+            help="Runtime that executes the converted networks of a bundle: onnxruntime, coreml or coreai (default: "
+            "PyTorch executes the model's own weights)."
         ),
     ] = None,
-    runtime_option: RuntimeOptionsOption = None,
+    runtime_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--runtime-option",
+            metavar="KEY=VALUE",
+            help="Set an option of that runtime, such as threads=2; repeat it for each option.",
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="With --runtime, compare each step with the bundle's test vector first.")
     ] = False,
 ) -> None:
     """Write one clip as MP4 and GIF, and print how long it took.
 
-    With --runtime, only what lies in a bundle is executed, as an app would do it. The time of each part is then printed
-    beside the prediction.
+    With --runtime, only what lies in a bundle is executed, as an app would do it, and the time of each part is printed.
     """
     from nas.cli._bundle import clip_of_bundle
     from nas.cli._runtime import chosen_runtime

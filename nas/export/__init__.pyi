@@ -1,4 +1,5 @@
 from .bundle import export_bundle as export_bundle
+from .checking import check_bundle as check_bundle
 from .formats import FORMATS as FORMATS
 from .formats import stored_kind as stored_kind
 from .manifest import BundledFile as BundledFile
@@ -8,3 +9,4 @@ from .manifest import Manifest as Manifest
 from .manifest import Network as Network
 from .manifest import ParityReport as ParityReport
 from .manifest import json_schema as json_schema
+from .running import BundleModel as BundleModel

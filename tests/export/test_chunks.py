@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from nas.errors import ConfigError
-from nas.export import Manifest, export_bundle
+from nas.export import BundleModel, Manifest, export_bundle
 from nas.export.chunks import MOST_SHARE, best_cut
-from nas.export.running import BundleModel
 from nas.models import VideoModel, VideoUNet
 from nas.models.network import NetworkPart
 from nas.runtimes import get_runtime

@@ -21,9 +21,7 @@ from typer.main import get_command
 
 from nas.cli import app, main
 from nas.errors import CheckpointError, NasError
-from nas.export import Manifest, export_bundle, json_schema
-from nas.export.checking import check_bundle
-from nas.export.running import BundleModel
+from nas.export import BundleModel, Manifest, check_bundle, export_bundle, json_schema
 from nas.files import write_json
 from nas.models import VideoModel
 from nas.runtimes import compare, get_runtime
