@@ -68,11 +68,12 @@ def test_silence_ends_with_the_conversion(capsys: pytest.CaptureFixture[str], ca
         logger.warning("a remark")
         warnings.warn("a warning", stacklevel=1)
         sys.stderr.write("a progress bar\n")
+        sys.stdout.write("a greeting\n")
 
     with quiet("talkative"):
         talk()
-    assert (caplog.text, capsys.readouterr().err) == ("", "")
+    assert (caplog.text, capsys.readouterr()) == ("", ("", ""))
     with pytest.warns(UserWarning, match="a warning"):
         talk()
     assert "a remark" in caplog.text
-    assert "a progress bar" in capsys.readouterr().err
+    assert capsys.readouterr() == ("a greeting\n", "a progress bar\n")
