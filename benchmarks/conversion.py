@@ -169,7 +169,9 @@ def _remarks(results: Sequence[Result], target: Target) -> list[str]:
 
 
 def _as_torch(result: Result) -> str:
-    return "" if result.torch_db is None else f" ({result.psnr_db:.1f}; torch in fp16 {result.torch_db:.1f})"
+    if result.torch_db is None or result.summed_db is None:
+        return ""
+    return f" ({result.psnr_db:.1f}; torch in fp16 {result.torch_db:.1f}, with sums in fp16 {result.summed_db:.1f})"
 
 
 def _counts(operations: dict[str, int]) -> str:

@@ -82,8 +82,8 @@ class Result:
     """The result of a task; without figures if it failed.
 
     `psnr_db` compares one call with torch in fp32; it is infinite if they agree to the last bit. If it is below the
-    goal in fp16, `torch_db` says how far torch in fp16 is from torch in fp32. `shrunk` is what height and width were
-    divided by for that call. `unexecuted` says why there is none.
+    goal in fp16, `torch_db` and `summed_db` say how far torch in fp16 is from torch in fp32, see `Called`. `shrunk` is
+    what height and width were divided by for that call. `unexecuted` says why there is none.
     """
 
     key: str
@@ -101,6 +101,7 @@ class Result:
     size_bytes: int | None = None
     psnr_db: float | None = None
     torch_db: float | None = None
+    summed_db: float | None = None
     shrunk: int = 1
     unexecuted: str | None = None
 
@@ -113,7 +114,7 @@ class Result:
 
     @property
     def _torch_loses_db(self) -> float:
-        return math.inf if self.torch_db is None else self.torch_db - TOLERANCE_DB
+        return min((db for db in (self.torch_db, self.summed_db) if db is not None), default=math.inf) - TOLERANCE_DB
 
 
 def tasks(spaces: Sequence[SearchSpace], targets: Sequence[Target]) -> list[Task]:
@@ -170,7 +171,7 @@ def convert(task: Task, limits: Limits | None = None) -> Result:
             result.unexecuted = target.runtime.unavailable_reason()
         if result.converted and limits is not None and result.unexecuted is None:
             called = call(task.subject, item, path, target.runtime, limits)
-            result.psnr_db, result.torch_db = called.psnr_db, called.torch_db
+            result.psnr_db, result.torch_db, result.summed_db = called.psnr_db, called.torch_db, called.summed_db
             result.shrunk, result.unexecuted = called.shrunk, called.reason
     return result
 

@@ -23,7 +23,8 @@ from benchmarks import conversion, conversion_calls, conversion_tasks
 from benchmarks.conversion_calls import GOAL_DB
 from nas.latency import MeasurementSettings, profile
 from nas.quality import FunctionQuality, MeanScore
-from nas.runtimes import block_convertible, get_runtime
+from nas.runtimes import block_convertible, compare, get_runtime, to_arrays
+from nas.runtimes.narrowing import in_half
 from nas.runtimes.networks import Convertible
 from nas.search import SearchConfig, TableLatency, run_search
 from nas.space import Architecture, SearchSpace
@@ -175,12 +176,26 @@ def test_conversion_has_the_same_block_on_smaller_frames_for_calls_that_take_lon
 
 
 def test_conversion_forgives_in_fp16_what_torch_loses_too() -> None:
-    result = conversion_tasks.Result("key", "kind", "iOS27", "fp16", [], True, 1, psnr_db=54.0, torch_db=55.0)
+    result = conversion_tasks.Result(
+        "key", "kind", "iOS27", "fp16", [], True, 1, psnr_db=54.0, torch_db=70.0, summed_db=55.0
+    )
     assert result.sound
-    assert not dataclasses.replace(result, torch_db=58.0).sound
-    assert not dataclasses.replace(result, torch_db=None).sound
+    assert not dataclasses.replace(result, summed_db=58.0).sound
+    assert not dataclasses.replace(result, torch_db=None, summed_db=None).sound
     text = conversion.as_text([dataclasses.replace(result, size_bytes=1)])
-    assert "below 60 dB (54.0; torch in fp16 55.0): key" in text
+    assert "below 60 dB (54.0; torch in fp16 70.0, with sums in fp16 55.0): key" in text
+
+
+def test_the_interpreter_adds_products_up_in_fp16_as_the_benchmark_says(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, x = nn.Linear(640, 4), torch.randn(3, 640)
+    made = get_runtime("coreai").prepare(module, (x,), ("x",), tmp_path).run(to_arrays([x]))
+    with torch.no_grad():
+        plain = in_half(module)(x.half())
+        with conversion_calls.SumsInHalf():
+            summed = in_half(module)(x.half())
+    assert compare(made, summed.numpy()).psnr_db > 100
+    assert compare(made, plain.numpy()).psnr_db < 70
 
 
 def test_latency_statistics_reads_the_samples_beside_a_table(tmp_path: Path) -> None:
