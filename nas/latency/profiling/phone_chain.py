@@ -8,6 +8,7 @@ import time
 import numpy as np
 import torch
 
+from nas.compression import compress_module, compressed_kind
 from nas.errors import OutOfMemoryError, RuntimeUnavailableError
 from nas.latency.measuring.chains import (
     LEAST_COPIES,
@@ -93,7 +94,8 @@ class ChainMeter:
                 if chain != self._reference:
                     self._bench.unload(chain)
         size = self._conversions.package_bytes(short.name)
-        return _row(block, timing, loaded, {"package_bytes": size, **placement, **_parity(short, loaded)})
+        weights = self._conversions.runtime.settings.weights
+        return _row(block, timing, loaded, {"package_bytes": size, **placement, **_parity(short, loaded, weights)})
 
     def _fits(self, long: BlockChain, *, last: bool) -> bool:
         """Load a long chain of a block that runs alone; raises `BlockFailedError` if not even the last one fits."""
@@ -231,9 +233,17 @@ def _failed(block: Block, error: BlockFailedError) -> LatencyRow:
     )
 
 
-def _parity(short: BlockChain, loaded: Loaded) -> dict[str, float]:
-    """How close the phone's output is to torch's, by column; no PSNR if they are equal, nothing if not finite."""
+def _parity(short: BlockChain, loaded: Loaded, weights: str) -> dict[str, float]:
+    """How close the phone's output is to torch's, by column; no PSNR if they are equal, nothing if not finite.
+
+    Args:
+        short: The chain that was called.
+        loaded: What the phone made of it.
+        weights: Kind of its weights; torch gets those of a compressed kind, too.
+    """
     made = short.make()
+    if (kind := compressed_kind(weights)) is not None:
+        compress_module(made.module, kind)
     with torch.inference_mode():
         reference = made.module.eval()(*made.inputs).numpy()
     output = loaded.first.output
