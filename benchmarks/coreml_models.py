@@ -1,4 +1,4 @@
-"""Networks with published Core ML latencies, rebuilt with random weights on the meta device.
+"""Networks with published Core ML latencies by their published names, rebuilt with random weights on the meta device.
 
 Importing this module imports timm (extra `bench`), and with it torchvision, whose wheel may carry native code for
 another build of torch ("operator torchvision::nms does not exist"). That code is not needed, so this module skips the
@@ -46,7 +46,8 @@ with _no_fake_operators():
     import timm
     from timm.utils.model import reparameterize_model
 
-from coreml_networks import diffusion_unet, synthetic  # noqa: E402
+from coreml_networks import GUIDANCE_BATCH, diffusion_unet, synthetic, tiny_autoencoder  # noqa: E402
+from coreml_transformers import clip_text, depth_anything_small, distilbert, opt_1_3b  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Network:
 
     Args:
         family: Networks of one family are left out together when the model is tested on unseen networks.
-        kind: `classification`, `diffusion` or `synthetic`.
+        kind: `image` for networks that read an image and return labels, features or a depth, `text`, `diffusion` for
+            UNets and decoders, or `synthetic`.
         module: The network, on the meta device.
         inputs: Its arguments.
     """
@@ -94,22 +96,33 @@ _TIMM: tuple[tuple[str, str, Callable[[re.Match[str]], str], int], ...] = (
     ("RepViT", rf"repvit[-_ ]m{_NUMBER}", lambda m: f"repvit_m{m['a'].replace('.', '_')}", 224),
     ("MobileViTv2", rf"mobilevit-?v2[-_ x]*{_NUMBER}", lambda m: f"mobilevitv2_{_percent(m)}", 256),
     ("MobileOne", r"mobileone[-_ ](?P<a>s[0-4])", lambda m: f"mobileone_{m['a']}", 224),
+    ("MobileCLIP", r"mobileclip[-_ ]s(?P<a>[0-4])(?: image encoder)?", lambda m: f"fastvit_mci{m['a']}", 256),
+    ("MobileCLIP", r"mobileclip[-_ ](?P<a>b)(?: image encoder)?", lambda _: "vit_base_mci_224", 224),
 )
 _PIXELS_V4 = {"small": 224, "medium": 256, "large": 384}
 
 
-def build(name: str) -> Network | None:
-    """The network of that name, `None` if it is unknown. A name may end in pixels, such as `384px`."""
+def build(name: str, variant: str = "") -> Network | None:
+    """The network of that name, `None` if it is unknown.
+
+    Args:
+        name: Its published name; it may end in pixels, such as `384px`.
+        variant: What is published beside the name: `batch 1`, `K/V pooled`, `backbone only`.
+    """
     text = name.strip().lower()
     sized = re.fullmatch(r"(?P<name>.*?)[-_ @]+(?P<pixels>\d{3})(?:px)?", text)
+    whole = "backbone only" not in variant.lower()
     return (
-        _classifier(text, None)
-        or (_classifier(sized["name"], int(sized["pixels"])) if sized else None)
-        or (_diffusion(text) or _synthetic(name))
+        _timm(text, None, whole)
+        or (_timm(sized["name"], int(sized["pixels"]), whole) if sized else None)
+        or _diffusion(text, variant.lower())
+        or _decoder(text)
+        or _transformer(text)
+        or _synthetic(name)
     )
 
 
-def _classifier(text: str, pixels: int | None) -> Network | None:
+def _timm(text: str, pixels: int | None, whole: bool) -> Network | None:
     for family, pattern, timm_name, usual in _TIMM:
         match = re.fullmatch(pattern, text)
         if match is None:
@@ -120,21 +133,44 @@ def _classifier(text: str, pixels: int | None) -> Network | None:
         side = pixels or usual or _PIXELS_V4[known.rpartition("_")[2]]
         with torch.device("meta"):
             # Branches used in training become one convolution on the phone.
-            module = reparameterize_model(timm.create_model(known).eval())
-        return Network(family, "classification", module, (torch.zeros(1, 3, side, side, device="meta"),))
+            module = reparameterize_model(timm.create_model(known, **({} if whole else {"features_only": True})).eval())
+        # Without its head and on large images, a network is as much another one as one of another family.
+        return Network(
+            family if whole else f"{family}, features", "image", module, (torch.zeros(1, 3, side, side, device="meta"),)
+        )
     return None
 
 
-def _diffusion(text: str) -> Network | None:
+def _diffusion(text: str, variant: str) -> Network | None:
     match = re.fullmatch(
-        r"(?:sd|stable diffusion) ?(?P<a>1\.5|2\.1|xl)(?:-base)? unet(?: step)?(?: (?P<b>\d+)px)?", text
+        r"(?:sd[- ]?|stable diffusion )(?P<a>1\.5|2\.1|xl|turbo)(?:-base)? unet(?: step)?(?: (?P<b>\d+)px)?", text
     )
     if match is None:
         return None
-    name = f"sd{match['a']}"
-    usual = 1024 if name == "sdxl" else 512
-    module, inputs = diffusion_unet(name, int(match["b"] or usual))
-    return Network("Stable Diffusion XL" if name == "sdxl" else "Stable Diffusion", "diffusion", module, inputs)
+    family = {"xl": "Stable Diffusion XL", "turbo": "SD-Turbo"}.get(match["a"], "Stable Diffusion")
+    # SD-Turbo has the layout of Stable Diffusion 2.1.
+    name = {"xl": "sdxl", "turbo": "sd2.1"}.get(match["a"], f"sd{match['a']}")
+    pixels = int(match["b"] or (1024 if name == "sdxl" else 512))
+    batch = 1 if "batch 1" in variant else GUIDANCE_BATCH
+    pooled = None if "k/v pooled" not in variant else "down" if "pooled in down" in variant else ""
+    return Network(family, "diffusion", *diffusion_unet(name, pixels, batch, pooled))
+
+
+def _decoder(text: str) -> Network | None:
+    match = re.fullmatch(r"taesd (?P<a>encoder|decoder) (?P<b>\d+)px", text)
+    return match and Network("TAESD", "diffusion", *tiny_autoencoder(match["a"], int(match["b"])))
+
+
+def _transformer(text: str) -> Network | None:
+    if re.fullmatch(r"mobileclip-[\w/]+ text encoder", text):
+        return Network("CLIP text encoder", "text", *clip_text())
+    if match := re.fullmatch(r"distilbert seq (\d+) batch 1", text):
+        return Network("DistilBERT", "text", *distilbert(int(match[1])))
+    if match := re.fullmatch(r"opt-1\.3b, one token, prompt of (\d+)", text):
+        return Network("OPT", "text", *opt_1_3b(int(match[1])))
+    if match := re.fullmatch(r"depth-anything-small (\d+)x(\d+)", text):
+        return Network("Depth-Anything", "image", *depth_anything_small(int(match[1]), int(match[2])))
+    return None
 
 
 def _synthetic(name: str) -> Network | None:

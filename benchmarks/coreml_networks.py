@@ -1,18 +1,19 @@
-"""Networks with published Core ML latencies that are not in timm: diffusion UNets, and three synthetic ones."""
+"""Networks of diffusers with published Core ML latencies, and three synthetic ones."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderTiny, UNet2DConditionModel
 from torch import nn
 
 TEXT_TOKENS = 77
 GUIDANCE_BATCH = 2
-"""Published steps are with classifier-free guidance: two samples in one call."""
+"""Published steps are with classifier-free guidance, two samples in one call, where nothing else is said."""
 
 _COMMON: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "layers_per_block": 2, "norm_num_groups": 32}
 _UNETS: dict[str, dict[str, Any]] = {
@@ -50,11 +51,42 @@ class _Step(nn.Module):
         return self.unet(sample, timestep, text, added_cond_kwargs=added, return_dict=False)[0]
 
 
-def diffusion_unet(name: str, pixels: int) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
-    """One guided denoising step of a square image with this many pixels a side; 8 of them are one latent pixel."""
-    config, side, batch = _UNETS[name], pixels // 8, GUIDANCE_BATCH
+class _PooledAttention:
+    """Attention to keys and values that are means over 2 x 2 positions, as an attention processor of diffusers."""
+
+    def __call__(self, attention: Any, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        side = math.isqrt(hidden_states.shape[1])
+        image = hidden_states.transpose(1, 2).unflatten(2, (side, side))
+        pooled = nn.functional.avg_pool2d(image, 2).flatten(2).transpose(1, 2)
+        query, key, value = (
+            part(source).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+            for part, source in (
+                (attention.to_q, hidden_states),
+                (attention.to_k, pooled),
+                (attention.to_v, pooled),
+            )
+        )
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return attention.to_out[1](attention.to_out[0](mixed))
+
+
+def diffusion_unet(
+    name: str, pixels: int, batch: int = GUIDANCE_BATCH, pooled: str | None = None
+) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """One denoising step of a square image.
+
+    Args:
+        name: Name of the configuration.
+        pixels: A side of the image; 8 of them are one latent pixel.
+        batch: Samples in one call.
+        pooled: Prefix of the names of blocks whose self-attention pools its keys and values; `None` for no block.
+    """
+    config, side = _UNETS[name], pixels // 8
     with torch.device("meta"):
-        module = _Step(UNet2DConditionModel(sample_size=side, **_COMMON, **config))
+        unet = UNet2DConditionModel(sample_size=side, **_COMMON, **config).eval()
+        for path, module in unet.named_modules():
+            if pooled is not None and path.startswith(pooled) and path.endswith("attn1"):
+                module.set_processor(_PooledAttention())
         inputs = [
             torch.zeros(batch, 4, side, side),
             torch.zeros(batch),
@@ -62,7 +94,16 @@ def diffusion_unet(name: str, pixels: int) -> tuple[nn.Module, tuple[torch.Tenso
         ]
         if name == "sdxl":
             inputs += [torch.zeros(batch, 1280), torch.zeros(batch, 6)]
-    return module, tuple(inputs)
+    return _Step(unet), tuple(inputs)
+
+
+def tiny_autoencoder(part: str, pixels: int) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """The `encoder` or the `decoder` of TAESD, for a square image."""
+    with torch.device("meta"):
+        autoencoder = AutoencoderTiny().eval()
+        if part == "encoder":
+            return autoencoder.encoder, (torch.zeros(1, 3, pixels, pixels),)
+        return autoencoder.decoder, (torch.zeros(1, 4, pixels // 8, pixels // 8),)
 
 
 def synthetic(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]] | None:

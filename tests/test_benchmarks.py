@@ -107,20 +107,22 @@ HAS_TIMM = importlib.util.find_spec("timm") or (Path(sys.prefix) / "bench" / "ti
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_TIMM, reason="timm (extra `bench`) is not installed")
 def test_coreml_estimate_rebuilds_published_networks_and_tests_on_what_it_has_not_seen(tmp_path: Path) -> None:
-    header = "source,licence,device,os,compute_unit,model,variant,latency_ms,std_ms\n"
+    header = "source,licence,device,os,compute_unit,model,variant,latency_ms,std_ms,set_aside\n"
     measured = (
         header + "a,b,iPhone 12,iOS16,all,FastViT-T8,fp16,0.8,\n"
         "a,b,iPhone 12,iOS16,all(ModelBench),MobileOne-S1,fp16,0.89,\n"
         "a,b,iPhone 12,iOS16,CPU_AND_NE,RepViT-M0.9,fp16,0.9,0.05\n"
         "a,b,Pixel 9,16,all,RepViT-M1.0,fp16,1.0,\n"
         "a,b,iPhone 12,iOS16,all,Nobody-L5,fp16,1.0,\n"
+        "a,b,iPhone 12,iOS16,all,FastViT-T8,fp16,9,,measured on a hot phone\n"
     )
     (tmp_path / "measured.csv").write_text(measured, encoding="utf-8")
     (tmp_path / "holdout.csv").write_text(header + "a,b,iPhone 13,iOS17,all,mobilenetv2-1.0,fp16,0.5,\n", "utf-8")
     files = ["--measured", tmp_path / "measured.csv", "--holdout", tmp_path / "holdout.csv"]
     report = report_of(tmp_path, "coreml_estimate.py", *files)
-    assert [row["reason"] for row in report["skipped"]] == ["nothing is known of its chip", "the model is not known"]
-    seen, held_out = report["sections"]["calibrated on"], report["sections"]["holdout, classification"]
+    reasons = [row["reason"] for row in report["skipped"]]
+    assert reasons == ["nothing is known of its chip", "the model is not known", "measured on a hot phone"]
+    seen, held_out = report["sections"]["calibrated on"], report["sections"]["holdout, image"]
     assert [row["family"] for row in seen["rows"]] == ["FastViT", "MobileOne", "RepViT"]
     assert [row["model"] for row in held_out["rows"]] == ["mobilenetv2-1.0"]
     errors = [abs(row["roofline_ms"] / row["measured_ms"] - 1) for row in seen["rows"]]

@@ -185,8 +185,8 @@ def basis_text(basis: EstimateBasis) -> str:
     )
     return (
         f"roofline calibrated on {basis.latencies} published latencies, {known}; its mean error was "
-        f"{basis.left_out_family_mape_percent:.0f}% for classifiers of a family, and "
-        f"{basis.left_out_device_mape_percent:.0f}% for diffusion networks on a chip, that it had not seen"
+        f"{basis.left_out_family_mape_percent:.0f}% for networks of a family, and "
+        f"{basis.left_out_device_mape_percent:.0f}% for diffusion UNets and decoders on a chip, that it had not seen"
     )
 
 

@@ -18,7 +18,7 @@ from scipy.optimize import least_squares
 from nas.latency.estimating.chips import Chip
 from nas.latency.estimating.roofline import Constants, Workload
 
-NOISE = 0.07
+NOISE = 0.1
 """Relative error of the model."""
 
 _OUTLIER = 2.0
@@ -26,14 +26,15 @@ _OUTLIER = 2.0
 
 # Plausible values, and the spread of their logarithms.
 _PRIORS: dict[str, tuple[float, float]] = {
-    "neural_engine_efficiency": (0.5, 0.4),
-    "gpu_efficiency": (0.3, 0.7),
+    "neural_engine_efficiency": (0.85, 0.1),
+    "neural_engine_attention_efficiency": (0.08, 0.8),
+    "gpu_efficiency": (0.6, 0.5),
+    "gpu_attention_efficiency": (0.15, 0.7),
     "cpu_efficiency": (0.5, 0.7),
     "memory_efficiency": (0.8, 0.1),
-    "on_chip_bytes_per_operation": (0.015, 0.3),
-    "dispatch_ms": (0.1, 1.0),
-    "old_dispatch_ms": (0.38, 0.5),
-    "gpu_operation_ms": (0.05, 2.0),
+    "on_chip_bytes_per_operation": (0.015, 0.5),
+    "dispatch_ms": (0.3, 0.5),
+    "gpu_operation_ms": (0.013, 1.0),
     "cpu_operation_ms": (0.005, 2.0),
 }
 
@@ -47,16 +48,16 @@ class Observation:
     Args:
         workload: The network.
         chip: The chip it ran on.
-        ios: Version of the system, its first number.
         latency_ms: Latency of one call.
         spread_ms: Standard deviation of the calls, or half of the last digit that was published.
+        weight: How much it counts, beside others of the same kind of network.
     """
 
     workload: Workload
     chip: Chip
-    ios: int
     latency_ms: float
     spread_ms: float = 0.0
+    weight: float = 1.0
 
     @property
     def noise(self) -> float:
@@ -65,7 +66,7 @@ class Observation:
 
     def error(self, constants: Constants) -> float:
         """The relative error of the model; 0.1 if its latency is 10% too high."""
-        return self.workload.call_ms(self.chip, constants, self.ios) / self.latency_ms - 1
+        return self.workload.call_ms(self.chip, constants) / self.latency_ms - 1
 
 
 def calibrate(observations: Sequence[Observation]) -> Constants:
@@ -77,10 +78,11 @@ def calibrate(observations: Sequence[Observation]) -> Constants:
     centre = np.log([plausible for plausible, _ in _PRIORS.values()])
     spread = np.array([deviation for _, deviation in _PRIORS.values()])
     noise = np.array([observation.noise for observation in observations])
+    weights = np.array([observation.weight for observation in observations])
 
     def residuals(logs: _Values) -> _Values:
         errors = np.log1p([observation.error(_constants(logs)) for observation in observations]) / noise
-        return np.concatenate([_damped(errors), (logs - centre) / spread])
+        return np.concatenate([np.sqrt(weights) * _damped(errors), (logs - centre) / spread])
 
     return _constants(least_squares(residuals, centre).x)
 

@@ -62,8 +62,22 @@ _CHIPS = {
         Chip("A17 Pro", 17.5, 2.15, 3.78, 51.2, 24),
         Chip("A18", 17.5, 1.9, 4.04, 60, 12),
         Chip("A18 Pro", 17.5, 2.3, 4.04, 60, 24),
+        Chip("A19", 17.5, 2.0, 4.26, 68.3, 12),
+        Chip("A19 Pro", 17.5, 2.5, 4.26, 76.8, 32),
         Chip("M1", 11, 2.6, 3.2, 68.2, 8),
+        Chip("M1 Pro", 11, 5.2, 3.2, 204.8, 24),
+        Chip("M1 Max", 11, 10.4, 3.2, 409.6, 48),
+        Chip("M1 Ultra", 11, 21, 3.2, 819.2, 96),
         Chip("M2", 15.8, 3.6, 3.49, 102.4, 8),
+        Chip("M2 Pro", 15.8, 6.8, 3.49, 204.8, 24),
+        Chip("M2 Max", 15.8, 13.6, 3.69, 409.6, 48),
+        Chip("M2 Ultra", 15.8, 27.2, 3.49, 819.2, 96),
+        Chip("M3", 18, 4.1, 4.05, 102.4, 8),
+        Chip("M3 Pro", 18, 7.4, 4.05, 153.6, 12),
+        Chip("M3 Max", 18, 16.4, 4.05, 409.6, 48),
+        Chip("M4", 19, 4.3, 4.4, 120, 8),
+        Chip("M4 Pro", 19, 9.2, 4.51, 273, 24),
+        Chip("M4 Max", 19, 18.4, 4.51, 546, 48),
     )
 }
 
@@ -74,8 +88,14 @@ _PHONES = {
     "A17 Pro": "iPhone 15 Pro, iPhone 15 Pro Max",
     "A18": "iPhone 16e, iPhone 16, iPhone 16 Plus",
     "A18 Pro": "iPhone 16 Pro, iPhone 16 Pro Max",
+    "A19": "iPhone 17",
+    "A19 Pro": "iPhone Air, iPhone 17 Pro, iPhone 17 Pro Max",
     "M1": "iPad Pro (M1)",
     "M2": "iPad Pro (M2)",
+    "M4": "iPad Pro (M4)",
+}
+_PHONES = {
+    name: ", ".join(filter(None, [_PHONES.get(name), f"Mac ({name})" * name.startswith("M")])) for name in _CHIPS
 }
 
 

@@ -61,7 +61,7 @@ class Estimator:
         """
         operations = block_operations(block)
         workload = Workload(operations, self.unit, [weight_bits(each, self.weights) for each in operations])
-        return workload.block_ms(self.phone.chip, self.calibration.constants, IOS)
+        return workload.block_ms(self.phone.chip, self.calibration.constants)
 
     @property
     def basis(self) -> EstimateBasis:
@@ -89,7 +89,7 @@ class Estimator:
             statistic=STATISTIC,
             spaces=(space.name,),
             complete=True,
-            call_overhead_ms=self.calibration.constants.segment_ms(home(self.unit), IOS),
+            call_overhead_ms=self.calibration.constants.segment_ms(home(self.unit)),
             estimate=self.basis,
         )
 

@@ -23,10 +23,13 @@ from torch.fx.node import map_arg
 from nas.errors import RuntimeUnavailableError
 from nas.runtimes.conversion import exported
 
-Kind = Literal["convolution", "convolution_3d", "matmul", "reduction", "elementwise", "sinusoid", "layout", "lookup"]
-"""Kinds of operations that processors treat alike."""
+Kind = Literal[
+    "convolution", "convolution_3d", "matmul", "attention", "reduction", "elementwise", "sinusoid", "layout", "lookup"
+]
+"""Kinds of operations that processors treat alike. Products of two activations, as in attention, are `attention`."""
 
 _CONVOLUTIONS = ("convolution", "conv1d", "conv2d", "conv3d")
+_TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 _ATTENTION = "scaled_dot_product_attention"
 _NAMES: dict[Kind | None, str] = {
     "matmul": "linear addmm mm bmm baddbmm matmul einsum",
@@ -34,7 +37,7 @@ _NAMES: dict[Kind | None, str] = {
     "log_softmax _log_softmax mean sum amax amin max_pool2d max_pool2d_with_indices avg_pool2d avg_pool3d "
     "adaptive_avg_pool2d linalg_vector_norm var var_mean norm argmax cumsum",
     # Pointwise operations that torch does not tag as such.
-    "elementwise": "hardswish hardsigmoid hardtanh relu6 prelu glu",
+    "elementwise": "hardswish hardsigmoid hardtanh relu6 prelu glu where __and__ __or__ masked_fill",
     "sinusoid": "sin cos",
     "layout": "permute transpose t movedim cat concat concatenate stack pad constant_pad_nd reflection_pad2d roll flip "
     "pixel_shuffle pixel_unshuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d "
@@ -110,6 +113,8 @@ def _operations(program: ExportedProgram, attention: AttentionLowering) -> Itera
             yield from _attention(node, attention)
         else:
             kind = _kind(node)
+            if kind == "matmul" and not any(operand.name in weights for operand in _reads(node)):
+                kind = "attention"
             if kind is not None:
                 yield _operation(node, kind, weights)
 
@@ -129,7 +134,7 @@ def _kind(node: Node) -> Kind | None:
     name = _name(node)
     if node.target is operator.getitem:
         return None
-    if name in _CONVOLUTIONS:
+    if name in (*_CONVOLUTIONS, *_TRANSPOSED):
         return _convolution_kind(node)
     if name in _KINDS:
         return _KINDS[name]
@@ -168,18 +173,20 @@ def _attention(node: Node, lowering: AttentionLowering) -> Iterator[Operation]:
     scores, mixed = math.prod(query[:-1]) * key[-2], math.prod(query[:-1]) * value[-1]
     for _ in range(times):
         reads = (math.prod(query), math.prod(key))
-        yield Operation("scores", "matmul", reads[0] * key[-2], 0, (*reads, scores))
+        yield Operation("scores", "attention", reads[0] * key[-2], 0, (*reads, scores))
         yield Operation("softmax", "reduction", 0, 0, (scores, scores))
-        yield Operation("mix", "matmul", scores * value[-1], 0, (scores, math.prod(value), mixed))
+        yield Operation("mix", "attention", scores * value[-1], 0, (scores, math.prod(value), mixed))
 
 
 def _macs(node: Node, kind: Kind) -> int:
     name, shapes = _name(node), [value.shape for operand in _reads(node) for value in _values(operand)]
     if name in _CONVOLUTIONS:
         return _numel(node) * math.prod(shapes[1][1:])
+    if name in _TRANSPOSED:
+        return _numel(_reads(node)[0]) * math.prod(shapes[1][1:])
     if name == "einsum":
         return _einsum_macs(str(node.args[0]), shapes)
-    if kind == "matmul":
+    if kind in ("matmul", "attention"):
         left = shapes[1] if name in {"addmm", "baddbmm"} else shapes[0]
         return _numel(node) * left[-1]
     return 0
