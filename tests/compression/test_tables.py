@@ -64,7 +64,7 @@ def test_an_operation_that_waits_for_its_weights_gets_faster_by_their_bits() -> 
     waits, computes = (Operation("linear", "matmul", macs, 10**7, (1,)) for macs in (1, 10**12))
     constants = shipped_calibration().constants
     (slow, busy), (fast, still_busy) = (
-        [Workload([each], "cpu_and_ne", [bits]).block_ms(PHONE.chip, constants, 18) for each in (waits, computes)]
+        [Workload([each], "cpu_and_ne", [bits]).block_ms(PHONE.chip, constants) for each in (waits, computes)]
         for bits in (16, 6)
     )
     assert fast / slow == pytest.approx(6 / 16)
