@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import shutil
@@ -53,6 +54,19 @@ def quiet(*loggers: str) -> Iterator[None]:
     finally:
         for logger, level in levels.items():
             logger.setLevel(level)
+
+
+def import_converter(module: str, needed: str, hint: str, loggers: Sequence[str]) -> Any:
+    """Import the library of a converter without its warnings about other libraries' versions.
+
+    Raises:
+        RuntimeUnavailableError: It is not installed; the message says what is needed, and the hint how to get it.
+    """
+    with quiet(*loggers):
+        try:
+            return importlib.import_module(module)
+        except ImportError as error:
+            raise RuntimeUnavailableError(needed, hint=hint) from error
 
 
 @contextlib.contextmanager

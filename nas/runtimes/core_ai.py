@@ -20,7 +20,7 @@ from nas.compression import COMPRESSED_KINDS, WeightKind, check_plain_kind, comp
 from nas.errors import RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Executable, Runtime, RuntimeSettings, output_names
-from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
+from nas.runtimes.conversion import conversion_errors, exported, import_converter, quiet, staged
 from nas.runtimes.core_ai_executable import FUNCTION, ComputeUnit
 from nas.runtimes.signature import Signature
 
@@ -138,13 +138,8 @@ def import_coreai() -> Any:
     Raises:
         RuntimeUnavailableError: It is not installed.
     """
-    with quiet(*_LOGGERS):
-        try:
-            import coreai_torch
-        except ImportError as error:
-            hint = "install it with: pip install 'nas-video[coreai]' (on x86-64 Linux, or on a Mac with macOS 26)"
-            raise RuntimeUnavailableError("Core AI conversion needs coreai-torch", hint=hint) from error
-    return coreai_torch
+    hint = "install it with: pip install 'nas-video[coreai]' (on x86-64 Linux, or on a Mac with macOS 26)"
+    return import_converter("coreai_torch", "Core AI conversion needs coreai-torch", hint, _LOGGERS)
 
 
 def _interpreted() -> str | None:

@@ -18,7 +18,7 @@ from nas.compression import COMPRESSED_KINDS, WeightKind, check_plain_kind, comp
 from nas.errors import CheckpointError, RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, output_names
-from nas.runtimes.conversion import conversion_errors, exported, quiet, staged
+from nas.runtimes.conversion import conversion_errors, exported, import_converter, quiet, staged
 from nas.runtimes.signature import Signature, TensorKind, TensorType
 
 if TYPE_CHECKING:
@@ -203,10 +203,5 @@ def import_coremltools() -> Any:
     Raises:
         RuntimeUnavailableError: It is not installed.
     """
-    with quiet(*_LOGGERS):
-        try:
-            import coremltools
-        except ImportError as error:
-            hint = "install it with: pip install coremltools (no wheels for ARM Linux)"
-            raise RuntimeUnavailableError("Core ML conversion needs coremltools", hint=hint) from error
-    return coremltools
+    hint = "install it with: pip install coremltools (no wheels for ARM Linux)"
+    return import_converter("coremltools", "Core ML conversion needs coremltools", hint, _LOGGERS)
