@@ -33,7 +33,7 @@ import typer
 from benchmarks.conversion_calls import GOAL_DB, Limits
 from benchmarks.conversion_tasks import Result, Target, Task, convert, tasks
 from nas.progress import progress_bar
-from nas.runtimes.core_ml_program import OPERATION_GROUPS
+from nas.runtimes.core_ml.program import OPERATION_GROUPS
 from nas.space import SearchSpace
 
 SHIPPED = Path(__file__).resolve().parents[1] / "search_spaces"

@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from nas.latency.estimating.operations import AttentionLowering, operations
 from nas.runtimes import Array, Runtime, block_convertible, compare, to_arrays
-from nas.runtimes.narrowing import half_inputs, in_half
+from nas.runtimes.core_ai.narrowing import half_inputs, in_half
 from nas.runtimes.networks import Convertible
 from nas.space import Block, Plan
 

@@ -15,8 +15,8 @@ from benchmarks.conversion_calls import GOAL_DB, Limits, call
 from nas.errors import NasError
 from nas.models import extreme_architectures, network_cost
 from nas.runtimes import Runtime, block_convertible, get_runtime
-from nas.runtimes.core_ai import TARGET
-from nas.runtimes.core_ml_program import read_program
+from nas.runtimes.core_ai.runtime import TARGET
+from nas.runtimes.core_ml.program import read_program
 from nas.runtimes.networks import Convertible, plan_convertible
 from nas.space import Block, Plan, SearchSpace
 from nas.space.implementations import block_implementations

@@ -104,18 +104,21 @@ def _checkpoint(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _search(found: Mapping[str, Any]) -> dict[str, str]:
-    chosen, milliseconds = found["chosen"], found["budget_ms"]
-    total = sum(milliseconds.values())
-    parts = {f"{part}, estimated": f"{ms:,.0f} ms ({ms / total:.0%})" for part, ms in milliseconds.items()}
     return {
         "device": found["device"],
         "front": f"{found['front']} architectures within the budgets, of {found['scored']} scored by a stand-in",
-        "chosen": chosen["architecture"],
-        "parameters": f"{chosen['parameters']:,}",
-        **parts,
-        "clip, estimated": f"{total:,.0f} ms",
+        **_composed("chosen", found["chosen"]),
+        **_composed("largest within the budgets", found["largest"]),
         "to compare": PUBLISHED,
     }
+
+
+def _composed(title: str, one: Mapping[str, Any]) -> dict[str, str]:
+    """An architecture and the parts of its clip, which are estimates."""
+    total = sum(one["ms"].values())
+    parts = {f"- {part}, estimated": f"{ms:,.0f} ms ({ms / total:.0%})" for part, ms in one["ms"].items()}
+    rows = {"parameters": f"{one['parameters']:,}", **parts, "clip, estimated": f"{total:,.0f} ms"}
+    return {title: one["architecture"]} | {f"{title}: {name}": value for name, value in rows.items()}
 
 
 def _profile(found: Mapping[str, Any]) -> dict[str, str]:

@@ -126,18 +126,25 @@ def search(settings: Settings, space: SearchSpace) -> dict[str, Any]:
         space, predictor, quality, config, settings.out / "search.db", "stand-in",
         cost=lambda one: network_cost(space.lower(one)),
     )  # fmt: skip
-    chosen = found.front[-1].architecture
-    latency = predictor.predict(chosen)
+    within = [each for each in found.record.evaluations if each.feasible]
+    largest_fitting = max(within, key=lambda each: each.parameters or 0).architecture
     return {
-        "device": latency.device,
+        "device": predictor.table.metadata.device_text,
         "front": len(found.front),
         "scored": len(found.record.evaluations),
-        "chosen": {
-            "architecture": str(chosen),
-            "id": chosen.id,
-            "parameters": network_cost(space.lower(chosen)).parameters,
-        },
-        "budget_ms": {
+        "chosen": _budget(space, predictor, found.front[-1].architecture),
+        "largest": _budget(space, predictor, largest_fitting),
+    }
+
+
+def _budget(space: SearchSpace, predictor: LatencyPredictor, architecture: Architecture) -> dict[str, Any]:
+    """An architecture, its parameters, and how the latency of a clip is composed."""
+    latency = predictor.predict(architecture)
+    return {
+        "architecture": str(architecture),
+        "id": architecture.id,
+        "parameters": network_cost(space.lower(architecture)).parameters,
+        "ms": {
             "text encoder": latency.text_encoder_ms,
             f"{latency.steps} calls of the denoising network": latency.steps * latency.unet_ms,
             "decoder": latency.decoder_ms,

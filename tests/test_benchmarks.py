@@ -24,7 +24,7 @@ from benchmarks.conversion_calls import GOAL_DB
 from nas.latency import MeasurementSettings, profile
 from nas.quality import FunctionQuality, MeanScore
 from nas.runtimes import block_convertible, compare, get_runtime, to_arrays
-from nas.runtimes.narrowing import in_half
+from nas.runtimes.core_ai.narrowing import in_half
 from nas.runtimes.networks import Convertible
 from nas.search import SearchConfig, TableLatency, run_search
 from nas.space import Architecture, SearchSpace

@@ -8,8 +8,8 @@ from typing import Literal
 
 from nas.errors import RuntimeUnavailableError
 from nas.runtimes.base import Runtime
-from nas.runtimes.core_ai import CoreAIRuntime, coreai_missing
-from nas.runtimes.core_ml import CoreMLRuntime, coremltools_missing
+from nas.runtimes.core_ai.runtime import CoreAIRuntime, coreai_missing
+from nas.runtimes.core_ml.runtime import CoreMLRuntime, coremltools_missing
 from nas.runtimes.environment import cpu_model
 from nas.runtimes.phone.devicectl import ConnectedPhone, list_phones
 

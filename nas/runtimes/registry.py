@@ -14,10 +14,10 @@ RUNTIMES: Registry[Runtime] = Registry(
     group="nas.runtimes",
     base="nas.runtimes.base:Runtime",
     builtin={
-        "onnxruntime": "nas.runtimes.onnx_runtime:OnnxRuntime",
-        "torch": "nas.runtimes.torch_runtime:TorchRuntime",
-        "coreml": "nas.runtimes.core_ml:CoreMLRuntime",
-        "coreai": "nas.runtimes.core_ai:CoreAIRuntime",
+        "onnxruntime": "nas.runtimes.onnx.runtime:OnnxRuntime",
+        "torch": "nas.runtimes.pytorch.runtime:TorchRuntime",
+        "coreml": "nas.runtimes.core_ml.runtime:CoreMLRuntime",
+        "coreai": "nas.runtimes.core_ai.runtime:CoreAIRuntime",
     },
 )
 

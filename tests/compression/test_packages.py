@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from nas.compression import COMPRESSED_KINDS, CompressedKind, compress_module
 from nas.errors import ConfigError
 from nas.runtimes import compare, get_runtime, to_arrays
-from nas.runtimes.core_ml_program import read_program
-from nas.runtimes.core_ml_weights import compress_model
+from nas.runtimes.core_ml.program import read_program
+from nas.runtimes.core_ml.weights import compress_model
 
 
 class Mixed(nn.Module):

@@ -27,7 +27,7 @@ from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadat
 from nas.models import Generation, VideoModel
 from nas.runtimes import Array, get_runtime
 from nas.runtimes.environment import cpu_model
-from nas.runtimes.onnx_runtime import OnnxRuntime
+from nas.runtimes.onnx.runtime import OnnxRuntime
 from tests.export.conftest import build
 
 PARTS = ("text_encoder", "unet", "decoder")

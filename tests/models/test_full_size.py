@@ -16,8 +16,9 @@ from nas.models import VideoUNet
 from nas.models.network import spatial_names
 from nas.space import SearchSpace
 
-FILE = Path(__file__).parents[2] / "search_spaces" / "snapgen_v.yaml"
-BK_SDM_TINY = {
+SPACES = Path(__file__).parents[2] / "search_spaces"
+FILE = SPACES / "snapgen_v.yaml"
+BK_SDM_TINY: dict[str, Any] = {
     "act_fn": "silu", "attention_head_dim": 8, "block_out_channels": [320, 640, 1280], "center_input_sample": False,
     "cross_attention_dim": 768, "down_block_types": ["CrossAttnDownBlock2D"] * 3, "downsample_padding": 1,
     "dual_cross_attention": False, "flip_sin_to_cos": True, "freq_shift": 0, "in_channels": 4, "layers_per_block": 1,
@@ -28,40 +29,53 @@ BK_SDM_TINY = {
 }  # fmt: skip
 """The `config.json` of the published checkpoint's `unet` folder."""
 
+SDXS = BK_SDM_TINY | {
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+}
+"""The layout of SDXS-512-dreamshaper: no attention at the highest resolution."""
 
-@pytest.fixture(scope="module")
-def space() -> SearchSpace:
-    return SearchSpace.load(FILE)
+BACKBONES = {"snapgen_v": (SDXS, 315_746_244), "bk_sdm_tiny": (BK_SDM_TINY, 323_384_964)}
 
 
-def test_backbone_has_the_weights_of_bk_sdm_tiny_by_diffusers_names(space: SearchSpace) -> None:
+@pytest.fixture(scope="module", params=BACKBONES)
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    return SearchSpace.load(SPACES / f"{request.param}.yaml")
+
+
+def test_backbone_has_the_weights_of_the_checkpoint_by_diffusers_names(space: SearchSpace) -> None:
+    layout, parameters = BACKBONES[space.name]
     with torch.device("meta"):
-        theirs = UNet2DConditionModel(**BK_SDM_TINY).state_dict()
+        theirs = UNet2DConditionModel(**layout).state_dict()
         ours = VideoUNet(space.lower(space.smallest()))
     assert spatial_names(ours.plan, ours) == theirs.keys() == ours.state_dict().keys()
     assert {name: weight.shape for name, weight in theirs.items()} == {
         n: weight.shape for n, weight in ours.state_dict().items()
     }
-    assert sum(weight.numel() for weight in theirs.values()) == 323_384_964
+    assert sum(weight.numel() for weight in theirs.values()) == parameters
 
 
-def test_its_config_can_be_pasted_in(space: SearchSpace) -> None:
-    pasted = SearchSpace.from_dict(space.to_dict() | {"backbone": BK_SDM_TINY})
+def test_a_config_that_diffusers_wrote_can_be_pasted_in(space: SearchSpace, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        UNet2DConditionModel(**BACKBONES[space.name][0]).save_config(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    fields = {name: written[name] for name in BK_SDM_TINY}
+    pasted = SearchSpace.from_dict(space.to_dict() | {"backbone": fields})
     assert pasted.lower(pasted.smallest()) == space.lower(space.smallest())
 
 
 @pytest.mark.slow
-def test_show_counts_it_all_without_memory_for_its_weights(space: SearchSpace, tmp_path: Path) -> None:
+def test_show_counts_it_all_without_memory_for_its_weights(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    chosen = space.uniform("self_attention_3d")
+    chosen = SearchSpace.load(FILE).uniform("conv1d")
     assert chosen is not None
     chosen.save(tmp_path / "chosen.yaml")
     done = CliRunner().invoke(app, ["show", str(FILE), "--json", "--architecture", str(tmp_path / "chosen.yaml")])
     assert done.exit_code == 0, done.output
     shown: dict[str, Any] = json.loads(done.stdout)
-    assert shown["parameters"][0] == 323_384_964
+    assert shown["parameters"][0] == 315_746_244
     assert 0.58e9 < shown["parameters"][1] < 0.65e9
-    assert shown["latent_shape"] == [6, 4, 64, 64]
+    assert shown["latent_shape"] == [16, 4, 64, 64]
     assert shown["video"]["frames"] / shown["video"]["fps"] == 5
     (counted,) = shown["chosen"]
     assert counted["id"] == chosen.id
@@ -72,7 +86,8 @@ def test_show_counts_it_all_without_memory_for_its_weights(space: SearchSpace, t
     assert shown["pipeline"]["decoder"]["macs"] > 1e11
 
 
-def test_every_place_offers_the_six_candidates_of_the_paper_and_none(space: SearchSpace) -> None:
+def test_every_place_offers_the_six_candidates_of_the_paper_and_none() -> None:
+    space = SearchSpace.load(SPACES / "bk_sdm_tiny.yaml")
     six = {f"{kind}{axes}d" for kind in ("conv", "self_attention_", "cross_attention_") for axes in (1, 3)}
     assert len(space.slots) == 9
     for slot in space.slots:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.runtimes.core_ml import CoreMLRuntime
+from nas.runtimes.core_ml.runtime import CoreMLRuntime
 from tests.phone.simulated_phone import SimulatedPhone
 
 CHANNELS, SIZE = 8, 16

@@ -12,7 +12,7 @@ import torch
 from coremltools.models.ml_program.experimental.remote_device import _TensorDescriptor
 from torch import nn
 
-from nas.runtimes.core_ml import CoreMLRuntime
+from nas.runtimes.core_ml.runtime import CoreMLRuntime
 from tests.phone import client
 from tests.phone.simulated_phone import SimulatedPhone
 

@@ -160,7 +160,7 @@ def test_core_ml_keeps_the_implementation_that_was_asked_for(target: str, packag
 
 
 def test_large_weights_go_into_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.runtimes.onnx_runtime.EMBEDDED_BYTES", 1000)
+    monkeypatch.setattr("nas.runtimes.onnx.runtime.EMBEDDED_BYTES", 1000)
     item, path = block_convertible(blocks()["conv3d"]), tmp_path / "block.onnx"
     runtime = get_runtime("onnxruntime")
     runtime.convert(item.module, item.inputs, item.names, path)

@@ -17,7 +17,7 @@ from nas.cli import app
 from nas.errors import CheckpointError, RuntimeUnavailableError
 from nas.latency import profile
 from nas.runtimes import block_convertible, compare, devices, get_runtime, to_arrays
-from nas.runtimes.narrowing import in_half
+from nas.runtimes.core_ai.narrowing import in_half
 from nas.space import SearchSpace
 from tests.tiny import TINY
 

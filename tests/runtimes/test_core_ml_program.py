@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from nas.errors import CheckpointError
 from nas.runtimes import get_runtime
-from nas.runtimes.core_ml_program import CoreMLProgram, operation_group, read_program
+from nas.runtimes.core_ml.program import CoreMLProgram, operation_group, read_program
 
 
 def converted(module: nn.Module, folder: Path, *inputs: torch.Tensor, **options: str) -> CoreMLProgram:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from nas.errors import RuntimeUnavailableError
 from nas.models import build_module, example_inputs
 from nas.runtimes import get_runtime
-from nas.runtimes.core_ml_program import read_program
+from nas.runtimes.core_ml.program import read_program
 from nas.runtimes.decompositions import nearest_3d, nearest_exact_2d
 from nas.space import SearchSpace
 from tests.models.test_autoencoders import CLIPS, SIZES

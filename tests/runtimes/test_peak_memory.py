@@ -166,7 +166,7 @@ def test_shared_weights_count_once_in_torch(tmp_path: Path) -> None:
 
 def test_weights_in_a_second_file_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     together = prepared("onnxruntime", TwoLayers(), (4, 256), tmp_path)
-    monkeypatch.setattr("nas.runtimes.onnx_runtime.EMBEDDED_BYTES", 1000)
+    monkeypatch.setattr("nas.runtimes.onnx.runtime.EMBEDDED_BYTES", 1000)
     (tmp_path / "apart").mkdir()
     apart = prepared("onnxruntime", TwoLayers(), (4, 256), tmp_path / "apart")
     assert (tmp_path / "apart" / "module.onnx.data").is_file()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from nas.errors import ConfigError
 from nas.latency.estimating.operations import Kind
-from nas.runtimes.core_ml import COMPUTE_UNITS, ComputeUnit
+from nas.runtimes.core_ml.runtime import COMPUTE_UNITS, ComputeUnit
 
 Processor = Literal["neural_engine", "gpu", "cpu"]
 

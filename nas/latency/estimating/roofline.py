@@ -25,7 +25,7 @@ from nas.files import StrictModel
 from nas.latency.estimating.chips import Chip
 from nas.latency.estimating.operations import Operation
 from nas.latency.estimating.processor_rules import Processor, home, place
-from nas.runtimes.core_ml import ComputeUnit
+from nas.runtimes.core_ml.runtime import ComputeUnit
 
 CPU_MACS_PER_CYCLE = 256
 """Multiply-accumulates of the fast cores per cycle: the scale of `cpu_efficiency`, and no published figure."""

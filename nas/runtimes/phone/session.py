@@ -149,7 +149,7 @@ class PhoneSession:
 
         Args:
             package: The package.
-            compute_unit: One of `nas.runtimes.core_ml.COMPUTE_UNITS`.
+            compute_unit: One of `nas.runtimes.core_ml.runtime.COMPUTE_UNITS`.
 
         Raises:
             ModelFailedError: It cannot be compiled, or the phone refuses it.

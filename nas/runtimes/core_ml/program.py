@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import CheckpointError
-from nas.runtimes.core_ml import import_coremltools
+from nas.runtimes.core_ml.runtime import import_coremltools
 
 _CONSTANT, _CAST = "const", "cast"
 _COMPRESSED_CONSTANT = "constexpr_"

@@ -17,7 +17,7 @@ import numpy as np
 
 from nas.errors import CheckpointError
 from nas.runtimes.base import Array, Executable
-from nas.runtimes.event_loop import submit, wait
+from nas.runtimes.core_ai.event_loop import submit, wait
 from nas.runtimes.memory import memory_errors
 
 ComputeUnit = Literal["all", "cpu_only", "prefer_gpu", "prefer_ne"]

@@ -117,7 +117,7 @@ class CoreMLRuntime(Runtime):
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
     ) -> None:
         """Write a model package; int64 inputs become int32, and float inputs become fp16 if the model is fp16."""
-        from nas.runtimes.core_ml_weights import compressing_pipeline
+        from nas.runtimes.core_ml.weights import compressing_pipeline
         from nas.runtimes.decompositions import FOR_CORE_ML
 
         program = exported(module, inputs, "Core ML", FOR_CORE_ML)

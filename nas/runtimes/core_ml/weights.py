@@ -11,7 +11,7 @@ from typing import Any
 from nas.compression import CompressedKind, WeightFormat, weight_format
 from nas.compression.arrays import palette
 from nas.compression.kinds import LARGEST_PLAIN
-from nas.runtimes.core_ml import import_coremltools
+from nas.runtimes.core_ml.runtime import import_coremltools
 
 
 def compressing_pipeline(kind: CompressedKind | None) -> Any:

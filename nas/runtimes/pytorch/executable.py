@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.runtimes.base import Array, Executable
 from nas.runtimes.memory import memory_errors
-from nas.runtimes.torch_memory import peak_value_bytes, weight_bytes
+from nas.runtimes.pytorch.memory import peak_value_bytes, weight_bytes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import CheckpointError
-from nas.runtimes.core_ai_executable import FUNCTION
+from nas.runtimes.core_ai.executable import FUNCTION
 from nas.runtimes.signature import Signature, TensorKind, TensorType
 
 _ARRAY = re.compile(r"NDArray \((\w+), ([\d \u00d7]+)\)")

@@ -10,7 +10,7 @@ import onnxruntime
 from nas.errors import CheckpointError
 from nas.runtimes.base import Array, Executable
 from nas.runtimes.memory import memory_errors
-from nas.runtimes.onnx_memory import peak_value_bytes, profiling, weight_bytes
+from nas.runtimes.onnx.memory import peak_value_bytes, profiling, weight_bytes
 
 _SILENT = 4
 

@@ -84,7 +84,7 @@ class OnnxRuntime(Runtime):
         assert program is not None
         _forget_source(program)
         if self.config.weights == "int8":
-            from nas.runtimes.onnx_weights import store_int8
+            from nas.runtimes.onnx.weights import store_int8
 
             store_int8(program.model)
         size_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
@@ -93,13 +93,13 @@ class OnnxRuntime(Runtime):
 
     def signature(self, path: Path) -> Signature:
         """Read the graph's inputs and outputs, without the weights."""
-        from nas.runtimes.onnx_signature import read_signature
+        from nas.runtimes.onnx.signature import read_signature
 
         return read_signature(path)
 
     def load(self, path: Path) -> Executable:
         """Open a session on an ONNX file."""
-        from nas.runtimes.onnx_executable import OnnxExecutable
+        from nas.runtimes.onnx.executable import OnnxExecutable
 
         return OnnxExecutable(path, self.config.threads)
 

@@ -21,7 +21,7 @@ from nas.errors import RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Executable, Runtime, RuntimeSettings, output_names
 from nas.runtimes.conversion import conversion_errors, exported, import_converter, quiet, staged
-from nas.runtimes.core_ai_executable import FUNCTION, ComputeUnit
+from nas.runtimes.core_ai.executable import FUNCTION, ComputeUnit
 from nas.runtimes.signature import Signature
 
 if TYPE_CHECKING:
@@ -87,11 +87,11 @@ class CoreAIRuntime(Runtime):
 
         tools, kind = import_coreai(), compressed_kind(self.config.weights)
         if kind is not None:
-            from nas.runtimes.core_ai_weights import stored
+            from nas.runtimes.core_ai.weights import stored
 
             module = stored(module, kind)
         if self.config.precision == "fp16":
-            from nas.runtimes.narrowing import half_inputs, in_half
+            from nas.runtimes.core_ai.narrowing import half_inputs, in_half
 
             module, inputs = in_half(module), half_inputs(inputs)
         program = exported(module, inputs, "Core AI", dict(tools.get_decomp_table()) | FOR_CORE_AI)
@@ -111,7 +111,7 @@ class CoreAIRuntime(Runtime):
     def signature(self, path: Path) -> Signature:
         """Read the asset's own summary of its function."""
         import_coreai()
-        from nas.runtimes.core_ai_signature import read_signature
+        from nas.runtimes.core_ai.signature import read_signature
 
         return read_signature(path)
 
@@ -120,7 +120,7 @@ class CoreAIRuntime(Runtime):
         reason = self.unavailable_reason()
         if reason is not None:
             raise RuntimeUnavailableError(reason)
-        from nas.runtimes.core_ai_executable import CoreAIExecutable
+        from nas.runtimes.core_ai.executable import CoreAIExecutable
 
         return CoreAIExecutable(path, self.config.compute_unit)
 

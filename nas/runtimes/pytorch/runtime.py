@@ -91,7 +91,7 @@ class TorchRuntime(Runtime):
         reason = self.unavailable_reason()
         if reason is not None:
             raise RuntimeUnavailableError(reason)
-        from nas.runtimes.torch_executable import CudaExecutable, TorchExecutable
+        from nas.runtimes.pytorch.executable import CudaExecutable, TorchExecutable
 
         with memory_errors(f"copy {type(module).__name__}"):
             threads = self.settings.threads

@@ -1,0 +1,1 @@
+"""The runtime `coreai`: Core AI assets, executed by its reference interpreter."""

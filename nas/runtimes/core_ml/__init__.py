@@ -1,0 +1,1 @@
+"""The runtime `coreml`: Core ML programs, executed on Apple machines only."""

@@ -1,0 +1,1 @@
+"""The runtime `torch`: modules as they are, or compiled."""
