@@ -12,9 +12,9 @@ from nas.cli._common import emit_table
 
 if TYPE_CHECKING:
     from nas.export import ParityReport
-    from nas.export.checking import Compared
     from nas.export.manifest import Manifest
-    from nas.export.running import BundleModel
+    from nas.export.running.checking import Compared
+    from nas.export.running.generating import BundleModel
     from nas.runtimes import Runtime
 
 _PARTS = {"text_encoder": "text encoder", "unet": "denoising network", "decoder": "decoder"}

@@ -22,7 +22,7 @@ def show(
 ) -> None:
     """Check every file of a bundle against its digest, and print its networks with their inputs and outputs."""
     from nas.export import Manifest
-    from nas.export.integrity import check_files
+    from nas.export.running.integrity import check_files
 
     manifest = Manifest.load(bundle)
     check_files(bundle, manifest, manifest.files)

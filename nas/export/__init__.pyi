@@ -1,7 +1,3 @@
-from .bundle import export_bundle as export_bundle
-from .checking import check_bundle as check_bundle
-from .formats import FORMATS as FORMATS
-from .formats import stored_kind as stored_kind
 from .manifest import BundledFile as BundledFile
 from .manifest import Compression as Compression
 from .manifest import HeldOutLoss as HeldOutLoss
@@ -9,4 +5,8 @@ from .manifest import Manifest as Manifest
 from .manifest import Network as Network
 from .manifest import ParityReport as ParityReport
 from .manifest import json_schema as json_schema
-from .running import BundleModel as BundleModel
+from .running.checking import check_bundle as check_bundle
+from .running.generating import BundleModel as BundleModel
+from .writing.bundle import export_bundle as export_bundle
+from .writing.formats import FORMATS as FORMATS
+from .writing.formats import stored_kind as stored_kind

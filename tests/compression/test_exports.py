@@ -12,8 +12,8 @@ from nas.cli import main
 from nas.compression import compress_module
 from nas.data import ClipShape, MovingShapes
 from nas.export import Manifest, stored_kind
-from nas.export.checking import check_bundle
-from nas.export.running import BundleModel
+from nas.export.running.checking import check_bundle
+from nas.export.running.generating import BundleModel
 from nas.models import Generation, VideoModel
 from nas.quality import compressed_loss
 from nas.runtimes import get_runtime

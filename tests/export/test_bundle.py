@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from nas.cli import export as export_verb
 from nas.errors import CheckpointError, ConfigError, NasError, StorageError
-from nas.export import FORMATS, Manifest, export_bundle, formats, parity
-from nas.export.parts import model_parts
-from nas.export.programs import Programs
+from nas.export import FORMATS, Manifest, export_bundle
 from nas.export.reference import ReferenceClip
+from nas.export.writing import formats, parity
+from nas.export.writing.parts import model_parts
+from nas.export.writing.programs import Programs
 from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, space_blocks
 from nas.models import Generation, VideoModel
 from nas.runtimes import Array, get_runtime

@@ -11,7 +11,7 @@ import torch
 
 from nas.errors import ConfigError
 from nas.export import BundleModel, Manifest, export_bundle
-from nas.export.chunks import MOST_SHARE, best_cut
+from nas.export.writing.chunks import MOST_SHARE, best_cut
 from nas.models import VideoModel, VideoUNet
 from nas.models.network import NetworkPart
 from nas.runtimes import get_runtime

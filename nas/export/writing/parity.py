@@ -9,7 +9,7 @@ from pathlib import Path
 from nas.compression import compressed_kind
 from nas.errors import NasError
 from nas.export.manifest import ParityReport
-from nas.export.programs import Program, Programs
+from nas.export.writing.programs import Program, Programs
 from nas.models import network_cost
 from nas.runtimes import Array, Runtime, compare, to_arrays
 from nas.runtimes.parity import Parity

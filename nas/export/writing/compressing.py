@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from nas.compression import compressed_kind
 from nas.errors import ConfigError
-from nas.export.converting import Convertible
 from nas.export.manifest import Compression, HeldOutLoss
-from nas.export.parts import ModelPart, model_parts
-from nas.export.programs import Programs
 from nas.export.reference import ReferenceClip
+from nas.export.writing.converting import Convertible
+from nas.export.writing.parts import ModelPart, model_parts
+from nas.export.writing.programs import Programs
 from nas.models import VideoModel
 from nas.runtimes import Runtime, compare, to_arrays
 

@@ -12,8 +12,8 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from nas.export.chunks import best_cut
-from nas.export.parts import ModelPart
+from nas.export.writing.chunks import best_cut
+from nas.export.writing.parts import ModelPart
 from nas.models.network import Mounted, NetworkPart
 from nas.runtimes.base import output_names
 from nas.runtimes.conversion import evaluating
@@ -60,7 +60,7 @@ class Programs:
 
     @classmethod
     def in_two(cls, part: ModelPart, kind: str) -> Programs:
-        """The network in two programs; raises as `nas.export.chunks.best_cut`.
+        """The network in two programs; raises as `nas.export.writing.chunks.best_cut`.
 
         Args:
             part: The network.

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.export.compressing import compressed_parts, cost_of_compression, kind_of
-from nas.export.converting import Chunks, Convertible, convert_networks
-from nas.export.formats import DEFAULT_FORMATS, check_formats, converters
-from nas.export.integrity import bundled_files
-from nas.export.licences import bundle_licences
 from nas.export.manifest import MANIFEST, Clip, Compression, HeldOutLoss, Latent, Manifest, Network
-from nas.export.parts import model_parts
-from nas.export.programs import Programs
 from nas.export.reference import ReferenceClip
+from nas.export.running.integrity import bundled_files
 from nas.export.sampler import Sampler
 from nas.export.tokenizers import describe_tokenizer
+from nas.export.writing.compressing import compressed_parts, cost_of_compression, kind_of
+from nas.export.writing.converting import Chunks, Convertible, convert_networks
+from nas.export.writing.formats import DEFAULT_FORMATS, check_formats, converters
+from nas.export.writing.licences import bundle_licences
+from nas.export.writing.parts import model_parts
+from nas.export.writing.programs import Programs
 from nas.files import atomic_folder, check_output_folder, write_json
 from nas.models import VideoModel
 from nas.models.weights import refuse_non_finite
@@ -52,7 +52,7 @@ def export_bundle(
             and a kind of `weights` to those that store it.
         prompt: Caption of the test vector. Take one like those of the training clips: a model that has never seen the
             words may amplify rounding errors from step to step.
-        chunks: Programs that the denoising network is cut into, see `nas.export.chunks`.
+        chunks: Programs that the denoising network is cut into, see `nas.export.writing.chunks`.
         held_out: What compressed weights cost on held-out clips, for the manifest.
 
     Raises:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import CheckpointError, NasError
-from nas.export.integrity import check_files
 from nas.export.manifest import Manifest, Network, Part, TestVector
-from nas.export.parity import MIN_PSNR_DB
 from nas.export.reference import read_test_vector
-from nas.export.running import BundleModel
+from nas.export.running.generating import BundleModel
+from nas.export.running.integrity import check_files
+from nas.export.writing.parity import MIN_PSNR_DB
 from nas.runtimes import Array, compare
 
 CONFUSED_DB = 6.0

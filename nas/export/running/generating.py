@@ -17,10 +17,10 @@ from statistics import median
 import numpy as np
 
 from nas.errors import RuntimeUnavailableError
-from nas.export.integrity import check_files
 from nas.export.manifest import PARTS, Manifest, Network, Part
+from nas.export.running.integrity import check_files
+from nas.export.running.selection import networks_of, tokenizer_files
 from nas.export.sampler import SamplerStep
-from nas.export.selection import networks_of, tokenizer_files
 from nas.export.tokenizers import tokenize
 from nas.files import require_whole
 from nas.runtimes import Array, Executable, Runtime

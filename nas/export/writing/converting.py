@@ -9,8 +9,8 @@ from typing import Literal
 
 from nas.compression import compressed_kind
 from nas.export.manifest import Network, ParityReport
-from nas.export.parity import measured_parity
-from nas.export.programs import Program, Programs
+from nas.export.writing.parity import measured_parity
+from nas.export.writing.programs import Program, Programs
 from nas.runtimes import Runtime
 
 Chunks = Literal[1, 2]

@@ -1,0 +1,1 @@
+"""Writing a bundle: conversion of the networks, and what lies beside them."""
