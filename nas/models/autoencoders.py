@@ -1,4 +1,4 @@
-"""Autoencoders of diffusers as codecs: of images, frame by frame, and of clips.
+"""Autoencoders as codecs: diffusers' own, of images frame by frame and of clips, and this project's.
 
 Shape suffixes as in `nas.models.codecs`; z is a latent of the autoencoder, before scaling.
 """
@@ -18,6 +18,7 @@ from nas.errors import CheckpointError, ConfigError
 from nas.models.codecs import Codec
 from nas.models.foreign import foreign_errors, load_foreign
 from nas.models.spatial import frames_like
+from nas.models.tiny_video import AutoencoderTinyVideo
 from nas.models.weight_files import DIFFUSERS
 from nas.models.weights import folder_digest
 from nas.space import Block
@@ -73,6 +74,8 @@ class AutoencoderDecoder(nn.Module):
     def forward(self, latent_BTCHW: torch.Tensor) -> torch.Tensor:
         """Decode, clamped to [-1, 1]."""
         z_BTCHW = latent_BTCHW * self.std_C11 + self.mean_C11
+        if isinstance(self.autoencoder, AutoencoderTinyVideo):
+            return self.autoencoder.decode_frames(z_BTCHW).clamp(-1, 1)  # type: ignore[no-any-return]
         if takes_clips(self.autoencoder):
             return _sample(self.autoencoder.decode(z_BTCHW.transpose(1, 2))).transpose(1, 2).clamp(-1, 1)
         frames = {"num_frames": latent_BTCHW.shape[1]} if _looks_at_others(self.autoencoder) else {}
@@ -155,8 +158,8 @@ class AutoencoderCodec(Codec):
 
 
 def takes_clips(autoencoder: nn.Module) -> bool:
-    """Whether an autoencoder of diffusers works on (B, C, T, H, W), and not on single frames."""
-    convolves = any(isinstance(module, nn.Conv3d) for module in autoencoder.modules())
+    """Whether an autoencoder works on (B, C, T, H, W), and not on single frames."""
+    convolves = any(isinstance(module, nn.Conv3d | AutoencoderTinyVideo) for module in autoencoder.modules())
     return convolves and not _looks_at_others(autoencoder)
 
 
@@ -184,7 +187,11 @@ def load_autoencoder(codec: AutoencoderEntry, folder: str) -> Any:
     if codec.layout is not None and autoencoder_layout(codec, folder) != layout:
         raise CheckpointError("is another autoencoder than the search space's codec.layout says", where=where)
     _check_sizes(codec, kind, config, where)
-    return load_foreign(kind, folder, DIFFUSERS)
+    autoencoder = load_foreign(kind, folder, DIFFUSERS)
+    if isinstance(autoencoder, AutoencoderTinyVideo):
+        for factor in ("spatial", "temporal"):
+            _check_size(codec, f"{factor}_factor", getattr(autoencoder, f"{factor}_compression_ratio"), where)
+    return autoencoder
 
 
 def decoder_of(autoencoder: Any, codec: AutoencoderEntry, folder: str) -> AutoencoderDecoder:
@@ -207,13 +214,14 @@ def _check_sizes(codec: AutoencoderEntry, kind: Any, config: dict[str, Any], whe
     defaults = {name: parameter.default for name, parameter in inspect.signature(kind.__init__).parameters.items()}
     fields = defaults | config
     channels = fields.get("latent_channels", fields.get("z_channels", codec.latent_channels))
-    given = {"latent_channels": channels, "spatial_factor": _spatial_factor(kind.__name__, fields)}
-    for key, value in given.items():
-        expected = getattr(codec, key)
-        if value is not None and value != expected:
-            raise CheckpointError(
-                f"its {key} is {value}, but the search space's codec.{key} is {expected}", where=where
-            )
+    _check_size(codec, "latent_channels", channels, where)
+    _check_size(codec, "spatial_factor", _spatial_factor(kind.__name__, fields), where)
+
+
+def _check_size(codec: AutoencoderEntry, key: str, value: int | None, where: str) -> None:
+    expected = getattr(codec, key)
+    if value is not None and value != expected:
+        raise CheckpointError(f"its {key} is {value}, but the search space's codec.{key} is {expected}", where=where)
 
 
 def _spatial_factor(name: str, fields: dict[str, Any]) -> int | None:

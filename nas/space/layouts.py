@@ -15,6 +15,7 @@ from typing import Any
 
 from nas.errors import CheckpointError, ConfigError, NasError
 from nas.files import parse, read_json
+from nas.registry import import_object
 from nas.space.schema import AutoencoderCodec, ClipLayout, ClipText
 
 _CLIP_DEFAULTS = {
@@ -28,6 +29,9 @@ _CLIP_DEFAULTS = {
     "layer_norm_eps": 1e-5,
 }
 """Defaults of transformers' `CLIPTextConfig`, for fields that a file leaves out; a space has other defaults."""
+
+_OWN_AUTOENCODERS = {"AutoencoderTinyVideo": "nas.models.tiny_video:AutoencoderTinyVideo"}
+"""Autoencoders of this project by the name of their class; all others are diffusers'."""
 
 
 def clip_layout(text: ClipText, folder: str | None) -> ClipLayout:
@@ -97,11 +101,13 @@ def folder_layout(folder: str | Path) -> str:
 
 
 def autoencoder_class(name: object, error: type[NasError], where: str) -> Any:
-    """The class of an autoencoder of diffusers.
+    """The class of an autoencoder: this project's own, or diffusers'.
 
     Raises:
-        NasError: Of the given type: diffusers has no autoencoder of that name.
+        NasError: Of the given type: there is no autoencoder of that name.
     """
+    if isinstance(name, str) and name in _OWN_AUTOENCODERS:
+        return import_object(_OWN_AUTOENCODERS[name])
     import diffusers  # heavy, and only spaces with an autoencoder need it
 
     kind = getattr(diffusers, name, None) if isinstance(name, str) and name.startswith("Autoencoder") else None

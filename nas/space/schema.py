@@ -67,10 +67,10 @@ class SpaceToDepthCodec(StrictModel):
 
 
 class AutoencoderCodec(StrictModel):
-    """An autoencoder of diffusers, of images or of clips.
+    """An autoencoder of images or of clips: one of diffusers, or `AutoencoderTinyVideo`.
 
     Args:
-        path: Folder that diffusers saved it to, absolute or relative to the search space's file.
+        path: Folder that it was saved to, absolute or relative to the search space's file.
         layout: How it is built: `_class_name` and fields of that class, as in `config.json`. With a layout alone,
             without weights, a pipeline can be counted, measured and converted, but not trained or sampled.
         latent_channels: Channels of its latent.
