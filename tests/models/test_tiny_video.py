@@ -18,7 +18,7 @@ from nas.models.costs import abstract_block
 from nas.models.tiny_video import AutoencoderTinyVideo
 from nas.models.tiny_video_levels import MemoryBlock
 from nas.runtimes import compare, get_runtime, to_arrays
-from nas.runtimes.core_ml_program import read_program
+from nas.runtimes.core_ml.program import read_program
 from nas.space import Block, SearchSpace
 from tests.space.spaces import tiny
 
