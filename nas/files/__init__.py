@@ -4,6 +4,7 @@ The rest of nas writes through `atomic_write` and `atomic_folder`, reads configu
 `check_output_file` and `check_output_folder` before work begins whether its result can be kept.
 """
 
+from nas.files.digests import FOR_DIGEST as FOR_DIGEST
 from nas.files.digests import derive_seed as derive_seed
 from nas.files.digests import file_digest as file_digest
 from nas.files.digests import fingerprint as fingerprint

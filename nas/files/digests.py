@@ -10,6 +10,9 @@ from typing import Any
 
 from nas.errors import ConfigError, NasError
 
+FOR_DIGEST = {"for": "digest"}
+"""Context of pydantic's `model_dump` for a digest: settings that decide no result leave themselves out."""
+
 _SAMPLE_BYTES = 2**20
 
 

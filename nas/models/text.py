@@ -5,6 +5,7 @@ Shape suffixes: B captions, L tokens, D width.
 
 from __future__ import annotations
 
+import copy
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -68,6 +69,12 @@ class TextEncoder(nn.Module, ABC):
             )  # fmt: skip
         if nothing:
             logger.warning("%d of %d captions hold nothing to read, and count as empty", nothing, len(captions))
+
+    def without_weights(self) -> TextEncoder:
+        """A copy that tokenises and cannot encode, small enough to be sent to another process."""
+        copied = copy.copy(self)
+        copied.__dict__ |= {"_parameters": {}, "_buffers": {}, "_modules": {}}
+        return copied
 
     def encode(self, captions: Sequence[str]) -> torch.Tensor:
         """Captions to context (B, L, D), on the encoder's device."""

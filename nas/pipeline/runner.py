@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from nas.errors import ConfigError, StorageError
 from nas.files import (
+    FOR_DIGEST,
     StrictModel,
     fingerprint,
     parse,
@@ -77,7 +78,7 @@ class Stage:
         A setting that was renamed enters under its old name, its alias, so that runs of earlier versions resume.
         """
         plain = [
-            item.model_dump(mode="json", by_alias=True) if isinstance(item, BaseModel) else item
+            item.model_dump(mode="json", by_alias=True, context=FOR_DIGEST) if isinstance(item, BaseModel) else item
             for item in self.settings
         ]
         return fingerprint([self.name, plain, list(needed)])

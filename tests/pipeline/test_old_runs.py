@@ -64,6 +64,16 @@ def test_the_stages_of_an_old_run_are_not_done_again(tmp_path: Path) -> None:
     assert {stage.name: stage.digest([]) for stage in stages} == DIGESTS
 
 
+def test_a_stage_resumes_with_other_settings_of_its_processes(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY))
+    changed = RUN | {"train": RUN["train"] | {"data_workers": 3}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(changed))
+    config, space = load_run(tmp_path / "run.yaml")
+    assert config.train.data_workers == 3
+    stages = Stages(config, space, tmp_path, tmp_path / "out").all()
+    assert {stage.name: stage.digest([]) for stage in stages} == DIGESTS
+
+
 def test_a_run_that_was_finished_without_a_second_scoring_gets_none(tmp_path: Path) -> None:
     """Earlier versions made no second scoring that the file does not mention."""
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY))

@@ -1,4 +1,4 @@
-"""Prefetching of batches, so that a graphics card does not wait for them."""
+"""Batches made in advance, so that a graphics card does not wait for them: by worker processes, or by a thread."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Generic
 
 import torch
 
+from nas.training.engine.data_workers import WorkerBatches
 from nas.training.engine.task import BatchT
 
 AHEAD = 2
@@ -53,3 +54,23 @@ def prefetched(make: Callable[[int], BatchT], device: torch.device) -> Iterator[
         yield Prefetched(make, thread)
     finally:
         thread.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def worked(
+    make: Callable[[int], BatchT], device: torch.device, workers: int, repeated: int
+) -> Iterator[Callable[[int], BatchT]]:
+    """Have worker processes make batches; without workers, as `prefetched`.
+
+    Args:
+        make: Makes the batch of a micro-step, by number; it is sent to the workers.
+        device: Device of the run.
+        workers: Number of workers.
+        repeated: Micro-batches of a step, which each of its phases asks for.
+    """
+    if workers == 0:
+        with prefetched(make, device) as batches:
+            yield batches
+        return
+    with contextlib.closing(WorkerBatches(make, workers, repeated=repeated, pinned=device.type == "cuda")) as made:
+        yield made

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
 
-from nas.files import StrictModel
+from nas.files import FOR_DIGEST, StrictModel
 
 # Single precision can compute with these numbers; larger ones are mistakes.
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Clips = Annotated[int, Field(ge=1, le=10**6)]
 Rate = Annotated[float, Field(gt=0, le=1e18)]
+
+
+MAY_CHANGE = frozenset({"data_workers"})
+"""Settings of a run that do not change what it learns. A run, and a stage of a run's file, resumes with other ones."""
 
 
 class LoopConfig(StrictModel):
@@ -37,6 +41,8 @@ class LoopConfig(StrictModel):
         gradient_accumulation: Micro-batches per optimiser step.
         gradient_checkpointing: Whether the backward pass recomputes each block instead of storing its activations:
             less memory for about a third more time, and the same losses.
+        data_workers: Processes that make batches, for each process of the run. With 0, the run makes them itself. Left
+            out: 2 if the run computes on a graphics card, otherwise 0.
         checkpoint_every: Steps between checkpoints.
         seed: Seed of everything random in the run.
     """
@@ -56,15 +62,22 @@ class LoopConfig(StrictModel):
     mixed_precision: Literal["no", "bf16"] = "no"
     gradient_accumulation: Clips = 1
     gradient_checkpointing: bool = False
+    data_workers: Annotated[int, Field(ge=0, le=256)] | None = None
     checkpoint_every: Count = 200
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
+
+    @model_serializer(mode="wrap")
+    def _without_what_may_change(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        left_out = MAY_CHANGE if info.context == FOR_DIGEST else ()
+        return {name: value for name, value in written.items() if name not in left_out}
 
     def decisive(self) -> dict[str, Any]:
         """Settings that decide what a run learns, as plain data: those of processes and memory are left out.
 
         A run may be resumed with another number of micro-batches per step.
         """
-        value = self.model_dump(exclude={"gradient_accumulation", "gradient_checkpointing", "parallel"})
+        value = self.model_dump(exclude={*MAY_CHANGE, "gradient_accumulation", "gradient_checkpointing", "parallel"})
         for name in ("batch_size", "image_batch_size"):
             value[name] *= self.gradient_accumulation
         return value

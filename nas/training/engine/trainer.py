@@ -154,8 +154,8 @@ class Trainer(Generic[BatchT]):
         for micro in range(self.config.gradient_accumulation):
             number = progress.step * self.config.gradient_accumulation + micro
             with self.accelerator.accumulate(wrapped):
-                torch.manual_seed(self._seed(phase, number))
                 batch = self.batches(number).to(self.accelerator.device)
+                torch.manual_seed(self._seed(phase, number))  # after the batch, which may load an autoencoder
                 of_batch = wrapped(batch, progress.step, phase.name)
                 self._check(of_batch["loss"], batch, phase, progress)
                 self.accelerator.backward(of_batch["loss"])

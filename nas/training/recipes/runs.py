@@ -16,7 +16,8 @@ from nas.models.parts import unloaded_codec
 from nas.models.weights import weights_digest
 from nas.space import Architecture, SearchSpace
 from nas.training.engine.callbacks import Callback
-from nas.training.engine.prefetch import prefetched
+from nas.training.engine.data_workers import default_workers
+from nas.training.engine.prefetch import worked
 from nas.training.engine.processes import from_main, make_accelerator
 from nas.training.engine.run_folder import run_folder
 from nas.training.engine.settings import LoopConfig
@@ -158,7 +159,7 @@ def run_task(
     count = accelerator.num_processes
     source = BatchSource(
         clips.latents(unloaded_codec(space)),
-        task.text_encoder,
+        task.text_encoder.without_weights(),
         share_of(config.batch_size, count, "batch_size"),
         share_of(config.image_batch_size, count, "image_batch_size"),
         caption_dropout,
@@ -167,7 +168,8 @@ def run_task(
         count,
     )
     digest = fingerprint([space.fingerprint, clips.fingerprint, config.decisive(), start])
-    with prefetched(source, accelerator.device) as batches:
+    workers = default_workers(source, accelerator.device) if config.data_workers is None else config.data_workers
+    with worked(source, accelerator.device, workers, config.gradient_accumulation) as batches:
         trainer = Trainer(
             task, batches, config, folder, fingerprint=digest, accelerator=accelerator, label=label, callback=callback
         )
