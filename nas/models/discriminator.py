@@ -18,7 +18,7 @@ from torch import nn
 
 from nas.models.network import DownPath
 from nas.models.spatial import frames_like
-from nas.models.temporal.attention import SelfAttention1D
+from nas.models.temporal.attention_1d import SelfAttention1D
 from nas.space import Plan
 from nas.space.layers import AttentionConfig
 

@@ -65,6 +65,45 @@ class TimeConvolutionConfig(ConvolutionConfig):
     implementation_fields: ClassVar[tuple[str, ...]] = ("form",)
 
 
+class Convolution3DConfig(ConvolutionConfig):
+    """Hyper-parameters of a convolution over time, height and width.
+
+    Args:
+        form: How it is implemented: as a 3D convolution, or as a 2D one over frames beside their neighbours.
+    """
+
+    form: Literal["conv3d", "conv2d"] = "conv3d"
+    implementation_fields: ClassVar[tuple[str, ...]] = ("form",)
+
+
+class BottleneckConvolutionConfig(TimeConvolutionConfig):
+    """Hyper-parameters of a convolution over time on fewer channels.
+
+    Args:
+        reduction: How many times fewer; must divide the channels.
+    """
+
+    reduction: Annotated[int, Field(ge=1)] = 4
+
+    def check(self, channels: int) -> None:
+        """The reduction must divide the channels."""
+        _check_reduction(channels, self.reduction)
+
+
+class SharedAttentionConfig(LayerConfig):
+    """Hyper-parameters of attention along time whose map all pixels share.
+
+    Args:
+        heads: Attention heads; must divide the channels.
+    """
+
+    heads: Annotated[int, Field(ge=1)] = 4
+
+    def check(self, channels: int) -> None:
+        """Heads must divide the channels, and positions must fill them."""
+        _check_heads(channels, self.heads, 2)
+
+
 class AttentionConfig(LayerConfig):
     """Hyper-parameters of temporal attention.
 
@@ -83,10 +122,36 @@ class AttentionConfig(LayerConfig):
 
     def check(self, channels: int) -> None:
         """Heads must divide the channels, and positions must fill them."""
-        if channels % self.heads:
-            raise ValueError(f"{channels} channels are not divisible by {self.heads} heads")
-        if channels % self.position_multiple:
-            raise ValueError(f"{channels} channels are not a multiple of {self.position_multiple}, as positions need")
+        _check_heads(channels, self.heads, self.position_multiple)
+
+
+class BottleneckAttentionConfig(AttentionConfig):
+    """Hyper-parameters of attention along time on fewer channels.
+
+    Args:
+        reduction: How many times fewer channels; must divide them.
+        heads: Attention heads; must divide the fewer channels.
+        form: How attention is implemented: as one operator, as matrix products, or as matrix products for each head.
+    """
+
+    reduction: Annotated[int, Field(ge=1)] = 4
+
+    def check(self, channels: int) -> None:
+        """The reduction must divide the channels, and heads what is left of them."""
+        _check_reduction(channels, self.reduction)
+        super().check(channels // self.reduction)
+
+
+class TransformerConfig(AttentionConfig):
+    """Hyper-parameters of attention along time with a feed-forward network.
+
+    Args:
+        expansion: Hidden channels of the feed-forward network per channel.
+        heads: Attention heads; must divide the channels.
+        form: How attention is implemented: as one operator, as matrix products, or as matrix products for each head.
+    """
+
+    expansion: Annotated[int, Field(ge=1, le=16)] = 4
 
 
 class Attention3DConfig(AttentionConfig):
@@ -98,6 +163,30 @@ class Attention3DConfig(AttentionConfig):
     """
 
     position_multiple: ClassVar[int] = 16
+
+
+class PooledAttentionConfig(Attention3DConfig):
+    """Hyper-parameters of attention to frames of fewer pixels.
+
+    Args:
+        pool: Pixels, along height and along width, whose average is one key and one value.
+        heads: Attention heads; must divide the channels.
+        form: How attention is implemented: as one operator, as matrix products, or as matrix products for each head.
+    """
+
+    pool: Annotated[int, Field(ge=1, le=64)] = 2
+
+
+class WindowAttentionConfig(Attention3DConfig):
+    """Hyper-parameters of attention inside windows of all frames.
+
+    Args:
+        window: Pixels of a window along height and along width, at most: the largest number that divides the frame's.
+        heads: Attention heads; must divide the channels.
+        form: How attention is implemented: as one operator, as matrix products, or as matrix products for each head.
+    """
+
+    window: Annotated[int, Field(ge=1, le=64)] = 8
 
 
 class CrossAttention1DConfig(AttentionConfig):
@@ -122,14 +211,22 @@ class CrossAttention3DConfig(Attention3DConfig):
     uses_context: ClassVar[bool] = True
 
 
+_TEMPORAL = "nas.models.temporal."
+
 BUILTIN: dict[str, tuple[str, type[LayerConfig]]] = {
-    "conv1d": ("nas.models.temporal.convolution:Conv1D", TimeConvolutionConfig),
-    "separable_conv1d": ("nas.models.temporal.convolution:SeparableConv1D", TimeConvolutionConfig),
-    "conv3d": ("nas.models.temporal.convolution:Conv3D", ConvolutionConfig),
-    "self_attention_1d": ("nas.models.temporal.attention:SelfAttention1D", AttentionConfig),
-    "self_attention_3d": ("nas.models.temporal.attention:SelfAttention3D", Attention3DConfig),
-    "cross_attention_1d": ("nas.models.temporal.attention:CrossAttention1D", CrossAttention1DConfig),
-    "cross_attention_3d": ("nas.models.temporal.attention:CrossAttention3D", CrossAttention3DConfig),
+    "conv1d": (f"{_TEMPORAL}convolution:Conv1D", TimeConvolutionConfig),
+    "separable_conv1d": (f"{_TEMPORAL}convolution:SeparableConv1D", TimeConvolutionConfig),
+    "bottleneck_conv1d": (f"{_TEMPORAL}convolution:BottleneckConv1D", BottleneckConvolutionConfig),
+    "conv3d": (f"{_TEMPORAL}convolution:Conv3D", Convolution3DConfig),
+    "self_attention_1d": (f"{_TEMPORAL}attention_1d:SelfAttention1D", AttentionConfig),
+    "bottleneck_attention_1d": (f"{_TEMPORAL}attention_1d:BottleneckAttention1D", BottleneckAttentionConfig),
+    "shared_attention_1d": (f"{_TEMPORAL}attention_1d:SharedAttention1D", SharedAttentionConfig),
+    "transformer_1d": (f"{_TEMPORAL}attention_1d:Transformer1D", TransformerConfig),
+    "self_attention_3d": (f"{_TEMPORAL}attention_3d:SelfAttention3D", Attention3DConfig),
+    "pooled_attention_3d": (f"{_TEMPORAL}attention_3d:PooledAttention3D", PooledAttentionConfig),
+    "window_attention_3d": (f"{_TEMPORAL}attention_3d:WindowAttention3D", WindowAttentionConfig),
+    "cross_attention_1d": (f"{_TEMPORAL}attention_1d:CrossAttention1D", CrossAttention1DConfig),
+    "cross_attention_3d": (f"{_TEMPORAL}attention_3d:CrossAttention3D", CrossAttention3DConfig),
 }
 """Class and settings of the layers of this project; the class has the same settings as its `Config`."""
 
@@ -161,3 +258,15 @@ def layer_config(kind: str) -> type[LayerConfig]:
     """
     LAYERS.check(kind)
     return BUILTIN[kind][1] if kind in BUILTIN else LAYERS.get(kind).Config
+
+
+def _check_heads(channels: int, heads: int, position_multiple: int) -> None:
+    if channels % heads:
+        raise ValueError(f"{channels} channels are not divisible by {heads} heads")
+    if channels % position_multiple:
+        raise ValueError(f"{channels} channels are not a multiple of {position_multiple}, as positions need")
+
+
+def _check_reduction(channels: int, reduction: int) -> None:
+    if channels % reduction:
+        raise ValueError(f"{channels} channels are not divisible by a reduction of {reduction}")

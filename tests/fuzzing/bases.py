@@ -77,7 +77,7 @@ def kinds() -> dict[str, Kind]:
     from nas.data import DataFile
     from nas.latency.prediction.fit import LatencyFit
     from nas.latency.tables.metadata import TableMetadata
-    from nas.models.temporal.attention import SelfAttention1D
+    from nas.models.temporal.attention_1d import SelfAttention1D
     from nas.models.temporal.convolution import Conv1D
     from nas.models.video_model import Generation
     from nas.pipeline.config import RunConfig

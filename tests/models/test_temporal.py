@@ -42,8 +42,85 @@ class TestConv3D(TemporalLayerConformance):
     layer = "conv3d"
 
 
+class TestConv3DAsConv2D(TemporalLayerConformance):
+    layer = "conv3d"
+    config = {"kernel_size": 5, "form": "conv2d"}
+
+
+class TestBottleneckConv1D(TemporalLayerConformance):
+    layer = "bottleneck_conv1d"
+
+
+class TestBottleneckConv1DAsConv3D(TemporalLayerConformance):
+    layer = "bottleneck_conv1d"
+    config = {"reduction": 8, "form": "conv3d"}
+
+
 class TestSelfAttention1D(TemporalLayerConformance):
     layer = "self_attention_1d"
+
+
+class TestSharedAttention1D(TemporalLayerConformance):
+    layer = "shared_attention_1d"
+
+
+class TestBottleneckAttention1D(TemporalLayerConformance):
+    layer = "bottleneck_attention_1d"
+
+
+class TestBottleneckAttention1DAsMatmul(TemporalLayerConformance):
+    layer = "bottleneck_attention_1d"
+    config = {"form": "matmul", "reduction": 2}
+
+
+class TestBottleneckAttention1DByHead(TemporalLayerConformance):
+    layer = "bottleneck_attention_1d"
+    config = {"form": "split_heads", "heads": 2}
+
+
+class TestTransformer1D(TemporalLayerConformance):
+    layer = "transformer_1d"
+
+
+class TestTransformer1DAsMatmul(TemporalLayerConformance):
+    layer = "transformer_1d"
+    config = {"form": "matmul", "expansion": 1}
+
+
+class TestTransformer1DByHead(TemporalLayerConformance):
+    layer = "transformer_1d"
+    config = {"form": "split_heads"}
+
+
+class TestPooledAttention3D(TemporalLayerConformance):
+    layer = "pooled_attention_3d"
+
+
+class TestPooledAttention3DAsMatmul(TemporalLayerConformance):
+    layer = "pooled_attention_3d"
+    config = {"form": "matmul", "pool": 4}
+    """Neither height nor width is a multiple of it."""
+
+
+class TestPooledAttention3DByHead(TemporalLayerConformance):
+    layer = "pooled_attention_3d"
+    config = {"form": "split_heads", "pool": 3}
+
+
+class TestWindowAttention3D(TemporalLayerConformance):
+    layer = "window_attention_3d"
+    config = {"window": 2}
+
+
+class TestWindowAttention3DAsMatmul(TemporalLayerConformance):
+    layer = "window_attention_3d"
+    config = {"form": "matmul", "window": 5}
+    """Windows of 3 x 4 pixels."""
+
+
+class TestWindowAttention3DByHead(TemporalLayerConformance):
+    layer = "window_attention_3d"
+    config = {"form": "split_heads", "heads": 1}
 
 
 class TestSelfAttention3D(TemporalLayerConformance):
@@ -126,7 +203,7 @@ def test_every_registered_layer_is_checked_above_in_every_implementation() -> No
         for config in implementations_of(layer_class(kind).Config())
     }
     assert checked == every
-    assert len(every) == 2 + 2 + 1 + 4 * 3
+    assert len(every) == 4 * 2 + 1 + 8 * 3
 
 
 def test_settings_known_without_torch_are_those_of_the_layers() -> None:

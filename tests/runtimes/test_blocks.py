@@ -61,9 +61,12 @@ SPATIAL = (
     "conv", "norm_act", "time_embedding", "resnet", "resnet_skip", "spatial_transformer", "downsample", "upsample",
     "text_learned", "decode_space_to_depth",
 )  # fmt: skip
-ATTENTIONS = ("self_attention_1d", "self_attention_3d", "cross_attention_1d", "cross_attention_3d")
+ATTENTIONS = (
+    "self_attention_1d", "self_attention_3d", "cross_attention_1d", "cross_attention_3d", "bottleneck_attention_1d",
+    "transformer_1d", "pooled_attention_3d", "window_attention_3d",
+)  # fmt: skip
 IMPLEMENTATIONS = (
-    "conv1d_conv3d", "separable_conv1d_conv3d",
+    "conv1d_conv3d", "separable_conv1d_conv3d", "bottleneck_conv1d_conv3d", "conv3d_conv2d",
     *(f"{kind}_{form}" for kind in ATTENTIONS for form in ("matmul", "split_heads")),
 )  # fmt: skip
 

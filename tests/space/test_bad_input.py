@@ -123,7 +123,7 @@ CASES: list[tuple[str, Any, str]] = [
     (
         "layers/wide",
         {"kind": "conv4d"},
-        "layers.wide.kind: unknown layer 'conv4d' (known: conv1d, separable_conv1d, con",
+        "layers.wide.kind: unknown layer 'conv4d' (known: conv1d, separable_conv1d, bottleneck_conv1d, con",
     ),
     ("layers/wide/kernel_size", 4, "layers.wide.kernel_size: must be odd to keep the number of frames, got 4"),
     ("layers/wide/kernel_size", -1, "layers.wide.kernel_size: expected at least 1; got -1"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, cast
 
 import torch
@@ -80,9 +81,10 @@ def frame_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(channels, 32), channels, eps=1e-6)
 
 
-def fold_frames(norm: nn.Module, x_BTCHW: torch.Tensor) -> torch.Tensor:
-    """Apply a per-image module to each frame; Core ML has no group norm of five dimensions."""
-    return norm(x_BTCHW.flatten(0, 1)).reshape(x_BTCHW.shape)  # type: ignore[no-any-return]
+def fold_frames(per_image: Callable[[torch.Tensor], torch.Tensor], x_BTCHW: torch.Tensor) -> torch.Tensor:
+    """Apply a module of images to each frame, whose channels it may change; Core ML has no group norm of rank 5."""
+    out_NCHW = per_image(x_BTCHW.flatten(0, 1))
+    return out_NCHW.reshape(*x_BTCHW.shape[:2], *out_NCHW.shape[1:])
 
 
 def zero_init(module: nn.Conv2d | nn.Conv3d | nn.Linear) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nas.models.temporal.base import TemporalLayer, fold_frames, frame_norm, zero_init
-from nas.space.layers import ConvolutionConfig, TimeConvolutionConfig
+from nas.space.layers import BottleneckConvolutionConfig, Convolution3DConfig, TimeConvolutionConfig
 
 
 class _TimeConvolution(TemporalLayer):
@@ -28,20 +28,20 @@ class _TimeConvolution(TemporalLayer):
         self.norm = frame_norm(shape[2])
 
     @abstractmethod
-    def convolutions(self) -> tuple[nn.Conv2d, ...]:
-        """The convolutions that are applied in turn to (B, C, T, H*W)."""
+    def convolutions(self) -> tuple[nn.Module, ...]:
+        """The convolutions, and activations between them, that are applied in turn to (B, C, T, H*W)."""
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
         """Convolve each pixel over time, in the chosen implementation."""
         h_BTCHW = F.silu(fold_frames(self.norm, x_BTCHW))
         if self.form == "conv3d":
             h_BCTHW = h_BTCHW.transpose(1, 2)
-            for convolution in self.convolutions():
-                h_BCTHW = _convolve_3d(convolution, h_BCTHW)
+            for module in self.convolutions():
+                h_BCTHW = _convolve_3d(module, h_BCTHW) if isinstance(module, nn.Conv2d) else module(h_BCTHW)
             return x_BTCHW + h_BCTHW.transpose(1, 2)
         h_BCTN = h_BTCHW.flatten(3).transpose(1, 2)
-        for convolution in self.convolutions():
-            h_BCTN = convolution(h_BCTN)
+        for module in self.convolutions():
+            h_BCTN = module(h_BCTN)
         return x_BTCHW + h_BCTN.transpose(1, 2).reshape(x_BTCHW.shape)
 
 
@@ -77,22 +77,56 @@ class SeparableConv1D(_TimeConvolution):
         return over_time, mix
 
 
+class BottleneckConv1D(_TimeConvolution):
+    """Convolution over time on fewer channels, between two mixes of channels, as in the blocks of ResNet."""
+
+    Config = BottleneckConvolutionConfig
+
+    def __init__(
+        self, config: BottleneckConvolutionConfig, shape: tuple[int, ...], context_width: int | None = None
+    ) -> None:
+        super().__init__(config, shape, context_width)
+        size, channels = config.kernel_size, shape[2]
+        narrow = channels // config.reduction
+        self.down = nn.Conv2d(channels, narrow, 1)
+        self.convolution = nn.Conv2d(narrow, narrow, (size, 1), padding=(size // 2, 0))
+        self.up = zero_init(nn.Conv2d(narrow, channels, 1))
+
+    def convolutions(self) -> tuple[nn.Module, ...]:
+        """Fewer channels, the convolution over time, an activation, and all channels again."""
+        return self.down, self.convolution, nn.SiLU(), self.up
+
+
 class Conv3D(TemporalLayer):
     """Convolution over time, height and width at once."""
 
-    Config = ConvolutionConfig
+    Config = Convolution3DConfig
 
-    def __init__(self, config: ConvolutionConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
+    def __init__(self, config: Convolution3DConfig, shape: tuple[int, ...], context_width: int | None = None) -> None:
         super().__init__(config, shape, context_width)
         size, channels = config.kernel_size, shape[2]
+        self.form = config.form
         self.norm = frame_norm(channels)
-        self.convolution = zero_init(nn.Conv3d(channels, channels, size, padding=size // 2))
+        self.convolution = nn.Conv3d(channels, channels, size, padding=size // 2)
+        zero_init(self.convolution)
 
     def forward(self, x_BTCHW: torch.Tensor, context_BLD: torch.Tensor | None = None) -> torch.Tensor:
-        """Convolve over time and space."""
+        """Convolve over time and space, in the chosen implementation."""
         h_BTCHW = F.silu(fold_frames(self.norm, x_BTCHW))
+        if self.form == "conv2d":
+            return x_BTCHW + _convolve_frames(self.convolution, h_BTCHW)
         h_BCTHW: torch.Tensor = self.convolution(h_BTCHW.transpose(1, 2))
         return x_BTCHW + h_BCTHW.transpose(1, 2)
+
+
+def _convolve_frames(convolution: nn.Conv3d, x_BTCHW: torch.Tensor) -> torch.Tensor:
+    """A 3D convolution over (T, H, W) as one 2D convolution over frames that lie beside their neighbours."""
+    size, frames = convolution.kernel_size[0], x_BTCHW.shape[1]
+    around_BTCHW = F.pad(x_BTCHW, (0, 0, 0, 0, 0, 0, size // 2, size // 2))
+    beside_BTCHW = torch.cat([around_BTCHW[:, first : first + frames] for first in range(size)], dim=2)
+    weight_OIHW = convolution.weight.transpose(1, 2).flatten(1, 2)
+    out_NCHW = F.conv2d(beside_BTCHW.flatten(0, 1), weight_OIHW, convolution.bias, padding=size // 2)
+    return out_NCHW.reshape(x_BTCHW.shape)
 
 
 def _convolve_3d(convolution: nn.Conv2d, x_BCTHW: torch.Tensor) -> torch.Tensor:
