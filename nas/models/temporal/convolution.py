@@ -121,8 +121,10 @@ class Conv3D(TemporalLayer):
 
 def _convolve_frames(convolution: nn.Conv3d, x_BTCHW: torch.Tensor) -> torch.Tensor:
     """A 3D convolution over (T, H, W) as one 2D convolution over frames that lie beside their neighbours."""
-    size, frames = convolution.kernel_size[0], x_BTCHW.shape[1]
-    around_BTCHW = F.pad(x_BTCHW, (0, 0, 0, 0, 0, 0, size // 2, size // 2))
+    size, (batch, frames, *image) = convolution.kernel_size[0], x_BTCHW.shape
+    # Joined to zeros: a pad of five dimensions is another operation that a phone may refuse.
+    edge_BTCHW = x_BTCHW.new_zeros(batch, size // 2, *image)
+    around_BTCHW = torch.cat([edge_BTCHW, x_BTCHW, edge_BTCHW], dim=1)
     beside_BTCHW = torch.cat([around_BTCHW[:, first : first + frames] for first in range(size)], dim=2)
     weight_OIHW = convolution.weight.transpose(1, 2).flatten(1, 2)
     out_NCHW = F.conv2d(beside_BTCHW.flatten(0, 1), weight_OIHW, convolution.bias, padding=size // 2)
