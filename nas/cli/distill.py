@@ -46,7 +46,8 @@ def distill(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What the student learns: data, trajectory (default), consistency, or one of an installed package.",
+            help="What the student learns: data, trajectory (default), consistency, distribution_matching, "
+            "or one of an installed package.",
         ),
     ] = None,
     target_option: Annotated[

@@ -17,12 +17,21 @@ import torch
 from torch import nn
 
 from nas.models.flow import TIMESTEP_SCALE, mix
-from nas.training.distillation import TARGETS, DistillationTarget, GuidedTeacher, StudentStep
+from nas.training.distillation import (
+    TARGETS,
+    DistillationTarget,
+    GuidedTeacher,
+    LearningTarget,
+    Renoising,
+    StudentStep,
+)
 
 CLIPS, FRAMES, CHANNELS, SIDE = 3, 4, 3, 6
 TEXT_SHAPE = (5, CHANNELS)
 LEVELS = ((1.0, 0.75), (0.75, 0.25), (0.25, 0.0))
 """Noise levels at the start and the end of each clip's step."""
+RENOISED = (0.3, 0.5, 0.8)
+"""Noise levels at which the predicted clips are compared."""
 
 
 class Network(nn.Module):
@@ -68,7 +77,9 @@ class DistillationTargetConformance:
         start_B, end_B = (torch.tensor(levels) for levels in zip(*LEVELS, strict=True))
         noisy = mix(latent, noise, start_B)
         velocity_BTCHW = target.student(noisy.sample_BTCHW, noisy.timestep_B, context_BLD)
-        return StudentStep(noisy, start_B, end_B, context_BLD, velocity_BTCHW)
+        again = Renoising(torch.tensor(RENOISED), torch.randn(shape, generator=generator))
+        renoising = again if target.own_samples else None
+        return StudentStep(noisy, start_B, end_B, context_BLD, velocity_BTCHW, renoising)
 
     def test_every_option_has_a_default(self) -> None:
         """A target works without options."""
@@ -118,6 +129,23 @@ class DistillationTargetConformance:
         again = target.loss(step), target.level(step)
         assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
 
+    def test_a_network_of_its_own_learns_alone(self) -> None:
+        """A target's network learns from the student's steps, and nothing else learns with it."""
+        target = self.build()
+        if not isinstance(target, LearningTarget):
+            return
+        with torch.no_grad():
+            step = self.step(target)
+        losses = target.network_losses(step)
+        alone = torch.stack([target.network_losses(_clip(step, index))["loss"] for index in range(CLIPS)])
+        torch.testing.assert_close(losses["loss"], alone.mean(), rtol=1e-4, atol=1e-6)
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        assert {id(parameter) for parameter in target.phase().parameters} == {
+            id(parameter) for parameter in target.network.parameters() if parameter.grad is not None
+        }, "the phase updates other weights than the network's"
+        others = [*target.student.parameters(), *target.teacher.unet.parameters()]
+        assert all(parameter.grad is None for parameter in others), "the student or the teacher learns"
+
     def test_inputs_stay_as_they_were(self) -> None:
         """The discriminator sees the same step after the target."""
         target = self.build()
@@ -139,4 +167,7 @@ def _clip(step: StudentStep, index: int) -> StudentStep:
         timestep_B=step.noisy.timestep_B[part],
         target_BTCHW=step.noisy.target_BTCHW[part],
     )
-    return StudentStep(noisy, step.start_B[part], step.end_B[part], step.context_BLD[part], step.velocity_BTCHW[part])
+    again = step.renoising and Renoising(step.renoising.level_B[part], step.renoising.noise_BTCHW[part])
+    return StudentStep(
+        noisy, step.start_B[part], step.end_B[part], step.context_BLD[part], step.velocity_BTCHW[part], again
+    )

@@ -90,6 +90,9 @@ def train(kind: str, folder: Path, settings: Mapping[str, Any]) -> None:
         config = training.TrainingConfig(**loop, freeze_backbone=kind == "frozen")
         training.finetune_model(model, clips, config, folder)
         return
-    adversarial = training.AdversarialConfig() if kind == "adversarial" else None
+    adversarial = training.AdversarialConfig() if kind in {"adversarial", "matching"} else None
     to = training.DistillationConfig(steps=2, teacher_substeps=1, adversarial=adversarial)
+    if kind == "matching":
+        options = {"fake_updates": 2}
+        to = to.model_copy(update={"target": "distribution_matching", "target_options": options})
     training.distill(model, clips, training.LoopConfig(**loop), to, folder)

@@ -4,10 +4,13 @@ from .config import DistillationConfig as DistillationConfig
 from .config import DistillationLoop as DistillationLoop
 from .config import DistillationSettings as DistillationSettings
 from .config import NoiseLevels as NoiseLevels
+from .distribution_matching import DistributionMatchingTarget as DistributionMatchingTarget
 from .run import DistillationResult as DistillationResult
 from .run import distill as distill
 from .student_step import GuidedTeacher as GuidedTeacher
+from .student_step import Renoising as Renoising
 from .student_step import StudentStep as StudentStep
 from .target import TARGETS as TARGETS
 from .target import DistillationTarget as DistillationTarget
+from .target import LearningTarget as LearningTarget
 from .task import DistillationTask as DistillationTask

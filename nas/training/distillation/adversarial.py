@@ -55,10 +55,12 @@ class AdversarialTask(DistillationTask):
     def losses(
         self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str
     ) -> Losses:
-        """The losses of the student or of the discriminator, by phase."""
+        """The losses of the student, of the discriminator, or of the target's network, by phase."""
         if phase == MODEL:
             return self._student(latent_BTCHW, tokens_BL, rng)
-        return self._discriminator(latent_BTCHW, tokens_BL, rng)
+        if phase == DISCRIMINATOR:
+            return self._discriminator(latent_BTCHW, tokens_BL, rng)
+        return super().losses(latent_BTCHW, tokens_BL, rng, step, phase)
 
     def _student(self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG) -> Losses:
         step = self.student_step(latent_BTCHW, tokens_BL, rng)

@@ -63,6 +63,7 @@ class DistillationConfig(StrictModel):
         target: What the student learns in each of its steps, a registered name. `data`: the real clips, which is
             fine-tuning at the noise levels of its steps. `trajectory`: to take one step to the point that the guided
             teacher reaches in several. `consistency`: to predict the same clip as from that point.
+            `distribution_matching`: to make clips that are as likely as the guided teacher's; with `adversarial`, DMD2.
         target_options: Options of the target that differ from its defaults.
         teacher_substeps: Euler steps of the teacher per step of the student, 4 when left out. Only for targets that
             learn from the teacher.

@@ -133,13 +133,14 @@ class Trainer(Generic[BatchT]):
         return TrainingResult(progress.step, progress.elapsed_s, final_loss)
 
     def _step(self, wrapped: torch.nn.Module, optimizers: Optimizers, progress: Progress) -> Losses:
-        """One step: its phases, one after the other."""
+        """One step: its phases, one after the other. Of several updates of a phase, the losses of the last are kept."""
         self.trained.train()
         losses: Losses = {}
         for phase in self.phases:
             prefix = "" if phase.name == MODEL else f"{phase.name}_"
-            values = self._phase(wrapped, optimizers[phase.name], phase, progress)
-            losses |= {f"{prefix}{name}": value for name, value in values.items()}
+            for update in phase.in_turn():
+                values = self._phase(wrapped, optimizers[phase.name], update, progress)
+                losses |= {f"{prefix}{name}": value for name, value in values.items()}
         self.ema.step(self.local_parameters[MODEL])
         return losses
 
@@ -156,7 +157,7 @@ class Trainer(Generic[BatchT]):
             with self.accelerator.accumulate(wrapped):
                 batch = self.batches(number).to(self.accelerator.device)
                 torch.manual_seed(self._seed(phase, number))  # after the batch, which may load an autoencoder
-                of_batch = wrapped(batch, progress.step, phase.name)
+                of_batch = wrapped(batch, progress.step, phase.purpose)
                 self._check(of_batch["loss"], batch, phase, progress)
                 self.accelerator.backward(of_batch["loss"])
                 for name, value in of_batch.items():
@@ -168,7 +169,7 @@ class Trainer(Generic[BatchT]):
 
     def _seed(self, phase: OptimizerPhase, number: int) -> int:
         """Seed of dropout in the network; another one in each process."""
-        named = () if phase.name == MODEL else (phase.name,)
+        named = () if phase.name == MODEL else (phase.purpose,)
         return derive_seed(self.config.seed, "step", number, self.accelerator.process_index, *named)
 
     def _check(self, loss: torch.Tensor, batch: BatchT, phase: OptimizerPhase, progress: Progress) -> None:

@@ -69,7 +69,7 @@ def test_the_commands_distil_to_it_with_options_from_the_command_line_or_a_file(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--target", "sideways"), "unknown distillation target 'sideways' (known: data, trajectory, consistency, mo"),
+        (("--target", "sideways"), "(known: data, trajectory, consistency, distribution_matching, mo"),
         (("--target", "motion", "--target-option", "wait=1"), "unknown key wait (did you mean weight? known: weight)"),
         (("--target", "data", "--target-option", "weight=1"), "target data has no options, got weight"),
         (("--target", "motion", "--target-option", "weight=-1"), "weight: expected at least 0"),

@@ -16,3 +16,8 @@ class TestTrajectory(DistillationTargetConformance):
 class TestConsistency(DistillationTargetConformance):
     target = "consistency"
     options = {"huber_scale": 0.5}
+
+
+class TestDistributionMatching(DistillationTargetConformance):
+    target = "distribution_matching"
+    options = {"fake_updates": 2}

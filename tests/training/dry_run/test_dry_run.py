@@ -14,6 +14,7 @@ from nas.cli import main
 from nas.data import MovingShapes
 from nas.errors import ConfigError
 from nas.models import VideoModel, block_cost, make_codec, network_cost
+from nas.models.discriminator import Discriminator
 from nas.space import SearchSpace
 from nas.training import (
     AdversarialConfig,
@@ -36,6 +37,12 @@ from tests.tiny import TINY
 ADVERSARIAL = DistillationSettings(
     training=DistillationLoop(steps=2, batch_size=2, image_batch_size=2, checkpoint_every=1),
     distillation=DistillationConfig(target="data", adversarial=AdversarialConfig()),
+)
+MATCHING = DistillationSettings(
+    training=DistillationLoop(steps=1, batch_size=2, image_batch_size=0, checkpoint_every=1),
+    distillation=DistillationConfig(
+        steps=1, target="distribution_matching", teacher_substeps=1, adversarial=AdversarialConfig()
+    ),
 )
 
 
@@ -61,16 +68,22 @@ def test_a_model_and_its_checkpoints_are_as_large_as_foretold(
     assert _size(folders[0]) == pytest.approx(found.checkpoint_bytes, rel=0.1)  # names and shapes come on top
 
 
-def test_a_distillation_is_foretold_with_teacher_and_discriminator(
+def test_a_distillation_is_foretold_with_teacher_discriminator_and_fake_score(
     space: SearchSpace, clips: MovingShapes, model: VideoModel, tmp_path: Path
 ) -> None:
-    found = dry_run_distillation(space, model.architecture, ADVERSARIAL, 1)
-    network = sum(each.numel() for each in model.unet.parameters())
-    assert found.frozen_parameters == network + sum(each.numel() for each in model.text_encoder.parameters())
-    assert found.trained_parameters > network
-    assert found.memory_bytes.averages == 4 * network
-    distill(model, clips, ADVERSARIAL.training, ADVERSARIAL.distillation, tmp_path)
-    written = _size(tmp_path / "checkpoints" / "step-00000002")
+    network, text, discriminator = (
+        sum(each.numel() for each in module.parameters())
+        for module in (model.unet, model.text_encoder, Discriminator(model.unet.plan))
+    )
+    alone = dry_run_distillation(space, model.architecture, ADVERSARIAL, 1)
+    assert (alone.trained_parameters, alone.frozen_parameters) == (network + discriminator, network + text)
+    found = dry_run_distillation(space, model.architecture, MATCHING, 1)
+    assert (found.trained_parameters, found.frozen_parameters) == (2 * network + discriminator, network + text)
+    memory = found.memory_bytes
+    assert memory.weights == 4 * (found.frozen_parameters + found.trained_parameters)
+    assert (memory.gradients, memory.averages) == (4 * found.trained_parameters, 4 * network)
+    distill(model, clips, MATCHING.training, MATCHING.distillation, tmp_path)
+    written = _size(tmp_path / "checkpoints" / "step-00000001")
     assert written == pytest.approx(found.checkpoint_bytes, rel=0.1)
 
 
