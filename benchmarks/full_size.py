@@ -107,8 +107,8 @@ def _search(found: Mapping[str, Any]) -> dict[str, str]:
     return {
         "device": found["device"],
         "front": f"{found['front']} architectures within the budgets, of {found['scored']} scored by a stand-in",
-        **_composed("chosen", found["chosen"]),
-        **_composed("largest within the budgets", found["largest"]),
+        **_composed("highest stand-in", found["chosen"]),
+        **_composed("most parameters", found["largest"]),
         "to compare": PUBLISHED,
     }
 
@@ -116,9 +116,11 @@ def _search(found: Mapping[str, Any]) -> dict[str, str]:
 def _composed(title: str, one: Mapping[str, Any]) -> dict[str, str]:
     """An architecture and the parts of its clip, which are estimates."""
     total = sum(one["ms"].values())
-    parts = {f"- {part}, estimated": f"{ms:,.0f} ms ({ms / total:.0%})" for part, ms in one["ms"].items()}
+    parts = {f"{part}, estimated": f"{ms:,.0f} ms ({ms / total:.0%})" for part, ms in one["ms"].items()}
     rows = {"parameters": f"{one['parameters']:,}", **parts, "clip, estimated": f"{total:,.0f} ms"}
-    return {title: one["architecture"]} | {f"{title}: {name}": value for name, value in rows.items()}
+    return {f"{title} within the budgets": one["architecture"]} | {
+        f"{title}: {name}": each for name, each in rows.items()
+    }
 
 
 def _profile(found: Mapping[str, Any]) -> dict[str, str]:
