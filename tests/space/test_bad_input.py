@@ -136,8 +136,8 @@ CASES: list[tuple[str, Any, str]] = [
     ),
     (
         "layers/wide",
-        {"kind": "conv3d", "form": "conv2d"},
-        "unknown key layers.wide.form (known: depth, kernel_size)",
+        {"kind": "shared_attention_1d", "form": "native"},
+        "unknown key layers.wide.form (known: depth, heads)",
     ),
     (
         "layers/wide",
