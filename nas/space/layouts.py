@@ -112,7 +112,8 @@ def autoencoder_class(name: object, error: type[NasError], where: str) -> Any:
 
     kind = getattr(diffusers, name, None) if isinstance(name, str) and name.startswith("Autoencoder") else None
     if not hasattr(kind, "from_pretrained"):
-        raise error(f"_class_name {name or ''!r} is not an autoencoder of diffusers", where=where)
+        own = " or ".join(_OWN_AUTOENCODERS)
+        raise error(f"_class_name {name or ''!r} is not an autoencoder of diffusers, nor {own}", where=where)
     return kind
 
 

@@ -248,3 +248,9 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
         get_phone("nokia")
     with pytest.raises(ConfigError, match=r"no compute unit 'npu' \(known: all, cpu_and_ne, cpu_and_gpu, cpu_only\)"):
         Estimator(get_phone("iphone-12"), "npu")
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_upsampling_moves_values_and_multiplies_none(mode: str) -> None:
+    (made,) = operations(nn.Upsample(scale_factor=2, mode=mode), (torch.randn(1, 2, 3, 4),))
+    assert (made.kind, made.macs, made.tensor_values) == ("layout", 0, (24, 96))

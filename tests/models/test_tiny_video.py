@@ -188,6 +188,7 @@ def test_frames_that_are_no_whole_groups_do_not_fit_the_space(tmp_path: Path) ->
         block_cost(_decoder_block(_space(tmp_path, frames=12, layout=layout)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "coreai"])
 @pytest.mark.parametrize("at_once", [None, 1])
 def test_decoder_in_the_formats_of_phones_computes_the_same(runtime: str, at_once: int | None, tmp_path: Path) -> None:
@@ -202,6 +203,7 @@ def test_decoder_in_the_formats_of_phones_computes_the_same(runtime: str, at_onc
     assert compare(run.run(to_arrays([z])), reference.numpy()).psnr_db >= 90
 
 
+@pytest.mark.slow
 def test_core_ml_program_has_four_dimensions_inside(tmp_path: Path) -> None:
     """Only the clip itself has five: its latent, and its pixels with their clamp."""
     block = _decoder_block(_space(tmp_path, layout={"_class_name": "AutoencoderTinyVideo", **LAYOUT}))

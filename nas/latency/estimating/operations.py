@@ -41,7 +41,7 @@ _NAMES: dict[Kind | None, str] = {
     "sinusoid": "sin cos",
     "layout": "permute transpose t movedim cat concat concatenate stack pad constant_pad_nd reflection_pad2d roll flip "
     "pixel_shuffle pixel_unshuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d "
-    "upsample_bicubic2d repeat repeat_interleave im2col slice_scatter tril triu",
+    "_upsample_nearest_exact2d upsample_bicubic2d repeat repeat_interleave im2col slice_scatter tril triu",
     "lookup": "embedding index index_select gather",
     # Operations without cost: views, constants, and those that are folded into the operation before.
     None: "view _unsafe_view reshape unsqueeze squeeze expand expand_as flatten unflatten detach alias clone "
