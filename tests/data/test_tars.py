@@ -8,7 +8,7 @@ import logging
 import os
 import pickle
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from nas.data.clips.dataset import source_file
 from nas.data.tars.dataset import open_tars
 from nas.data.tars.members import Member, grouped, read_members
 from nas.data.videos import media
+from nas.data.videos.film import Film
 from nas.errors import DataError
 from tests.data.conftest import decode_clips, encode, numbered
 
@@ -314,6 +315,24 @@ def film(path: Path, seconds: int, key_frame_every: int, codec: str = "libx264",
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path.read_bytes()
+
+
+def test_a_clip_in_the_middle_of_a_film_decodes_no_more_than_from_its_key_frame_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = film(tmp_path / "x.mp4", 20, 24)
+    pack(tmp_path / "tars" / "a.tar", {"x.mp4": data, "x.txt": b"stripes"})
+    clips, decoded, decode = opened(tmp_path / "tars"), [0], Film._decode
+    assert len(clips) == 20
+
+    def counted(self: Film) -> Iterator[av.VideoFrame]:
+        for frame in decode(self):
+            decoded[0] += 1
+            yield frame
+
+    monkeypatch.setattr(Film, "_decode", counted)
+    assert clips[10].video_TCHW.shape == SHAPE.size_TCHW
+    assert decoded[0] <= 1 + 24 + 24 + 1  # the first of the film, a second before the clip, the clip, and the next
 
 
 WAYS = [("mp4", "libx264", {}), ("mkv", "libx264", {"x264-params": "open-gop=1:bframes=3:keyint=24"}),

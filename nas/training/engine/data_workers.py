@@ -38,37 +38,31 @@ class WorkerBatches(Generic[BatchT]):
     Args:
         make: Makes the batch of a micro-step, by number; it is sent to the workers.
         workers: Number of workers, 1 or more.
-        repeated: Micro-batches of a step, which each of its phases asks for.
         pinned: Whether batches are put into pinned memory, from which a graphics card copies in the background.
     """
 
-    def __init__(self, make: Callable[[int], BatchT], workers: int, *, repeated: int = 1, pinned: bool = False) -> None:
-        self._made_by, self._workers, self._repeated, self._pinned = _Numbered(make), workers, repeated, pinned
+    def __init__(self, make: Callable[[int], BatchT], workers: int, *, pinned: bool = False) -> None:
+        self._made_by, self._workers, self._pinned = _Numbered(make), workers, pinned
         self._coming: Iterator[BatchT | NasError] | None = None
         self._next = 0
-        self._kept: dict[int, BatchT] = {}
 
     def __call__(self, number: int) -> BatchT:
-        """The batch of a micro-step.
+        """The batch of a micro-step. Any other than the next one takes new workers.
 
         Raises:
             ConfigError: `make` cannot be sent to another process.
             NasError: `make` raised it.
             TrainingError: A worker was killed.
         """
-        if number not in self._kept:
-            if self._coming is None or number != self._next:
-                self.close()
-                self._start(number)
-            batch = self._received()
-            self._next = number + 1
-            self._kept = {known: kept for known, kept in self._kept.items() if known > number - self._repeated}
-            self._kept[number] = batch
-        return self._kept[number]
+        if self._coming is None or number != self._next:
+            self.close()
+            self._start(number)
+        self._next = number + 1
+        return self._received()
 
     def close(self) -> None:
         """End the workers."""
-        self._coming, self._kept = None, {}
+        self._coming = None
 
     def _start(self, number: int) -> None:
         """Start workers that make the batches from one on."""

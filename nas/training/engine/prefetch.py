@@ -24,53 +24,43 @@ class Prefetched(Generic[BatchT]):
     Args:
         make: Makes the batch of a micro-step, by number.
         thread: The thread; an executor with one worker.
+        repeated: Micro-batches of a step, which each of its phases asks for.
     """
 
-    def __init__(self, make: Callable[[int], BatchT], thread: ThreadPoolExecutor) -> None:
-        self._make, self._thread = make, thread
+    def __init__(self, make: Callable[[int], BatchT], thread: ThreadPoolExecutor, repeated: int = 1) -> None:
+        self._make, self._thread, self._repeated = make, thread, repeated
         self._made: dict[int, Future[BatchT]] = {}
 
     def __call__(self, number: int) -> BatchT:
         """The batch of a micro-step. An error of `make` is raised here."""
-        wanted = range(number, number + AHEAD + 1)
-        # Each phase of a step asks for the same batches.
-        self._made = {index: self._made.get(index) or self._thread.submit(self._make, index) for index in wanted}
+        first, end = number - self._repeated + 1, number + AHEAD + self._repeated
+        self._made = {index: made for index, made in self._made.items() if first <= index < end}
+        for index in range(number, number + AHEAD + 1):
+            if index not in self._made:
+                self._made[index] = self._thread.submit(self._make, index)
         return self._made[number].result()
 
 
 @contextlib.contextmanager
-def prefetched(make: Callable[[int], BatchT], device: torch.device) -> Iterator[Callable[[int], BatchT]]:
-    """Prefetch batches if the run computes on a graphics card; a CPU is busy with the network and makes them on demand.
-
-    Args:
-        make: Makes the batch of a micro-step, by number.
-        device: Device of the run.
-    """
-    if device.type != "cuda":
-        yield make
-        return
-    thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-    try:
-        yield Prefetched(make, thread)
-    finally:
-        thread.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def worked(
-    make: Callable[[int], BatchT], device: torch.device, workers: int, repeated: int
+def prefetched(
+    make: Callable[[int], BatchT], device: torch.device, *, workers: int = 0, repeated: int = 1
 ) -> Iterator[Callable[[int], BatchT]]:
-    """Have worker processes make batches; without workers, as `prefetched`.
+    """Make batches in advance, by workers if there are any, or else by a thread if the run computes on a graphics card.
+
+    A processor is busy with the network. Without workers, it makes them when they are asked for.
 
     Args:
         make: Makes the batch of a micro-step, by number; it is sent to the workers.
         device: Device of the run.
-        workers: Number of workers.
+        workers: Number of worker processes.
         repeated: Micro-batches of a step, which each of its phases asks for.
     """
-    if workers == 0:
-        with prefetched(make, device) as batches:
-            yield batches
+    if not workers and device.type != "cuda":
+        yield make
         return
-    with contextlib.closing(WorkerBatches(make, workers, repeated=repeated, pinned=device.type == "cuda")) as made:
-        yield made
+    with contextlib.ExitStack() as stack:
+        if workers:
+            make = stack.enter_context(contextlib.closing(WorkerBatches(make, workers, pinned=device.type == "cuda")))
+        thread = ThreadPoolExecutor(1, thread_name_prefix="batches")  # which also takes them out of shared memory
+        stack.callback(thread.shutdown, cancel_futures=True)
+        yield Prefetched(make, thread, repeated)

@@ -17,7 +17,7 @@ from nas.models.weights import weights_digest
 from nas.space import Architecture, SearchSpace
 from nas.training.engine.callbacks import Callback
 from nas.training.engine.data_workers import default_workers
-from nas.training.engine.prefetch import worked
+from nas.training.engine.prefetch import prefetched
 from nas.training.engine.processes import from_main, make_accelerator
 from nas.training.engine.run_folder import run_folder
 from nas.training.engine.settings import LoopConfig
@@ -169,7 +169,8 @@ def run_task(
     )
     digest = fingerprint([space.fingerprint, clips.fingerprint, config.decisive(), start])
     workers = default_workers(source, accelerator.device) if config.data_workers is None else config.data_workers
-    with worked(source, accelerator.device, workers, config.gradient_accumulation) as batches:
+    repeated = config.gradient_accumulation
+    with prefetched(source, accelerator.device, workers=workers, repeated=repeated) as batches:
         trainer = Trainer(
             task, batches, config, folder, fingerprint=digest, accelerator=accelerator, label=label, callback=callback
         )

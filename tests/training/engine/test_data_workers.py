@@ -20,6 +20,7 @@ from nas.models.weights import load_safetensors
 from nas.space import SearchSpace
 from nas.training import SuperNetConfig, open_clips, train_supernet
 from nas.training.engine.data_workers import WorkerBatches, default_workers
+from nas.training.engine.prefetch import prefetched
 from nas.training.engine.trainer import Trainer
 from nas.training.flow.batches import BatchSource
 from tests.data.conftest import encode, numbered
@@ -27,6 +28,7 @@ from tests.data.test_tars import pack
 from tests.processes import start
 from tests.tiny import TINY
 
+CPU = torch.device("cpu")
 DROPOUT = TINY | {"backbone": TINY["backbone"] | {"dropout": 0.2}}
 
 
@@ -106,19 +108,17 @@ def test_batches_are_the_same_in_any_order_of_asking(space: SearchSpace, clips: 
     own = BatchSource(clips.latents(make_codec(space)), encoder, 2, 2, 0.5, 1, rank=1, world_size=2)
     source = replace(own, text_encoder=encoder.without_weights())
     assert not list(source.text_encoder.parameters())
-    batches = WorkerBatches(source, 2, repeated=2)
-    for number in (4, 5, 4, 5, 6, 7, 6, 1):
-        made, expected = batches(number), own(number)
-        for name, value in vars(expected).items():
-            same = torch.equal(value, getattr(made, name)) if isinstance(value, torch.Tensor) else None
-            assert same or value == getattr(made, name), name
-    batches.close()
+    with prefetched(source, CPU, workers=2, repeated=2) as batches:
+        for number in (4, 5, 4, 5, 6, 7, 6, 1):
+            made, expected = batches(number), own(number)
+            for name, value in vars(expected).items():
+                same = torch.equal(value, getattr(made, name)) if isinstance(value, torch.Tensor) else None
+                assert same or value == getattr(made, name), name
 
 
 def test_other_processes_make_them_in_advance_and_each_once_for_all_phases_of_a_step() -> None:
-    batches = WorkerBatches(Source(), 2, repeated=2)
-    first = [batches(number) for number in (0, 1, 0, 1, 2, 3)]
-    batches.close()
+    with prefetched(Source(), CPU, workers=2, repeated=2) as batches:
+        first = [batches(number) for number in (0, 1, 0, 1, 2, 3)]
     assert first[0] is first[2]
     assert first[1] is first[3]
     makers = {told.process for told in first}

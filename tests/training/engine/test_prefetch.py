@@ -43,6 +43,14 @@ def test_the_next_are_made_by_another_thread_before_they_are_asked_for() -> None
     assert threading.get_ident() not in {thread for _, thread in made}
 
 
+def test_the_phases_of_a_step_share_its_batches() -> None:
+    made: list[int] = []
+    with prefetched(lambda number: made.append(number) or torch.tensor(number), CARD, repeated=3) as batches:
+        asked = (0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5)
+        assert [int(batches(number)) for number in asked] == list(asked)
+    assert made == sorted(set(made))
+
+
 def test_what_a_batch_raises_comes_when_it_is_asked_for() -> None:
     def make(number: int) -> torch.Tensor:
         if number == 1:
