@@ -26,8 +26,8 @@ class AutoencoderTinyVideo(ModelMixin, ConfigMixin):
     """A tiny autoencoder of clips, which is saved, loaded and called like diffusers' autoencoders.
 
     A latent frame depends on its own frames and those before. So a clip can be encoded and decoded piece by piece, with
-    the same result. If its frames are no multiple of `temporal_factor`, its last frame is repeated, so that an image is
-    one latent frame, too.
+    the same result. The last frame is repeated if the frames do not fill the last latent frame, so that an image is one
+    latent frame, too.
 
     Levels go from the coarsest to the finest in the decoder's fields, and from the finest to the coarsest in the
     encoder's.
@@ -44,6 +44,8 @@ class AutoencoderTinyVideo(ModelMixin, ConfigMixin):
         temporal_upsample: The same for frames.
         patch_size: Pixels, along height and along width, that are one place of the finest level.
         patch_size_t: Frames that are one frame of the finest level.
+        first_frame_apart: Whether the first frame is a latent frame of its own, as in `AutoencoderKLWan`. Then n latent
+            frames are `(n - 1) * temporal_factor + 1` frames, and not `n * temporal_factor`.
         latent_frames_at_once: Latent frames that are encoded or decoded together; `None` for all of a clip. Fewer need
             less memory, and give the same result.
         scaling_factor: What latents are multiplied with before they are denoised.
@@ -69,6 +71,7 @@ class AutoencoderTinyVideo(ModelMixin, ConfigMixin):
         temporal_upsample: Sequence[bool] = (True, True),
         patch_size: int = 2,
         patch_size_t: int = 2,
+        first_frame_apart: bool = False,
         latent_frames_at_once: int | None = None,
         scaling_factor: float = 1.0,
         shift_factor: float = 0.0,
@@ -77,27 +80,19 @@ class AutoencoderTinyVideo(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         _sizes("in_channels, out_channels and latent_channels", (in_channels, out_channels, latent_channels))
-        patch_T, patch_HW = _sizes("patch_size_t and patch_size", (patch_size_t, patch_size))
         _sizes("latent_frames_at_once", (1 if latent_frames_at_once is None else latent_frames_at_once,))
-        coarse_to_fine = _sizes("decoder_block_out_channels", decoder_block_out_channels)
-        count = len(coarse_to_fine)
-        decoder = Levels(
-            coarse_to_fine,
-            _sizes("num_decoder_blocks", num_decoder_blocks, count, lowest=0),
-            _factors("spatial_upsample", spatial_upsample, count - 1),
-            _factors("temporal_upsample", temporal_upsample, count - 1),
-            (patch_T, patch_HW),
-        )
-        encoder = Levels(
-            _sizes("encoder_block_out_channels", encoder_block_out_channels, count),
-            _sizes("num_encoder_blocks", num_encoder_blocks, count, lowest=0),
-            decoder.space[::-1],
-            decoder.time[::-1],
-            decoder.patch,
-        )
-        self.latent_frames_at_once = latent_frames_at_once
-        self.spatial_compression_ratio = patch_HW * math.prod(decoder.space)
-        self.temporal_compression_ratio = patch_T * math.prod(decoder.time)
+        if type(first_frame_apart) is not bool:
+            raise ValueError(f"first_frame_apart: expected true or false, got {_text(first_frame_apart)}")
+        steps = len(_sizes("decoder_block_out_channels", decoder_block_out_channels)) - 1
+        space = _factors("spatial_upsample", spatial_upsample, steps)
+        time = _factors("temporal_upsample", temporal_upsample, steps)
+        patch = (patch_size_t, patch_size)
+        _sizes("patch_size_t and patch_size", patch)
+        decoder = _levels("decoder", decoder_block_out_channels, num_decoder_blocks, space, time, patch)
+        encoder = _levels("encoder", encoder_block_out_channels, num_encoder_blocks, space[::-1], time[::-1], patch)
+        self.first_frame_apart, self.latent_frames_at_once = first_frame_apart, latent_frames_at_once
+        self.spatial_compression_ratio = patch_size * math.prod(space)
+        self.temporal_compression_ratio = patch_size_t * math.prod(time)
         self.encoder = TinyVideoEncoder(encoder, in_channels, latent_channels)
         self.decoder = TinyVideoDecoder(decoder, latent_channels, out_channels)
 
@@ -119,14 +114,39 @@ class AutoencoderTinyVideo(ModelMixin, ConfigMixin):
     def encode_frames(self, x_BTCHW: torch.Tensor) -> torch.Tensor:
         """Latents (B, t, C, h, w) of pixels (B, T, C, H, W) in [-1, 1]."""
         factor, at_once = self.temporal_compression_ratio, self.latent_frames_at_once
-        missing = -x_BTCHW.shape[1] % factor
-        if missing:
-            x_BTCHW = torch.cat([x_BTCHW, x_BTCHW[:, -1:].expand(-1, missing, -1, -1, -1)], 1)
+        first = factor - 1 if self.first_frame_apart else 0
+        x_BTCHW = _repeated_ends(x_BTCHW, first, -(x_BTCHW.shape[1] + first) % factor)
         return _in_pieces(self.encoder, x_BTCHW, None if at_once is None else at_once * factor)
 
     def decode_frames(self, z_BtChw: torch.Tensor) -> torch.Tensor:
         """Pixels (B, T, C, H, W) of latents (B, t, C, h, w), not clamped to [-1, 1]."""
-        return _in_pieces(self.decoder, z_BtChw, self.latent_frames_at_once)
+        x_BTCHW = _in_pieces(self.decoder, z_BtChw, self.latent_frames_at_once)
+        return x_BTCHW[:, self.temporal_compression_ratio - 1 :] if self.first_frame_apart else x_BTCHW
+
+
+def _repeated_ends(x_BTCHW: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """The clips with so many copies of the first frame before them, and of the last frame after them."""
+    copies = [x_BTCHW[:, :1]] * first + [x_BTCHW] + [x_BTCHW[:, -1:]] * last
+    return torch.cat(copies, 1) if len(copies) > 1 else x_BTCHW
+
+
+def _levels(
+    half: str,
+    widths: Sequence[int],
+    blocks: Sequence[int],
+    space: Sequence[int],
+    time: Sequence[int],
+    patch: tuple[int, int],
+) -> Levels:
+    """The checked levels of the encoder or decoder; raises as `_sizes`."""
+    count = len(space) + 1
+    return Levels(
+        _sizes(f"{half}_block_out_channels", widths, count),
+        _sizes(f"num_{half}_blocks", blocks, count, lowest=0),
+        space,
+        time,
+        patch,
+    )
 
 
 def _in_pieces(half: nn.Module, clip_BTCHW: torch.Tensor, frames: int | None) -> torch.Tensor:

@@ -108,6 +108,21 @@ def test_an_image_is_a_clip_that_stands_still() -> None:
         assert torch.equal(z, model.encode(image.expand(-1, -1, 8, -1, -1)).latents)
 
 
+def test_a_first_frame_apart(tmp_path: Path) -> None:
+    """As in diffusers' causal autoencoders, 1 + 8 + 8 frames are three latent frames, and an image is one of each."""
+    plain, model, x = _model(), _model(first_frame_apart=True), _video(1, 3, 17, 16, 32)
+    with torch.no_grad():
+        z = model.encode(x).latents
+        assert z.shape == (1, 4, 3, 2, 4)
+        torch.testing.assert_close(z, plain.encode(torch.cat([x[:, :, :1].expand(-1, -1, 7, -1, -1), x], 2)).latents)
+        torch.testing.assert_close(model.encode(x[:, :, :1]).latents, z[:, :, :1])
+        torch.testing.assert_close(model.decode(z).sample, plain.decode(z).sample[:, :, 7:])
+        assert model.decode(z[:, :, :1]).sample.shape[2] == 1
+    model.save_pretrained(tmp_path / "vae")
+    codec = make_codec(_space(tmp_path, frames=17, path="vae"))
+    assert codec.decode(codec.encode(x.transpose(1, 2))).shape == (1, 17, 3, 16, 32)
+
+
 @pytest.mark.parametrize(
     ("changes", "spatial", "temporal"),
     [
@@ -170,6 +185,7 @@ def test_folder_of_other_factors_than_the_space_says(key: str, tmp_path: Path) -
         ({"temporal_upsample": [True]}, "temporal_upsample: expected true or false 2 times"),
         ({"patch_size": 0}, "patch_size_t and patch_size: expected integers of at least 1, got [2, 0]"),
         ({"latent_frames_at_once": 0}, "latent_frames_at_once: expected integers of at least 1, got [0]"),
+        ({"first_frame_apart": 1}, "first_frame_apart: expected true or false, got 1"),
         ({"depth": 3}, "codec.layout: AutoencoderTinyVideo has no field 'depth'"),
     ],
 )
