@@ -22,6 +22,8 @@ from nas.training.distillation import AdversarialConfig, DistillationConfig
 
 TEACHER_GUIDANCE, TEACHER_STEPS, STUDENT_STEPS = 3.0, 25, 4
 
+_ENDLESS = 10**6
+
 
 @dataclass(frozen=True)
 class Method:
@@ -48,6 +50,8 @@ METHODS: dict[str, Method] = {
     "adversarial": _with_discriminator("data"),
     "consistency + adversarial": _with_discriminator("consistency"),
     "trajectory + adversarial": _with_discriminator("trajectory"),
+    "distribution matching": Method(DistillationConfig(target="distribution_matching")),
+    "distribution matching + adversarial": _with_discriminator("distribution_matching"),
 }
 ABLATIONS: dict[str, Method] = {
     "adversarial, video only": _with_discriminator("data", images=False),
@@ -67,6 +71,7 @@ class SeedRun:
         classifier: Folder of the classifier.
         teacher_steps: Optimiser steps of the teacher.
         steps: Optimiser steps of each student.
+        minutes: Minutes of training of each student, instead of `steps`.
         methods: Names out of `METHODS` and `ABLATIONS`.
         prompts: How many clips each is judged by.
         seed: Of all trainings.
@@ -77,6 +82,7 @@ class SeedRun:
     classifier: Path
     teacher_steps: int
     steps: int
+    minutes: float | None
     methods: tuple[str, ...]
     prompts: int
     seed: int
@@ -91,8 +97,13 @@ class SeedRun:
             "teacher in 4 steps, no guidance": self._scored(teacher, root / "teacher-short", STUDENT_STEPS, 1.0),
         }
         for name in self.methods:
-            rows[name] = self.student(name, root / name)
+            rows[name] = self.student(name, root / self.students / name)
         return rows
+
+    @property
+    def students(self) -> str:
+        """Name of the folder of all students that were trained for as long."""
+        return f"{self.steps}-steps" if self.minutes is None else f"{self.minutes:g}-minutes"
 
     def teacher(self, folder: Path) -> VideoModel:
         """The teacher, trained from scratch."""
@@ -108,20 +119,21 @@ class SeedRun:
     def student(self, name: str, folder: Path) -> dict[str, Any]:
         """A student by one method, scored; or the reason why its training ended."""
         method = (METHODS | ABLATIONS)[name]
-        teacher = VideoModel.load(folder.parent / "teacher" / "model")
+        teacher = VideoModel.load(folder.parents[1] / "teacher" / "model")
         loop = LoopConfig(
-            steps=self.steps, batch_size=16, image_batch_size=4 if method.images else 0, learning_rate=3e-4,
-            ema_decay=0.99, checkpoint_every=100, seed=self.seed,
+            steps=self.steps if self.minutes is None else _ENDLESS, max_minutes=self.minutes, batch_size=16,
+            image_batch_size=4 if method.images else 0, learning_rate=3e-4, ema_decay=0.99, checkpoint_every=100,
+            seed=self.seed,
         )  # fmt: skip
-        reason = None
+        ended: dict[str, Any]
         try:
-            distill(teacher, clips_of(teacher.space).train, loop, method.config, folder)
+            result = distill(teacher, clips_of(teacher.space).train, loop, method.config, folder)
+            ended = {"steps": result.steps, "minutes": result.elapsed_s / 60}
         except TrainingError as error:
-            reason = error.what
+            ended = {"ended": error.what}
         if not (folder / "model").is_dir():
-            return {"ended": reason}
-        scored = self._scored(VideoModel.load(folder / "model"), folder, STUDENT_STEPS, 1.0)
-        return scored | ({} if reason is None else {"ended": reason})
+            return ended
+        return self._scored(VideoModel.load(folder / "model"), folder, STUDENT_STEPS, 1.0) | ended
 
     def _scored(self, model: VideoModel, folder: Path, steps: int, guidance_scale: float) -> dict[str, Any]:
         reader = ShapeClassifier.load(self.classifier)

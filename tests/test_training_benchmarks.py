@@ -111,13 +111,16 @@ def test_distillation_compares_students_with_their_teacher(
     arguments = ["--space", tiny, "--architecture", tmp_path / "architecture.yaml", "--out", tmp_path / "out"]
     arguments += ["--teacher-steps", 2, "--classifier-steps", 2, "--steps", 2, "--prompts", 24]
     arguments += ["--methods", "trajectory;adversarial, no re-noising", "--seeds", 1, "--workers", 1]
-    report = run_benchmark("distillation.py", *arguments)
+    report = run_benchmark("distillation.py", *arguments, "--export", "student")
     assert list(report["rows"]) == [
         "teacher", "teacher in 4 steps, no guidance", "trajectory", "adversarial, no re-noising",
     ]  # fmt: skip
     assert all(row["distance"]["value"] > 0 and not row["ended"] for row in report["rows"].values())
     assert all(0 <= row["accuracy"]["value"] <= 1 for row in report["rows"].values())
-    assert report["seconds"]["student"]["alone"] < report["seconds"]["teacher"]["alone"]
+    assert [row["steps"] for row in report["rows"].values()] == [[], [], [2], [2]]
+    seconds = report["seconds"]
+    assert seconds["student"]["alone"] < seconds["teacher"]["alone"]
+    assert 0 < seconds["student"]["difference"] < 1e-4, "an exported clip is the same clip"
 
 
 @pytest.mark.parametrize(
