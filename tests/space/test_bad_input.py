@@ -9,7 +9,7 @@ import pytest
 
 from nas.errors import ConfigError
 from nas.files import write_yaml
-from nas.space import SearchSpace
+from nas.space import SearchSpace, layer_kinds
 from tests.space.spaces import tiny
 
 DELETE = object()
@@ -178,7 +178,7 @@ def test_unknown_layer_lists_every_known_one_once(tmp_path: Path) -> None:
     write_yaml(path, _changed("slots/1/candidates", ["conv4d"]))
     known = _message(path).partition("known: ")[2].removesuffix(")").split(", ")
     assert known[:2] == ["none", "wide"]
-    assert len(known) == len(set(known)) == 9
+    assert len(known) == len(set(known)) == 2 + len(layer_kinds())
 
 
 def test_the_unknown_key_is_said_before_the_missing_one_and_the_rest_is_counted(tmp_path: Path) -> None:
