@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from nas.data import ClipShape, MovingShapes, VideoDataset, to_pixels
+from nas.errors import NasError
 from nas.models import make_codec
 from nas.models.tiny_video import AutoencoderTinyVideo
 from nas.space import SearchSpace
@@ -114,4 +115,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=2000, help="Steps of training.")
     parser.add_argument("--videos", type=Path, help="Folder of videos with captions.csv, in place of moving shapes.")
     parser.add_argument("--teacher", type=Path, help="Search space whose codec is imitated.")
-    main(parser.parse_args())
+    try:
+        main(parser.parse_args())
+    except NasError as error:
+        raise SystemExit(f"error: {error}") from error
