@@ -55,6 +55,10 @@ class DistillationTask(JointTask):
         kind = config.target_class
         return kind(kind.Config(**config.target_options), teacher, self.unet)
 
+    def uses_all_parameters(self) -> bool:
+        """Whether the student alone learns; a phase does not use what others train."""
+        return len(self.phases()) == 1
+
     def trained_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of the student."""
         return self.unet.parameters()

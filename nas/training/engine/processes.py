@@ -38,8 +38,13 @@ def processes() -> PartialState:
         return PartialState(cpu=cpu)
 
 
-def make_accelerator(config: LoopConfig) -> Accelerator:
-    """The accelerator of a run. DDP is told that sub-networks leave parameters unused.
+def make_accelerator(config: LoopConfig, *, all_used: bool = False) -> Accelerator:
+    """The accelerator of a run.
+
+    Args:
+        config: Settings.
+        all_used: Whether each parameter that learns is used in every step. Otherwise DDP searches for the unused ones,
+            which a sub-network of a supernet leaves.
 
     Raises:
         ConfigError: Environment variables of accelerate or of the launcher contradict the run's settings.
@@ -53,7 +58,7 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
             cpu=cpu,
             mixed_precision=config.mixed_precision,
             gradient_accumulation_steps=config.gradient_accumulation,
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=not all_used)],
         )
 
 

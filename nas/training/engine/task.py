@@ -76,6 +76,13 @@ class TrainingTask(nn.Module, ABC, Generic[BatchT]):
     def forward(self, batch: BatchT, step: int, phase: str = MODEL) -> Losses:
         """Losses of one phase of a step, on one batch."""
 
+    def uses_all_parameters(self) -> bool:
+        """Whether each parameter that learns has a part in every loss.
+
+        If so, data parallel need not search each step's graph for those that have none.
+        """
+        return False
+
     def trained_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the model; their moving average is kept."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)

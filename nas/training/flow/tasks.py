@@ -72,6 +72,10 @@ class FlowTask(JointTask):
         if config.freeze_backbone:
             freeze_backbone(unet, unet.plan if isinstance(unet, VideoUNet) else unet.plan(unet.space.smallest()))
 
+    def uses_all_parameters(self) -> bool:
+        """True: a step runs the whole network."""
+        return True
+
     def noisy(self, latent_BTCHW: torch.Tensor, rng: BatchRNG) -> NoisyBatch:
         """Clips at random noise levels."""
         mean, std, shift = self.config.timestep_mean, self.config.timestep_std, self.config.timestep_shift
@@ -104,6 +108,10 @@ class SuperNetTask(FlowTask):
     def __init__(self, unet: SuperNet, text_encoder: TextEncoder, config: SuperNetConfig) -> None:
         super().__init__(unet, text_encoder, config)
         self.strategy = path_strategy(unet.distinct_space, config)
+
+    def uses_all_parameters(self) -> bool:
+        """False: a step runs some of the layers."""
+        return False
 
     def losses(
         self, latent_BTCHW: torch.Tensor, tokens_BL: torch.Tensor, rng: BatchRNG, step: int, phase: str

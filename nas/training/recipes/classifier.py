@@ -58,6 +58,10 @@ class ClassifierTask(TrainingTask[LabelledBatch]):
         super().__init__()
         self.classifier = classifier
 
+    def uses_all_parameters(self) -> bool:
+        """True: all attributes share the network, and each has a head."""
+        return True
+
     def forward(self, batch: LabelledBatch, step: int, phase: str = MODEL) -> Losses:
         """Losses on noisy pixels. Without noise, the classifier could depend on their lowest bits."""
         noisy_BTCHW = batch.video_BTCHW + 0.1 * batch.keys.rng(phase).normal_like(batch.video_BTCHW)
@@ -107,10 +111,11 @@ def _train(shape: ClipShape, root: Path, steps: int, batch_size: int, seed: int)
         keys = RNGKeys.of_process(derive_seed(seed, "noise"), batch_size, step, 0, 1)
         return LabelledBatch(to_pixels(video), labels(captions), keys)
 
-    accelerator = make_accelerator(config)
+    task = ClassifierTask(classifier)
+    accelerator = make_accelerator(config, all_used=task.uses_all_parameters())
     with prefetched(draw, accelerator.device) as drawn:
         Trainer(
-            ClassifierTask(classifier),
+            task,
             drawn,
             config,
             root,

@@ -155,7 +155,7 @@ def run_task(
     """
     if config.gradient_checkpointing:
         recompute_blocks(task)
-    accelerator = make_accelerator(config)
+    accelerator = make_accelerator(config, all_used=task.uses_all_parameters())
     count = accelerator.num_processes
     source = BatchSource(
         clips.latents(unloaded_codec(space)),

@@ -16,7 +16,7 @@ from tests.training.runs_at_scale import Job, curve, start_together, together
 pytestmark = pytest.mark.slow
 
 KINDS = ("uniform", "sandwich", "frozen", "adversarial", "matching")
-PAIRS = [*((kind, "fsdp") for kind in KINDS), *((kind, "ddp") for kind in KINDS if kind != "frozen")]
+PAIRS = [(kind, parallel) for kind in KINDS for parallel in ("fsdp", "ddp")]
 FSDP = {"parallel": "fsdp"}
 MICRO = {"gradient_accumulation": 2, "batch_size": 2, "image_batch_size": 2}
 SPARING = MICRO | {"mixed_precision": "bf16", "gradient_checkpointing": True}

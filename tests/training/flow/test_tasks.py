@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from nas.data import MovingShapes
-from nas.models import SuperNet, VideoModel, make_codec, make_text_encoder
-from nas.space import SearchSpace
+from nas.models import SuperNet, VideoModel, VideoUNet, make_codec, make_text_encoder
+from nas.space import SearchSpace, layer_kinds
 from nas.training import FlowTask, SuperNetConfig, SuperNetTask, TrainingConfig
+from nas.training.engine.processes import make_accelerator
 from nas.training.flow.batches import Batch, BatchSource
+from tests.tiny import TINY
 
 
 def _batch(space: SearchSpace, clips: MovingShapes, video: int = 3, image: int = 2, **settings: float) -> Batch:
@@ -52,10 +57,24 @@ def test_processes_share_each_step_without_overlap(space: SearchSpace, clips: Mo
     assert torch.equal(whole, joined)
 
 
+@pytest.mark.parametrize("kind", sorted(layer_kinds()))
+def test_a_network_alone_uses_every_parameter_of_clips_and_of_single_frames(kind: str, clips: MovingShapes) -> None:
+    space = SearchSpace.from_dict(TINY | {"slots": [{"stage": "mid", "candidates": ["none", kind]}]})
+    network, batch = VideoUNet(space.lower(space.architecture([kind]))), _batch(space, clips, image=0)
+    task = FlowTask(network, make_text_encoder(space), TrainingConfig())
+    assert task.uses_all_parameters()
+    assert not make_accelerator(task.config, all_used=True).ddp_handler.find_unused_parameters
+    for each in (batch, replace(batch, video_BTCHW=batch.video_BTCHW[:, :1])):
+        task.zero_grad()
+        task(each, 0)["loss"].backward()
+        assert [name for name, parameter in task.named_parameters() if parameter.grad is None] == []
+
+
 def test_a_supernet_step_touches_only_the_sampled_path(space: SearchSpace, clips: MovingShapes) -> None:
     supernet = SuperNet(space)
     task = SuperNetTask(supernet, make_text_encoder(space), SuperNetConfig(seed=5))
     task(_batch(space, clips), 7)["loss"].backward()
+    assert not task.uses_all_parameters()
     plan = supernet.plan(task.strategy.paths(7)[0])
     used = {node.name for node in plan.nodes}
     for name, parameter in supernet.named_parameters():
