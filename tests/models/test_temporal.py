@@ -389,7 +389,9 @@ def test_positions_of_3d_attention_follow_the_order_of_pixels() -> None:
     assert len({tuple(code.tolist()) for code in table.reshape(-1, 32)}) == 30
 
 
-@pytest.mark.parametrize("kind", ["self_attention_3d", "cross_attention_3d"])
+@pytest.mark.parametrize(
+    "kind", ["self_attention_3d", "cross_attention_3d", "pooled_attention_3d", "window_attention_3d"]
+)
 def test_3d_attention_at_another_size_is_a_layer_built_for_it(kind: str) -> None:
     layer = layer_class(kind)
     width = 16 if layer.Config.uses_context else None

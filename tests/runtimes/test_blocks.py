@@ -11,9 +11,11 @@ import coremltools
 import pytest
 import torch
 
-from nas.runtimes import block_convertible, compare, get_runtime, to_arrays
-from nas.space import Block, SearchSpace, layer_kinds
+from nas.runtimes import Runtime, block_convertible, compare, get_runtime, to_arrays
+from nas.runtimes.core_ml.program import read_program
+from nas.space import Block, SearchSpace, TensorSpec, layer_kinds
 from nas.space.implementations import block_implementations
+from nas.space.plan import make_block
 from tests.tiny import TINY
 
 KINDS = layer_kinds()
@@ -88,6 +90,40 @@ def test_onnx_equals_torch(label: str, tmp_path: Path) -> None:
         assert compare(reference, residual).psnr_db < 60, "the layer does nothing, so nothing was compared"
 
 
+def with_edges(kind: str, **config: int) -> Block:
+    """A layer on frames of 5 x 7 pixels, which squares of pixels do not fill."""
+    shape = (1, 3, 32, 5, 7)
+    return make_block(kind, {"heads": 4, **config}, (TensorSpec("x", shape),), shape)
+
+
+EDGES = [
+    with_edges("pooled_attention_3d", pool=2),
+    with_edges("pooled_attention_3d", pool=16),
+    with_edges("window_attention_3d", window=4),
+]
+
+
+@pytest.mark.parametrize("label", [*KINDS, "conv3d_conv2d"])
+def test_core_ai_equals_torch(label: str, tmp_path: Path) -> None:
+    _check_as_torch(blocks()[label], get_runtime("coreai", precision="fp32"), tmp_path)
+
+
+@pytest.mark.parametrize("block", EDGES, ids=["pool 2", "pool 16", "window 4"])
+@pytest.mark.parametrize(("runtime", "options"), [("onnxruntime", {}), ("coreai", {"precision": "fp32"})])
+def test_frames_that_squares_of_pixels_do_not_fill_convert(
+    runtime: str, options: dict[str, str], block: Block, tmp_path: Path
+) -> None:
+    _check_as_torch(block, get_runtime(runtime, **options), tmp_path)
+
+
+def _check_as_torch(block: Block, runtime: Runtime, folder: Path) -> None:
+    item = block_convertible(block)
+    executable = runtime.prepare(item.module, item.inputs, item.names, folder)
+    with torch.no_grad():
+        reference = to_arrays([item.module.eval()(*item.inputs)])[0]
+    assert compare(executable.run(to_arrays(item.inputs)), reference).psnr_db > 110
+
+
 Packages = Callable[..., Path]
 
 
@@ -111,6 +147,15 @@ def test_core_ml_package_has_the_blocks_interface(label: str, package: Packages)
     shapes = {entry.name: tuple(entry.type.multiArrayType.shape) for entry in spec.description.input}
     assert shapes == {entry.name: entry.shape for entry in blocks()[label].inputs}
     assert [entry.name for entry in spec.description.output] == ["output"]
+
+
+@pytest.mark.parametrize("label", [*KINDS, *IMPLEMENTATIONS])
+def test_a_layer_has_no_operation_that_keeps_it_off_the_neural_engine(label: str, package: Packages) -> None:
+    """Except 3D convolutions, which the implementation named so asks for."""
+    program = read_program(package(label))
+    assert program.highest_rank <= 5
+    assert program.groups["gather"] == program.groups["other"] == 0
+    assert not program.fp32_operations
 
 
 def operations(path: Path) -> list[Any]:

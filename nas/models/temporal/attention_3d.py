@@ -5,8 +5,8 @@ here as attention of every (t, h, w) to every other, T*H*W tokens, and of every 
 large, two cheaper ones can be afforded:
 
 - `pooled_attention_3d`: keys and values come from frames that are averaged over `pool` x `pool` pixels, as in the
-  spatial reduction of pyramid vision transformers (arXiv 2106.13797) and the strided attention of S2DiT (arXiv
-  2601.12719): `pool`^2 times fewer products;
+  linear spatial reduction of PVT v2 (arXiv 2106.13797): `pool`^2 times fewer products. The stride self-attention of
+  S2DiT (arXiv 2601.12719) makes the queries fewer, too; here, each pixel asks for itself;
 - `window_attention_3d`: attention inside windows of all frames times `window` x `window` pixels, as in Video Swin
   (arXiv 2106.13230), without its shift: convolutions and other layers carry information between windows.
 """
@@ -142,5 +142,21 @@ class WindowAttention3D(_Attention3D):
 
 def _averaged(x_NCHW: torch.Tensor, pool: int) -> torch.Tensor:
     """Frames averaged over squares of pixels; those at the edges may be smaller."""
-    rest = any(side % pool for side in x_NCHW.shape[2:])
-    return F.avg_pool2d(x_NCHW, pool, ceil_mode=rest, count_include_pad=False)
+    if any(side % pool for side in x_NCHW.shape[2:]):
+        return _averaged_along(_averaged_along(x_NCHW, pool, 2), pool, 3)
+    return F.avg_pool2d(x_NCHW, pool, pool)
+
+
+def _averaged_along(x_NCHW: torch.Tensor, pool: int, side: int) -> torch.Tensor:
+    """Averages of each `pool` rows (`side` 2) or columns (3), and of those left at the end.
+
+    Torch's own pooling has an option for those (`ceil_mode`), which Core AI's converter ignores.
+    """
+    rest = x_NCHW.shape[side] % pool
+    sizes = [size for size in (x_NCHW.shape[side] - rest, rest) if size]
+    made = []
+    for part_NCHW in torch.split(x_NCHW, sizes, side):
+        size = min(pool, part_NCHW.shape[side])
+        kernel = (size, 1) if side == 2 else (1, size)
+        made.append(F.avg_pool2d(part_NCHW, kernel, kernel))
+    return torch.cat(made, side)
