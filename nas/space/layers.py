@@ -69,7 +69,7 @@ class Convolution3DConfig(ConvolutionConfig):
     """Hyper-parameters of a convolution over time, height and width.
 
     Args:
-        form: How it is implemented: as a 3D convolution, or as a 2D one over frames beside their neighbours.
+        form: How it is implemented: as a 3D convolution, or as a sum of 2D ones, one for each frame it covers.
     """
 
     form: Literal["conv3d", "conv2d"] = "conv3d"

@@ -8,6 +8,7 @@ The one-dimensional ones are `Conv1d` at every pixel. The implementation `conv2d
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import reduce
 
 import torch
 from torch import nn
@@ -120,14 +121,25 @@ class Conv3D(TemporalLayer):
 
 
 def _convolve_frames(convolution: nn.Conv3d, x_BTCHW: torch.Tensor) -> torch.Tensor:
-    """A 3D convolution over (T, H, W) as one 2D convolution over frames that lie beside their neighbours."""
+    """A 3D convolution over (T, H, W) as the sum of one 2D convolution for each frame that a kernel covers.
+
+    One convolution of frames beside their neighbours, joined along channels, is the same, but must first write every
+    frame as often as the kernel has frames.
+    """
     size, (batch, frames, *image) = convolution.kernel_size[0], x_BTCHW.shape
     # Joined to zeros: a pad of five dimensions is another operation that a phone may refuse.
     edge_BTCHW = x_BTCHW.new_zeros(batch, size // 2, *image)
     around_BTCHW = torch.cat([edge_BTCHW, x_BTCHW, edge_BTCHW], dim=1)
-    beside_BTCHW = torch.cat([around_BTCHW[:, first : first + frames] for first in range(size)], dim=2)
-    weight_OIHW = convolution.weight.transpose(1, 2).flatten(1, 2)
-    out_NCHW = F.conv2d(beside_BTCHW.flatten(0, 1), weight_OIHW, convolution.bias, padding=size // 2)
+    parts = (
+        F.conv2d(
+            around_BTCHW[:, first : first + frames].flatten(0, 1),
+            weight_OIHW,
+            None if first else convolution.bias,
+            padding=size // 2,
+        )
+        for first, weight_OIHW in enumerate(convolution.weight.unbind(2))
+    )
+    out_NCHW = reduce(torch.add, parts)
     return out_NCHW.reshape(x_BTCHW.shape)
 
 
