@@ -186,7 +186,7 @@ class WritesRun(WritesInto):
     """
 
     def __init__(self, *results: str) -> None:
-        super().__init__(*results, "checkpoints", "metrics.csv", "tensorboard")
+        super().__init__(*results, "checkpoints", "metrics.csv", "tensorboard", "trackers.json")
 
 
 READS, READS_CLIPS, EXTENDS = Reads(), ReadsClips(), Extends()

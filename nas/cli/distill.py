@@ -132,6 +132,7 @@ def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any])
     from nas.environment import check_settings
     from nas.files import load_yaml, parse
     from nas.training import DistillationSettings
+    from nas.training.engine.trackers import check_trackers
 
     base = load_yaml(config, DistillationSettings).model_dump() if config else {"training": {}, "distillation": {}}
     distillation = base["distillation"]
@@ -144,9 +145,9 @@ def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any])
     for part, options in (("training", training), ("distillation", to)):
         base[part] |= {name: value for name, value in options.items() if value is not None}
     settings = parse(base, DistillationSettings, where="options")
-    check_settings(
-        settings.training.mixed_precision, settings.training.gradient_accumulation
-    )  # before clips are opened
+    # before clips are opened
+    check_trackers(settings.training.trackers)
+    check_settings(settings.training.mixed_precision, settings.training.gradient_accumulation)
     return settings
 
 

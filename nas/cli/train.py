@@ -134,9 +134,11 @@ def _settings(kind: type[Settings], config: Path | None, options: Mapping[str, A
     """Settings of a file, overridden by options."""
     from nas.environment import check_settings
     from nas.files import load_yaml, parse
+    from nas.training.engine.trackers import check_trackers
 
     base = load_yaml(config, kind).model_dump() if config else {}
     given = {name: value for name, value in options.items() if value is not None}
     settings = parse(base | given, kind, where="options")
+    check_trackers(settings.trackers)
     check_settings(settings.mixed_precision, settings.gradient_accumulation)  # before clips are opened
     return settings

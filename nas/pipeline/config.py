@@ -32,6 +32,7 @@ from nas.pipeline.runner import stage_begun
 from nas.runtimes import Runtime, get_runtime
 from nas.space import SearchSpace
 from nas.training import DistillationSettings, LoopConfig, SuperNetConfig, TrainingConfig
+from nas.training.engine.trackers import check_trackers
 from nas.training.recipes.starting import check_start
 
 _MEASUREMENT = Field(validation_alias=AliasChoices("measurement", "protocol"), serialization_alias="protocol")
@@ -248,6 +249,7 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
                 scoring.check(Path(path).parent)
     for settings in config.trainings:
         check_settings(settings.mixed_precision, settings.gradient_accumulation)
+        check_trackers(settings.trackers)
     space = SearchSpace.load(Path(path).parent / config.space)
     with _of_stage(path):
         config.search.check_devices(

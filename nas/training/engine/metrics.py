@@ -1,7 +1,4 @@
-"""Training metrics: a CSV file that pandas reads, and TensorBoard events beside it.
-
-They report on a run and decide nothing in it. No problem with their files ends a run.
-"""
+"""Training metrics: a CSV file that pandas reads. They report on a run; no problem with their file ends it."""
 
 from __future__ import annotations
 
@@ -10,14 +7,8 @@ import io
 import itertools
 import logging
 import os
-import socket
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from nas.errors import StorageError
 from nas.files import write_text
@@ -71,30 +62,6 @@ class AppendedFile:
             os.close(file)
 
 
-class EventFile:
-    """A TensorBoard event file, written by the calling thread: a full disk must not be a traceback of another thread.
-
-    Args:
-        folder: Folder of the event files.
-        step: First step to come; TensorBoard discards what earlier files say of it and of later steps.
-    """
-
-    def __init__(self, folder: Path, step: int) -> None:
-        now = time.time()
-        name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
-        session = SessionLog(status=SessionLog.START)
-        begin = [
-            Event(wall_time=now, file_version="brain.Event:2"),
-            Event(wall_time=now, step=step, session_log=session),
-        ]
-        self._file = AppendedFile(folder / name, b"".join(map(_record, begin)))
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Add the values of a step."""
-        summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
-        self._file.add(_record(Event(wall_time=time.time(), step=step, summary=summary)))
-
-
 class MetricsLog:
     """Appends one row per logged step. A resumed run first drops the rows that it will repeat.
 
@@ -102,13 +69,12 @@ class MetricsLog:
     that a spreadsheet has saved.
 
     Args:
-        folder: Folder of `metrics.csv` and `tensorboard/`.
+        folder: Folder of `metrics.csv`.
         step: Steps already done; rows after it are dropped.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
         self.path = folder / FILE
-        self._events = EventFile(folder / "tensorboard", step + 1)
         self._columns: Sequence[str] = ()
         self._file: AppendedFile | None = None
         self._is_writable = True
@@ -125,7 +91,6 @@ class MetricsLog:
         if self._file is not None:
             row = [str(step), *(f"{values[name]:.6g}" for name in self._columns[1:])]
             self._file.add(_line(row).encode())
-        self._events.write(step, values)
 
     def _keep_until(self, step: int) -> tuple[str, ...] | None:
         """Drop the rows after a step if this run wrote the file; return the file's columns if it is kept."""
@@ -190,10 +155,4 @@ def _is_no_number(cell: str) -> bool:
 def _line(row: Sequence[str]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(row)
-    return buffer.getvalue()
-
-
-def _record(event: Event) -> bytes:
-    buffer = io.BytesIO()
-    RecordWriter(buffer).write(event.SerializeToString())
     return buffer.getvalue()

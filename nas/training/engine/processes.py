@@ -13,6 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from nas.environment import check_settings, launcher_alone, wants_cpu
 from nas.errors import NasError
 from nas.training.engine.settings import LoopConfig
+from nas.training.engine.trackers import check_trackers
 
 T = TypeVar("T")
 
@@ -47,8 +48,10 @@ def make_accelerator(config: LoopConfig, *, all_used: bool = False) -> Accelerat
             which a sub-network of a supernet leaves.
 
     Raises:
-        ConfigError: Environment variables of accelerate or of the launcher contradict the run's settings.
+        ConfigError: Environment variables of accelerate or of the launcher contradict the run's settings, or a tracker
+            is not installed.
     """
+    check_trackers(config.trackers)
     check_settings(config.mixed_precision, config.gradient_accumulation)
     cpu = processes().device.type == "cpu"
     # Accelerate would keep the precision of the program's first run, and refuse another one.

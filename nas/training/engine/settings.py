@@ -14,7 +14,9 @@ Clips = Annotated[int, Field(ge=1, le=10**6)]
 Rate = Annotated[float, Field(gt=0, le=1e18)]
 
 
-MAY_CHANGE = frozenset({"data_workers"})
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
+MAY_CHANGE = frozenset({"data_workers", "trackers"})
 """Settings of a run that do not change what it learns. A run, and a stage of a run's file, resumes with other ones."""
 
 
@@ -44,6 +46,8 @@ class LoopConfig(StrictModel):
         data_workers: Processes that make batches, for each process of the run. With 0, the run makes them itself. Left
             out: 2 if the run computes on a graphics card, otherwise 0.
         checkpoint_every: Steps between checkpoints.
+        trackers: Where the run shows its losses, beside `metrics.csv`: `tensorboard` (a folder of the run), `wandb`,
+            `mlflow` or `trackio`. A resumed run continues there.
         seed: Seed of everything random in the run.
     """
 
@@ -64,6 +68,7 @@ class LoopConfig(StrictModel):
     gradient_checkpointing: bool = False
     data_workers: Annotated[int, Field(ge=0, le=256)] | None = None
     checkpoint_every: Count = 200
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
 
     @model_serializer(mode="wrap")

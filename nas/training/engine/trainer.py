@@ -21,12 +21,12 @@ from nas.models.weights import not_finite
 from nas.progress import Advance, progress_bar
 from nas.training.engine.callbacks import Callback
 from nas.training.engine.checkpoint import Progress, RunHistory, TrainingState, restore_checkpoint, save_checkpoint
-from nas.training.engine.metrics import MetricsLog
 from nas.training.engine.parallelism import Optimizers, make_parallelism
 from nas.training.engine.processes import from_all
 from nas.training.engine.run_folder import CHECKPOINTS
 from nas.training.engine.settings import LoopConfig
 from nas.training.engine.task import MODEL, BatchT, Losses, OptimizerPhase, TrainingTask
+from nas.training.engine.trackers import Write, run_log
 
 LOG_EVERY = 10
 _FINAL = 20
@@ -118,8 +118,7 @@ class Trainer(Generic[BatchT]):
         with self._averaged():
             self.callback.begin(progress.step, history.callback_state)
         wrapped, optimizers = self.parallelism.prepare(self.optimizers)
-        log = MetricsLog(self.folder, progress.step) if self.accelerator.is_main_process else None
-        with progress_bar(self.label, self.config.steps, progress.step) as advance:
+        with self._log(progress) as log, progress_bar(self.label, self.config.steps, progress.step) as advance:
             while not self._finished(progress):
                 started, rate = time.perf_counter(), self._rate(progress)
                 with _memory_errors():
@@ -131,6 +130,12 @@ class Trainer(Generic[BatchT]):
         self.parallelism.finish(self.ema)
         final_loss = sum(self.logged) / len(self.logged) if self.logged else math.nan
         return TrainingResult(progress.step, progress.elapsed_s, final_loss)
+
+    def _log(self, progress: Progress) -> contextlib.AbstractContextManager[Write]:
+        """The log of the run; in its other processes, one that writes nothing."""
+        if self.accelerator.is_main_process:
+            return run_log(self.folder, progress.step, self.config)
+        return contextlib.nullcontext(lambda _step, _values: None)
 
     def _step(self, wrapped: torch.nn.Module, optimizers: Optimizers, progress: Progress) -> Losses:
         """One step: its phases, one after the other. Of several updates of a phase, the losses of the last are kept."""
@@ -220,17 +225,14 @@ class Trainer(Generic[BatchT]):
     def _finished(self, progress: Progress) -> bool:
         return self._share(progress) >= 1
 
-    def _report(
-        self, log: MetricsLog | None, advance: Advance, progress: Progress, values: dict[str, float], rate: float
-    ) -> None:
+    def _report(self, log: Write, advance: Advance, progress: Progress, values: dict[str, float], rate: float) -> None:
         """Log a finished step, whose learning rate was a share of the peak."""
         self.recent.append(values["loss"])
         advance(f"loss {sum(self.recent) / len(self.recent):.4f}")
         if progress.step == 1 or progress.step % LOG_EVERY == 0 or self._finished(progress):
             self.logged.append(values["loss"])
             rates = {"learning_rate": self.config.learning_rate * rate, "elapsed_s": progress.elapsed_s}
-            if log is not None:
-                log.write(progress.step, values | rates)
+            log(progress.step, values | rates)
         self.callback.after_step(progress.step, values)
 
     def _save(self, progress: Progress) -> None:

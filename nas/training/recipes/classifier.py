@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from nas.data import ClipDataset, ClipShape, MovingShapes
 from nas.data.clips.pixels import to_pixels
 from nas.data.clips.sampling import batch_indices
-from nas.files import derive_seed, fingerprint, parse
+from nas.files import FOR_DIGEST, derive_seed, fingerprint, parse
 from nas.models.video_model import batches
 from nas.quality.clips.classifier import ATTRIBUTES, ClassifierRecord, ShapeClassifier, labels
 from nas.training.engine.prefetch import prefetched
@@ -119,7 +119,7 @@ def _train(shape: ClipShape, root: Path, steps: int, batch_size: int, seed: int)
             drawn,
             config,
             root,
-            fingerprint=fingerprint(["classifier", clips.fingerprint, config.model_dump()]),
+            fingerprint=fingerprint(["classifier", clips.fingerprint, config.model_dump(context=FOR_DIGEST)]),
             accelerator=accelerator,
             label="training classifier",
         ).run()

@@ -21,6 +21,8 @@ from nas.models.weights import load_safetensors
 from nas.space import SearchSpace
 from nas.training import SuperNetConfig, train_supernet
 from nas.training.engine.metrics import MetricsLog
+from nas.training.engine.settings import LoopConfig
+from nas.training.engine.trackers import run_log
 from nas.training.engine.trainer import Trainer
 
 VALUES = {"loss": 0.5, "learning_rate": 1e-3}
@@ -91,18 +93,6 @@ def test_a_folder_of_that_name_is_moved(tmp_path: Path) -> None:
     assert (tmp_path / "metrics-1.csv" / "mine").is_file()
 
 
-def test_tensorboard_shows_what_was_logged(tmp_path: Path) -> None:
-    for step, value in ((0, 0.5), (20, 0.25)):
-        log = MetricsLog(tmp_path, step)
-        for each in (10, 20, 30):
-            log.write(step + each, {"loss": value})
-    shown = EventAccumulator(str(tmp_path / "tensorboard"))
-    shown.Reload()
-    assert [(each.step, each.value) for each in shown.Scalars("loss")] == [
-        (10, 0.5), (20, 0.5), (30, 0.25), (40, 0.25), (50, 0.25),
-    ]  # fmt: skip
-
-
 @pytest.fixture
 def file_limit() -> Iterator[Callable[[int], None]]:
     """Lets no file grow beyond a size, as a full disk would."""
@@ -113,10 +103,7 @@ def file_limit() -> Iterator[Callable[[int], None]]:
 
 
 def test_a_full_disk_is_told_once_and_what_it_held_up_is_written_later(
-    tmp_path: Path,
-    file_limit: Callable[[int], None],
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path, file_limit: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     log = MetricsLog(tmp_path, 0)
     log.write(1, VALUES)
@@ -125,14 +112,34 @@ def test_a_full_disk_is_told_once_and_what_it_held_up_is_written_later(
     for step in (2, 3):
         log.write(step, VALUES)
     assert (tmp_path / "metrics.csv").stat().st_size == size
-    assert [record.message.split(": ")[1] for record in caplog.records] == ["cannot write", "cannot write"]
-    assert len({record.args[0] for record in caplog.records if record.args}) == 2  # one of each file
+    assert [record.message.split(": ")[1] for record in caplog.records] == ["cannot write"]
     file_limit(resource.RLIM_INFINITY)
     log.write(4, VALUES)
     assert list(pd.read_csv(tmp_path / "metrics.csv").step) == [1, 2, 3, 4]
+
+
+def test_a_full_disk_takes_tensorboard_from_a_run_and_nothing_else(
+    tmp_path: Path,
+    file_limit: Callable[[int], None],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with run_log(tmp_path, 0, LoopConfig()) as write:
+        for step in range(1, 12):
+            write(step, VALUES)
+        file_limit(max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) + 5)
+        for step in range(12, 15):
+            write(step, VALUES)
+        file_limit(resource.RLIM_INFINITY)
+        write(15, VALUES)
+    warnings = [record.message for record in caplog.records if record.message.startswith("tracker")]
+    assert len(warnings) == 1
+    assert "tracker tensorboard: " in warnings[0]
+    assert "training continues without it" in warnings[0]
+    assert list(pd.read_csv(tmp_path / "metrics.csv").step) == list(range(1, 16))
     shown = EventAccumulator(str(tmp_path / "tensorboard"))
     shown.Reload()
-    assert [each.step for each in shown.Scalars("loss")] == [1, 2, 3, 4]
+    assert [each.step for each in shown.Scalars("loss")][:11] == list(range(1, 12))
     assert "Traceback" not in capfd.readouterr().err
 
 
