@@ -19,7 +19,7 @@ import typer
 import yaml
 from torch import nn
 
-from benchmarks import conversion, conversion_calls, conversion_tasks
+from benchmarks import conversion, conversion_calls, conversion_tasks, layer_costs
 from benchmarks.conversion_calls import GOAL_DB
 from nas.latency import MeasurementSettings, profile
 from nas.quality import FunctionQuality, MeanScore
@@ -27,7 +27,7 @@ from nas.runtimes import block_convertible, compare, get_runtime, to_arrays
 from nas.runtimes.core_ai.narrowing import in_half
 from nas.runtimes.networks import Convertible
 from nas.search import SearchConfig, TableLatency, run_search
-from nas.space import Architecture, SearchSpace
+from nas.space import Architecture, SearchSpace, layer_kinds
 from tests.latency.conftest import SMALL
 from tests.processes import run_script
 from tests.tiny import TINY
@@ -311,3 +311,20 @@ def test_paths_through_a_cell_do_not_see_what_leads_nowhere(tmp_path: Path) -> N
     assert features(("conv", "skip_connect", "none")) == features(("pool", "skip_connect", "none"))
     assert features(("conv", "skip_connect", "pool")) == features(("pool", "skip_connect", "conv"))
     assert features(("conv", "skip_connect", "pool")) != features(("conv", "pool", "skip_connect"))
+
+
+def test_layer_costs_are_those_of_the_fastest_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {kind for kind, _ in layer_costs.rows()} == set(layer_kinds())
+    monkeypatch.setattr(layer_costs, "LEVELS", ((32, 8, 8),))
+    monkeypatch.setattr(layer_costs, "rows", lambda: [("conv3d", {}), ("conv3d", {"form": "conv3d"})])
+    layer_costs.main(frames=2, as_json=True)
+    report = json.loads(capsys.readouterr().out)
+    assert report["provenance"] == "estimated"
+    layers = {name: cost for name, (cost,) in report["layers"].items()}
+    flat, slow = layers["`conv3d`"], layers["`conv3d`, `form: conv3d`"]
+    assert (flat["form"], slow["form"]) == ("conv2d", "conv3d")
+    assert flat["latency_ms"] < slow["latency_ms"]
+    assert flat["parameters"] == slow["parameters"] == 27 * 32 * 32 + 32 + 2 * 32
+    assert (flat["processors"], slow["processors"]) == (["neural_engine"], ["cpu", "neural_engine"])

@@ -14,6 +14,8 @@ from tests.space.spaces import tiny_space
 T, C, H, W, L, D = 3, 32, 4, 6, 5, 24
 N = T * H * W
 VIDEO = (1, T, C, H, W)
+R = C // 4
+"""Channels of a bottleneck."""
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,47 @@ VIDEO = (1, T, C, H, W)
         # q, k, v and output projections; then scores and weighted sums, T*T per pixel or N*N in all
         ("self_attention_1d", {"heads": 4}, 4 * C * C + C + 2 * C, 4 * C * C * N + 2 * C * T * T * H * W),
         ("self_attention_3d", {"heads": 4}, 4 * C * C + C + 2 * C, 4 * C * C * N + 2 * C * N * N),
+        ("conv3d", {"kernel_size": 3, "form": "conv2d"}, 27 * C * C + C + 2 * C, 27 * C * C * N),
+        (
+            "bottleneck_conv1d",
+            {"kernel_size": 3, "reduction": 4},
+            2 * C + C * R + R + 3 * R * R + R + R * C + C,
+            (2 * C * R + 3 * R * R) * N,
+        ),
+        (
+            "bottleneck_attention_1d",
+            {"heads": 4, "reduction": 4},
+            C * R + R + (4 * R * R + R + 2 * R) + R * C + C,
+            (2 * C * R + 4 * R * R) * N + 2 * R * T * T * H * W,
+        ),
+        # query and key of T frames; value and output of all pixels; one T*T map, with which all pixels are weighted
+        (
+            "shared_attention_1d",
+            {"heads": 4},
+            4 * C * C + C + 2 * C,
+            2 * C * C * T + 2 * C * C * N + C * T * T + C * T * T * H * W,
+        ),
+        # attention as above; the gated network takes C channels to 2 * 4 * C, and 4 * C back
+        (
+            "transformer_1d",
+            {"heads": 4, "expansion": 4},
+            4 * C * C + C + 2 * C + 2 * C + 8 * C * C + 8 * C + 4 * C * C + C,
+            4 * C * C * N + 2 * C * T * T * H * W + 12 * C * C * N,
+        ),
+        # keys and values of N / 4 places
+        (
+            "pooled_attention_3d",
+            {"heads": 4, "pool": 2},
+            4 * C * C + C + 2 * C,
+            2 * C * C * N + 2 * C * C * N // 4 + 2 * C * N * N // 4,
+        ),
+        # windows of 2 x 3 pixels, which fill frames of 4 x 6
+        (
+            "window_attention_3d",
+            {"heads": 4, "window": 3},
+            4 * C * C + C + 2 * C,
+            4 * C * C * N + 2 * C * N * T * 2 * 3,
+        ),
         (
             "cross_attention_1d",
             {"heads": 4},

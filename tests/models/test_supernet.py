@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nas.models import SuperNet, VideoUNet, build_module, example_inputs, network_cost
-from nas.space import SearchSpace
+from nas.space import SearchSpace, layer_kinds
 from tests.space.spaces import QUICKSTART, tiny_space
 
 
@@ -137,3 +137,24 @@ def test_gradients_reach_the_backbone_and_the_chosen_layers_only() -> None:
     for name, parameter in supernet.named_parameters():
         used = any(name.startswith(f"{node}.") for node in chosen)
         assert (parameter.grad is not None) == used, name
+
+
+@pytest.mark.parametrize("kind", layer_kinds())
+def test_every_layer_learns_inside_a_supernet(kind: str) -> None:
+    """Only the layer's weights are trained, so that only the layer can bring the loss down."""
+    space = tiny_space(slots=[{"stage": "down.0", "candidates": ["none", *layer_kinds()]}])
+    supernet, inputs = SuperNet(space), _inputs(space)
+    architecture = space.architecture([kind])
+    (layer,) = (node.name for node in space.lower(architecture).nodes if node.block.kind == kind)
+    weights = [parameter for name, parameter in supernet.named_parameters() if name.startswith(f"{layer}.")]
+    with torch.no_grad():
+        goal = supernet(*inputs, space.smallest()).flip(1)  # frames in another order
+    optimizer = torch.optim.Adam(weights, lr=3e-3)
+    losses = []
+    for _ in range(4):
+        loss = (supernet(*inputs, architecture) - goal).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[1] < losses[0]
