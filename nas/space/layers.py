@@ -139,7 +139,13 @@ class BottleneckAttentionConfig(AttentionConfig):
     def check(self, channels: int) -> None:
         """The reduction must divide the channels, and heads what is left of them."""
         _check_reduction(channels, self.reduction)
-        super().check(channels // self.reduction)
+        fewer = channels // self.reduction
+        try:
+            super().check(fewer)
+        except ValueError as error:
+            raise ValueError(
+                f"a reduction of {self.reduction} leaves {fewer} of {channels} channels: {error}"
+            ) from error
 
 
 class TransformerConfig(AttentionConfig):
