@@ -43,7 +43,7 @@ class DistillationTarget(ABC):
     uses_teacher: ClassVar[bool] = True
     """Whether the student learns from the teacher's samples. It learns from real clips alone if not: then
     `guidance_scale` and `teacher_substeps` are refused, and the student's clips are compared with real ones."""
-    own_samples: ClassVar[bool] = False
+    own_samples: bool = False
     """Whether steps start from the student's own samples, instead of from real clips with noise."""
 
     def __init__(self, config: StrictModel, teacher: GuidedTeacher, student: nn.Module) -> None:

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
+from torch import nn
 from torch.nn import functional as F
 
 from nas.files import StrictModel
 from nas.models.flow import TIMESTEP_SCALE, flow_loss
-from nas.training.distillation.student_step import StudentStep, per_clip
+from nas.training.distillation.student_step import GuidedTeacher, StudentStep, per_clip
 from nas.training.distillation.target import DistillationTarget
 
 
@@ -37,6 +38,21 @@ class TrajectoryTarget(DistillationTarget):
     Progressive distillation (Salimans and Ho 2022, arXiv 2202.00512) to all steps at once, of a teacher with
     classifier-free guidance (Meng et al. 2023, arXiv 2210.03142), in the velocity form of flow matching.
     """
+
+    class Config(StrictModel):
+        """Options of the target.
+
+        Args:
+            own_samples: Whether steps start from the student's own samples, instead of from real clips with noise.
+        """
+
+        own_samples: bool = False
+
+    config: Config
+
+    def __init__(self, config: StrictModel, teacher: GuidedTeacher, student: nn.Module) -> None:
+        super().__init__(config, teacher, student)
+        self.own_samples = self.config.own_samples
 
     def loss(self, step: StudentStep) -> torch.Tensor:
         """Mean squared error between the student's velocity and the mean velocity of the teacher's path."""

@@ -21,3 +21,8 @@ class TestConsistency(DistillationTargetConformance):
 class TestDistributionMatching(DistillationTargetConformance):
     target = "distribution_matching"
     options = {"fake_updates": 2}
+
+
+class TestTrajectoryFromOwnSamples(DistillationTargetConformance):
+    target = "trajectory"
+    options = {"own_samples": True}

@@ -111,3 +111,25 @@ def test_renoising_gives_samples_of_the_higher_level(level: float, higher: float
     there = renoise(sample, torch.randn_like(data), torch.tensor([level]), torch.tensor([higher]))
     assert there.mean().item() == pytest.approx(2 * (1 - higher), abs=0.02)
     assert there.std().item() == pytest.approx(higher, abs=0.01)
+
+
+def test_a_trajectory_can_begin_where_the_student_itself_arrives(teacher: VideoModel, batch: Batch) -> None:
+    options = {"own_samples": True}
+    task = DistillationTask(
+        teacher, DistillationConfig(steps=2, target_options=options, teacher_substeps=1, guidance_scale=2.0)
+    )
+    with torch.no_grad():
+        for parameter in task.unet.parameters():
+            parameter.mul_(1.1)
+    loss = task(_videos(batch), 0)["loss"].detach()
+    segments, noise = _drawn(batch, 2)
+    student, expected = dataclasses.replace(teacher, unet=task.unet), []
+    for clip, segment in enumerate(segments.tolist()):
+        text = teacher.text_encoder(batch.video_tokens_BL[clip : clip + 1]).detach()
+        sample, start = noise[clip : clip + 1], 1.0
+        if segment:
+            sample, start = sample - 0.5 * _velocity(student, sample, 1.0, text), 0.5
+        wanted = _guided(teacher, sample, start, text, 2.0)
+        expected.append(((_velocity(student, sample, start, text) - wanted) ** 2).mean())
+    torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-4, atol=1e-6)
+    assert segments.any()
