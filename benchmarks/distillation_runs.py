@@ -39,7 +39,8 @@ class Method:
 
 
 def _with_discriminator(target: str, images: bool = True, **settings: Any) -> Method:
-    adversarial = AdversarialConfig(learning_rate=1e-2, **settings)  # students have no more than some hundred steps
+    # Students have no more than some hundred steps.
+    adversarial = AdversarialConfig(**({"learning_rate": 1e-2} | settings))
     return Method(DistillationConfig(target=target, adversarial=adversarial), images)
 
 
@@ -47,6 +48,7 @@ METHODS: dict[str, Method] = {
     "fine-tuning": Method(DistillationConfig(target="data")),
     "consistency": Method(DistillationConfig(target="consistency")),
     "trajectory": Method(DistillationConfig(target="trajectory")),
+    "trajectory, own samples": Method(DistillationConfig(target="trajectory", target_options={"own_samples": True})),
     "adversarial": _with_discriminator("data"),
     "consistency + adversarial": _with_discriminator("consistency"),
     "trajectory + adversarial": _with_discriminator("trajectory"),
@@ -58,6 +60,10 @@ ABLATIONS: dict[str, Method] = {
     "adversarial, heads on frames": _with_discriminator("data", sees="frames"),
     "adversarial, heads along time": _with_discriminator("data", sees="time"),
     "adversarial, no re-noising": _with_discriminator("data", renoise=None),
+    "adversarial, video only, heads along time": _with_discriminator("data", images=False, sees="time"),
+    "adversarial, slow discriminator": _with_discriminator("data", learning_rate=3e-3),
+    "adversarial, strong penalty": _with_discriminator("data", r1_weight=0.1),
+    "adversarial, little weight": _with_discriminator("data", weight=0.05),
 }
 
 
