@@ -25,10 +25,19 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> N
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    save_copied(path, copied(tensors))
+
+
+def copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies of tensors on the CPU, which share no memory."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def save_copied(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write what `copied` returned, as `save_safetensors`."""
     with atomic_write(path) as temporary:
         try:
-            safetensors.torch.save_file(own, temporary)
+            safetensors.torch.save_file(tensors, temporary)
         except safetensors.SafetensorError as error:  # its own form of an operating-system error
             raise StorageError(f"cannot write weights: {error}", where=path, hint="free some space") from error
 

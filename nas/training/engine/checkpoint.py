@@ -172,36 +172,46 @@ def save_checkpoint(
         TrainingError: A tensor is not finite; in all processes. The checkpoints before it are kept.
     """
     parts = training.parts()
-    from_all(lambda: _check_before_saving(root, parts, progress))
+    from_all(lambda: check_before_saving(root, parts, progress))
     with contextlib.ExitStack() as held:  # of the new folder, in the main process only
-        folder = from_main(lambda: held.enter_context(_new_folder(root, progress.step)))
+        folder = from_main(lambda: held.enter_context(new_folder(root, progress.step)))
         digests = from_all(lambda: {k: v for part in parts for k, v in write_shard(folder, part, parts[part]).items()})
 
         def complete() -> None:
-            state = CheckpointState(
-                step=progress.step,
-                elapsed_s=progress.elapsed_s,
-                fingerprint=fingerprint,
-                ema_step=training.ema.optimization_step,
-                sha256={name: digest for files in digests for name, digest in files.items()},
-                observed=history.callback_state,
-                losses=list(history.losses),
-            )
+            files = {name: digest for each in digests for name, digest in each.items()}
+            state = state_of(training, progress, fingerprint, history, files)
             write_json(folder / STATE, state.model_dump())
             held.close()
-            _prune(root, progress.step)
+            prune(root, progress.step)
 
         from_main(complete)
 
 
-def _new_folder(root: Path, step: int) -> contextlib.AbstractContextManager[Path]:
+def state_of(
+    training: TrainingState, progress: Progress, fingerprint: str, history: RunHistory, sha256: Mapping[str, str]
+) -> CheckpointState:
+    """What a checkpoint says of a run beside its tensors, whose files have some digests."""
+    return CheckpointState(
+        step=progress.step,
+        elapsed_s=progress.elapsed_s,
+        fingerprint=fingerprint,
+        ema_step=training.ema.optimization_step,
+        sha256=sha256,
+        observed=history.callback_state,
+        losses=list(history.losses),
+    )
+
+
+def new_folder(root: Path, step: int) -> contextlib.AbstractContextManager[Path]:
+    """A temporary folder that becomes the checkpoint of a step when the block ends well."""
     target = root / checkpoint_name(step)
     if target in checkpoint_folders(root):  # damaged, otherwise the run would have resumed after it
         shutil.rmtree(target, ignore_errors=True)
     return atomic_folder(target, "checkpoint")
 
 
-def _check_before_saving(root: Path, parts: Mapping[str, Mapping[str, torch.Tensor]], progress: Progress) -> None:
+def check_before_saving(root: Path, parts: Mapping[str, Mapping[str, torch.Tensor]], progress: Progress) -> None:
+    """Raise `TrainingError` if a tensor is not finite."""
     for part, tensors in parts.items():
         if names := not_finite(tensors):
             raise TrainingError(
@@ -211,7 +221,8 @@ def _check_before_saving(root: Path, parts: Mapping[str, Mapping[str, torch.Tens
             )
 
 
-def _prune(root: Path, newest: int) -> None:
+def prune(root: Path, newest: int) -> None:
+    """Remove all checkpoints but the newest and the one before it."""
     folders = checkpoint_folders(root)
     before = [folder for folder in folders if step_of(folder) <= newest]
     for old in set(folders) - set(before[-KEPT:]):

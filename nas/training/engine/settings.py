@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    Field,
+    PositiveFloat,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from nas.files import FOR_DIGEST, StrictModel
 
@@ -16,7 +23,7 @@ Rate = Annotated[float, Field(gt=0, le=1e18)]
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
-MAY_CHANGE = frozenset({"data_workers", "trackers"})
+MAY_CHANGE = frozenset({"background_checkpoints", "data_workers", "trackers"})
 """Settings of a run that do not change what it learns. A run, and a stage of a run's file, resumes with other ones."""
 
 
@@ -46,6 +53,8 @@ class LoopConfig(StrictModel):
         data_workers: Processes that make batches, for each process of the run. With 0, the run makes them itself. Left
             out: 2 if the run computes on a graphics card, otherwise 0.
         checkpoint_every: Steps between checkpoints.
+        background_checkpoints: Whether training goes on while a checkpoint is written. It takes as much memory of the
+            host as the checkpoint has bytes. Not for `fsdp`, and without effect where clips are made at checkpoints.
         trackers: Where the run shows its losses, beside `metrics.csv`: `tensorboard` (a folder of the run), `wandb`,
             `mlflow` or `trackio`. A resumed run continues there.
         seed: Seed of everything random in the run.
@@ -68,8 +77,15 @@ class LoopConfig(StrictModel):
     gradient_checkpointing: bool = False
     data_workers: Annotated[int, Field(ge=0, le=256)] | None = None
     checkpoint_every: Count = 200
+    background_checkpoints: bool = False
     trackers: tuple[TrackerName, ...] = ("tensorboard",)
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _shards_are_written_by_all(self) -> Self:
+        if self.background_checkpoints and self.parallel == "fsdp":
+            raise ValueError("background_checkpoints needs parallel: ddp, because shards are written by all processes")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_what_may_change(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from nas.files import derive_seed
 from nas.models.weights import not_finite
 from nas.progress import Advance, progress_bar
 from nas.training.engine.callbacks import Callback
-from nas.training.engine.checkpoint import Progress, RunHistory, TrainingState, restore_checkpoint, save_checkpoint
+from nas.training.engine.checkpoint import Progress, RunHistory, TrainingState, restore_checkpoint
+from nas.training.engine.checkpoint_writer import BackgroundWriter, CheckpointWriter
 from nas.training.engine.parallelism import Optimizers, make_parallelism
 from nas.training.engine.processes import from_all
 from nas.training.engine.run_folder import CHECKPOINTS
@@ -118,7 +119,10 @@ class Trainer(Generic[BatchT]):
         with self._averaged():
             self.callback.begin(progress.step, history.callback_state)
         wrapped, optimizers = self.parallelism.prepare(self.optimizers)
-        with self._log(progress) as log, progress_bar(self.label, self.config.steps, progress.step) as advance:
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(self._log(progress))
+            advance = stack.enter_context(progress_bar(self.label, self.config.steps, progress.step))
+            writer = stack.enter_context(contextlib.closing(self._writer()))
             while not self._finished(progress):
                 started, rate = time.perf_counter(), self._rate(progress)
                 with _memory_errors():
@@ -126,7 +130,8 @@ class Trainer(Generic[BatchT]):
                 progress = self._next(progress, time.perf_counter() - started)
                 self._report(log, advance, progress, values, rate)
                 if progress.step % self.config.checkpoint_every == 0 or self._finished(progress):
-                    self._save(progress)
+                    self._save(writer, progress)
+            writer.wait()
         self.parallelism.finish(self.ema)
         final_loss = sum(self.logged) / len(self.logged) if self.logged else math.nan
         return TrainingResult(progress.step, progress.elapsed_s, final_loss)
@@ -235,11 +240,16 @@ class Trainer(Generic[BatchT]):
             log(progress.step, values | rates)
         self.callback.after_step(progress.step, values)
 
-    def _save(self, progress: Progress) -> None:
+    def _writer(self) -> CheckpointWriter:
+        """What writes checkpoints. A callback is told when one is written, so it has the run wait for that."""
+        background = self.config.background_checkpoints and type(self.callback) is Callback
+        kind = BackgroundWriter if background else CheckpointWriter
+        return kind(self.folder / CHECKPOINTS, self.state, self.fingerprint)
+
+    def _save(self, writer: CheckpointWriter, progress: Progress) -> None:
         with self._averaged():
             self.callback.before_checkpoint(progress.step)
-        history = RunHistory(self.callback.state_to_save(), tuple(self.logged))
-        save_checkpoint(self.folder / CHECKPOINTS, self.state, progress, self.fingerprint, history)
+        writer.save(progress, RunHistory(self.callback.state_to_save(), tuple(self.logged)))
         with self._averaged():
             self.callback.after_checkpoint(progress.step)
 

@@ -18,7 +18,7 @@ from nas.training import LoopConfig
 from nas.training.distillation import AdversarialConfig, DistillationConfig, DistillationTask, best_student, distill
 from nas.training.distillation.best_student import BestStudentState
 from nas.training.distillation.checks import Check, StudentCheck
-from nas.training.engine import trainer
+from nas.training.engine import checkpoint_writer
 
 LOOP = LoopConfig(steps=6, batch_size=2, image_batch_size=0, warmup_steps=1, checkpoint_every=2)
 
@@ -52,7 +52,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("undisturbed") / "run"
 
 
-@pytest.mark.parametrize(("module", "name"), [(trainer, "save_checkpoint"), (best_student, "save_model")])
+@pytest.mark.parametrize(("module", "name"), [(checkpoint_writer, "save_checkpoint"), (best_student, "save_model")])
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_kept_is_the_same_wherever_a_run_is_broken_off(
     teacher: VideoModel, clips: MovingShapes, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch,
@@ -79,7 +79,7 @@ def test_another_run_in_the_folder_leaves_nothing_behind(
 ) -> None:
     """One was killed before its first checkpoint, when it had kept a student already."""
     with monkeypatch.context() as patch:
-        _stop(patch, trainer, "save_checkpoint", 1)
+        _stop(patch, checkpoint_writer, "save_checkpoint", 1)
         with pytest.raises(KeyboardInterrupt):
             distill(teacher, clips, LOOP, DistillationConfig(steps=2), tmp_path)
     assert (tmp_path / "model").is_dir()

@@ -30,9 +30,13 @@ KILLS = int(os.environ.get("NAS_TEST_KILLS", "2"))
 
 @pytest.fixture
 def space_file(tmp_path: Path) -> Path:
-    path = tmp_path / "space.yaml"
+    return _write_files(tmp_path)
+
+
+def _write_files(folder: Path) -> Path:
+    path = folder / "space.yaml"
     path.write_text(yaml.safe_dump(TINY))
-    (tmp_path / "training.yaml").write_text(
+    (folder / "training.yaml").write_text(
         yaml.safe_dump({"steps": 40, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 5})
     )
     return path
@@ -66,10 +70,17 @@ def _temporaries(folder: Path) -> list[Path]:
     return list(folder.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights of an undisturbed training."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(start_nas(folder, *_command(_write_files(folder), folder / "whole")), folder)
+    return _weights(folder / "whole")
+
+
 def test_a_training_killed_again_and_again_ends_with_the_weights_of_an_undisturbed_one(
-    space_file: Path, tmp_path: Path
+    space_file: Path, tmp_path: Path, whole: dict[str, torch.Tensor]
 ) -> None:
-    finish(start_nas(tmp_path, *_command(space_file, tmp_path / "whole")), tmp_path)
     rng, checkpoints = random.Random(0), tmp_path / "killed" / "checkpoints"
     for _ in range(KILLS):
         before = set(checkpoints.glob("step-*"))
@@ -81,6 +92,19 @@ def test_a_training_killed_again_and_again_ends_with_the_weights_of_an_undisturb
         time.sleep(rng.uniform(0, 0.1))
         process.kill()
         process.join()
+    _ends_well_if_killed_in_checkpoints(space_file, tmp_path, whole)
+
+
+def test_a_training_killed_while_a_checkpoint_is_written_in_the_background_ends_with_the_same_weights(
+    space_file: Path, tmp_path: Path, whole: dict[str, torch.Tensor]
+) -> None:
+    settings = yaml.safe_load((tmp_path / "training.yaml").read_text()) | {"background_checkpoints": True}
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(settings))
+    _ends_well_if_killed_in_checkpoints(space_file, tmp_path, whole)
+
+
+def _ends_well_if_killed_in_checkpoints(space_file: Path, tmp_path: Path, whole: dict[str, torch.Tensor]) -> None:
+    checkpoints = tmp_path / "killed" / "checkpoints"
     for number in (2, 9):  # in the first checkpoint that is written, and in the second
         process = start(tmp_path, _nas_killed_at, number, *_command(space_file, tmp_path / "killed"))
         process.join(120)
@@ -88,7 +112,7 @@ def test_a_training_killed_again_and_again_ends_with_the_weights_of_an_undisturb
         assert _temporaries(checkpoints)
     finish(start_nas(tmp_path, *_command(space_file, tmp_path / "killed")), tmp_path)
     assert not _temporaries(tmp_path / "killed")
-    killed, whole = _weights(tmp_path / "killed"), _weights(tmp_path / "whole")
+    killed = _weights(tmp_path / "killed")
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
 
 
