@@ -83,6 +83,9 @@ class LatentClips(ABC):
         size: Their size, in pixels or in latent pixels; all sets of a run use the same unit.
     """
 
+    decoded_when_read = False
+    """Whether reading a clip decodes a video or an image, which takes longer than reading what is stored."""
+
     def __init__(self, names: Sequence[str], captions: Sequence[str], order: ReadingOrder, size: GridSize) -> None:
         self.names = tuple(names)
         self.captions = tuple(captions)

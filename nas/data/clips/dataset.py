@@ -112,6 +112,9 @@ class ClipDataset(Dataset[Clip], CaptionedClips):
         order: The order in which they are read; shuffled as a whole when left out.
     """
 
+    decoded_when_read = False
+    """As `LatentClips.decoded_when_read`."""
+
     def __init__(
         self,
         shape: ClipShape,
@@ -161,6 +164,7 @@ class EncodedClips(LatentClips):
     def __init__(self, clips: ClipDataset, codec: LatentCodec) -> None:
         super().__init__(clips.names, clips.captions, clips.order, clips.shape.size)
         self.clips, self.codec = clips, codec
+        self.decoded_when_read = clips.decoded_when_read
 
     def videos(self, indices: Sequence[int]) -> torch.Tensor:
         """Encode whole clips."""
@@ -177,7 +181,7 @@ class ClipSubset(ClipDataset):
     """The clips of `dataset` at `indices`, in that order."""
 
     def __init__(self, dataset: ClipDataset, indices: Sequence[int]) -> None:
-        self.dataset = dataset
+        self.dataset, self.decoded_when_read = dataset, dataset.decoded_when_read
         self.indices = tuple(checked_index(index, len(dataset)) for index in indices)
         super().__init__(
             dataset.shape,

@@ -73,6 +73,8 @@ class TarDataset(ClipDataset):
         window: Tars that are read at the same time; see `ReadingOrder`.
     """
 
+    decoded_when_read = True
+
     def __init__(self, tars: Sequence[Tar], shape: ClipShape, sizes: Sequence[GridSize], window: int) -> None:
         self.cuts = tuple(
             _Cut(tar, sample, number)

@@ -132,16 +132,18 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def default_workers(make: Callable[[int], object], device: torch.device) -> int:
+def default_workers(make: Callable[[int], object], device: torch.device, *, decodes: bool) -> int:
     """How many workers a run has whose settings leave it open.
 
-    A graphics card waits for its batches; a processor is busy with the network, and makes them itself.
+    A processor is busy with the network, and makes batches itself. For a graphics card, a thread is enough unless
+    videos are decoded (`benchmarks/input_pipeline.py`).
 
     Args:
         make: Makes the batch of a micro-step, by number.
         device: Device of the run.
+        decodes: Whether that decodes videos.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or not decodes:
         return 0
     try:
         with _sending():

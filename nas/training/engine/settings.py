@@ -51,7 +51,7 @@ class LoopConfig(StrictModel):
         gradient_checkpointing: Whether the backward pass recomputes each block instead of storing its activations:
             less memory for about a third more time, and the same losses.
         data_workers: Processes that make batches, for each process of the run. With 0, the run makes them itself. Left
-            out: 2 if the run computes on a graphics card, otherwise 0.
+            out: 2 if the run computes on a graphics card and decodes videos in each step (tars), otherwise 0.
         checkpoint_every: Steps between checkpoints.
         background_checkpoints: Whether training goes on while a checkpoint is written. It takes as much memory of the
             host as the checkpoint has bytes. Not for `fsdp`, and without effect where clips are made at checkpoints.

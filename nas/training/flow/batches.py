@@ -88,6 +88,11 @@ class BatchSource:
     rank: int = 0
     world_size: int = 1
 
+    @property
+    def decodes(self) -> bool:
+        """Whether making a batch decodes videos or images."""
+        return any(source.decoded_when_read for source in self.sources)
+
     def __call__(self, step: int) -> Batch:
         """The batch of a micro-step."""
         clips, indices, keys = self._drawn("video", self.batch_size, step)

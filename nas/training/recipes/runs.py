@@ -168,7 +168,9 @@ def run_task(
         count,
     )
     digest = fingerprint([space.fingerprint, clips.fingerprint, config.decisive(), start])
-    workers = default_workers(source, accelerator.device) if config.data_workers is None else config.data_workers
+    workers = config.data_workers
+    if workers is None:
+        workers = default_workers(source, accelerator.device, decodes=source.decodes)
     repeated = config.gradient_accumulation
     with prefetched(source, accelerator.device, workers=workers, repeated=repeated) as batches:
         trainer = Trainer(

@@ -186,10 +186,20 @@ def test_workers_end_when_their_run_is_killed(tmp_path: Path) -> None:
     _wait_until_gone({worker})
 
 
+def test_only_sets_that_are_decoded_in_each_step_count_as_slow(
+    films: Path, space: SearchSpace, clips: MovingShapes
+) -> None:
+    codec, encoder = make_codec(space), make_text_encoder(space)
+    slow, quick = (each.latents(codec) for each in (_films(films, space).train, clips))
+    assert BatchSource(slow, encoder, 2, 2, 0.0, seed=1).decodes
+    assert not BatchSource(quick, encoder, 2, 2, 0.0, seed=1).decodes
+
+
 def test_only_a_graphics_card_gets_workers_of_itself(caplog: pytest.LogCaptureFixture) -> None:
-    assert default_workers(Source(), torch.device("cpu")) == 0
-    assert default_workers(Source(), torch.device("cuda")) == 2
-    assert default_workers(lambda number: number, torch.device("cuda")) == 0
+    assert default_workers(Source(), torch.device("cpu"), decodes=True) == 0
+    assert default_workers(Source(), torch.device("cuda"), decodes=True) == 2
+    assert default_workers(Source(), torch.device("cuda"), decodes=False) == 0
+    assert default_workers(lambda number: number, torch.device("cuda"), decodes=True) == 0
     assert "the run makes its batches itself" in caplog.text
 
 
