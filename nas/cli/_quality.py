@@ -26,7 +26,7 @@ MetricOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Quality metric: flow_loss (default), frechet_distance, prompt_accuracy, function, "
+        help="Quality metric: flow_loss (default), one of docs/quality.md such as subject_consistency, "
         "or one of an installed package.",
     ),
 ]

@@ -54,7 +54,9 @@ def _no_warnings() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def load_foreign(kind: Any, folder: str | Path, stems: tuple[str, ...], *, spare: str = r"(?!)") -> Any:
+def load_foreign(
+    kind: Any, folder: str | Path, stems: tuple[str, ...], *, spare: str = r"(?!)", **settings: Any
+) -> Any:
     """Load a model that another library saved, in single precision, strictly.
 
     Args:
@@ -62,12 +64,13 @@ def load_foreign(kind: Any, folder: str | Path, stems: tuple[str, ...], *, spare
         folder: The folder that holds its `config.json` and its weights.
         stems: As for `find_weights`.
         spare: Pattern of names of weights that the folder may hold and the model does not have.
+        settings: Arguments of its class, beside the configuration.
 
     Raises:
         CheckpointError: The folder cannot be loaded; or a weight is missing, left over, of another shape or not finite.
     """
     files = find_weights(folder, stems)
-    options = {"variant": files.variant, "use_safetensors": files.safe}
+    options = {"variant": files.variant, "use_safetensors": files.safe, **settings}
     with foreign_errors("cannot be loaded", CheckpointError, folder), _no_warnings():
         model, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
     left_over = {name for name in report["unexpected_keys"] if not re.match(spare, name)}

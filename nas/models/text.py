@@ -258,8 +258,11 @@ class StoredText(TextEncoder):
         return self.tokenize(captions).to(self.anchor.device)
 
 
-def import_transformers() -> Any:
+def import_transformers(what: str = "text.kind clip") -> Any:
     """The library transformers.
+
+    Args:
+        what: What needs it, for the message.
 
     Raises:
         ConfigError: It is not installed.
@@ -268,5 +271,5 @@ def import_transformers() -> Any:
         import transformers
     except ImportError as error:
         hint = 'install the extra: pip install "nas-video[clip]"'
-        raise ConfigError("text.kind clip needs transformers", hint=hint) from error
+        raise ConfigError(f"{what} needs transformers", hint=hint) from error
     return transformers

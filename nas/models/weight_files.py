@@ -56,7 +56,7 @@ class WeightFiles:
         """
         weights: dict[str, torch.Tensor] = {}
         for shard in self.shards:
-            weights |= load_safetensors(shard) if shard.suffix == ".safetensors" else _load_pickle(shard)
+            weights |= read_weights(shard)
         return weights
 
 
@@ -126,6 +126,15 @@ def _shards(name: Path) -> tuple[Path, ...]:
         if not file.is_file():
             raise CheckpointError(f"no such file, which {name.name} names", where=file, hint="download it again")
     return files
+
+
+def read_weights(file: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors of one file, safetensors or what torch has saved, on the CPU.
+
+    Raises:
+        CheckpointError: It is damaged or holds something else.
+    """
+    return load_safetensors(file) if Path(file).suffix == ".safetensors" else _load_pickle(Path(file))
 
 
 def _load_pickle(path: Path) -> dict[str, torch.Tensor]:

@@ -1,24 +1,31 @@
-"""Quality of an architecture, judged by the clips that it generates: expensive, and close to what users see."""
+"""Quality of an architecture, judged by the clips that it generates: expensive, and close to what users see.
+
+Shape suffixes: B clips, T frames, C channels (RGB), H height, W width, K numbers per clip.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import numpy as np
+import torch
 from pydantic import Field, PositiveInt
 
 from nas.data import ClipShape, prompts
 from nas.errors import ConfigError
-from nas.files import StrictModel, UserPath, derive_seed, fingerprint
+from nas.files import StrictModel, UserPath, fingerprint
 from nas.models import VideoModel
+from nas.models.video_model import batches
 from nas.models.weights import weights_digest
-from nas.quality.base import QualityMetric
+from nas.quality.base import MeanScore, QualityMetric
 from nas.quality.clips.classifier import ReadAccuracy, ShapeClassifier
 from nas.quality.clips.frechet import FrechetVideoDistance
-from nas.quality.clips.metric import ClipMetric
-from nas.quality.clips.scoring import generated_clips, real_clips
+from nas.quality.clips.metric import ClipMetric, Floats
+from nas.quality.clips.scoring import BATCH, generated_batches
+from nas.quality.clips.sources import ClipSource, DrawnClips
 from nas.quality.context import QualityContext
 from nas.space import Architecture
 
@@ -37,17 +44,30 @@ class ClipQualityOptions(StrictModel):
     finetune_steps: PositiveInt | None = None
 
 
+class SamplingOptions(NamedTuple):
+    """How clips are sampled.
+
+    Args:
+        steps: Denoising steps; the model's own when left out.
+        guidance_scale: Classifier-free guidance; the model's own when left out.
+    """
+
+    steps: int | None = None
+    guidance_scale: float | None = None
+
+
 class ClipQuality(QualityMetric):
     """Scores an architecture with a metric of clips.
 
-    All architectures generate clips of the same prompts from the same noise, and meet the same real clips.
+    All architectures generate clips of the same prompts from the same noise, and meet the same real clips. The score of
+    a metric that is a mean over clips is a `MeanScore` whose parts are the clips.
 
     Args:
         model_of: Makes the trained model of an architecture.
         metric: Judges its clips.
-        shape: Of the clips.
-        prompts: Sentences of the moving-shapes grammar.
-        seed: Of noise and real clips.
+        source: Prompts and real clips.
+        seed: Of the noise.
+        sampling: How clips are sampled.
         fingerprint: Digest of what `model_of` and `metric` depend on.
     """
 
@@ -55,22 +75,35 @@ class ClipQuality(QualityMetric):
         self,
         model_of: Callable[[Architecture], VideoModel],
         metric: ClipMetric,
-        shape: ClipShape,
-        prompts: Sequence[str],
+        source: ClipSource,
         *,
         seed: int = 0,
+        sampling: SamplingOptions | None = None,
         fingerprint: str = "",
     ) -> None:
-        self.model_of, self.metric, self.prompts, self.seed = model_of, metric, tuple(prompts), seed
+        self.model_of, self.metric, self.source, self.seed = model_of, metric, source, seed
+        self.sampling = sampling or SamplingOptions()
         self.name, self.direction = metric.name, metric.direction
-        self.detail = f"{len(self.prompts)} clips"
-        self.fingerprint = _digest(metric.name, fingerprint, shape.size_TCHW, self.prompts, seed)
-        self._real_BK = metric.describe(real_clips(self.prompts, shape, derive_seed(seed, "real")), self.prompts)
+        self.detail = f"{len(source.prompts)} clips"
+        given = [] if self.sampling == SamplingOptions() else [self.sampling]
+        self.fingerprint = _digest(metric.name, fingerprint, *source.identity, *given)
+        self.real_BK = described(metric, source.real()) if metric.compares else np.zeros((0, 1))
 
     def score(self, architecture: Architecture) -> float:
         """Generate the clips of an architecture and judge them."""
-        made = generated_clips(self.model_of(architecture), self.prompts, seed=self.seed)
-        return self.metric.value(self.metric.describe(made, self.prompts), self._real_BK)
+        made_BK = described(self.metric, self.made(self.model_of(architecture)))
+        return MeanScore(made_BK[:, 0]) if self.metric.is_mean else self.metric.value(made_BK, self.real_BK)
+
+    def made(self, model: VideoModel) -> Iterable[tuple[torch.Tensor, Sequence[str]]]:
+        """The clips of a model, uint8, in batches with their prompts."""
+        asked = self.source.prompts
+        made = generated_batches(model, asked, seed=self.seed, **self.sampling._asdict())
+        return zip(made, (asked[numbers.start : numbers.stop] for numbers in batches(len(asked), BATCH)), strict=True)
+
+
+def described(metric: ClipMetric, clips: Iterable[tuple[torch.Tensor, Sequence[str]]]) -> Floats:
+    """What a metric says of clips (B, K), which come in batches with their prompts."""
+    return np.concatenate([metric.describe(video_BTCHW, asked) for video_BTCHW, asked in clips])
 
 
 def _digest(name: str, *parts: object) -> str:
@@ -101,8 +134,8 @@ class ClassifierQuality(ClipQuality):
         context.require("a metric of clips", clips=config.finetune_steps is not None)
         models, seed = context.models(config.finetune_steps), context.seed
         digest = fingerprint([models.fingerprint, weights_digest(reader)])
-        shape, asked = ClipShape.of(context.space.file.video), prompts(config.clips, seed=seed)
-        return cls(models, cls.clip_metric(reader), shape, asked, seed=seed, fingerprint=digest)
+        source = DrawnClips(prompts(config.clips, seed=seed), ClipShape.of(context.space.file.video), seed)
+        return cls(models, cls.clip_metric(reader), source, seed=seed, fingerprint=digest)
 
     @staticmethod
     @abstractmethod

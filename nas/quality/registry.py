@@ -21,6 +21,13 @@ QUALITY_METRICS: Registry[QualityMetric] = Registry(
         "flow_loss": "nas.quality.flow_loss:HeldOutFlowLoss",
         "frechet_distance": "nas.quality.clip_quality:FrechetDistanceQuality",
         "prompt_accuracy": "nas.quality.clip_quality:PromptAccuracyQuality",
+        "temporal_flickering": "nas.quality.video_metrics:TemporalFlickeringQuality",
+        "motion_smoothness": "nas.quality.video_metrics:MotionSmoothnessQuality",
+        "dynamic_degree": "nas.quality.video_metrics:DynamicDegreeQuality",
+        "subject_consistency": "nas.quality.video_metrics:SubjectConsistencyQuality",
+        "background_consistency": "nas.quality.video_metrics:BackgroundConsistencyQuality",
+        "text_alignment": "nas.quality.video_metrics:TextAlignmentQuality",
+        "frechet_video_distance": "nas.quality.video_metrics:FrechetVideoDistanceQuality",
         "function": "nas.quality.function:FunctionQuality",
     },
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -47,6 +48,10 @@ class ClipMetric(ABC):
 
     name: str
     direction: Direction
+    compares: ClassVar[bool] = True
+    """Whether the value depends on real clips."""
+    is_mean: ClassVar[bool] = False
+    """Whether each clip has one number, and the value is their mean. A search then knows the noise of a score."""
 
     @abstractmethod
     def describe(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> Floats:
@@ -95,17 +100,51 @@ def estimate(
             f"{len(generated_BTCHW)} generated and {len(real_BTCHW)} real clips for {len(prompts)} prompts",
             hint="give one of each for every prompt, and two prompts or more",
         )
-    generated_BK, real_BK = metric.describe(generated_BTCHW, prompts), metric.describe(real_BTCHW, prompts)
+    rows = [metric.describe(video_BTCHW, prompts) for video_BTCHW in (generated_BTCHW, real_BTCHW)]
+    return estimate_rows(metric, *rows, resamples=resamples, confidence=confidence, seed=seed)
+
+
+def estimate_rows(
+    metric: ClipMetric,
+    generated_BK: Floats,
+    real_BK: Floats,
+    *,
+    resamples: int = 500,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """As `estimate`, from what the metric has said of each clip. A metric that compares has as many clips of both."""
     value = metric.value(generated_BK, real_BK)
+    paired_BK = real_BK if metric.compares else generated_BK
     rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
-    draws = rng.integers(len(prompts), size=(resamples, len(prompts)))
-    values = np.array([metric.value(generated_BK[rows], real_BK[rows]) for rows in draws])
+    draws = rng.integers(len(generated_BK), size=(resamples, len(generated_BK)))
+    values = np.array([metric.value(generated_BK[rows], paired_BK[rows]) for rows in draws])
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail]) - (values.mean() - value)
-    return Estimate(value, float(low), float(high), len(prompts))
+    return Estimate(value, float(low), float(high), len(generated_BK))
 
 
-class TemporalFlicker(ClipMetric):
+class MeanOfClips(ClipMetric):
+    """A metric whose value is the mean of one number for each generated clip. It needs no real clips."""
+
+    compares = False
+    is_mean = True
+
+    def describe(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> Floats:
+        """The number of each clip; shape (B, 1)."""
+        number_B = self.judge(video_BTCHW, prompts)
+        return np.asarray(number_B.double().cpu().numpy(), dtype=np.float64)[:, None]
+
+    @abstractmethod
+    def judge(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        """The number of each clip; arguments as of `describe`."""
+
+    def value(self, generated_BK: Floats, real_BK: Floats) -> float:
+        """The mean over the generated clips."""
+        return float(generated_BK.mean())
+
+
+class TemporalFlicker(MeanOfClips):
     """Mean absolute difference of consecutive frames, from 0 to 1.
 
     The metric of VBench (Huang et al. 2023, arXiv 2311.17982), as a difference instead of its complement. Motion adds
@@ -115,13 +154,27 @@ class TemporalFlicker(ClipMetric):
     name = "temporal flicker"
     direction = "minimize"
 
-    def describe(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> Floats:
+    def judge(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
         """One number per clip; 0 for a single frame."""
-        if video_BTCHW.shape[1] == 1:
-            return np.zeros((len(video_BTCHW), 1))
-        steps = video_BTCHW.double().diff(dim=1).abs().mean(dim=(1, 2, 3, 4)) / 255
-        return np.asarray(steps.cpu().numpy(), dtype=np.float64)[:, None]
+        return flicker(video_BTCHW)
 
-    def value(self, generated_BK: Floats, real_BK: Floats) -> float:
-        """The mean over the generated clips."""
-        return float(generated_BK.mean())
+
+class TemporalFlickering(MeanOfClips):
+    """Temporal flickering as VBench gives it: `(255 - d) / 255` for a mean absolute difference `d` of frames.
+
+    1 is a still clip. It is 1 minus `TemporalFlicker`, for users who compare with published tables.
+    """
+
+    name = "temporal flickering"
+    direction = "maximize"
+
+    def judge(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        """One number per clip; 1 for a single frame."""
+        return 1 - flicker(video_BTCHW)
+
+
+def flicker(video_BTCHW: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference (B) of consecutive frames of uint8 clips, from 0 to 1; 0 for a single frame."""
+    if video_BTCHW.shape[1] == 1:
+        return torch.zeros(len(video_BTCHW), dtype=torch.float64)
+    return torch.stack([video_TCHW.double().diff(dim=0).abs().mean() for video_TCHW in video_BTCHW]) / 255

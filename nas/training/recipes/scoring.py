@@ -12,6 +12,7 @@ from nas.errors import ConfigError
 from nas.files import fingerprint
 from nas.models.parts import unloaded_codec
 from nas.quality import ClipMetric, ClipQuality, HeldOutFlowLoss, QualityContext, QualityMetric, make_metric
+from nas.quality.clips.sources import DrawnClips
 from nas.quality.flow_loss import FlowLossOptions
 from nas.space import SearchSpace
 from nas.training.recipes.inheriting import FinetunedModels, InheritedModels, Models
@@ -149,4 +150,5 @@ def clip_quality(
     if clips is not None and finetune_steps is not None:
         models = FinetunedModels(space, folder, clips, steps=finetune_steps, seed=seed)
     digest = fingerprint([models.fingerprint, depends_on])
-    return ClipQuality(models, metric, ClipShape.of(space.file.video), prompts, seed=seed, fingerprint=digest)
+    source = DrawnClips(prompts, ClipShape.of(space.file.video), seed)
+    return ClipQuality(models, metric, source, seed=seed, fingerprint=digest)
