@@ -25,6 +25,7 @@ from nas.cli import (
     pick,
     plot,
     profile,
+    report,
     rescore,
     run,
     score,
@@ -66,6 +67,7 @@ app.command("score")(score.score)
 app.command("export")(export.export)
 app.add_typer(bundle.app, name="bundle")
 app.command("run")(run.run)
+app.command("report")(report.report)
 
 
 def _show_version(wanted: bool) -> None:

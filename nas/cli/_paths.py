@@ -83,6 +83,16 @@ class ReadsStorage(PathParser):
         return [file for file in [study_file(value)] if file is not None]
 
 
+class ReadsRunOrStorage(ReadsStorage):
+    """The folder of a run, or where a study is kept that is read."""
+
+    __name__ = "run or storage"
+
+    def reads(self, value: str) -> Iterable[Path]:
+        """The file of the study, if it is stored in one: a report may be written into the folder of its run."""
+        return () if Path(_expanded(value)).is_dir() else super().reads(value)
+
+
 class WritesStorage(ReadsStorage):
     """Where a study is kept that is started or resumed."""
 

@@ -37,6 +37,6 @@ def _on_devices(latencies: Mapping[str, Mapping[str, Any]]) -> str:
 def latency_columns(member: Mapping[str, Any]) -> dict[str, float]:
     """The columns of a member's latencies in a table: one, or one for each of several devices."""
     if not member.get("devices"):
-        return {"latency_ms, predicted": member["latency_ms"]}
+        return {"predicted latency, ms": member["latency_ms"]}
     share = {"share of its budget, the largest, no unit": member["share"]} if "share" in member else {}
-    return share | {f"{device}, ms, predicted": latency["latency_ms"] for device, latency in member["devices"].items()}
+    return share | {f"{device}, predicted, ms": latency["latency_ms"] for device, latency in member["devices"].items()}

@@ -16,7 +16,7 @@ from nas.models import VideoModel
 from nas.models.parts import unloaded_codec
 from nas.pipeline.folder import RunFolder
 from nas.pipeline.runner import StageResult
-from nas.pipeline.samples import SHEET, flicker_rows, plot_samples, shown_captions
+from nas.pipeline.samples import SHEET, clips_beside, flicker_rows, plot_samples, shown_captions
 from nas.quality import compressed_loss
 from nas.quality.clips.scoring import generated_clips
 from nas.report.compression import compression_sentence
@@ -61,18 +61,28 @@ class ModelStages(RunFolder):
     def distill(self, folder: Path) -> StageResult:
         """Train the picked architecture further, alone, and then distil it to a few steps."""
         settings = self.config.distill
-        guidance = settings.distillation.guidance
-        teacher = inherit_model(self.space, self.root / "train", self.chosen, guidance_scale=guidance)
         if settings.finetune is not None:
-            finetune_model(teacher, self.clips.train, settings.finetune, folder / "teacher")
-            teacher = VideoModel.load(folder / "teacher" / "model")
-        result = distill(teacher, self.clips.train, settings.training, settings.distillation, folder)
+            finetune_model(self._inherited, self.clips.train, settings.finetune, folder / "teacher")
+        result = distill(self.teacher, self.clips.train, settings.training, settings.distillation, folder)
         headline = (
             f"{settings.distillation.steps}-step model without guidance, from training step {result.kept_step}, "
             f"loss {result.final_loss:.4f}"
         )
         values = {**dataclasses.asdict(result), "loss": result.final_loss}
         return StageResult(headline, ("model/unet.safetensors",), values)
+
+    @property
+    def teacher(self) -> VideoModel:
+        """What the student is distilled from: the picked architecture, trained alone if the run does that."""
+        if self.config.distill.finetune is None:
+            return self._inherited
+        return VideoModel.load(self.root / "distill" / "teacher" / "model")
+
+    @property
+    def _inherited(self) -> VideoModel:
+        """The picked architecture with the weights of the supernet."""
+        guidance = self.config.distill.distillation.guidance
+        return inherit_model(self.space, self.root / "train", self.chosen, guidance_scale=guidance)
 
     def export(self, folder: Path) -> StageResult:
         """Write the bundle: weights, architecture, ONNX and Core ML."""
@@ -115,9 +125,10 @@ class ModelStages(RunFolder):
         generated_BTCHW = generated_clips(student, prompts, seed=self.config.generate.seed, batch_size=BATCH)
         files = write_clips(generated_BTCHW, prompts, folder, fps)
         sheet = plot_samples(shown, generated_BTCHW, folder / SHEET)
+        beside = clips_beside(shown, self.teacher, student, folder, files, self.config.generate.seed)
         clips = [
-            {"prompt": row.caption, "file": file.name, "captions": row.kind}
-            for row, file in zip(shown, files, strict=True)
+            {"prompt": row.caption, "file": file.name, "captions": row.kind, "beside": others}
+            for row, file, others in zip(shown, files, beside, strict=True)
         ]
         steps, flicker = student.generation.steps, flicker_rows(shown, generated_BTCHW)
         headline = f"{len(files)} clips in {steps} steps each{_flicker_words(flicker)}"

@@ -5,18 +5,23 @@ Shape suffixes: B clips, T frames, C channels (RGB), H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from nas.data import DataSplit, LatentClips, to_bytes
-from nas.models import Codec
+from nas.data import DataSplit, LatentClips, to_bytes, write_mp4
+from nas.errors import TrainingError
+from nas.models import Codec, VideoModel
 from nas.pipeline.config import GenerateStage
 from nas.quality import TemporalFlicker
 from nas.report.strips import Column, plot_strips
+
+logger = logging.getLogger("nas")
 
 Kind = Literal["training", "held-out", "given"]
 
@@ -25,6 +30,13 @@ LABELS = {"training": "Caption of a training clip", "held-out": "Caption of a he
 
 SHEET = "samples.png"
 """The picture of all clips."""
+
+MADE_BY = {"teacher": "teacher", "teacher_in_few_steps": "teacher in as few steps", "student": "student",
+           "real": "a real clip of that caption"}  # fmt: skip
+"""The name of what made a clip, in the order in which a report shows them."""
+
+MAX_COMPARED = 4
+"""Captions for which the teacher generates too: it takes many times as long as the student."""
 
 MAX_REAL = 4
 """Real clips per caption at most: a set may have thousands, and an autoencoder is slow."""
@@ -79,6 +91,49 @@ def _real(caption: str, clips: LatentClips, codec: Codec) -> torch.Tensor:
     chosen = indices[:: -(-len(indices) // MAX_REAL)]
     # One by one: decoding takes many times the memory of a clip.
     return torch.cat([to_bytes(codec.decode(clips.videos([index]))) for index in chosen])
+
+
+def clips_beside(
+    shown: Sequence[Shown], teacher: VideoModel, student: VideoModel, folder: Path, files: Sequence[Path], seed: int
+) -> list[dict[str, str]]:
+    """Write clips beside those of the student: of its teacher, of that in as few steps, and a real one.
+
+    The teacher generates for at most `MAX_COMPARED` captions, spread evenly, from the noise that the student had.
+
+    Args:
+        shown: The captions.
+        teacher: What the student was distilled from.
+        student: The student.
+        folder: Where its clips are.
+        files: Their files, in the order of the captions; the others are named after them.
+        seed: Seed of the noise.
+
+    Returns:
+        For each caption, file names by what made the clip, see `MADE_BY`.
+    """
+    fps, few = student.space.file.video.fps, student.generation.steps
+    settings: dict[str, dict[str, Any]] = {"teacher": {}, "teacher_in_few_steps": {"steps": few, "guidance_scale": 1.0}}
+    compared = range(len(shown))[:: -(-len(shown) // MAX_COMPARED)]
+    beside: list[dict[str, str]] = []
+    for number, (row, file) in enumerate(zip(shown, files, strict=True)):
+        videos = {} if row.real_BTCHW is None else {"real": row.real_BTCHW[0]}
+        for name, how in settings.items() if number in compared else ():
+            with _left_out_if_broken(name):
+                clip_BTCHW = to_bytes(teacher.generate([row.caption], seed=seed, first=number, **how)).cpu()
+                videos[name] = clip_BTCHW[0]
+        beside.append({name: f"{file.stem}.{name}.mp4" for name in videos})
+        for name, video_TCHW in videos.items():
+            write_mp4(video_TCHW, folder / beside[-1][name], fps)
+    return beside
+
+
+@contextlib.contextmanager
+def _left_out_if_broken(name: str) -> Iterator[None]:
+    """A teacher whose clips are not finite is no reason to end a run: the student's clips are there."""
+    try:
+        yield
+    except TrainingError as error:
+        logger.warning("samples: no clip of the %s: %s", MADE_BY[name], error)
 
 
 def plot_samples(shown: Sequence[Shown], generated_BTCHW: torch.Tensor, path: Path) -> Path:

@@ -8,10 +8,11 @@ from typing import Any
 from nas.files import file_digest
 from nas.models.weights import folder_digest
 from nas.pipeline.model_stages import ModelStages
+from nas.pipeline.report import run_report
 from nas.pipeline.runner import Stage, StageResult
 from nas.pipeline.search_stages import SearchStages
 from nas.pipeline.summary import run_sections
-from nas.report import write_summary
+from nas.report import write_report, write_summary
 
 
 class Stages(SearchStages, ModelStages):
@@ -57,8 +58,9 @@ class Stages(SearchStages, ModelStages):
         ]
 
     def summary(self, folder: Path) -> StageResult:
-        """Write the report of the run, as Markdown and as one HTML file."""
+        """Write the report of the run, as Markdown and as an interactive page."""
         trainings = [*(stage.name for stage in self._trainings()), "distill"]
         sections = run_sections(self.root, trainings)
-        write_summary(folder / "summary", sections, title=f"{self.space.name}: from space to model")
-        return StageResult("the report of this run, as Markdown and HTML", ("summary.html", "summary.md"))
+        write_summary(folder / "summary.md", sections, title=f"{self.space.name}: from space to model")
+        write_report(run_report(self.root, self.space), folder / "summary.html")
+        return StageResult("the report of this run: an interactive page, and Markdown", ("summary.html", "summary.md"))

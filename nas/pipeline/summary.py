@@ -9,6 +9,7 @@ from typing import Any
 from nas.pipeline.latencies import latency_columns, latency_sentences
 from nas.pipeline.runner import stage_values
 from nas.pipeline.samples import LABELS, SHEET
+from nas.pipeline.tables import bundle_rows, check_rows, flicker_rows, training_rows, without_unknown
 from nas.report import Picture, Section
 from nas.search.noise.agreement import HalvesAgreement
 from nas.search.results.neighbours import step_text
@@ -28,7 +29,7 @@ def _front(root: Path) -> Section:
     picked = stage_values(root, "front")
     rows = [
         {
-            "id": member["id"],
+            "architecture": member["id"],
             "layers": member["layers"],
             picked["metric"]: member["quality"],
             "standard error": member.get("standard_error"),
@@ -42,7 +43,7 @@ def _front(root: Path) -> Section:
     said = [f"{picked[name]}." if picked.get(name) else "" for name in ("reason", "noise")]
     paragraphs = [text, *said, _counts(picked), _agreements(picked)]
     picture = Picture(root / "front" / "front.png", "Quality against predicted latency of all scored architectures.")
-    return Section("The Pareto front", "\n\n".join(filter(None, paragraphs)), rows, [picture])
+    return Section("The Pareto front", "\n\n".join(filter(None, paragraphs)), without_unknown(rows), [picture])
 
 
 def _counts(picked: Mapping[str, Any]) -> str:
@@ -71,14 +72,11 @@ def _check(root: Path) -> Section:
         f"{values['worst_percent']:.1f}% at worst."
     )
     picture = Picture(root / "check" / "check.png", "Predicted against measured latency of one network call.")
-    return Section("Predicted and measured latency", text, values["networks"], [picture])
+    return Section("Predicted and measured latency", text, check_rows(values["networks"]), [picture])
 
 
 def _training(root: Path, stages: Sequence[str]) -> Section:
-    rows = [
-        {"stage": name, "steps": values["steps"], "final loss": values["loss"], "minutes": values["elapsed_s"] / 60}
-        for name, values in ((name, stage_values(root, name)) for name in stages)
-    ]
+    rows = training_rows(root, stages)
     text = "The losses of these stages measure different things and cannot be compared with each other."
     return Section("Training", "\n\n".join(filter(None, [_start(root, stages), text])), rows)
 
@@ -94,7 +92,7 @@ def _start(root: Path, stages: Sequence[str]) -> str:
 
 def _export(root: Path) -> Section:
     text = "Each converted network was compared with torch, if its runtime can execute on this machine."
-    return Section("The bundle", text, stage_values(root, "export")["files"])
+    return Section("The bundle", text, bundle_rows(stage_values(root, "export")["files"]))
 
 
 def _samples(root: Path) -> Section:
@@ -107,7 +105,6 @@ def _samples(root: Path) -> Section:
     pictures.append(Picture(root / "samples" / SHEET, sheet))
     text = (
         f"Each clip was generated in {values['steps']} denoising steps without guidance. Flicker is the mean absolute "
-        "difference of consecutive frames, from 0 to 1, and includes motion. The column `real` is the flicker of real "
-        "clips of the same captions."
+        "difference of consecutive frames, from 0 to 1, and includes motion."
     )
-    return Section("Samples", text, values["flicker"], pictures)
+    return Section("Samples", text, flicker_rows(values["flicker"]), pictures)

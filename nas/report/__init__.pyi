@@ -12,6 +12,9 @@ from .latency_figure import draw_latency_check as draw_latency_check
 from .latency_figure import plot_latency_check as plot_latency_check
 from .latency_heat_map import draw_latency_heat_map as draw_latency_heat_map
 from .latency_heat_map import plot_latency_heat_map as plot_latency_heat_map
+from .page.document import Report as Report
+from .page.render import write_report as write_report
+from .page.study import study_report as study_report
 from .summary import Picture as Picture
 from .summary import Section as Section
 from .summary import write_summary as write_summary

@@ -10,8 +10,12 @@ import yaml
 from nas.files import write_json
 from nas.pipeline import load_run
 from nas.pipeline.config import PickStage
+from nas.pipeline.report import run_report
 from nas.pipeline.runner import Stage, StageResult
 from nas.pipeline.stages import Stages
+from nas.report import write_report
+from nas.search import SearchConfig, run_search
+from tests.search.problem import FormulaLatency, FormulaQuality, small_space
 from tests.tiny import TINY
 
 TRAINING = {"steps": 6, "batch_size": 2, "image_batch_size": 2, "checkpoint_every": 2}
@@ -97,6 +101,40 @@ def test_a_run_that_was_finished_without_a_second_scoring_gets_none(tmp_path: Pa
 def test_the_choice_by_score_alone_is_another_setting() -> None:
     digests = {exact: Stage("front", [PickStage(exact=exact)], (), _nothing).digest([]) for exact in (False, True)}
     assert digests[False] == DIGESTS["front"] != digests[True]
+
+
+def test_a_run_of_an_earlier_version_has_a_report_of_what_it_left(tmp_path: Path) -> None:
+    (tmp_path / "search").mkdir()
+    config = SearchConfig(evaluations=6, sampler="random", steps=4)
+    latency = FormulaLatency(space := small_space())
+    record = run_search(space, latency, FormulaQuality(), config, tmp_path / "search" / "study.db", "search").record
+    member = {key: value for key, value in record.front[0].to_dict().items() if key != "standard_error"}
+    noted: dict[str, Any] = {
+        "search": {},
+        "front": member | {"members": [member]},
+        "check": {"networks": [{"architecture": member["id"], "predicted_unet_ms": 1.0, "measured_unet_ms": 1.1}]},
+        "export": {"files": [{"file": "onnx/unet.onnx", "size_bytes": 2048, "max_abs_error": 0.0, "parity": "measured",
+                              "psnr_db": None}]},
+        "samples": {"steps": 4, "clips": [{"prompt": "rain", "file": "gone.mp4", "captions": "given"}]},
+    }  # fmt: skip
+    for name, values in noted.items():
+        write_json(tmp_path / "stages" / f"{name}.json", {"digest": "d", "done": True, "values": values})
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "metrics.csv").write_text("step,loss\n1,0.5\n2,broken\n")
+
+    report = run_report(tmp_path)
+
+    assert report.verdict is not None
+    assert (report.verdict.id, report.verdict.size_bytes) == (member["id"], {"ONNX": 2048})
+    assert len(report.front.points) == 6
+    assert [check.measured_ms for check in report.checks] == [1.1]
+    assert (report.clips, report.breakdown) == ((), None)
+    assert [sentence.split(" (")[0] for sentence in report.missing] == [
+        "Not shown: curves of the trainings",
+        "Not shown: what the check of latencies says",
+    ]
+    page = write_report(report, tmp_path / "report.html").read_text()
+    assert "Not shown: curves of the trainings" in page
 
 
 def _nothing(folder: Path) -> StageResult:

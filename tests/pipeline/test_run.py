@@ -134,7 +134,14 @@ def test_a_run_ends_with_all_it_promises(finished: Path) -> None:
         assert (out / name).stat().st_size > 0, name
     for name in ("check/check.png", "export/bundle/onnx/unet.onnx", "summary/summary.html", "config.yaml"):
         assert (out / name).stat().st_size > 0, name
-    assert len(list((out / "samples").glob("*.mp4"))) == 3
+    clips = [path.name.split(".", 1)[1] for path in (out / "samples").glob("*.mp4")]
+    made_by = ("teacher", "teacher_in_few_steps", "real")
+    assert sorted(clips) == sorted(3 * ["mp4", *(f"{name}.mp4" for name in made_by)])
+    page = (out / "summary" / "summary.html").read_text()
+    data = json.loads(page.partition('id="report-data">')[2].partition("</script>")[0])
+    assert data["missing"] == []
+    assert len(data["front"]["points"]) == 5
+    assert [len(row["clips"]) for row in data["clips"]] == [4, 4, 4]
     report = (out / "summary" / "summary.md").read_text()
     assert (report.count("Caption of a training clip: "), report.count("Caption of a held-out clip: ")) == (2, 4)
     model = VideoModel.load(out / "export" / "bundle")

@@ -37,7 +37,9 @@ def test_samples_are_shown_with_what_their_captions_are(tmp_path: Path) -> None:
     for name, each in notes.items():
         write_json(tmp_path / "stages" / f"{name}.json", {"digest": "d", "done": True, "values": each})
     section = run_sections(tmp_path, [])[-1]
-    assert section.rows == flicker
+    assert section.rows == [
+        {"captions of": "training clips", "clips": 1, "flicker": 0.02, "flicker of real clips": 0.01, "ratio": 2.0}
+    ]
     assert [(each.path.name, each.caption) for each in section.pictures[:3]] == [
         ("00-rain.gif", "Caption of a training clip: rain"),
         ("01-snow.gif", "Caption of a held-out clip: snow"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import urllib.parse
 from html.parser import HTMLParser
@@ -11,7 +10,6 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from nas.errors import StorageError
 from nas.report import Picture, Section, write_summary
 
 
@@ -41,30 +39,24 @@ def pictures(tmp_path):
 
 
 def read(tmp_path, *sections, title="Run"):
-    markdown, page = write_summary(tmp_path / "out" / "summary.html", sections, title=title)
-    assert (markdown.name, page.name) == ("summary.md", "summary.html")
-    return markdown.read_text(), Page(page.read_text())
+    markdown = write_summary(tmp_path / "out" / "summary.html", sections, title=title)
+    assert markdown.name == "summary.md"
+    return markdown.read_text()
 
 
-def test_the_page_contains_its_pictures(tmp_path, pictures):
-    markdown, page = read(tmp_path, Section("Search", pictures=pictures))
+def test_pictures_are_linked(tmp_path, pictures):
+    markdown = read(tmp_path, Section("Search", pictures=pictures))
 
-    for source, picture in zip(page.images, pictures, strict=True):
-        head, data = source.split(",")
-        assert head == f"data:image/{picture.path.suffix[1:]};base64"
-        assert base64.b64decode(data) == picture.path.read_bytes()
-    for target in re.findall(r"\]\(<(.*?)>\)", markdown):
-        assert (tmp_path / "out" / target.replace("%20", " ")).is_file()
+    targets = re.findall(r"\]\(<(.*?)>\)", markdown)
+    assert len(targets) == len(pictures)
+    assert all((tmp_path / "out" / target.replace("%20", " ")).is_file() for target in targets)
 
 
 def test_what_users_write_is_shown_and_not_obeyed(tmp_path):
     nasty = "<script>alert(1)</script> & *stars* | bar"
-    section = Section(nasty, f"{nasty}\n\nsecond", [{"prompt": nasty, "count": 1}])
 
-    markdown, page = read(tmp_path, section, title=nasty)
+    markdown = read(tmp_path, Section(nasty, f"{nasty}\n\nsecond", [{"prompt": nasty, "count": 1}]), title=nasty)
 
-    assert "script" not in page.tags
-    assert page.words.count(nasty) == 5
     assert "<script>" not in markdown.replace("\\<script\\>", "")
     row = next(line for line in markdown.splitlines() if line.endswith("| 1 |"))
     assert len(re.findall(r"(?<!\\)\|", row)) == 3
@@ -76,22 +68,11 @@ def test_a_table_aligns_numbers_and_shows_what_is_unknown(tmp_path):
         {"id": "def", "latency_ms": 0.25, "parameters": None, "ok": False, "note": "fine"},
     ]
 
-    markdown, page = read(tmp_path, Section("Front", rows=rows))
+    markdown = read(tmp_path, Section("Front", rows=rows))
 
-    assert [word for word in page.words if word][4:] == [
-        "id", "latency_ms", "parameters", "ok", "note",
-        "abc", "1,235", "1,234,567", "yes", "-", "def", "0.25", "-", "no", "fine",
-    ]  # fmt: skip
     assert "| --- | ---: | ---: | --- | --- |" in markdown
+    assert "| abc | 1,235 | 1,234,567 | yes | - |" in markdown
     assert "| def | 0.25 | - | no | fine |" in markdown
-
-
-@pytest.mark.parametrize(("name", "words"), [("gone.png", "cannot read"), ("clip.mp4", "known kind.*gif")])
-def test_a_picture_that_cannot_be_shown_is_named_and_nothing_is_written(tmp_path, name, words):
-    with pytest.raises(StorageError, match=f"{name}.*{words}"):
-        read(tmp_path, Section("Samples", pictures=[Picture(tmp_path / name, "")]))
-
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +92,7 @@ def test_a_picture_that_cannot_be_shown_is_named_and_nothing_is_written(tmp_path
     ],
 )
 def test_markdown_shows_what_users_write(tmp_path, nasty):
-    markdown, _ = read(tmp_path, Section("Part", f"before\n{nasty}", [{nasty: nasty}]))
+    markdown = read(tmp_path, Section("Part", f"before\n{nasty}", [{nasty: nasty}]))
 
     page = Page(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown))
 
@@ -126,7 +107,7 @@ def test_pictures_of_any_name_are_linked(tmp_path):
     folder.mkdir()
     Image.new("RGB", (8, 4), "red").save(folder / "é\n>.png")
 
-    markdown, _ = read(tmp_path, Section("Search", pictures=[Picture(folder / "é\n>.png", "c")]))
+    markdown = read(tmp_path, Section("Search", pictures=[Picture(folder / "é\n>.png", "c")]))
 
     (image,) = Page(MarkdownIt("commonmark").render(markdown)).images
     assert (tmp_path / "out" / urllib.parse.unquote(image)).is_file()

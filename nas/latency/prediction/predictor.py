@@ -108,7 +108,7 @@ class LatencyPredictor:
         """
         pipeline = self.space.lower_pipeline(architecture)
         text_encoder, decoder = self._as_measured(pipeline.text_encoder), self._as_measured(pipeline.decoder)
-        unet_ms = self._scale * (self._sum_ns(pipeline.unet.nodes) / _NS_PER_MS + self._overhead_ms) + self._offset_ms
+        unet_ms = self.scale * (self._sum_ns(pipeline.unet.nodes) / _NS_PER_MS + self._overhead_ms) + self._offset_ms
         latency = PipelineLatency(
             text_encoder.latency_ms,
             unet_ms,
@@ -155,7 +155,7 @@ class LatencyPredictor:
         unet_ns = np.full(len(indices), fixed.backbone_ns, dtype=np.int64)
         for column, slot_ns in zip(indices.T, fixed.slots_ns, strict=True):
             unet_ns += slot_ns[column]
-        unet_ms = self._scale * (unet_ns / _NS_PER_MS + self._overhead_ms) + self._offset_ms
+        unet_ms = self.scale * (unet_ns / _NS_PER_MS + self._overhead_ms) + self._offset_ms
         text_encoder_ms = fixed.text_encoder_ns / _NS_PER_MS + self._overhead_ms
         return text_encoder_ms + self.steps * unet_ms + (fixed.decoder_ns / _NS_PER_MS + self._overhead_ms)
 
@@ -192,7 +192,13 @@ class LatencyPredictor:
             raise ArchitectureError(what, where=self.space.where)
 
     @property
-    def _scale(self) -> float:
+    def fixed_call_ms(self) -> float:
+        """Milliseconds of each call of the denoising network beside its blocks."""
+        return self.scale * self._overhead_ms + self._offset_ms
+
+    @property
+    def scale(self) -> float:
+        """What the sum of the denoising network's blocks is multiplied with; 1 without a fit."""
         return 1.0 if self.fit is None else self.fit.scale
 
     @property

@@ -131,6 +131,18 @@ def readable_study(storage: str | Path, name: str) -> Iterator[optuna.Study]:
         yield _load(opened, name, where)
 
 
+def stored_studies(storage: str | Path) -> tuple[str, ...]:
+    """Names of the studies in a storage, without those of second scorings; raises as `readable_study`."""
+    where = address(storage)
+    _check_there(where)
+    with database_errors(where), _reading(where) as opened, contents_errors(where):
+        return _names(opened)
+
+
+def _names(storage: BaseStorage) -> tuple[str, ...]:
+    return tuple(sorted(name for name in optuna.get_all_study_names(storage) if _SECOND_SCORING not in name))
+
+
 def _connection(where: Address, timing: Timing) -> contextlib.AbstractContextManager[BaseStorage]:
     """The storage, open for writing."""
     if where.file is not None:

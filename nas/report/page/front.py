@@ -1,0 +1,165 @@
+"""The architectures of a study as points of the front's figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nas.report.page.colours import layer_colours
+from nas.report.page.document import Front, Latency, Line, Point, Score, Slot
+from nas.search import StudyRecord
+from nas.search.latencies.devices import EXTRAPOLATED
+from nas.search.noise.differences import own_standard_errors
+from nas.search.results.evaluation import Evaluation
+from nas.search.results.neighbours import steps_sentence
+from nas.space import Architecture, SearchSpace
+
+Interval = tuple[float, float]
+
+
+def study_front(
+    record: StudyRecord,
+    *,
+    space: SearchSpace | None = None,
+    intervals_ms: Mapping[str, Interval] | None = None,
+    measured_ms: Mapping[str, float] | None = None,
+) -> Front:
+    """All scored architectures of a study.
+
+    Args:
+        record: The study.
+        space: Its search space, which knows candidates that no scored architecture has.
+        intervals_ms: Interval of the latency of one clip, by identifier, where it is known.
+        measured_ms: Latency of one clip with the whole network measured, likewise.
+    """
+    slots = space_slots(record, space)
+    return Front(
+        quality=record.quality,
+        quality_again="" if record.final_scores is None else record.final.quality,
+        better="lower" if record.direction == "minimize" else "higher",
+        second=_second(record),
+        slots=slots,
+        colours=layer_colours([name for slot in slots for name in slot.candidates]),
+        points=_points(record, intervals_ms or {}, measured_ms or {}),
+        budgets=_budgets(record),
+        remarks=_remarks(record),
+    )
+
+
+def space_slots(record: StudyRecord, space: SearchSpace | None) -> tuple[Slot, ...]:
+    """The slots with their candidates: those of the space, or those that were scored."""
+    if space is not None:
+        names = _names([(slot.stage, 1) for slot in space.slots])
+        return tuple(Slot(name, slot.candidates) for name, slot in zip(names, space.slots, strict=True))
+    if not record.evaluations:
+        return ()
+    names = _names([(stage, len(layers)) for stage, layers in record.evaluations[0].architecture.layers])
+    columns = zip(*(scored.architecture.choices for scored in record.evaluations), strict=True)
+    return tuple(Slot(name, tuple(dict.fromkeys(column))) for name, column in zip(names, columns, strict=True))
+
+
+def _names(stages: Sequence[tuple[str, int]]) -> list[str]:
+    """A name for each slot: the stage, numbered if it has several."""
+    every = [stage for stage, count in stages for _ in range(count)]
+    return [
+        stage if every.count(stage) == 1 else f"{stage} · {every[:place].count(stage) + 1}"
+        for place, stage in enumerate(every)
+    ]
+
+
+def latency_of(evaluation: Evaluation, record: StudyRecord, interval_ms: Interval | None = None) -> Latency:
+    """The latency of one clip, on the device that decides."""
+    device = record.devices[evaluation.device].device if record.devices else record.device
+    low_ms, high_ms = interval_ms or (None, None)
+    source = _source(record, evaluation.provenance, device)
+    return Latency(evaluation.latency_ms, low_ms, high_ms, source, _plain(device))
+
+
+def score_of(evaluation: Evaluation, own_error: float | None = None) -> Score:
+    """The score of an evaluation, with its standard errors."""
+    return Score(evaluation.quality, evaluation.standard_error, own_error)
+
+
+def layers_of(architecture: Architecture) -> dict[str, str]:
+    """What each slot of an architecture holds, by the slot's name."""
+    names = _names([(stage, len(layers)) for stage, layers in architecture.layers])
+    return dict(zip(names, architecture.choices, strict=True))
+
+
+def _points(
+    record: StudyRecord, intervals_ms: Mapping[str, Interval], measured_ms: Mapping[str, float]
+) -> tuple[Point, ...]:
+    searched, again = _scores(record.searched), {}
+    led = {member.trial for member in record.searched.front}
+    leads: set[int] = set()
+    if record.final_scores is not None:
+        again, leads = _scores(record.final), {member.trial for member in record.final.front}
+    return tuple(
+        Point(
+            id=(name := scored.architecture.id),
+            choices=scored.architecture.choices,
+            second=scored.second,
+            latency=latency_of(scored, record, intervals_ms.get(name)),
+            on_devices=_on_devices(scored, record),
+            parameters=scored.parameters,
+            search=searched[scored.trial],
+            again=again.get(scored.trial),
+            within_budgets=scored.feasible,
+            leads_search=scored.trial in led,
+            leads_again=scored.trial in leads,
+            measured_ms=measured_ms.get(name),
+        )
+        for scored in record.evaluations
+    )
+
+
+def _scores(record: StudyRecord) -> dict[int, Score]:
+    """The scores of one scoring, by trial."""
+    errors = own_standard_errors([scored.quality_parts for scored in record.evaluations])
+    pairs = zip(record.evaluations, errors, strict=True)
+    return {scored.trial: score_of(scored, error) for scored, error in pairs}
+
+
+def _on_devices(scored: Evaluation, record: StudyRecord) -> tuple[Latency, ...]:
+    return tuple(
+        Latency(each.latency_ms, None, None, _source(record, each.provenance, record.devices[name].device), name)
+        for name, each in scored.devices.items()
+    )
+
+
+def _source(record: StudyRecord, provenance: str, device: str) -> str:
+    """Where a latency comes from: it is a sum of blocks, except if it is of one call."""
+    word = "extrapolated" if device.endswith(EXTRAPOLATED) and provenance == "estimated" else provenance
+    return word if record.one_call else f"predicted from {word} latencies of blocks"
+
+
+def _plain(device: str) -> str:
+    return device.removesuffix(EXTRAPOLATED)
+
+
+def _second(record: StudyRecord) -> str:
+    if record.of_shares:
+        return "largest share of a latency budget"
+    what = "one call" if record.one_call else "one clip"
+    place = _plain(record.device) if record.which is None else record.which
+    return f"latency of {what} on {place}, ms"
+
+
+def _budgets(record: StudyRecord) -> tuple[Line, ...]:
+    if record.of_shares:
+        return (Line(1.0, "on the budget"),)
+    limits_ms = record.limits_ms.get(record.which) if record.which else record.latency_budget_ms
+    return () if limits_ms is None else (Line(limits_ms, f"budget {limits_ms:,.4g} ms"),)
+
+
+def _remarks(record: StudyRecord) -> tuple[str, ...]:
+    """What the noise of the scores leaves of the order, and what has not been scored."""
+    final = record.final
+    stages = [("In the search", record.searched)]
+    if record.final_scores is not None:
+        stages.append(("In the second scoring", final))
+    remarks = [f"{name}, {each.agreement.sentence()}." for name, each in stages if each.agreement is not None]
+    steps = steps_sentence(final)
+    remarks += [f"{steps}."] if steps else []
+    failed = f"{record.failed} architectures could not be scored."
+    waiting = f"{final.waiting} members of the search's front wait for their second score."
+    return (*remarks, *([failed] if record.failed else []), *([waiting] if final.waiting else []))

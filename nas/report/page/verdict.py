@@ -1,0 +1,141 @@
+"""The chosen architecture beside simple designs: no temporal layers, and one layer everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nas.errors import BudgetError
+from nas.formatting import float_text
+from nas.report.page.document import Rival, Slot, Verdict
+from nas.report.page.front import Interval, latency_of, score_of
+from nas.search import Choice, StudyRecord, choose
+from nas.search.noise.differences import difference
+from nas.search.results.evaluation import Evaluation
+from nas.space import NONE
+
+AS_FAST = 1.02
+"""A design that takes at most this much longer counts as as fast."""
+
+WITHOUT = "no temporal layers"
+
+
+def study_choice(record: StudyRecord) -> Choice | None:
+    """What a report of a study alone calls the chosen one: the best within its budget, or the knee."""
+    try:
+        return choose(record, record.latency_budget)
+    except BudgetError:
+        return None
+
+
+def verdict(
+    record: StudyRecord,
+    chosen: str,
+    slots: Sequence[Slot],
+    *,
+    why: str = "",
+    intervals_ms: Mapping[str, Interval] | None = None,
+    size_bytes: Mapping[str, int] | None = None,
+) -> Verdict | None:
+    """The chosen architecture, and how simple designs that were scored compare with it.
+
+    Args:
+        record: The study.
+        chosen: Identifier of the chosen architecture.
+        slots: The slots of the space.
+        why: How it was chosen.
+        intervals_ms: Intervals of latencies by identifier.
+        size_bytes: Size of the exported networks by format.
+
+    Returns:
+        `None` if the architecture is not in the study.
+    """
+    known = {scored.architecture.id for scored in record.evaluations}
+    if chosen not in known:
+        return None
+    rivals = tuple(
+        _rival(record, chosen, name, design, intervals_ms or {})
+        for name, design in _simple_designs(record, slots).items()
+        if name != chosen
+    )
+    return Verdict(chosen, why, rivals, _sentences(rivals), size_bytes or {})
+
+
+def _simple_designs(record: StudyRecord, slots: Sequence[Slot]) -> dict[str, str]:
+    """The scored architectures without layers, or with one kind wherever it is offered, by identifier, in words."""
+    designs: dict[str, str] = {}
+    for scored in record.evaluations:
+        choices = scored.architecture.choices
+        used = set(choices) - {NONE}
+        if not used:
+            designs[scored.architecture.id] = WITHOUT
+        elif len(used) == 1:
+            (layer,) = used
+            places = zip(choices, slots, strict=True)
+            if all(choice == layer for choice, slot in places if layer in slot.candidates) and len(slots) > 1:
+                filled = sum(choice == layer for choice in choices)
+                places_text = "every slot" if filled == len(slots) else f"the {filled} slots that offer it"
+                designs.setdefault(scored.architecture.id, f"{layer} in {places_text}")
+    return designs
+
+
+def _rival(record: StudyRecord, chosen: str, rival: str, design: str, intervals_ms: Mapping[str, Interval]) -> Rival:
+    """The comparison of two architectures, in the last scoring that both have."""
+    stage, ours, theirs = _in_one_scoring(record, chosen, rival)
+    sign = -1.0 if stage.direction == "minimize" else 1.0
+    gap = difference(ours.quality_parts, theirs.quality_parts)
+    return Rival(
+        design=design,
+        id=rival,
+        latency=latency_of(theirs, record, intervals_ms.get(rival)),
+        slower_percent=100 * (theirs.second / ours.second - 1) if ours.second else 0.0,
+        score=score_of(theirs),
+        chosen_better_by=sign * (ours.quality - theirs.quality if gap is None else gap.mean),
+        standard_error=None if gap is None else gap.standard_error,
+        beyond_noise=None if gap is None else gap.distinguishable,
+    )
+
+
+def _in_one_scoring(record: StudyRecord, first: str, second: str) -> tuple[StudyRecord, Evaluation, Evaluation]:
+    for stage in (record.final, record.searched):
+        scored = {each.architecture.id: each for each in stage.evaluations}
+        if first in scored and second in scored:
+            return stage, scored[first], scored[second]
+    raise AssertionError("the search has scored both")
+
+
+def _sentences(rivals: Sequence[Rival]) -> tuple[str, ...]:
+    """Against the best simple design of the same latency, and against no temporal layers."""
+    empty = [rival for rival in rivals if rival.design == WITHOUT]
+    uniform = [rival for rival in rivals if rival.design != WITHOUT]
+    sentences = []
+    if uniform:
+        as_fast = [rival for rival in uniform if 100 + rival.slower_percent <= 100 * AS_FAST]
+        if as_fast:
+            best = min(as_fast, key=lambda rival: rival.chosen_better_by)
+            sentences.append(f"Against the best uniform design that is as fast, {best.design}: {_gap(best)}.")
+        else:
+            nearest = min(uniform, key=lambda rival: rival.slower_percent)
+            sentences.append(
+                f"No uniform design that was scored is as fast. The fastest, {nearest.design}, takes "
+                f"{nearest.slower_percent:.0f}% longer: {_gap(nearest)}."
+            )
+    else:
+        sentences.append("No uniform design (one layer in every slot) was scored.")
+    sentences += [f"Against {WITHOUT}: {_gap(rival)}, {_slower(rival)}." for rival in empty]
+    return tuple(sentences)
+
+
+def _gap(rival: Rival) -> str:
+    """By how much the chosen one is better, and what the noise says of that."""
+    better = "better" if rival.chosen_better_by > 0 else "worse"
+    size = f"the score of the chosen one is {better} by {float_text(float(f'{abs(rival.chosen_better_by):.2g}'))}"
+    if rival.standard_error is None:
+        return f"{size} (its noise is unknown)"
+    noise = "beyond the noise" if rival.beyond_noise else "which is within the noise"
+    return f"{size} ± {rival.standard_error:.1g}, {noise}"
+
+
+def _slower(rival: Rival) -> str:
+    """How much longer the chosen one takes."""
+    longer = 100 * (1 / (1 + rival.slower_percent / 100) - 1)
+    return f"and it takes {abs(longer):.1f}% {'longer' if longer > 0 else 'less time'}"

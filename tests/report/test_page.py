@@ -1,0 +1,139 @@
+"""The content of an interactive report, and the page as a file; how it behaves in a browser is tested beside this."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import optuna
+import pytest
+from scipy.stats import ttest_rel
+from typer.testing import CliRunner
+
+from nas.cli import app
+from nas.errors import NasError
+from nas.latency.prediction.breakdown import breakdown
+from nas.report.page.document import Table
+from nas.report.page.front import study_front
+from nas.report.page.importance import slot_importance
+from nas.report.page.render import report_html, report_json
+from nas.report.page.study import study_report
+from nas.report.page.verdict import verdict
+from tests.report import reports
+
+RECORD = reports.record()
+PREDICTOR = reports.predictor()
+
+
+def test_the_parts_of_a_clip_add_up_to_its_latency() -> None:
+    parts = breakdown(PREDICTOR)
+    assert [parts.parts[place] for place in parts.slots] == [None] * len(reports.SPACE.slots)
+    for scored in RECORD.evaluations:
+        layers = [
+            each[name] for each, name in zip(parts.layers, scored.architecture.choices, strict=True) if name in each
+        ]
+        total = sum(part.ms * part.calls for part in [*filter(None, parts.parts), *layers])
+        assert total == pytest.approx(scored.latency_ms, abs=1e-6)
+
+
+def test_the_verdict_compares_with_simple_designs_part_by_part() -> None:
+    scored = {one.architecture.id: one for one in RECORD.evaluations}
+    chosen = RECORD.front[-1]
+    made = verdict(RECORD, chosen.architecture.id, study_front(RECORD, space=reports.SPACE).slots)
+    assert made is not None
+    assert "no temporal layers" in {rival.design for rival in made.rivals}
+    assert "self_attention_1d in the 5 slots that offer it" in {rival.design for rival in made.rivals}
+    for rival in made.rivals:
+        theirs = scored[rival.id]
+        assert rival.chosen_better_by == pytest.approx(theirs.quality - chosen.quality)
+        assert rival.beyond_noise == (ttest_rel(chosen.quality_parts, theirs.quality_parts).pvalue < 0.05)
+        assert rival.slower_percent == pytest.approx(100 * (theirs.latency_ms / chosen.latency_ms - 1))
+    assert made.sentences[-1].startswith("Against no temporal layers: the score of the chosen one is better by 0.2")
+
+
+def test_the_slot_that_decides_the_score_is_the_most_important_one() -> None:
+    slots = study_front(RECORD, space=reports.SPACE).slots
+    found = slot_importance(RECORD, slots)
+    assert found is not None
+    assert max(zip(found.quality, found.slots, strict=True))[1] == "mid"
+    assert (sum(found.quality), sum(found.latency)) == (pytest.approx(1), pytest.approx(1))
+    assert slot_importance(reports.record(3), slots) is None
+
+
+def test_a_study_alone_says_what_it_knows() -> None:
+    made = study_report(RECORD)
+    assert made.breakdown is None
+    assert {slot.name for slot in made.front.slots} == {"down.0", "down.1", "mid", "up.0 · 1", "up.0 · 2", "up.1"}
+    assert made.verdict is not None
+    assert made.verdict.id == RECORD.best_within(19.0).architecture.id or "which is noise" in made.verdict.why
+    assert [(line.value, line.label) for line in made.front.budgets] == [(19.0, "budget 19 ms")]
+    assert sum(point.leads_search for point in made.front.points) == len(RECORD.front)
+    assert {point.latency.source for point in made.front.points} == {"predicted from measured latencies of blocks"}
+    assert "1 architectures could not be scored." in made.front.remarks
+
+
+class _Page(HTMLParser):
+    """The text of the element that holds the report, and the tags of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.data, self.tags, self._inside = "", list[str](), False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._inside = ("id", "report-data") in attrs
+
+    def handle_data(self, data: str) -> None:
+        self.data += data if self._inside else ""
+        self._inside = False
+
+
+def test_the_page_is_one_file_with_all_of_the_report_in_it(tmp_path: Path) -> None:
+    made = reports.whole_report(tmp_path)
+    text = report_html(made)
+    page = _Page(text)
+    assert json.loads(page.data) == json.loads(json.dumps(report_json(made)))
+    assert page.tags.count("script") == 4  # the report, plotly.js and two of the page: none of a user's text
+    assert "<b>bold" not in text
+    assert page.tags.count("video") == 6
+    assert not {"link", "iframe", "object"} & set(page.tags)
+
+
+def test_a_study_without_results_has_a_page() -> None:
+    text = report_html(study_report(reports.record(0, budget_ms=0.001).within(0.001)))
+    assert "Nothing has been scored yet." in text
+
+
+def test_a_table_leaves_out_what_no_row_knows() -> None:
+    table = Table("bundle", rows=[{"file": "a", "PSNR": None, "kind": None}, {"file": "b", "PSNR": 1.5, "kind": None}])
+    assert (table.columns, table.numeric) == (("file", "PSNR"), {"PSNR"})
+
+
+def _nas(*arguments: str | Path) -> str:
+    """What a command prints; raises what it raises."""
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def test_wrong_input_is_one_error(tmp_path: Path) -> None:
+    out, storage = tmp_path / "report.html", tmp_path / "study.db"
+    with pytest.raises(NasError, match="not the folder of a run"):
+        _nas("report", tmp_path, "--out", out)
+    with pytest.raises(NasError, match="no such file"):
+        _nas("report", storage, "--out", out)
+    optuna.storages.RDBStorage(f"sqlite:///{storage}")
+    with pytest.raises(NasError, match="holds no study"):
+        _nas("report", storage, "--out", out)
+    for name in ("a", "b"):
+        optuna.create_study(storage=f"sqlite:///{storage}", study_name=name)
+    with pytest.raises(NasError, match="holds the studies a, b; name one with --study"):
+        _nas("report", storage, "--out", out)
+    with pytest.raises(NasError, match="was not made by"):
+        _nas("report", storage, "--out", out, "--study", "a")
+    with pytest.raises(NasError, match=r"cannot write \.txt"):
+        _nas("report", storage, "--out", tmp_path / "report.txt", "--study", "a")
+    assert not out.exists()
