@@ -32,10 +32,12 @@ class Method:
     Args:
         config: What to distil to.
         images: Whether single frames are trained along.
+        learning_rate: Peak learning rate of the student.
     """
 
     config: DistillationConfig
     images: bool = True
+    learning_rate: float = 3e-4
 
 
 def _with_discriminator(target: str, images: bool = True, **settings: Any) -> Method:
@@ -44,11 +46,15 @@ def _with_discriminator(target: str, images: bool = True, **settings: Any) -> Me
     return Method(DistillationConfig(target=target, adversarial=adversarial), images)
 
 
+_OWN_SAMPLES = DistillationConfig(target="trajectory", target_options={"own_samples": True})
+
 METHODS: dict[str, Method] = {
     "fine-tuning": Method(DistillationConfig(target="data")),
     "consistency": Method(DistillationConfig(target="consistency")),
     "trajectory": Method(DistillationConfig(target="trajectory")),
-    "trajectory, own samples": Method(DistillationConfig(target="trajectory", target_options={"own_samples": True})),
+    "trajectory, fast": Method(DistillationConfig(target="trajectory"), learning_rate=1e-3),
+    "trajectory, own samples": Method(_OWN_SAMPLES),
+    "trajectory, own samples, fast": Method(_OWN_SAMPLES, learning_rate=1e-3),
     "adversarial": _with_discriminator("data"),
     "consistency + adversarial": _with_discriminator("consistency"),
     "trajectory + adversarial": _with_discriminator("trajectory"),
@@ -128,8 +134,8 @@ class SeedRun:
         teacher = VideoModel.load(folder.parents[1] / "teacher" / "model")
         loop = LoopConfig(
             steps=self.steps if self.minutes is None else _ENDLESS, max_minutes=self.minutes, batch_size=16,
-            image_batch_size=4 if method.images else 0, learning_rate=3e-4, ema_decay=0.99, checkpoint_every=100,
-            seed=self.seed,
+            image_batch_size=4 if method.images else 0, learning_rate=method.learning_rate, ema_decay=0.99,
+            checkpoint_every=100, seed=self.seed,
         )  # fmt: skip
         ended: dict[str, Any]
         try:
