@@ -40,13 +40,16 @@ class Method:
     learning_rate: float = 3e-4
 
 
-def _with_discriminator(target: str, images: bool = True, **settings: Any) -> Method:
+def _with_discriminator(target: DistillationConfig | str, images: bool = True, **settings: Any) -> Method:
     # Students have no more than some hundred steps.
     adversarial = AdversarialConfig(**({"learning_rate": 1e-2} | settings))
-    return Method(DistillationConfig(target=target, adversarial=adversarial), images)
+    config = DistillationConfig(target=target) if isinstance(target, str) else target
+    return Method(config.model_copy(update={"adversarial": adversarial}), images)
 
 
 _OWN_SAMPLES = DistillationConfig(target="trajectory", target_options={"own_samples": True})
+
+_MATCHING = DistillationConfig(target="distribution_matching", target_options={"fake_learning_rate": 1e-3})
 
 METHODS: dict[str, Method] = {
     "fine-tuning": Method(DistillationConfig(target="data")),
@@ -58,8 +61,8 @@ METHODS: dict[str, Method] = {
     "adversarial": _with_discriminator("data"),
     "consistency + adversarial": _with_discriminator("consistency"),
     "trajectory + adversarial": _with_discriminator("trajectory"),
-    "distribution matching": Method(DistillationConfig(target="distribution_matching")),
-    "distribution matching + adversarial": _with_discriminator("distribution_matching"),
+    "distribution matching": Method(_MATCHING),
+    "distribution matching + adversarial": _with_discriminator(_MATCHING),
 }
 ABLATIONS: dict[str, Method] = {
     "adversarial, video only": _with_discriminator("data", images=False),

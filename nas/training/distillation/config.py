@@ -67,8 +67,8 @@ class DistillationConfig(StrictModel):
         target_options: Options of the target that differ from its defaults.
         teacher_substeps: Euler steps of the teacher per step of the student, 4 when left out. Only for targets that
             learn from the teacher.
-        guidance_scale: Guidance of the teacher, which the student learns to do without, 3 when left out. Only for
-            targets that learn from the teacher.
+        guidance_scale: Guidance of the teacher, which the student learns to do without. When left out it is 3, and 1.5
+            for `distribution_matching`. Only for targets that learn from the teacher.
         adversarial: A discriminator beside the target; none when left out.
     """
 
@@ -87,7 +87,7 @@ class DistillationConfig(StrictModel):
     @property
     def guidance(self) -> float:
         """Guidance of the teacher."""
-        return self.guidance_scale or 3.0
+        return self.guidance_scale or self.target_class.default_guidance
 
     @property
     def target_class(self) -> type[DistillationTarget]:

@@ -49,6 +49,7 @@ class DistributionMatchingTarget(LearningTarget):
         fake_updates: Annotated[int, Field(ge=1, le=1000)] = 5
         fake_learning_rate: Rate | None = None
 
+    default_guidance = 1.5
     own_samples = True
     config: Config
 

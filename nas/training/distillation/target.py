@@ -43,6 +43,8 @@ class DistillationTarget(ABC):
     uses_teacher: ClassVar[bool] = True
     """Whether the student learns from the teacher's samples. It learns from real clips alone if not: then
     `guidance_scale` and `teacher_substeps` are refused, and the student's clips are compared with real ones."""
+    default_guidance: ClassVar[float] = 3.0
+    """Guidance of the teacher where the settings name none."""
     own_samples: bool = False
     """Whether steps start from the student's own samples, instead of from real clips with noise."""
 

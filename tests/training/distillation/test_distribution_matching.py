@@ -254,3 +254,8 @@ def test_a_run_that_is_killed_between_updates_resumes_bit_for_bit(
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         DistillationConfig(target="distribution_matching", target_options=options)
+
+
+def test_less_guidance_is_baked_in_than_by_other_targets() -> None:
+    assert [DistillationConfig(target=name).guidance for name in ("trajectory", "distribution_matching")] == [3, 1.5]
+    assert DistillationConfig(target="distribution_matching", guidance_scale=4).guidance == 4
