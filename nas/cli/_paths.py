@@ -136,6 +136,26 @@ class WritesFile(PathParser):
             check_output_file(path)
 
 
+class WritesClips(WritesFile):
+    """A file of one clip, or a folder of many: which it is, the verb says."""
+
+    def writes(self, value: Path) -> Iterable[Path]:
+        """The file with those beside it, or the folder and the record beside it."""
+        if value.suffix.lower() in self.suffixes:
+            return super().writes(value)
+        return (value, value.with_name(f"{value.name}.json"))
+
+    def check(self, value: Path) -> None:
+        """Whether it can be written; a file of another suffix is refused by the verb."""
+        from nas.files import check_output_file, check_output_folder
+
+        if value.suffix.lower() in self.suffixes:
+            super().check(value)
+        elif not value.is_file():
+            check_output_folder(value)
+            check_output_file(value.with_name(f"{value.name}.json"))
+
+
 class Extends(Reads):
     """A file that is read, and beside which another one is written."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import SeedOption
-from nas.cli._paths import READS, WritesFile
+from nas.cli._paths import READS, WritesClips
 from nas.cli._weights import SampledWeightsOption, compressed
 
 
@@ -16,14 +16,24 @@ def generate(
     model: Annotated[
         Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder, or a bundle made by `nas export`.")
     ],
-    prompt: Annotated[str, typer.Option(help="What the clip should show.")],
     out: Annotated[
         Path,
         typer.Option(
-            parser=WritesFile((".mp4", ".gif"), (".mp4", ".gif")),
-            help="File to write: .mp4 or .gif. The other format is written beside it.",
+            parser=WritesClips((".mp4", ".gif"), (".mp4", ".gif")),
+            help="File to write: .mp4 or .gif. The other format is written beside it. With --prompts, a folder.",
         ),
     ],
+    prompt: Annotated[str | None, typer.Option(help="What the clip should show.")] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            parser=READS,
+            help="Text file with a prompt a line: write a clip of each into the folder --out, as PROMPT-INDEX.mp4.",
+        ),
+    ] = None,
+    per_prompt: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="With --prompts, clips of each prompt (default: 1).")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps (default: the model's own).")] = None,
     guidance_scale: Annotated[
         float | None, typer.Option(min=1, help="Scale of classifier-free guidance (default: the model's own).")
@@ -49,14 +59,35 @@ def generate(
         bool, typer.Option("--check", help="With --runtime, compare each step with the bundle's test vector first.")
     ] = False,
 ) -> None:
-    """Write one clip as MP4 and GIF, and print how long it took.
+    """Write one clip as MP4 and GIF, and print how long it took; or with --prompts, many clips.
 
-    With --runtime, only what lies in a bundle is executed, as an app would do it, and the time of each part is printed.
+    With --prompts, the same command makes the clips that are still missing. With --runtime, only what lies in a bundle
+    is executed, as an app would do it, and the time of each part is printed.
     """
     from nas.cli._bundle import clip_of_bundle
     from nas.cli._runtime import chosen_runtime
     from nas.errors import ConfigError
+    from nas.files import check_suffix
 
+    if prompts is not None:
+        others = {
+            "--prompt": prompt,
+            "--runtime": runtime,
+            "--runtime-option": runtime_option,
+            "--check": check or None,
+        }
+        for option in (option for option, value in others.items() if value is not None):
+            raise ConfigError("has no effect with --prompts", where=option, hint="leave one of them out")
+        _clips_of_prompts(
+            model, prompts, out, per_prompt or 1, steps=steps, guidance_scale=guidance_scale, weights=weights, seed=seed
+        )
+        return
+    if prompt is None or per_prompt is not None:
+        missing = (
+            "gives what the clip should show" if prompt is None else "needs --prompts, a file with a prompt a line"
+        )
+        raise ConfigError(f"{'--prompt or --prompts' if prompt is None else '--per-prompt'} {missing}", where="options")
+    check_suffix(out, (".mp4", ".gif"))
     if runtime is None:
         if check or runtime_option:
             option = "--check" if check else "--runtime-option"
@@ -94,3 +125,23 @@ def _clip_of_model(
     write_gif(clip, out.with_suffix(".gif"), fps)
     typer.echo(f"{out.with_suffix('.mp4')}\n{out.with_suffix('.gif')}")
     typer.echo(f"{made.seconds_per_clip:.3g} s for the clip, {made.sampling.calls} calls of the denoising network")
+
+
+def _clips_of_prompts(
+    model: Path,
+    prompts: Path,
+    out: Path,
+    per_prompt: int,
+    *,
+    steps: int | None,
+    guidance_scale: float | None,
+    weights: str | None,
+    seed: int,
+) -> None:
+    from nas.models import VideoModel
+    from nas.report.prompt_clips import clips_of, read_prompts, record_file, write_prompt_clips
+
+    clips = clips_of(read_prompts(prompts), per_prompt, seed)
+    loaded = compressed(VideoModel.load(model), weights)
+    made = write_prompt_clips(loaded, clips, out, steps=steps, guidance_scale=guidance_scale)
+    typer.echo(f"{made} clips made, {len(clips) - made} were there; {out} and {record_file(out)}")

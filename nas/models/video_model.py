@@ -178,6 +178,18 @@ class VideoModel:
             TrainingError: A clip is not finite: guidance is too strong, or training diverged.
         """
         noise_BTCHW = self.noise(len(prompts), seed, first)
+        return self.generate_from(noise_BTCHW, prompts, steps=steps, guidance_scale=guidance_scale, on_step=on_step)
+
+    def generate_from(
+        self,
+        noise_BTCHW: torch.Tensor,
+        prompts: Sequence[str],
+        *,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        on_step: Callable[[], object] | None = None,
+    ) -> torch.Tensor:
+        """Make one clip per prompt from given noise, with the shape of latents; else as `generate`."""
         latent_BTCHW = self.denoise(prompts, noise_BTCHW, steps=steps, guidance_scale=guidance_scale, on_step=on_step)
         scale = self.generation.guidance_scale if guidance_scale is None else guidance_scale
         refuse_non_finite_clips(latent_BTCHW, prompts, scale)
