@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test test-quick coverage lint format clean
+.PHONY: help venv quickstart test test-quick coverage lint docs release-check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,12 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict nas
 	$(BIN)/lint-imports
+
+docs: $(STAMP) ## build the documentation into build/site, without a warning or a broken link
+	$(BIN)/python -m docs.site
+
+release-check: $(STAMP) ## build wheel and sdist, install the wheel alone, and run a small pipeline from it
+	$(BIN)/python -m release
 
 format: $(STAMP) ## format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
