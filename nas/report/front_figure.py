@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.report.front_history import draw_history
-from nas.report.front_listing import LINE_HEIGHT_IN, Listing
-from nas.report.front_panels import Marks, draw_search_stage, draw_second_stage, listed_members
+from nas.report.front_listing import Caption
+from nas.report.front_panels import Marks, draw_search_stage, draw_second_stage
+from nas.report.front_range import outside
 from nas.report.style import add_title, check_format, new_figure, save_figure
 from nas.search import StudyRecord, hypervolume_history
 from nas.search.latencies.devices import LatencyBudget
@@ -60,18 +61,19 @@ def draw_front(
     budget = record.latency_budget if latency_budget_ms is None else latency_budget_ms
     history = hypervolume_history(record, reference)
     marks = Marks(record.device_limits(budget), chosen)
-    listing = Listing(record, listed_members(record, chosen), chosen, _width_in(record))
-    figure, parts = _layout(record, listing, with_history=history is not None)
+    hidden = max(len(outside(stage, marks.places(stage))) for stage in (record, record.final))
+    caption = Caption(record, chosen, latency_caption(record), hidden, _width_in(record))
+    figure, parts = _layout(record, caption, with_history=history is not None)
     if record.final_scores is None:
-        draw_search_stage(parts["front"], record, marks, listing.members)
+        draw_search_stage(parts["front"], record, marks)
         _title(parts["front"], record)
     else:
-        draw_search_stage(parts["search"], record, marks, listing.members)
-        draw_second_stage(parts["front"], record, marks, listing.members)
+        draw_search_stage(parts["search"], record, marks)
+        draw_second_stage(parts["front"], record, marks)
         _stage_titles(parts, record)
     if history is not None:
         draw_history(parts["history"], history, "share" if record.of_shares else "ms")
-    listing.write(parts["listing"], latency_caption(record))
+    caption.write(parts["caption"])
     return figure
 
 
@@ -105,15 +107,15 @@ def _width_in(record: StudyRecord) -> float:
     return PANEL_WIDTH_IN + (0 if record.final_scores is None else SECOND_PANEL_IN)
 
 
-def _layout(record: StudyRecord, listing: Listing, *, with_history: bool) -> tuple[Figure, dict[Any, Axes]]:
+def _layout(record: StudyRecord, caption: Caption, *, with_history: bool) -> tuple[Figure, dict[Any, Axes]]:
     """An empty figure and its parts: one panel or two, the history, and the text."""
     rows: list[Any] = [["front"] if record.final_scores is None else ["search", "front"]]
     heights = [FRONT_HEIGHT_IN]
     if with_history:
         rows.append(["history"] * len(rows[0]))
         heights.append(HISTORY_HEIGHT_IN)
-    rows.append(["listing"] * len(rows[0]))
-    heights.append(LINE_HEIGHT_IN * (listing.lines + listing.extra_lines))
+    rows.append(["caption"] * len(rows[0]))
+    heights.append(caption.height_in)
     figure = new_figure(_width_in(record), sum(heights))
     return figure, figure.subplot_mosaic(rows, height_ratios=heights)
 

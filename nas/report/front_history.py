@@ -10,7 +10,7 @@ from nas.search.results.history import HypervolumeHistory
 
 
 def draw_history(axes: Axes, history: HypervolumeHistory, unit: str = "ms") -> None:
-    """Draw the hypervolume of the search from zero, with the reference point in the title.
+    """Draw the hypervolume of the search as a share of the final one, with the reference point in the title.
 
     Args:
         axes: Where to draw.
@@ -19,13 +19,15 @@ def draw_history(axes: Axes, history: HypervolumeHistory, unit: str = "ms") -> N
     """
     quality, second = history.reference
     evaluations = range(1, len(history.values) + 1)
-    axes.step(evaluations, history.values, where="post", color=BLUE, linewidth=1.6)
-    axes.scatter([len(history.values)], [history.values[-1]], s=20, color=BLUE, zorder=3)
-    axes.set_ylim(0, 1.15 * max(history.values) or 1)
+    final = history.values[-1] or 1.0
+    shares = [100 * value / final for value in history.values]
+    axes.step(evaluations, shares, where="post", color=BLUE, linewidth=1.6)
+    axes.scatter([len(shares)], [shares[-1]], s=20, color=BLUE, zorder=3)
+    axes.set_ylim(0, 112)
     axes.set_xlabel("evaluations of the search", color=INK)
-    axes.set_ylabel("hypervolume", color=INK)
+    axes.set_ylabel("% of the final", color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.set_yticks([0, 50, 100])
     tidy(axes)
     reference = f"reference point: quality {quality:.4g}, {second:,.5g} {unit}"
     axes.set_title(

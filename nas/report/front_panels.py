@@ -6,26 +6,15 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
+from nas.report.front_range import axis_ranges, clipped, outside
 from nas.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, tidy
 from nas.search import FrontMember, StudyRecord
 from nas.search.latencies.devices import SHARE
 from nas.search.noise.differences import own_standard_errors
 from nas.search.results.evaluation import Evaluation
 from nas.space import Architecture
-
-MAX_LISTED = 10
-"""Members of the front that are numbered and listed below the figure."""
-
-LABEL_GAP_IN = 0.2
-AXES_IN = (7.2, 3.45)
-"""Approximate width and height between the outermost points of a panel."""
-
-NARROW_IN = (4.6, 3.45)
-"""The same for one of two panels side by side."""
 
 LABEL_COLUMNS = 52
 """Longer axis labels are wrapped, to fit the axis."""
@@ -58,60 +47,34 @@ class Marks:
         limits_ms = self.limits_ms.values() if record.which is None else [self.limits_ms.get(record.which)]
         return next(((limit, f"budget, {limit:,.4g} ms") for limit in limits_ms if limit is not None), None)
 
+    def places(self, record: StudyRecord) -> tuple[float, ...]:
+        """The limit as a value to show on the axis, if there is one."""
+        line = self.line(record)
+        return () if line is None else (line[0],)
 
-def draw_search_stage(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
+
+def draw_search_stage(axes: Axes, record: StudyRecord, marks: Marks) -> None:
     """Draw the search: all evaluations, its front, and members that left it in the second stage."""
     members = {member.trial for member in record.front}
     others = [evaluation for evaluation in record.evaluations if evaluation.trial not in members]
     _draw_points(axes, others, marks, "scored")
     _draw_front(axes, record.front, marks)
     _draw_fallen(axes, record.fallen)
-    _finish(axes, record, marks, numbered)
+    _finish(axes, record, marks, record.fallen)
     _legend(axes)
 
 
-def draw_second_stage(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
+def draw_second_stage(axes: Axes, record: StudyRecord, marks: Marks) -> None:
     """Draw the second stage: the final front, members that left it, and architectures that were never on it."""
     final = record.final
     members, fallen = {member.trial for member in final.front}, {member.trial for member in record.fallen}
     behind = [evaluation for evaluation in final.evaluations if evaluation.trial not in members | fallen]
     _draw_points(axes, behind, marks, "scored again")
     _draw_front(axes, final.front, marks, label="final front")
-    _draw_fallen(axes, [evaluation for evaluation in final.evaluations if evaluation.trial in fallen])
-    _finish(axes, final, marks, numbered)
+    left = [evaluation for evaluation in final.evaluations if evaluation.trial in fallen]
+    _draw_fallen(axes, left)
+    _finish(axes, final, marks, left)
     _legend(axes, only=("scored again", "final front"))  # the rest is explained beside it
-
-
-def listed_members(record: StudyRecord, chosen: Architecture | None) -> list[FrontMember]:
-    """The members of the final front to number: as many as there is room for in every panel.
-
-    The chosen member and the ends of the front come first.
-    """
-    final = record.final
-    front = final.front
-    places = [_places(final, NARROW_IN if record.final_scores else AXES_IN)]
-    if record.final_scores:
-        places.append(_places(record, NARROW_IN))
-    spread = [front[round(index)] for index in np.linspace(0, len(front) - 1, MAX_LISTED)] if front else []
-    first = [member for member in final.evaluations if member.architecture == chosen]
-    kept: list[FrontMember] = []
-    for member in dict.fromkeys([*first, *front[:1], *front[-1:], *spread]):
-        room = all(
-            np.abs(panel[member.trial] - panel[other.trial]).max() >= LABEL_GAP_IN for panel in places for other in kept
-        )
-        if (room or not kept) and len(kept) < MAX_LISTED:
-            kept.append(member)
-    return sorted(kept, key=lambda member: (member.second, member.trial))
-
-
-def _places(record: StudyRecord, size_in: tuple[float, float]) -> dict[int, NDArray[np.float64]]:
-    """Approximate position of each trial's point, in inches."""
-    if not record.evaluations:
-        return {}
-    points = np.array(_columns(record.evaluations)).T
-    span = np.ptp(points, axis=0)
-    scaled = (points - points.min(axis=0)) / np.where(span > 0, span, 1.0) * size_in
-    return {evaluation.trial: place for evaluation, place in zip(record.evaluations, scaled, strict=True)}
 
 
 def _draw_points(axes: Axes, points: Sequence[Evaluation], marks: Marks, label: str) -> None:
@@ -152,7 +115,7 @@ def _draw_fallen(axes: Axes, fallen: Sequence[Evaluation]) -> None:
         )  # fmt: skip
 
 
-def _finish(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[FrontMember]) -> None:
+def _finish(axes: Axes, record: StudyRecord, marks: Marks, fallen: Sequence[Evaluation]) -> None:
     """Budget, choice, numbers and labels."""
     line = marks.line(record)
     if line is not None:
@@ -164,18 +127,27 @@ def _finish(axes: Axes, record: StudyRecord, marks: Marks, numbered: Sequence[Fr
         axes.scatter(
             *_columns(chosen), s=150, facecolor="none", edgecolor=GREEN, linewidth=2.2, label="chosen", zorder=6
         )
-    _number(axes, record, {member.trial: number for number, member in enumerate(numbered, start=1)})
+        # Another architecture at the same place may have left the front; the ring is not around its cross.
+        if not {member.trial for member in chosen} & {member.trial for member in fallen}:
+            axes.scatter(*_columns(chosen), s=60, color=BLUE, zorder=7)
+    _draw_outside(axes, record, marks.places(record))
     _label(axes, record)
 
 
-def _number(axes: Axes, record: StudyRecord, numbers: dict[int, int]) -> None:
-    """Number the members, on the side of the front that has no points."""
-    side = -1 if record.direction == "minimize" else 1
-    for member in (member for member in record.front if member.trial in numbers):
-        axes.annotate(
-            str(numbers[member.trial]), (member.second, member.quality), xytext=(-8, 9 * side),
-            textcoords="offset points", ha="center", va="center", fontsize=9, color=BLUE, fontweight="bold", zorder=7,
-        )  # fmt: skip
+def _draw_outside(axes: Axes, record: StudyRecord, also: Sequence[float]) -> None:
+    """Set the ranges of the axes, and mark at their ends what lies beyond."""
+    ranges = axis_ranges(record, also)
+    if ranges is None:
+        return
+    members = {member.trial for member in record.front}
+    for scored in outside(record, also):
+        place = clipped(scored, ranges)
+        colour = BLUE if scored.trial in members else FAINT
+        beside = place[0] != scored.second
+        up, right = scored.quality > place[1], scored.second > place[0]
+        marker = (">" if right else "<") if beside else ("^" if up else "v")
+        axes.scatter(*place, s=46, color=colour, marker=marker, zorder=8, clip_on=False)
+    axes.set(xlim=ranges[0], ylim=ranges[1])
 
 
 def _label(axes: Axes, record: StudyRecord) -> None:
@@ -185,7 +157,6 @@ def _label(axes: Axes, record: StudyRecord) -> None:
     label = f"{SHARE}, no unit" if record.of_shares else f"latency of {what}{place}, ms"
     axes.set_xlabel(f"{label} (lower is better)", color=INK)
     axes.set_ylabel(textwrap.fill(f"{record.quality} ({better} is better)", LABEL_COLUMNS), color=INK)
-    axes.margins(x=0.06, y=0.1)
     tidy(axes)
 
 

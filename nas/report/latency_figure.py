@@ -14,7 +14,9 @@ from nas.errors import ConfigError
 from nas.latency import CheckReport
 from nas.report.style import BLUE, GREEN, INK, MUTED, VERMILION, add_title, check_format, new_figure, save_figure, tidy
 
-TOLERANCE = 0.1
+TOLERANCES = (0.01, 0.02, 0.05, 0.1)
+"""The band and the title speak of the smallest of these that holds all errors, or of the last one."""
+
 WIDTH_IN, HEIGHT_IN = 10.5, 5.4
 CAPTION_COLUMNS = 150
 LEAST_PERCENT = 1.0
@@ -46,8 +48,9 @@ def draw_latency_check(report: CheckReport, *, measured_on: str | None = None) -
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
     accuracy = report.accuracy
     _draw_latencies(left, report)
-    near = round(accuracy.within_10_percent * len(report.checks))
-    add_title(left, f"{near} of {len(report.checks)} networks within 10%")
+    errors = [abs(check.error) for check in report.checks]
+    near = sum(error <= _tolerance(report) for error in errors)
+    add_title(left, f"{near} of {len(errors)} networks within {_tolerance(report):.0%}")
     _draw_errors(right, report)
     add_title(right, f"mean absolute error (MAPE) {accuracy.mape:.1%}, worst {accuracy.worst:.1%}")
     for axes in (left, right):
@@ -60,11 +63,12 @@ def draw_latency_check(report: CheckReport, *, measured_on: str | None = None) -
 
 def _draw_latencies(axes: Axes, report: CheckReport) -> None:
     measured, predicted, errors = _arrays(report)
+    tolerance = _tolerance(report)
     ends = np.array([0.9 * min(measured.min(), predicted.min()), 1.1 * max(measured.max(), predicted.max())])
-    axes.fill_between(ends, ends * (1 - TOLERANCE), ends * (1 + TOLERANCE), color=BLUE, alpha=0.1, linewidth=0,
-                      label="within 10%")  # fmt: skip
+    axes.fill_between(ends, ends * (1 - tolerance), ends * (1 + tolerance), color=BLUE, alpha=0.1, linewidth=0,
+                      label=f"within {tolerance:.0%}")  # fmt: skip
     axes.plot(ends, ends, color=MUTED, linewidth=1.2, linestyle=(0, (5, 3)), label="equal")
-    _draw_points(axes, measured, predicted, np.abs(errors) <= TOLERANCE)
+    _draw_points(axes, measured, predicted, np.abs(errors) <= _tolerance(report))
     axes.set(xlim=ends, ylim=ends, aspect="equal")
     axes.set_xlabel("measured latency of the denoising network, ms", color=INK)
     axes.set_ylabel("predicted latency, ms", color=INK)
@@ -86,12 +90,17 @@ def _draw_errors(axes: Axes, report: CheckReport) -> None:
     if interval is not None:
         axes.hlines(interval, *ends, color=BLUE, linewidth=1.2, linestyle=":", label="90% interval of the fit")
         reach = max(reach, *map(abs, interval))
-    _draw_points(axes, measured, errors, np.abs(errors) <= TOLERANCE)
+    _draw_points(axes, measured, errors, np.abs(errors) <= _tolerance(report))
     axes.set(xlim=ends, ylim=(-1.15 * reach, 1.15 * reach))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.3g}%" if abs(value) > 1e-9 else "0")
     axes.set_xlabel("measured latency of the denoising network, ms", color=INK)
     axes.set_ylabel("error of the prediction (+: too high)", color=INK)
     tidy(axes)
+
+
+def _tolerance(report: CheckReport) -> float:
+    worst = max(abs(check.error) for check in report.checks)
+    return next((tolerance for tolerance in TOLERANCES if worst <= tolerance), TOLERANCES[-1])
 
 
 def _draw_points(axes: Axes, x: Values, y: Values, near: NDArray[np.bool_]) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullLocator
 
 from nas.errors import ConfigError
 from nas.latency import LatencyRow, LatencyTable
@@ -20,7 +22,8 @@ from nas.report.style import FAINT, INK, MUTED, add_title, check_format, new_fig
 from nas.space import SearchSpace
 
 CELL_WIDTH_IN, CELL_HEIGHT_IN = 0.95, 0.42
-MARGIN_IN = (2.6, 2.2)
+MARGIN_IN, LEAST_WIDTH_IN = (3.4, 2.0), 7.0
+COLOURS = "Blues"
 DARK = 0.65
 """From this share of the colour scale on, text is white."""
 
@@ -51,18 +54,19 @@ def draw_latency_heat_map(space: SearchSpace, table: LatencyTable) -> Figure:
     if not names:
         raise ConfigError("no slot offers a temporal layer, there is nothing to draw", where=space.where)
     slots = [slot.id for slot in space.slots]
-    width, height = MARGIN_IN[0] + CELL_WIDTH_IN * len(names), MARGIN_IN[1] + CELL_HEIGHT_IN * len(slots)
-    figure = new_figure(width, height)
+    width = max(MARGIN_IN[0] + CELL_WIDTH_IN * len(slots), LEAST_WIDTH_IN)
+    figure = new_figure(width, MARGIN_IN[1] + CELL_HEIGHT_IN * len(names))
     axes = figure.subplots()
-    _draw_cells(axes, {(slots.index(slot), names.index(name)): row for (slot, name), row in rows.items()})
-    axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(slots) - 0.5, -0.5))
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(slots)), slots)
-    axes.set_ylabel("slot (stage/position)", color=INK)
+    scale = _scale(rows)
+    _draw_cells(axes, {(names.index(name), slots.index(slot)): row for (slot, name), row in rows.items()}, scale)
+    axes.set(xlim=(-0.5, len(slots) - 0.5), ylim=(len(names) - 0.5, -0.5))
+    axes.set_xticks(range(len(slots)), slots)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("slot (stage/position), from the input to the output", color=INK)
+    _draw_colour_bar(figure, axes, scale)
     axes.tick_params(colors=MUTED, labelsize=9, length=0)
     axes.spines[:].set_visible(False)
     add_title(axes, f"{space.name}: ms per call of each temporal layer")
-    axes.text(0, 1.0, "darker is slower, on a logarithmic scale\n", transform=axes.transAxes, fontsize=8.5, color=MUTED)
     caption = textwrap.wrap(_caption(table, rows), int(13 * width))
     figure.supxlabel("\n".join(caption), x=0.02, ha="left", fontsize=8, color=MUTED)
     return figure
@@ -77,17 +81,34 @@ def _placed_rows(space: SearchSpace, table: LatencyTable) -> dict[Place, Latency
     }
 
 
-def _draw_cells(axes: Axes, rows: Mapping[tuple[int, int], LatencyRow]) -> None:
-    latencies_ms = [row.latency_ms for row in rows.values() if row.latency_ms is not None]
-    low_ms, high_ms = (min(latencies_ms), max(latencies_ms)) if latencies_ms else (1.0, 1.0)
-    # A logarithmic scale, because latencies are compared by ratios; the margin keeps a single value on the scale.
-    norm, colours = LogNorm(0.9 * low_ms, 1.1 * high_ms), mpl.colormaps["Blues"]
+def _scale(rows: Mapping[Place, LatencyRow]) -> LogNorm:
+    """A logarithmic scale, because latencies are compared by ratios; the margin keeps a single value on the scale."""
+    latencies_ms = [row.latency_ms for row in rows.values() if row.latency_ms is not None] or [1.0]
+    return LogNorm(0.9 * min(latencies_ms), 1.1 * max(latencies_ms))
+
+
+def _draw_colour_bar(figure: Figure, axes: Axes, scale: LogNorm) -> None:
+    bar = figure.colorbar(ScalarMappable(scale, COLOURS), ax=axes, pad=0.02, aspect=30)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=MUTED, labelsize=8, which="both", length=2)
+    # One, two and five of each power of ten: a scale of less than that would have no labels at all.
+    low_ms, high_ms = scale.vmin or 0.0, scale.vmax or 0.0
+    wide = high_ms > 100 * low_ms
+    every = [part * 10.0**power for power in range(-6, 9) for part in ((1,) if wide else (1, 2, 5))]
+    ticks = [tick for tick in every if low_ms <= tick <= high_ms]
+    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks], minor=False)
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.set_label("ms per call, logarithmic", color=INK, fontsize=9)
+
+
+def _draw_cells(axes: Axes, rows: Mapping[tuple[int, int], LatencyRow], scale: LogNorm) -> None:
+    colours = mpl.colormaps[COLOURS]
     mixed = len({cell.provenance for cell in rows.values()}) > 1
     for (row, column), cell in rows.items():
         if cell.latency_ms is None:
             _draw_refused(axes, row, column, cell)
             continue
-        share = float(norm(cell.latency_ms))
+        share = float(scale(cell.latency_ms))
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colours(share), edgecolor="white"))
         colour = "white" if share > DARK else INK
         text = _number(cell.latency_ms) + (f"\n{cell.provenance}" if mixed else "")

@@ -219,4 +219,4 @@ def test_a_run_searches_for_this_machine_and_a_phone(finished: Path, tmp_path: P
         assert member["devices"][here.metadata.device]["provenance"] == "measured"
     report = run_sections(out, [])[0]
     assert "ms on a phone (published blocks)" in report.text
-    assert {"a phone, ms, predicted", f"{here.metadata.device}, ms, predicted"} < report.rows[0].keys()
+    assert {"a phone, predicted, ms", f"{here.metadata.device}, predicted, ms"} < report.rows[0].keys()

@@ -82,10 +82,6 @@ def line(figure):
     return next(line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post")
 
 
-def numbers(axes):
-    return [text for text in axes.texts if text.get_text().isdigit()]
-
-
 def part(figure, name):
     return next(axes for axes in figure.axes if axes.get_label() == name)
 
@@ -122,43 +118,59 @@ def test_the_studys_own_budget_is_drawn_unless_another_is_given():
 
 
 @pytest.mark.parametrize("count", [1, 6, 24])
-def test_numbers_and_lines_of_text_do_not_overlap(count):
+def test_the_text_below_can_be_read(count):
     study = record(count)
     figure = draw_front(study, chosen=study.knee().architecture)
     figure.draw_without_rendering()
 
-    for texts in (numbers(part(figure, "front")), part(figure, "listing").texts):
-        boxes = [text.get_window_extent() for text in texts]
-        assert boxes
-        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
-        inside = figure.bbox.padded(1)
-        assert all(inside.contains(*box.min) and inside.contains(*box.max) for box in boxes)
+    boxes = [text.get_window_extent() for text in part(figure, "caption").texts]
+    assert len(boxes) == 2
+    assert not boxes[0].overlaps(boxes[1])
+    inside = figure.bbox.padded(1)
+    assert all(inside.contains(*box.min) and inside.contains(*box.max) for box in boxes)
 
 
-def test_each_numbered_member_is_described_below():
+def test_the_chosen_architecture_is_described_below():
     study = record(24)
+    knee = study.knee()
 
-    figure = draw_front(study)
-
-    below = [text.get_text() for text in part(figure, "listing").texts]
-    for number in numbers(part(figure, "front")):
-        entry = next(text for text in below if text.startswith(f"{number.get_text():>2} "))
-        latency_ms, quality = number.xy
-        assert f"{latency_ms:.2f}" in entry
-        assert f"{quality:.4g}" in entry
-    assert any(latency_caption(study)[:60] in text for text in below)
+    chosen, rest = (" ".join(text.get_text().split()) for text in part(draw_front(study, chosen=knee.architecture),
+                                                                       "caption").texts)  # fmt: skip
+    assert chosen == f"Chosen: {layers_text(knee.architecture)}; {knee.latency_ms:,.2f} ms, loss {knee.quality:.4g}"
+    assert latency_caption(study) in rest
+    assert len(part(draw_front(study), "caption").texts) == 1
 
 
-@pytest.mark.parametrize(("second_ms", "said"), [(10.001, True), (15, False)])
-def test_members_that_no_number_fits_are_counted(second_ms, said):
-    study = record(3)
-    places = [(10, 1.0), (second_ms, 0.999 if said else 0.7), (20, 0.5)]
-    pairs = zip(study.evaluations, places, strict=True)
-    scored = tuple(replace(one, latency_ms=ms, quality=loss) for one, (ms, loss) in pairs)
+def test_one_outlier_does_not_flatten_the_rest():
+    study = record(24)
+    worst = max(one.quality for one in study.evaluations)
+    far = replace(study.evaluations[0], quality=100 * worst)
+    slow = replace(study.evaluations[1], latency_ms=1e6, quality=worst)
 
-    below = part(draw_front(replace(study, evaluations=scored)), "listing").texts[-1].get_text()
+    figure = draw_front(replace(study, evaluations=(far, slow, *study.evaluations[2:])))
 
-    assert ("Listed are 2 of the 3 on the front." in " ".join(below.split())) == said
+    axes = part(figure, "front")
+    assert axes.get_ylim()[1] < 2 * worst
+    assert axes.get_xlim()[1] < 1000
+    assert "Triangles: beyond the axes (2)." in " ".join(part(figure, "caption").texts[-1].get_text().split())
+    ends = [each.get_offsets()[0].tolist() for each in axes.collections if not each.get_clip_on()]
+    assert sorted(ends) == sorted([[far.latency_ms, axes.get_ylim()[1]], [axes.get_xlim()[1], slow.quality]])
+    assert "Triangles" not in part(draw_front(study), "caption").texts[-1].get_text()
+
+
+def test_the_ring_of_the_chosen_one_is_never_around_a_cross_of_another():
+    study = rescored(record(12), changed=True)
+    scored = {one.architecture for one in study.evaluations}
+    other = next(one for one in SPACE.enumerate() if one not in scored)
+    same = replace(study.fallen[0], architecture=other, trial=1000)
+    study = replace(study, evaluations=(*study.evaluations, same))
+
+    search = part(draw_front(study, chosen=same.architecture), "search")
+
+    ring = next(each for each in search.collections if each.get_label() == "chosen")
+    cross = next(each for each in search.collections if each.get_label() == "fell off the front")
+    above = [each for each in search.collections if each.get_zorder() > max(ring.get_zorder(), cross.get_zorder())]
+    assert ring.get_offsets()[-1].tolist() in [place for each in above for place in each.get_offsets().tolist()]
 
 
 def test_the_caption_says_where_latencies_come_from():
@@ -184,7 +196,7 @@ def test_the_hypervolume_is_drawn_against_evaluations_with_its_reference_point()
         history = hypervolume_history(study, reference)
         evaluations, values = axes.lines[0].get_data()
         assert list(evaluations) == list(range(1, 25))
-        assert list(values) == list(history.values)
+        assert list(values) == pytest.approx([100 * value / history.values[-1] for value in history.values])
         quality, latency_ms = history.reference
         assert f"quality {quality:.4g}, {latency_ms:.5g} ms" in axes.get_title(loc="left")
 
@@ -213,7 +225,7 @@ def test_both_stages_are_drawn_and_members_that_fell_are_marked():
         assert steps.get_xydata().tolist() == [[one.latency_ms, one.quality] for one in front]
         marked = next(each for each in axes.collections if each.get_label() == "fell off the front")
         assert sorted(marked.get_offsets()[:, 0]) == sorted(one.latency_ms for one in fallen) != []
-    text = " ".join(part(figure, "listing").texts[-1].get_text().split())
+    text = " ".join(part(figure, "caption").texts[-1].get_text().split())
     assert f"Of the {len(study.front)} on the front of the search, {len(fallen)} left it" in text
 
 
@@ -222,10 +234,7 @@ def test_labels_of_two_stages_do_not_overlap():
     figure = draw_front(study, latency_budget_ms=30, chosen=study.final.knee().architecture)
     figure.draw_without_rendering()
 
-    parts = [part(figure, name) for name in ("search", "front", "history", "listing")]
-    for texts in ([*numbers(parts[0])], [*numbers(parts[1])], parts[3].texts):
-        boxes = [text.get_window_extent() for text in texts]
-        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    parts = [part(figure, name) for name in ("search", "front", "history")]
     legends = [axes.get_legend().get_window_extent() for axes in parts[:2]]
     titles = [axes._left_title.get_window_extent() for axes in parts[:3]]
     labels = [text.get_window_extent() for axes in parts[:3] for text in (axes.xaxis.label, axes.yaxis.label)]
@@ -237,7 +246,7 @@ def test_labels_of_two_stages_do_not_overlap():
 def test_members_that_wait_to_be_scored_again_are_counted():
     figure = draw_front(rescored(record(24), changed=False, left_out=2))
 
-    assert "2 are not scored again yet." in " ".join(part(figure, "listing").texts[-1].get_text().split())
+    assert "2 are not scored again yet." in " ".join(part(figure, "caption").texts[-1].get_text().split())
 
 
 def test_empty_stages_are_left_out_of_the_description():
@@ -297,7 +306,8 @@ def labels(axes):
 
 def drawn_ticks(axis):
     low, high = sorted(axis.get_view_interval())
-    return [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [label for tick in ticks for label in (tick.label1, tick.label2) if label.get_visible()]
 
 
 def drawn_texts(figure):
@@ -336,6 +346,14 @@ def test_the_check_says_how_good_predictions_are(checks):
     near, far = (each.get_offsets() for each in right.collections if isinstance(each, PathCollection))
     np.testing.assert_allclose(near, [[10, -0.05], [20, 0.05]])
     np.testing.assert_allclose(far, [[30, 0.25]])
+
+
+@pytest.mark.parametrize(("worst", "band"), [(0.008, "1%"), (0.03, "5%"), (0.3, "10%")])
+def test_the_band_of_a_check_is_as_wide_as_its_errors(worst, band):
+    left, right = draw_latency_check(report(SPACE, [0.001, -worst])).axes
+    assert labels(left)[0] == f"within {band}"
+    assert f" within {band}" in left.get_title(loc="left")
+    assert right.get_ylim()[1] < 2 * max(worst, 0.01)
 
 
 def test_the_band_of_a_check_is_the_noise_of_measuring_where_that_is_known():
@@ -391,9 +409,9 @@ def test_labels_of_a_check_can_be_read(count, times, interval):
 def cells(figure):
     """Text of the heat map's cells, by slot and layer."""
     axes = figure.axes[0]
-    slots, layers = ([text.get_text() for text in each] for each in (axes.get_yticklabels(), axes.get_xticklabels()))
+    slots, layers = ([text.get_text() for text in each] for each in (axes.get_xticklabels(), axes.get_yticklabels()))
     inside = [text for text in axes.texts if text.get_transform() == axes.transData]
-    return {(slots[int(y)], layers[int(x)]): text.get_text() for text in inside for x, y in [text.get_position()]}
+    return {(slots[int(x)], layers[int(y)]): text.get_text() for text in inside for x, y in [text.get_position()]}
 
 
 def test_the_heat_map_has_the_latency_of_each_candidate_and_no_other(table):

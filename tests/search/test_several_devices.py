@@ -237,9 +237,9 @@ def test_the_figure_and_its_caption_name_every_device(folder):
     parts = {axes.get_label(): axes for axes in draw_front(record, chosen=record.front[0].architecture).axes}
     assert "share" in parts["front"].get_xlabel()
     assert "no unit" in parts["front"].get_xlabel()
-    listed = " ".join(text.get_text() for text in parts["listing"].texts)
-    assert all(f"{device}, ms" in listed for device in MODELS)
-    assert f"{record.front[0].devices[LAPTOP].latency_ms:,.2f}" in listed
+    listed = " ".join(text.get_text() for text in parts["caption"].texts)
+    latencies = record.front[0].devices
+    assert all(f"{latencies[device].latency_ms:,.2f} ms on {device}" in " ".join(listed.split()) for device in MODELS)
     lines = [line.get_xdata()[0] for line in parts["front"].lines if line.get_linestyle() == "--"]
     assert lines == [1.0]
     other = load_study(folder / "study.db", "phone")

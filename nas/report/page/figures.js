@@ -83,8 +83,9 @@ function within(sorted, reach) {
 function robustRange(values, kept, log) {
   const scale = (value) => (log ? Math.log10(value) : value);
   const sorted = values.map(scale).sort((a, b) => a - b);
-  const inside = within(sorted, 1.5).concat(within(kept.map(scale).sort((a, b) => a - b), 3));
-  if (!inside.length) return [0, 1];
+  let inside = within(sorted, 1.5).concat(within(kept.map(scale).sort((a, b) => a - b), 3));
+  const span = (list) => Math.max(...list) - Math.min(...list);
+  if (!inside.length || span(sorted) <= 2 * span(inside)) inside = inside.concat(sorted); // they flatten nothing
   const low = Math.min(...inside), high = Math.max(...inside), gap = 0.06 * (high - low) || Math.abs(high) * 0.05 || 1;
   return [low - gap, high + gap];
 }
