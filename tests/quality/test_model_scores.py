@@ -58,6 +58,7 @@ def test_the_loss_of_a_model_is_that_of_its_network(model: VideoModel) -> None:
     assert (loss.generated.value, loss.generated.clips) == (pytest.approx(other.uncompressed_loss), 2)
 
 
+@pytest.mark.slow
 def test_the_command_line(
     model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
