@@ -104,22 +104,18 @@ def _checkpoint(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _search(found: Mapping[str, Any]) -> dict[str, str]:
+    chosen, largest = found["chosen"], found["largest"]
+    total, largest_ms = (sum(one["ms"].values()) for one in (chosen, largest))
+    parts = {f"{part}, estimated": f"{ms:,.0f} ms ({ms / total:.0%})" for part, ms in chosen["ms"].items()}
     return {
         "device": found["device"],
         "front": f"{found['front']} architectures within the budgets, of {found['scored']} scored by a stand-in",
-        **_composed("highest stand-in", found["chosen"]),
-        **_composed("most parameters", found["largest"]),
+        "chosen": chosen["architecture"],
+        "parameters": f"{chosen['parameters']:,}",
+        **parts,
+        "clip, estimated": f"{total:,.0f} ms",
+        "the largest within the budgets": f"{largest['parameters']:,} parameters, {largest_ms:,.0f} ms, estimated",
         "to compare": PUBLISHED,
-    }
-
-
-def _composed(title: str, one: Mapping[str, Any]) -> dict[str, str]:
-    """An architecture and the parts of its clip, which are estimates."""
-    total = sum(one["ms"].values())
-    parts = {f"{part}, estimated": f"{ms:,.0f} ms ({ms / total:.0%})" for part, ms in one["ms"].items()}
-    rows = {"parameters": f"{one['parameters']:,}", **parts, "clip, estimated": f"{total:,.0f} ms"}
-    return {f"{title} within the budgets": one["architecture"]} | {
-        f"{title}: {name}": each for name, each in rows.items()
     }
 
 
