@@ -67,6 +67,10 @@ def _of_study(storage: str, name: str | None, space_path: Path | None, table: Pa
     if space is not None and space.name != record.space:
         raise ConfigError(f"is the space {space.name}, the study searched {record.space}", where=space_path)
     predictor = None if space is None or table is None else LatencyPredictor.open(space, table, record.steps)
+    known = [record.device, *(device.device for device in record.devices.values())]
+    if predictor is not None and predictor.table.metadata.device_text not in known:
+        device = predictor.table.metadata.device_text
+        raise ConfigError(f"is of {device}, the study is for {' and '.join(dict.fromkeys(known))}", where=table)
     return study_report(record, space=space, predictor=predictor)
 
 

@@ -240,11 +240,12 @@ def _data(path: Path) -> str:
 
 
 def _clips_text(samples: Any) -> str:
+    """How the clips were made; empty if there are none."""
+    if not samples:
+        return ""
     beside = any(clip.get("beside") for clip in samples.get("clips", ()))
-    same = " The clips of a row start from the same noise and play in step." if beside else " They play in step."
-    return (
-        f"Made by the distilled model in {samples['steps']} denoising steps without guidance.{same}" if samples else ""
-    )
+    same = " It starts from the same noise as its teacher." if beside else ""
+    return f"The student takes {samples['steps']} denoising steps, without guidance.{same} All clips play in step."
 
 
 def _settings(root: Path) -> str:

@@ -13,13 +13,16 @@ from typer.testing import CliRunner
 
 from nas.cli import app
 from nas.errors import NasError
+from nas.latency import LatencyPredictor
 from nas.latency.prediction.breakdown import breakdown
+from nas.quality import FunctionQuality
 from nas.report.page.document import Table
 from nas.report.page.front import study_front
 from nas.report.page.importance import slot_importance
 from nas.report.page.render import report_html, report_json
 from nas.report.page.study import study_report
 from nas.report.page.verdict import verdict
+from nas.search import SearchConfig, run_search
 from tests.report import reports
 
 RECORD = reports.record()
@@ -119,6 +122,7 @@ def _nas(*arguments: str | Path) -> str:
     return result.output
 
 
+@pytest.mark.slow
 def test_wrong_input_is_one_error(tmp_path: Path) -> None:
     out, storage = tmp_path / "report.html", tmp_path / "study.db"
     with pytest.raises(NasError, match="not the folder of a run"):
@@ -137,3 +141,22 @@ def test_wrong_input_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(NasError, match=r"cannot write \.txt"):
         _nas("report", storage, "--out", tmp_path / "report.txt", "--study", "a")
     assert not out.exists()
+
+
+@pytest.mark.slow
+def test_a_study_with_its_table_shows_where_the_time_goes_and_no_other_table(tmp_path: Path) -> None:
+    folder = Path(__file__).parents[2]
+    space, tables = folder / "search_spaces" / "quickstart.yaml", folder / "latency_tables"
+    here, phone = tables / "quickstart-amd_epyc-onnxruntime.csv", tables / "quickstart-iphone-15-pro-cpu_and_ne.csv"
+    latency = LatencyPredictor.open(reports.SPACE, here, 4)
+    quality = FunctionQuality(lambda one: len(str(one)), name="letters", direction="minimize")
+    config = SearchConfig(evaluations=3, sampler="random", steps=4)
+    run_search(reports.SPACE, latency, quality, config, tmp_path / "study.db", "a")
+    ends = ("--space", space, "--out", tmp_path / "report.html")
+    assert "report.html" in _nas("report", tmp_path / "study.db", "--table", here, *ends)
+    data = json.loads(_Page((tmp_path / "report.html").read_text()).data)
+    assert data["breakdown"]["device"] == latency.table.metadata.device_text
+    for point in data["front"]["points"]:
+        assert point["latency"]["low_ms"] < point["latency"]["ms"] < point["latency"]["high_ms"]
+    with pytest.raises(NasError, match=r"iPhone 15 Pro.*the study is for AMD EPYC"):
+        _nas("report", tmp_path / "study.db", "--table", phone, *ends)

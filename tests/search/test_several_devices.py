@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from nas.cli._budgets import latency_budget
 from nas.errors import BudgetError, ConfigError, NasError
 from nas.quality import FunctionQuality
+from nas.report import study_report
 from nas.report.front_figure import draw_front, latency_caption
+from nas.report.page.render import report_html
 from nas.search import ChoiceSpace, Objective, SearchConfig, SumLatency, load_study, pick, rescore, run_search
 from nas.search.identity import identity
 from nas.search.proposals import compromise
@@ -227,6 +229,20 @@ def test_the_second_stage_keeps_the_devices(folder, tmp_path):
     for member in record.final.front:
         assert member.share == max(milliseconds(name, member.architecture) / limit for name, limit in LIMITS.items())
     assert choose(record).member in record.final.front
+
+
+def test_the_page_names_every_device(folder):
+    record = load_study(folder / "study.db", "worst")
+    report = study_report(record)
+    page = report_html(report)
+    assert report.front.second == "largest share of a latency budget"
+    assert [line.value for line in report.front.budgets] == [1.0]
+    for scored, point in zip(record.evaluations, report.front.points, strict=True):
+        assert point.second == scored.share
+        assert {each.device: each.ms for each in point.on_devices} == {
+            name: each.latency_ms for name, each in scored.devices.items()
+        }
+    assert all(device in page for device in MODELS)
 
 
 def test_the_figure_and_its_caption_name_every_device(folder):
