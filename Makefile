@@ -53,8 +53,8 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 docs: $(STAMP) ## build the documentation into build/site, without a warning or a broken link
 	$(BIN)/python -m docs.site
 
-release-check: $(STAMP) ## build wheel and sdist, install the wheel alone, and run a small pipeline from it
-	$(BIN)/python -m release
+release-check: $(STAMP) ## build wheel and sdist, install the wheel alone, and run a small pipeline from it (CHECK=--preview before a date is set)
+	$(BIN)/python -m release $(CHECK)
 
 format: $(STAMP) ## format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix .

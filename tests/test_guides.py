@@ -98,7 +98,7 @@ def test_a_block_that_no_test_runs_says_why() -> None:
 @pytest.mark.parametrize("page", [page for page in DOCUMENTS if any(nas_commands(page))], ids=lambda page: page.stem)
 def test_every_command_of_a_page_is_one(page: Path) -> None:
     for words in nas_commands(page):
-        _parse([word for word in words if word not in ("...", "…")], f"{page.name}: nas {' '.join(words)}")
+        _parse(words, f"{page.name}: nas {' '.join(words)}")
 
 
 def _parse(words: list[str], where: str) -> None:
@@ -108,9 +108,12 @@ def _parse(words: list[str], where: str) -> None:
     if hasattr(command, "commands"):
         assert words in ([], ["--help"], ["--version"]), where
         return
+    given = [word for word in words if word != "..."]
     try:
-        command.make_context(where, words, resilient_parsing="--help" in words)
+        command.make_context(where, given, resilient_parsing="--help" in words)
     except Exception as problem:
+        if type(problem).__name__ == "MissingParameter" and "..." in words:  # the page leaves some out
+            return
         raise AssertionError(f"{where}: {problem}") from problem
 
 
