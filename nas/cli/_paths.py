@@ -220,6 +220,7 @@ class WritesRun(WritesInto):
 
 
 READS, READS_CLIPS, EXTENDS = Reads(), ReadsClips(), Extends()
+WRITES_SHEET = WritesFile((*FIGURES, ".webp", ".gif"))
 WRITES_FILE, WRITES_FIGURE, WRITES_TABLE = WritesFile(), WritesFile(FIGURES), WritesFile((".csv",))
 
 

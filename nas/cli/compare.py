@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
-from nas.cli._paths import READS, WRITES_FIGURE
+from nas.cli._paths import READS, WRITES_SHEET
 from nas.cli._weights import known_kind
 
 
@@ -18,7 +18,13 @@ def compare(
     ],
     teacher: Annotated[Path, typer.Option(parser=READS, help="Model folder of its teacher.")],
     prompt: Annotated[list[str], typer.Option(help="What a clip should show; repeat it for more rows.")],
-    out: Annotated[Path, typer.Option(parser=WRITES_FIGURE, help="Contact sheet to write: .png, .svg or .pdf.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=WRITES_SHEET,
+            help="Contact sheet to write: frames as .png, .svg or .pdf, or moving as .webp or .gif.",
+        ),
+    ],
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -36,14 +42,16 @@ def compare(
     """
     from nas.models import VideoModel
     from nas.report.comparison import plot_contact_sheet, sample_all, student_and_teacher, with_weights
-    from nas.report.style import check_format
+    from nas.report.moving_sheet import MOVING, write_moving_sheet
 
-    check_format(out)
     kinds = [kind for kind in map(known_kind, weights or ()) if kind is not None]
     samplings = student_and_teacher(VideoModel.load(student), VideoModel.load(teacher))
     compressed = [with_weights(samplings[-1], VideoModel.load(student), kind) for kind in kinds]
     sampled = sample_all([*samplings, *compressed], prompt, seed=seed)
-    plot_contact_sheet(sampled, prompt, out)
+    if out.suffix.lower() in MOVING:
+        write_moving_sheet(sampled, prompt, out, samplings[0].model.space.file.video.fps)
+    else:
+        plot_contact_sheet(sampled, prompt, out)
     rows = [
         {
             "sampled": result.sampling.label,

@@ -12,6 +12,7 @@ from .latency_figure import draw_latency_check as draw_latency_check
 from .latency_figure import plot_latency_check as plot_latency_check
 from .latency_heat_map import draw_latency_heat_map as draw_latency_heat_map
 from .latency_heat_map import plot_latency_heat_map as plot_latency_heat_map
+from .moving_sheet import write_moving_sheet as write_moving_sheet
 from .page.document import Report as Report
 from .page.render import write_report as write_report
 from .page.study import study_report as study_report

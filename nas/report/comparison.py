@@ -120,10 +120,11 @@ def plot_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str], path:
 
 def draw_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str]) -> Figure:
     """The figure of `plot_contact_sheet`."""
-    return draw_strips([_column(result) for result in sampled], prompts)
+    return draw_strips([sheet_column(result) for result in sampled], prompts)
 
 
-def _column(sampled: Sampled) -> Column:
+def sheet_column(sampled: Sampled) -> Column:
+    """The clips of one way to sample, headed by what they cost."""
     calls = f"{_counted(sampled.sampling.calls, 'call')}, {sampled.seconds_per_clip:.3g} s per clip"
     return Column(f"{sampled.sampling.label}\n{calls}", sampled.clips_TCHW)
 

@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from nas.data.clips.pixels import to_bytes
 from nas.errors import ConfigError
 from nas.models import Generation, VideoModel
-from nas.report import draw_contact_sheet, plot_contact_sheet, sample_all, student_and_teacher
+from nas.report import (
+    draw_contact_sheet,
+    plot_contact_sheet,
+    sample_all,
+    student_and_teacher,
+    write_moving_sheet,
+)
 from nas.space import SearchSpace
 from tests.processes import finish, start_nas
 from tests.tiny import TINY
@@ -38,6 +44,20 @@ def teacher() -> VideoModel:
 @pytest.fixture
 def student() -> VideoModel:
     return _model(1, Generation(steps=2, guidance_scale=1.0))
+
+
+@pytest.mark.slow
+def test_a_moving_sheet_has_every_frame_of_the_clips(student: VideoModel, teacher: VideoModel, tmp_path: Path) -> None:
+    sampled = sample_all(student_and_teacher(student, teacher), PROMPTS[:1])
+    for name in ("sheet.webp", "sheet.gif"):
+        with Image.open(write_moving_sheet(sampled, PROMPTS[:1], tmp_path / name, fps=8)) as sheet:
+            frames = [np.asarray(frame.convert("RGB"), dtype=int) for frame in ImageSequence.Iterator(sheet)]
+            assert len(frames) == len(sampled[0].clips_TCHW[0]) == 4
+            assert sheet.info["loop"] == 0
+            assert sheet.info["duration"] in {120, 125}  # a GIF counts in hundredths of a second
+        assert all(np.abs(frame - frames[0]).max() > 10 for frame in frames[1:])
+    with pytest.raises(ConfigError, match=r"use \.webp or \.gif"):
+        write_moving_sheet(sampled, PROMPTS[:1], tmp_path / "sheet.png", fps=8)
 
 
 def test_calls_count_guidance_twice(student: VideoModel, teacher: VideoModel) -> None:
