@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nas.cli import app
 from nas.errors import NasError
-from nas.latency import LatencyPredictor
+from nas.latency import LatencyPredictor, LatencyTable
 from nas.latency.prediction.breakdown import breakdown
 from nas.quality import FunctionQuality
 from nas.report.page.document import Table
@@ -160,3 +160,16 @@ def test_a_study_with_its_table_shows_where_the_time_goes_and_no_other_table(tmp
         assert point["latency"]["low_ms"] < point["latency"]["ms"] < point["latency"]["high_ms"]
     with pytest.raises(NasError, match=r"iPhone 15 Pro.*the study is for AMD EPYC"):
         _nas("report", tmp_path / "study.db", "--table", phone, *ends)
+
+
+def test_a_part_names_the_processor_with_most_of_its_cost() -> None:
+    shares = {"cost_on_neural_engine": 0.7, "cost_on_gpu": 0.3, "cost_on_cpu": 0.0}
+    rows = [
+        row.model_copy(update=shares if row.key.startswith("conv1d(") else {"ops_on_cpu": 1.0})
+        for row in PREDICTOR.table.rows.values()
+    ]
+    table = LatencyTable(PREDICTOR.table.metadata).add(rows)
+    parts = breakdown(LatencyPredictor(reports.SPACE, table, 4))
+    assert {each["conv1d"].processor for each in parts.layers if "conv1d" in each} == {"Neural Engine"}
+    assert {part.processor for part in parts.parts if part is not None} == {"CPU"}
+    assert {part.processor for part in breakdown(PREDICTOR).parts if part is not None} == {""}
