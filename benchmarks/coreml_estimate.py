@@ -7,6 +7,9 @@ devices and, for the GPU, on chips that are left out of these in turn, and on th
 latencies are also predicted from multiply-accumulates alone and from parameters alone, each with one factor that is
 fitted to the same rows.
 
+From the errors for what was left out follow the intervals of estimates, one for each compute unit. How many latencies
+lie within is printed for the held-out rows, and for each file after --measured, calibrated on the others.
+
 A CSV needs the columns device, os, compute_unit, model, variant and latency_ms. Rows whose model or device is not
 known, and those with a reason in the column set_aside, are listed and left out. `--write` saves the constants for
 `nas latency estimate`.
@@ -29,6 +32,7 @@ import pandas as pd
 import typer
 
 import coreml_models  # isort: skip  # before anything that imports diffusers
+from coreml_intervals import coverage, intervals, known_chips, noise
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
@@ -42,6 +46,10 @@ from nas.latency.estimating.processor_rules import COMPUTE_UNITS
 from nas.latency.estimating.roofline import Constants, Workload
 
 FAMILIES = "families left out, Neural Engine"
+ENGINE_CHIPS = "chips left out, Neural Engine"
+GPU_CHIPS = "chips left out, GPU"
+GPU_NETWORKS = "networks left out, GPU of a phone"
+CPU_NETWORKS = "networks left out, CPU"
 CHIPS = "chips left out, UNets and decoders on the Neural Engine"
 NEURAL_ENGINE = ("all", "cpu_and_ne")
 COLUMNS = ("device", "os", "compute_unit", "model", "variant", "latency_ms")
@@ -60,6 +68,8 @@ class Row:
         observation: The observation for the calibration.
         gmacs: Multiply-accumulates, in 10^9.
         parameters_m: Weights, in 10^6.
+        variant: How it was converted, as published.
+        file: Where it was read from.
     """
 
     model: str
@@ -70,6 +80,13 @@ class Row:
     observation: Observation
     gmacs: float
     parameters_m: float
+    variant: str = ""
+    file: str = ""
+
+    @property
+    def chip(self) -> str:
+        """Name of the chip."""
+        return self.observation.chip.name
 
 
 Predict = Callable[[Row], float]
@@ -97,7 +114,7 @@ def read_file(path: Path) -> tuple[list[Row], list[dict[str, str]]]:
         if isinstance(row, str):
             skipped.append({"model": record["model"], "device": record["device"], "reason": row})
         else:
-            rows.append(row)
+            rows.append(replace(row, file=path.name))
     if not rows:
         raise ConfigError("no row has a model and a device that are known", where=path)
     return rows, skipped
@@ -126,7 +143,9 @@ def row_of(record: dict[str, str], where: str) -> Row | str:
     network_operations, family, kind, gmacs, parameters_m = network
     workload = Workload(network_operations, unit, weight_bits(record["variant"]))
     observation = Observation(workload, chip, latency_ms, spread_ms(record))
-    return Row(record["model"], record["device"], unit, family, kind, observation, gmacs, parameters_m)
+    return Row(
+        record["model"], record["device"], unit, family, kind, observation, gmacs, parameters_m, record["variant"]
+    )
 
 
 @cache
@@ -255,6 +274,8 @@ def section(rows: Sequence[Row], predicted: dict[str, Sequence[float]]) -> dict[
                 "device": row.device,
                 "compute_unit": row.unit,
                 "family": row.family,
+                "chip": row.chip,
+                "variant": row.variant,
                 "measured_ms": row.observation.latency_ms,
                 **{f"{name}_ms": values[index] for name, values in predicted.items()},
             }
@@ -263,38 +284,89 @@ def section(rows: Sequence[Row], predicted: dict[str, Sequence[float]]) -> dict[
     }
 
 
-def left_out_section(
-    rows: Sequence[Row], group: Callable[[Row], str], only: Callable[[Row], bool]
-) -> dict[str, Any] | None:
-    """`section` of `left_out`; `None` where there is nothing to leave out."""
-    results = {name: left_out(rows, method, group, only) for name, method in METHODS.items()}
-    chosen = results["roofline"][0]
-    return section(chosen, {name: values for name, (_, values) in results.items()}) if chosen else None
+LeftOut = dict[str, tuple[list[Row], list[float]]]
+
+
+def all_left_out(rows: Sequence[Row], group: Callable[[Row], str], only: Callable[[Row], bool]) -> LeftOut:
+    """`left_out` with each method."""
+    return {name: left_out(rows, method, group, only) for name, method in METHODS.items()}
+
+
+def left_out_section(results: LeftOut, kind: str | None = None) -> dict[str, Any] | None:
+    """`section` of what was left out, or of one kind of it; `None` where there is nothing."""
+    chosen = [index for index, row in enumerate(results["roofline"][0]) if kind in (None, row.kind)]
+    kept = [results["roofline"][0][index] for index in chosen]
+    predicted = {name: [values[index] for index in chosen] for name, (_, values) in results.items()}
+    return section(kept, predicted) if kept else None
+
+
+def by_file(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """`section` of each file, calibrated on the others; empty if there is one file."""
+    sections = {}
+    for file in dict.fromkeys(row.file for row in rows):
+        chosen, rest = ([row for row in rows if (row.file == file) == own] for own in (True, False))
+        if rest:
+            predicted = {name: on_holdout(rest, chosen, method) for name, method in METHODS.items()}
+            sections[f"{file}, calibrated on the others"] = section(chosen, predicted)
+    return sections
 
 
 def report(rows: Sequence[Row], held_out: Sequence[Row]) -> dict[str, Any]:
     """Everything that is printed."""
 
-    def chip(row: Row) -> str:
-        return row.observation.chip.name
+    def on_engine(row: Row) -> bool:
+        return row.kind != "synthetic" and row.unit in NEURAL_ENGINE
 
-    def real(row: Row) -> bool:
-        return row.kind != "synthetic"
+    def on_gpu(row: Row) -> bool:
+        return row.kind != "synthetic" and row.unit == "cpu_and_gpu"
 
+    def on_phone_gpu(row: Row) -> bool:
+        return row.kind == "synthetic" and row.unit == "cpu_and_gpu"
+
+    engine_chips = all_left_out(rows, lambda row: row.chip, on_engine)
     sections = {
         "calibrated on": section(rows, {name: on_holdout(rows, rows, method) for name, method in METHODS.items()}),
-        FAMILIES: left_out_section(rows, lambda row: row.family, lambda row: real(row) and row.unit in NEURAL_ENGINE),
-        CHIPS: left_out_section(rows, chip, lambda row: row.kind == "diffusion" and row.unit in NEURAL_ENGINE),
-        "chips left out, GPU": left_out_section(
-            rows, lambda row: f"{chip(row)}, {row.unit}", lambda row: real(row) and row.unit == "cpu_and_gpu"
-        ),
+        FAMILIES: left_out_section(all_left_out(rows, lambda row: row.family, on_engine)),
+        CHIPS: left_out_section(engine_chips, "diffusion"),
+        ENGINE_CHIPS: left_out_section(engine_chips),
+        GPU_CHIPS: left_out_section(all_left_out(rows, lambda row: f"{row.chip}, {row.unit}", on_gpu)),
+        GPU_NETWORKS: left_out_section(all_left_out(rows, lambda row: row.model, on_phone_gpu)),
+        CPU_NETWORKS: left_out_section(all_left_out(rows, lambda row: row.model, lambda row: row.unit == "cpu_only")),
+        **by_file(rows),
     }
     for kind in dict.fromkeys(row.kind for row in held_out):
         chosen = [row for row in held_out if row.kind == kind]
         predicted = {name: on_holdout(rows, chosen, method) for name, method in METHODS.items()}
         sections[f"holdout, {kind}"] = section(chosen, predicted)
-    constants = fitted(rows).model_dump()
-    return {"constants": constants, "sections": {k: v for k, v in sections.items() if v is not None}}
+    shown = {name: part for name, part in sections.items() if part is not None}
+    return {"constants": fitted(rows).model_dump(), "sections": shown, **interval_report(shown)}
+
+
+def chip_counts(rows: Sequence[Row]) -> dict[str, int]:
+    """Number of latencies of each chip."""
+    chips = [row.chip for row in rows]
+    return {name: chips.count(name) for name in sorted(set(chips))}
+
+
+def interval_report(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The intervals, how many latencies lie within, and by how much published latencies differ."""
+    plain = sections["calibrated on"]["rows"]
+    held_out_plain = [row for name, part in sections.items() if name.startswith("holdout") for row in part["rows"]]
+    found: dict[str, Any] = {"published_twice": noise([*plain, *held_out_plain])}
+    if not {FAMILIES, ENGINE_CHIPS} <= sections.keys():
+        return found
+    gpu, phone_gpu, cpu = (sections.get(name) for name in (GPU_CHIPS, GPU_NETWORKS, CPU_NETWORKS))
+    known, other = intervals(plain, sections[FAMILIES], sections[ENGINE_CHIPS], gpu, phone_gpu, cpu)
+    chips = known_chips(sections[FAMILIES], gpu, cpu)
+    covered = {name: coverage(part, known, other, chips) for name, part in sections.items()}
+    named = (("intervals", known), ("extrapolated_intervals", other))
+    dumped = {name: {unit: each.model_dump() for unit, each in values.items()} for name, values in named}
+    return {
+        **found,
+        **dumped,
+        "interval_chips": chips,
+        "within_intervals": {name: list(each) for name, each in covered.items()},
+    }
 
 
 def as_tables(result: dict[str, Any]) -> Iterable[Table]:
@@ -318,6 +390,33 @@ def as_tables(result: dict[str, Any]) -> Iterable[Table]:
             cells = (f"{row['measured_ms']:.3g}", f"{row['roofline_ms']:.3g}", f"{error:+.0f}")
             models.add_row(row["model"], row["device"], row["compute_unit"], *cells)
         yield models
+    if "intervals" in result:
+        yield interval_table(result)
+        yield coverage_table(result)
+
+
+def interval_table(result: dict[str, Any]) -> Table:
+    """The intervals by compute unit."""
+    table = Table(title="Intervals of estimates: estimate divided by and times the factor", title_justify="left")
+    for head in ("compute unit", "chip", "factor", "for", "left out", "latencies"):
+        table.add_column(head, justify="right" if head in ("factor", "latencies") else "left")
+    for name, chips in (("intervals", "of published networks"), ("extrapolated_intervals", "others")):
+        for unit, each in result[name].items():
+            left = f"{each['groups']} {each['left_out']}"
+            cells = (f"{each['factor']:.2f}", f"{each['coverage_percent']}%", left, str(each["latencies"]))
+            table.add_row(unit, chips, *cells)
+    return table
+
+
+def coverage_table(result: dict[str, Any]) -> Table:
+    """How many latencies lie within their intervals."""
+    table = Table(title="Latencies within their interval", title_justify="left")
+    for head in ("", "within", "of", "%"):
+        table.add_column(head, justify="left" if not head else "right")
+    for name, (inside, total) in result["within_intervals"].items():
+        if total:
+            table.add_row(name, str(inside), str(total), f"{inside / total:.0%}")
+    return table
 
 
 def main(
@@ -343,19 +442,27 @@ def main(
         console.print(table)
     for row in result["skipped"]:
         console.print(f"left out: {row['model']} on {row['device']}: {row['reason']}")
+    twice = result["published_twice"]
+    if twice["networks"]:
+        console.print(
+            f"published more than once for one chip: {twice['networks']} networks; their latencies differ by "
+            f"{twice['median_percent']:.1f}% in the median, {twice['most_percent']:.1f}% at most"
+        )
     console.print(json.dumps(result["constants"]))
 
 
 def keep(rows: Sequence[Row], result: dict[str, Any]) -> None:
     """Write the constants beside the estimator, with how far they are off and on how many latencies they rest."""
-    chips = [row.observation.chip.name for row in rows]
     sections = result["sections"]
     Calibration(
         constants=result["constants"],
         latencies=len(rows),
-        chips={name: chips.count(name) for name in sorted(set(chips))},
+        chips=chip_counts(rows),
         left_out_family_mape_percent=sections[FAMILIES]["methods"]["roofline"]["mape_percent"],
         left_out_device_mape_percent=sections[CHIPS]["methods"]["roofline"]["mape_percent"],
+        intervals=result["intervals"],
+        extrapolated_intervals=result["extrapolated_intervals"],
+        interval_chips=result["interval_chips"],
     ).save(CONSTANTS_FILE)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli._paths import ReadsStorage, WritesStorage
+from nas.formatting import bytes_text, cell_text
 
 if TYPE_CHECKING:
     from nas.search import FrontMember, StudyRecord
@@ -105,7 +106,7 @@ def latency_sources(record: StudyRecord) -> str:
 
 def member_row(member: dict[str, Any]) -> dict[str, Any]:
     """The plain data of a member as a row; the latencies on several devices have a column each."""
-    row = dict(member)
+    row = with_interval(member)
     latencies = row.pop("devices", None)
     if latencies is None:
         return row
@@ -115,6 +116,19 @@ def member_row(member: dict[str, Any]) -> dict[str, Any]:
         shown[f"{device}, ms"] = latency["latency_ms"]
         shown |= {f"{device}, {name}": latency[name] for name in ("provenance", "runtime")}
     return shown
+
+
+def with_interval(member: dict[str, Any]) -> dict[str, Any]:
+    """The plain data with the interval of the latency in one cell, and memory in a unit for readers."""
+    row: dict[str, Any] = {}
+    for name, value in member.items():
+        if name == "low_ms":
+            row[f"{member['interval_percent']}% interval"] = f"{cell_text(value)} to {cell_text(member['high_ms'])}"
+        elif name == "memory_bytes":
+            row["memory, estimated"] = bytes_text(value)
+        elif name not in ("high_ms", "interval_percent"):
+            row[name] = value
+    return row
 
 
 def device_rows(member: FrontMember, record: StudyRecord) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from nas.cli._latency import (
     open_usable,
 )
 from nas.cli._paths import EXTENDS, READS, WRITES_FIGURE
-from nas.formatting import Cell, cell_text
+from nas.formatting import Cell, bytes_text, cell_text
 from nas.latency.measuring import defaults
 
 if TYPE_CHECKING:
@@ -176,6 +176,11 @@ def predict(
         f"Predicted from {measured.provenance} blocks, ms: {metadata.device_text}, {metadata.runtime}, {steps} steps"
     )
     emit_table(title, [_prediction_cells(row) for row in rows])
+    others = rows[0]["memory_bytes"]
+    typer.echo(
+        "memory is estimated, for the denoising network alone: weights as stored and values between blocks; the text "
+        f"encoder takes {bytes_text(others['text_encoder'])}, the decoder {bytes_text(others['decoder'])}, if loaded"
+    )
     if fitted is None and metadata.estimate is not None:
         typer.echo(basis_text(metadata.estimate))
     elif metadata.of_phone:
@@ -187,6 +192,8 @@ def predict(
 
 
 def _prediction(name: str, architecture: Architecture, predictor: LatencyPredictor) -> dict[str, Any]:
+    from nas.latency.prediction.memory import pipeline_memory
+
     latency = predictor.predict(architecture)
     return {
         "name": name,
@@ -197,14 +204,18 @@ def _prediction(name: str, architecture: Architecture, predictor: LatencyPredict
         "pipeline_ms": latency.pipeline_ms,
         "low_ms": latency.low_ms,
         "high_ms": latency.high_ms,
+        "interval_percent": latency.interval_percent,
         "blocks": latency.provenance,
+        "memory_bytes": pipeline_memory(predictor.space, architecture, predictor.table.metadata),
     }
 
 
 def _prediction_cells(row: dict[str, Any]) -> dict[str, Cell]:
     """A prediction in the width of a screen."""
     names = {"name": "", "text_encoder_ms": "text", "unet_ms": "unet", "decoder_ms": "decoder", "pipeline_ms": "clip"}
-    return {title: row[name] for name, title in names.items()} | {"90% interval": _range(row["low_ms"], row["high_ms"])}
+    share = f"{row['interval_percent'] or 90}% interval"
+    cells = {title: row[name] for name, title in names.items()} | {share: _range(row["low_ms"], row["high_ms"])}
+    return cells | {"memory, est.": bytes_text(row["memory_bytes"]["unet"])}
 
 
 def _check_cells(checked: NetworkCheck) -> dict[str, Cell]:

@@ -18,6 +18,7 @@ from nas.cli._study import (
     StudyOption,
     device_rows,
     load_record,
+    with_interval,
 )
 
 _BY_DEVICE = ("latency_ms", "provenance", "runtime", "device", "devices")
@@ -59,7 +60,7 @@ def pick(
         row = {"file": str(out), **choice.member.to_dict()}
         emit_json({**row, "by_score": choice.by_score.to_dict(), "reason": choice.sentence() or None})
         return
-    row = {"file": str(out), **choice.member.to_dict()}
+    row = {"file": str(out), **with_interval(choice.member.to_dict())}
     on_devices = device_rows(choice.member, record)
     title = f"picked; share is the {record.second_text}" if record.of_shares else "picked"
     emit_table(title, [{name: value for name, value in row.items() if name not in _BY_DEVICE or not on_devices}])

@@ -86,7 +86,10 @@ def search(
     ] = None,
     max_parameters: Annotated[int | None, typer.Option(help="Limit on the denoising network's parameters.")] = None,
     max_memory_bytes: Annotated[
-        int | None, typer.Option(help="Limit on the denoising network's peak activations, in bytes.")
+        int | None,
+        typer.Option(
+            help="Limit on the estimated memory of the denoising network's program (weights and activations)."
+        ),
     ] = None,
     timeout_s: Annotated[float | None, typer.Option(help="End this run after this many seconds.")] = None,
     patience: Annotated[
@@ -145,7 +148,8 @@ def search(
         ended, record = crew.merged(reason=itemgetter(-1)), load_study(storage, study)
         more = crew_document(crew)
     else:
-        from nas.models import network_cost
+        from nas.latency.prediction.memory import program_forms
+        from nas.models.memory import program_costs
 
         scoring = QualityOptions(
             metric, metric_option, quality, direction, supernet, data, batches, None, seed, weights=kind
@@ -159,7 +163,7 @@ def search(
                 config,
                 storage,
                 study,
-                cost=lambda architecture: network_cost(usable.lower(architecture)),
+                cost=program_costs(usable, program_forms(tables)),
             )
         record, more = result.record, {}
         ended = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}

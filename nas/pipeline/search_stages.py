@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from nas.files import write_json
-from nas.latency import check_networks, fit_networks, profile, usable_space
+from nas.latency import LatencyTable, check_networks, fit_networks, profile, usable_space
 from nas.latency.prediction.fit import fit_path
-from nas.models import network_cost
+from nas.latency.prediction.memory import program_forms
+from nas.models.memory import program_costs
 from nas.pipeline.folder import STUDY, RunFolder
 from nas.pipeline.latencies import latency_text
 from nas.pipeline.runner import StageResult
@@ -66,6 +67,7 @@ class SearchStages(RunFolder):
     def search(self, folder: Path) -> StageResult:
         """Search the front of quality against predicted latency."""
         space, latency, removed = self.on_devices if self.config.search.tables else (self.usable, self.predictor, ())
+        tables = [LatencyTable.load(path) for path in (self.table_path, *self.other_tables)]
         result = run_search(
             space,
             latency,
@@ -73,7 +75,7 @@ class SearchStages(RunFolder):
             self.config.search,
             self.storage,
             STUDY,
-            cost=lambda architecture: network_cost(self.space.lower(architecture)),
+            cost=program_costs(self.space, program_forms(tables)),
         )
         headline = f"{len(result.record.evaluations)} of {space.count():,} architectures scored"
         if removed:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nas.formatting import Cell, bytes_text, cell_text
 from nas.latency import LatencyRow, LatencyTable, TableMetadata
 from nas.latency.measuring.recorded import statistic_text
-from nas.latency.tables.metadata import EstimateBasis
+from nas.latency.tables.metadata import EstimateBasis, EstimateInterval
 from nas.latency.tables.samples import samples_path
 
 if TYPE_CHECKING:
@@ -187,6 +187,19 @@ def basis_text(basis: EstimateBasis) -> str:
         f"roofline calibrated on {basis.latencies} published latencies, {known}; its mean error was "
         f"{basis.left_out_family_mape_percent:.0f}% for networks of a family, and "
         f"{basis.left_out_device_mape_percent:.0f}% for diffusion UNets and decoders on a chip, that it had not seen"
+        f"{_interval_text(basis.interval)}"
+    )
+
+
+def _interval_text(interval: EstimateInterval | None) -> str:
+    """The interval of estimates as the end of a sentence; nothing for tables of earlier versions."""
+    if interval is None:
+        return ""
+    latencies = f"{interval.latencies} latenc{'ies' if interval.latencies > 1 else 'y'}"
+    return (
+        f"; a network's latency lies within {1 / interval.factor:.2f} to {interval.factor:.2f} times its estimate "
+        f"({interval.coverage_percent}% interval, estimated from {interval.groups} {interval.left_out} that were left "
+        f"out, {latencies})"
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import BudgetError, ConfigError
 from nas.search.latencies.devices import DeviceLatency, SeveralDevices, checked_figure, one_or_several
 from nas.search.probes import probes
-from nas.search.protocols import CostModel, LatencyFigure, LatencyModel, Space
+from nas.search.protocols import Cost, CostModel, LatencyFigure, LatencyModel, Space
 from nas.space import Architecture, Budgets
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ class KnownCosts:
         provenance: Where the latency comes from: `measured`, `estimated` or `published`.
         runtime: How it is executed there; of several settings, the fastest for it.
         parameters: Weights of the denoising network; `None` without a cost model.
-        memory_bytes: Peak of its activations; `None` without a cost model.
+        memory_bytes: Memory of its program at the peak, estimated; peak activations if the cost model knows no more;
+            `None` without a cost model.
+        low_ms: Lower end of the interval of `latency_ms`; `None` if the error is unknown.
+        high_ms: Upper end.
+        interval_percent: Share of networks that the interval is for.
         device: Of several devices, the one that decides: see `nas.search.latencies.devices`.
         devices: The latencies on all of several devices.
     """
@@ -50,6 +54,9 @@ class KnownCosts:
     memory_bytes: int | None
     device: str = ""
     devices: Mapping[str, DeviceLatency] = field(default_factory=dict, hash=False)
+    low_ms: float | None = None
+    high_ms: float | None = None
+    interval_percent: int | None = None
 
 
 class Objective:
@@ -95,6 +102,13 @@ class Objective:
             raise ConfigError(f"budgets on {names} need a cost model, and there is none", where="search.budgets",
                               hint="pass cost=... to nas.search.run_search")  # fmt: skip
 
+    @property
+    def limits_programs(self) -> bool:
+        """Whether a memory budget limits the memory of programs, and not their activations alone."""
+        if self.budgets.memory_bytes is None or self.cost is None:
+            return False
+        return hasattr(self.cost(self.space.smallest()), "memory_bytes")
+
     @cached_property
     def distributions(self) -> dict[str, CategoricalDistribution]:
         """The slots as parameters of Optuna: one per slot, by its id."""
@@ -132,9 +146,10 @@ class Objective:
                 deciding.provenance,
                 deciding.runtime,
                 None if cost is None else cost.parameters,
-                None if cost is None else cost.peak_activation_bytes,
+                None if cost is None else memory_bytes(cost),
                 device,
                 {} if self.devices is None else latencies,
+                **_interval(figures[device]),
             )
         return self._known[architecture.id]
 
@@ -225,6 +240,16 @@ class Objective:
     def _deciding(self, architecture: Architecture) -> str:
         """The device that decides."""
         return "" if self.devices is None else self.devices.second.device(self._latencies_ms(architecture))
+
+
+def memory_bytes(cost: Cost) -> int:
+    """What a memory budget limits."""
+    return int(getattr(cost, "memory_bytes", cost.peak_activation_bytes))
+
+
+def _interval(figure: LatencyFigure) -> dict[str, Any]:
+    """The interval of a latency; empty for a latency model that knows none."""
+    return {name: getattr(figure, name, None) for name in ("low_ms", "high_ms", "interval_percent")}
 
 
 def _limit_name(device: str) -> str:

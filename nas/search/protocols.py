@@ -94,7 +94,11 @@ class LatencyModel(Protocol):
 
 
 class Cost(Protocol):
-    """Device-independent costs of an architecture."""
+    """Costs of an architecture that need no measurement.
+
+    If it has an attribute `memory_bytes`, such as `nas.models.memory.ProgramCost`, a memory budget limits that;
+    otherwise it limits `peak_activation_bytes`.
+    """
 
     @property
     def parameters(self) -> int:

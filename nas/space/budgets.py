@@ -19,7 +19,8 @@ class Budgets(StrictModel):
     Args:
         latency_ms: Predicted latency of the whole pipeline, for one clip: a number, or one for each device by its name.
         parameters: Weights of the denoising network.
-        memory_bytes: Peak of the values alive between the blocks of the denoising network, in fp32.
+        memory_bytes: Memory that the denoising network's program needs on the device, estimated: its weights as they
+            are stored, and the values alive between its blocks.
     """
 
     latency_ms: Milliseconds | PerDevice | None = None

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from nas.cli import main
 from nas.errors import TableError
-from nas.latency import LatencyTable, TableMetadata, fill_gaps, merge_tables, space_blocks
+from nas.latency import LatencyPredictor, LatencyTable, TableMetadata, fill_gaps, merge_tables, space_blocks
 from nas.report.latency_heat_map import draw_latency_heat_map
 from nas.space import SearchSpace
 from tests.latency.strategies import measured
@@ -69,6 +69,54 @@ def test_an_extrapolation_says_so_wherever_it_is_shown(nas: Nas, space_file: Pat
     found = json.loads(nas("latency", "predict", space_file, "--table", estimated, "--json")[1])
     assert found["device"] == "iPhone 16 Pro Max (extrapolated)"
     assert {each["blocks"] for each in found["architectures"]} == {"estimated"}
+
+
+def test_a_prediction_has_the_interval_of_estimates_and_estimated_memory(
+    nas: Nas, space_file: Path, estimated: Path
+) -> None:
+    interval = LatencyTable.load(estimated).metadata.estimate.interval
+    found = json.loads(nas("latency", "predict", space_file, "--table", estimated, "--json")[1])
+    for row in found["architectures"]:
+        assert row["low_ms"] == pytest.approx(row["pipeline_ms"] / interval.factor)
+        assert row["high_ms"] == pytest.approx(row["pipeline_ms"] * interval.factor)
+        assert row["interval_percent"] == interval.coverage_percent == 80
+        memory = row["memory_bytes"]
+        assert memory["together"] == memory["text_encoder"] + memory["unet"] + memory["decoder"]
+    words = " ".join(nas("latency", "predict", space_file, "--table", estimated)[1].split())
+    assert "80% interval" in words
+    assert "memory is estimated" in words
+    shown = " ".join(nas("latency", "show", estimated)[1].replace("│", " ").split())
+    assert f"{1 / interval.factor:.2f} to {interval.factor:.2f} times its estimate" in shown
+
+
+def test_the_interval_is_of_the_estimated_share_alone(space: SearchSpace, estimated: Path) -> None:
+    estimates = LatencyTable.load(estimated)
+    both = fill_gaps(phone_table(space, {"conv1d", "resnet"}), estimates)
+    factor = estimates.metadata.estimate.interval.factor
+    pipeline = space.lower_pipeline(space.smallest())
+    parts = ((pipeline.text_encoder, 1), (pipeline.unet, 4), (pipeline.decoder, 1))
+    share_ms = sum(
+        calls * both.latency_ms(node.block)
+        for plan, calls in parts
+        for node in plan.nodes
+        if both.row(node.block).provenance == "estimated"
+    )
+    found = LatencyPredictor(space, both, 4).predict(space.smallest())
+    assert 0 < share_ms < found.pipeline_ms
+    assert found.high_ms - found.pipeline_ms == pytest.approx((factor - 1) * share_ms, rel=1e-3)
+    assert found.pipeline_ms - found.low_ms == pytest.approx((1 - 1 / factor) * share_ms, rel=1e-3)
+
+
+def test_tables_of_earlier_versions_have_no_interval(
+    nas: Nas, space: SearchSpace, space_file: Path, estimated: Path
+) -> None:
+    file = estimated.with_suffix(".json")
+    metadata = json.loads(file.read_text(encoding="utf-8"))
+    del metadata["estimate"]["interval"]
+    file.write_text(json.dumps(metadata), encoding="utf-8")
+    found = LatencyPredictor.open(space, estimated).predict(space.smallest())
+    assert (found.low_ms, found.high_ms, found.interval_percent) == (None, None, None)
+    assert nas("latency", "predict", space_file, "--table", estimated)[0] == 0
 
 
 def test_the_heat_map_says_so(space: SearchSpace, estimated: Path) -> None:

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from nas.latency.estimating.calibration import Observation, calibrate
 from nas.latency.estimating.chips import PHONES, Chip
 from nas.latency.estimating.constants import shipped_calibration
 from nas.latency.estimating.estimator import block_operations
+from nas.latency.estimating.intervals import interval_of
 from nas.latency.estimating.operations import AttentionLowering, Operation, operations
 from nas.latency.estimating.processor_rules import COMPUTE_UNITS, place
 from nas.latency.estimating.roofline import Constants, Workload
@@ -174,6 +176,73 @@ def test_what_the_neural_engine_refuses_costs_two_changes_of_processor() -> None
     assert milliseconds(home, foreign, home) == pytest.approx(2 * alone_ms + on_cpu_ms + 0.1)
     assert milliseconds(home, foreign, home, unit="all") == pytest.approx(2 * alone_ms + on_gpu_ms + 0.2)
     assert milliseconds(foreign, unit="cpu_and_gpu") == pytest.approx(on_gpu_ms)
+
+
+def test_all_stays_on_the_neural_engine_even_where_the_gpu_is_faster_and_refused_work_goes_to_the_gpu() -> None:
+    attention = operation("attention", macs=10**9)
+    slow_engine = replace(CHIP, neural_engine_tops=0.1)
+    times = {
+        unit: Workload((attention,), unit).call_ms(slow_engine, CONSTANTS)
+        for unit in ("all", "cpu_and_ne", "cpu_and_gpu")
+    }
+    assert times["all"] == times["cpu_and_ne"] > 9 * times["cpu_and_gpu"]
+    refused = {kind: (place(kind, "cpu_and_ne"), place(kind, "all")) for kind in ("convolution_3d", "lookup")}
+    assert refused == {"convolution_3d": ("cpu", "gpu"), "lookup": ("cpu", "cpu")}
+
+
+def test_the_interval_counts_each_group_once_and_is_wide_for_few_groups() -> None:
+    """The deviation of two groups is estimated on two degrees of freedom: t is 1.8856 for 80%."""
+    errors = [("one", 0.1), ("one", -0.1), ("one", 0.1), ("other", 0.3)]
+    found = interval_of(errors, "families")
+    assert found.factor == pytest.approx(math.exp(1.8856 * math.sqrt((0.01 + 0.09) / 2)), rel=1e-4)
+    assert (found.groups, found.latencies, found.coverage_percent) == (2, 4, 80)
+    assert interval_of(errors, "families", [0.2]).factor > found.factor
+    with pytest.raises(ConfigError, match="there are none"):
+        interval_of([], "chips")
+
+
+def test_four_of_five_further_groups_lie_within_the_interval() -> None:
+    draws = np.random.default_rng(0).normal(0, 0.2, (500, 7))
+    inside = [
+        abs(row[-1]) <= math.log(interval_of([(str(i), e) for i, e in enumerate(row[:-1])], "chips").factor)
+        for row in draws
+    ]
+    assert np.mean(inside) == pytest.approx(0.8, abs=0.05)
+
+
+def test_every_compute_unit_has_an_interval_that_is_no_narrower_for_other_chips() -> None:
+    for unit in COMPUTE_UNITS:
+        known, other = (Estimator(get_phone(name), unit).basis.interval for name in ("iphone-15-pro", "iphone-17-pro"))
+        assert known is not None
+        assert other is not None
+        assert 1 < known.factor <= other.factor
+    assert Estimator(get_phone("iphone-12"), "all").basis.interval.factor > (
+        Estimator(get_phone("iphone-12"), "cpu_and_ne").basis.interval.factor
+    )
+
+
+class _Vision(nn.Module):
+    """What segmentation and depth networks use beside convolutions and attention."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = nn.functional.adaptive_max_pool2d(x, 2) + nn.functional.adaptive_avg_pool2d(x, 2)
+        padded = nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")
+        finer = nn.functional.interpolate(padded, size=(4, 4), mode="nearest-exact")
+        grid = torch.zeros(1, 4, 4, 2, device=x.device)
+        seen = nn.functional.grid_sample(finer, grid + pooled.mean(), align_corners=False)
+        return torch.where((x > 0) & (x < 1), seen, x.max(dim=1, keepdim=True).values)
+
+
+class _Text(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = x.logsumexp(-1, keepdim=True).masked_fill(x[..., :1] < 0, -1.0)
+        return x.topk(2, dim=-1).values.std(-1, keepdim=True) + scores.prod(1, keepdim=True) + x.cumsum(1)
+
+
+@pytest.mark.parametrize("module", [_Vision(), _Text()], ids=["vision", "text"])
+def test_operations_of_vision_and_text_networks_are_known(module: nn.Module) -> None:
+    shape = (1, 3, 4, 4) if isinstance(module, _Vision) else (1, 5, 8)
+    assert operations(module, (torch.zeros(shape),))
 
 
 @pytest.mark.parametrize("unit", COMPUTE_UNITS)

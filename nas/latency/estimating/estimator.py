@@ -74,6 +74,7 @@ class Estimator:
             latencies=calibration.latencies,
             left_out_family_mape_percent=calibration.left_out_family_mape_percent,
             left_out_device_mape_percent=calibration.left_out_device_mape_percent,
+            interval=calibration.interval(chip, self.unit),
         )
 
     def metadata(self, space: SearchSpace) -> TableMetadata:

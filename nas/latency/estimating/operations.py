@@ -32,17 +32,22 @@ _CONVOLUTIONS = ("convolution", "conv1d", "conv2d", "conv3d")
 _TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 _ATTENTION = "scaled_dot_product_attention"
 _NAMES: dict[Kind | None, str] = {
-    "matmul": "linear addmm mm bmm baddbmm matmul einsum",
+    "matmul": "linear addmm mm bmm baddbmm matmul einsum mv dot",
     "reduction": "layer_norm group_norm native_layer_norm native_group_norm instance_norm rms_norm softmax _softmax "
-    "log_softmax _log_softmax mean sum amax amin max_pool2d max_pool2d_with_indices avg_pool2d avg_pool3d "
-    "adaptive_avg_pool2d linalg_vector_norm var var_mean norm argmax cumsum",
+    "log_softmax _log_softmax logsumexp mean sum prod amax amin max min any all std std_mean var var_mean "
+    "norm linalg_vector_norm argmax argmin cumsum topk sort argsort max_pool1d max_pool2d "
+    "max_pool2d_with_indices max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d "
+    "adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d",
     # Pointwise operations that torch does not tag as such.
-    "elementwise": "hardswish hardsigmoid hardtanh relu6 prelu glu where __and__ __or__ masked_fill",
+    "elementwise": "hardswish hardsigmoid hardtanh relu6 prelu glu where __and__ __or__ __xor__ masked_fill",
     "sinusoid": "sin cos",
-    "layout": "permute transpose t movedim cat concat concatenate stack pad constant_pad_nd reflection_pad2d roll flip "
-    "pixel_shuffle pixel_unshuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d "
-    "_upsample_nearest_exact2d upsample_bicubic2d repeat repeat_interleave im2col slice_scatter tril triu",
-    "lookup": "embedding index index_select gather",
+    "layout": "permute transpose t movedim cat concat concatenate stack pad constant_pad_nd reflection_pad1d "
+    "reflection_pad2d replication_pad1d replication_pad2d replication_pad3d roll flip swapaxes "
+    "pixel_shuffle pixel_unshuffle channel_shuffle upsample_nearest1d upsample_nearest2d "
+    "upsample_nearest3d _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d "
+    "_upsample_bilinear2d_aa upsample_bicubic2d upsample_trilinear3d repeat repeat_interleave im2col "
+    "slice_scatter tril triu",
+    "lookup": "embedding index index_select gather take_along_dim scatter grid_sampler grid_sampler_2d",
     # Operations without cost: views, constants, and those that are folded into the operation before.
     None: "view _unsafe_view reshape unsqueeze squeeze expand expand_as flatten unflatten detach alias clone "
     "contiguous _to_copy to type_as slice select split chunk unbind split_with_sizes dropout feature_dropout "

@@ -1,4 +1,11 @@
-"""The processor of each operation, by the known placement rules of Core ML."""
+"""The processor of each operation, by the known placement rules of Core ML.
+
+With `all`, the Neural Engine gets every operation that it does not refuse, even where another processor is faster,
+and the GPU gets those that it refuses. Published latencies support the first part. Five networks were published on an
+iPhone 14 with all compute units: `all` takes what `cpu_and_ne` takes (within 25%), also for the two that the CPU runs
+three times as fast. For Stable Diffusion 2 on an M2 Ultra, `all` took 9.2 s, the Neural Engine 10.0 s and the GPU 4.1
+s (huggingface/swift-coreml-diffusers, issue 31). Nothing published shows where refused operations go.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +17,7 @@ from nas.runtimes.core_ml.runtime import COMPUTE_UNITS, ComputeUnit
 
 Processor = Literal["neural_engine", "gpu", "cpu"]
 
+# In the order of preference.
 _ALLOWED: dict[ComputeUnit, tuple[Processor, ...]] = {
     "all": ("neural_engine", "gpu", "cpu"),
     "cpu_and_ne": ("neural_engine", "cpu"),

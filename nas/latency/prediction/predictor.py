@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from nas.errors import ArchitectureError
 from nas.latency.prediction.fit import LatencyFit, fit_path
+from nas.latency.prediction.linear_fit import COVERAGE
+from nas.latency.tables.metadata import EstimateInterval
 from nas.latency.tables.rows import Provenance, weakest
 from nas.latency.tables.table import LatencyTable
-from nas.space import NONE, Architecture, Node, Plan, SearchSpace
+from nas.space import NONE, Architecture, Node, PipelinePlan, Plan, SearchSpace
 
 _NS_PER_MS = 1e6
 
@@ -35,11 +37,13 @@ class PipelineLatency:
         provenance: `measured` if all blocks' latencies are; their sum is still a prediction.
         device: The device the latencies belong to.
         runtime: The runtime they belong to.
-        low_ms: Lower end of the interval of `pipeline_ms`: the denoising network at the end of its 90% prediction
-            interval, text encoder and decoder at the ends of their measured 95% confidence intervals. `None`
-            without a fit, because the error is unknown then.
-        high_ms: Upper end; `None` without a fit.
+        low_ms: Lower end of the interval of `pipeline_ms`. With a fit: the denoising network at the end of its 90%
+            prediction interval, text encoder and decoder at the ends of their measured 95% confidence intervals. Of
+            estimates: the estimated share at the end of the table's interval, all of it together, because blocks of
+            one network are off in the same direction. `None` with neither, because the error is unknown then.
+        high_ms: Upper end; `None` as `low_ms`.
         fitted_networks: Whole networks that the prediction was fitted to; 0 without a fit.
+        interval_percent: Share of networks that the interval is for: 90 with a fit, the table's figure for estimates.
     """
 
     text_encoder_ms: float
@@ -52,6 +56,7 @@ class PipelineLatency:
     low_ms: float | None = None
     high_ms: float | None = None
     fitted_networks: int = 0
+    interval_percent: int | None = None
 
     @property
     def pipeline_ms(self) -> float:
@@ -118,14 +123,15 @@ class LatencyPredictor:
             self.table.metadata.device_text,
             self.table.metadata.runtime,
         )
-        if self.fit is None:
+        unet = self._unet_interval(pipeline, unet_ms, latency.provenance)
+        if unet is None:
             return latency
-        low_ms, high_ms = self.fit.interval_ms(unet_ms)
         return dataclasses.replace(
             latency,
-            low_ms=text_encoder.low_ms + self.steps * low_ms + decoder.low_ms,
-            high_ms=text_encoder.high_ms + self.steps * high_ms + decoder.high_ms,
-            fitted_networks=len(self.fit.networks),
+            low_ms=text_encoder.low_ms + self.steps * unet.low_ms + decoder.low_ms,
+            high_ms=text_encoder.high_ms + self.steps * unet.high_ms + decoder.high_ms,
+            fitted_networks=0 if self.fit is None else len(self.fit.networks),
+            interval_percent=unet.percent,
         )
 
     def predict_many(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
@@ -191,6 +197,33 @@ class LatencyPredictor:
             what = f"row {row}: slot {slot.id} has {sizes[place]} candidates, none at index {indices[row, place]}"
             raise ArchitectureError(what, where=self.space.where)
 
+    def _unet_interval(self, pipeline: PipelinePlan, unet_ms: float, provenance: Provenance) -> _Interval | None:
+        """The interval of the denoising network; `None` if nothing is known of it."""
+        if self.fit is not None:
+            return _Interval(*self.fit.interval_ms(unet_ms), round(100 * COVERAGE))
+        known = self._estimate_interval
+        if known is None or provenance != "estimated":
+            return None
+        estimated_ms = sum(self._estimated_ms(node) for node in pipeline.unet.nodes) + self._estimated_overhead_ms
+        below_ms, above_ms = estimated_ms * (1 - 1 / known.factor), estimated_ms * (known.factor - 1)
+        return _Interval(unet_ms - below_ms, unet_ms + above_ms, known.coverage_percent)
+
+    @property
+    def _estimate_interval(self) -> EstimateInterval | None:
+        basis = self.table.metadata.estimate
+        return None if basis is None else basis.interval
+
+    def _estimated_ms(self, node: Node) -> float:
+        """What of a node's latency is estimated: all of it or nothing."""
+        row = self.table.row(node.block, space=self.space.where)
+        return self.table.latency_ms(node.block) if row.provenance == "estimated" else 0.0
+
+    @cached_property
+    def _estimated_overhead_ms(self) -> float:
+        """The time of a call, if it is estimated; a table with measured rows has a measured one."""
+        kinds = {row.provenance for row in self.table.rows.values() if row.usable}
+        return self._overhead_ms if kinds == {"estimated"} else 0.0
+
     @property
     def fixed_call_ms(self) -> float:
         """Milliseconds of each call of the denoising network beside its blocks."""
@@ -221,6 +254,10 @@ class LatencyPredictor:
             row, latency_ms = self.table.row(node.block), self.table.latency_ms(node.block)
             below_ms += latency_ms - (row.ci_low_ms or latency_ms)
             above_ms += (row.ci_high_ms or latency_ms) - latency_ms
+        if (known := self._estimate_interval) is not None:
+            estimated_ms = sum(map(self._estimated_ms, plan.nodes)) + self._estimated_overhead_ms
+            below_ms += estimated_ms * (1 - 1 / known.factor)
+            above_ms += estimated_ms * (known.factor - 1)
         return _Part(sum_ms - below_ms, sum_ms, sum_ms + above_ms)
 
     @cached_property
@@ -240,6 +277,14 @@ class LatencyPredictor:
                 for slot in self.space.slots
             ),
         )
+
+
+class _Interval(NamedTuple):
+    """The interval of one call of the denoising network, for so many percent of networks."""
+
+    low_ms: float
+    high_ms: float
+    percent: int
 
 
 class _Part(NamedTuple):

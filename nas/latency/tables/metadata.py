@@ -30,6 +30,28 @@ SCHEMA_VERSION: Literal[3] = 3
 Load = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+LeftOut = Literal["families", "chips", "networks"]
+"""What was left out of a calibration, to see how far estimates for it are off."""
+
+
+class EstimateInterval(StrictModel):
+    """How far off the estimates for a whole network may be.
+
+    Args:
+        factor: The ends of the interval are the estimate divided by it, and times it.
+        coverage_percent: Share of further networks that should lie within.
+        left_out: What was left out of the calibration to find it.
+        groups: How many of these there are; the networks of one of them are off together.
+        latencies: Published latencies of them.
+    """
+
+    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    coverage_percent: Annotated[int, Field(gt=0, lt=100)]
+    left_out: LeftOut
+    groups: PositiveInt
+    latencies: PositiveInt
+
+
 class EstimateBasis(StrictModel):
     """The data behind estimates, and their errors on networks whose latency is known.
 
@@ -41,6 +63,7 @@ class EstimateBasis(StrictModel):
         left_out_family_mape_percent: Mean absolute error for classification networks of a family that was left out
             of the calibration.
         left_out_device_mape_percent: The same for diffusion networks on a chip that was left out.
+        interval: The interval of a whole network's estimate; `None` in tables of earlier versions.
     """
 
     chip: str
@@ -49,6 +72,7 @@ class EstimateBasis(StrictModel):
     latencies: PositiveInt
     left_out_family_mape_percent: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     left_out_device_mape_percent: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    interval: EstimateInterval | None = None
 
 
 class TableMetadata(StrictModel):

@@ -29,6 +29,10 @@ class Evaluation:
         quality_parts: Scores on parts of the held-out data, of which `quality` is the mean; empty if unknown.
         device: Of several devices, the one that decides: the one whose latency is minimised, or with the largest share.
         devices: The latencies on all of several devices.
+        memory_bytes: Memory that its program needs, estimated; `None` if unknown, as in studies of earlier versions.
+        low_ms: Lower end of the interval of `latency_ms`; `None` if the error is unknown.
+        high_ms: Upper end.
+        interval_percent: Share of networks that the interval is for.
         share: The largest share of its latency budget over the devices, if that is minimised; it has no unit.
     """
 
@@ -46,6 +50,10 @@ class Evaluation:
     device: str = ""
     devices: Mapping[str, DeviceLatency] = field(default_factory=dict, hash=False)
     share: float | None = None
+    memory_bytes: int | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
+    interval_percent: int | None = None
 
     @property
     def second(self) -> float:
@@ -66,6 +74,8 @@ class Evaluation:
         searched = {} if self.search_quality is None else {"search_quality": self.search_quality}
         share = {} if self.share is None else {"share": self.share}
         devices = {name: asdict(latency) for name, latency in self.devices.items()}
+        names = ("low_ms", "high_ms", "interval_percent", "memory_bytes")
+        further = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return {
             "id": self.architecture.id,
             "layers": str(self.architecture),
@@ -75,6 +85,7 @@ class Evaluation:
             **share,
             "latency_ms": self.latency_ms,
             "parameters": self.parameters,
+            **further,
             "provenance": self.provenance,
             "runtime": self.runtime,
             **({"device": self.device, "devices": devices} if devices else {}),

@@ -102,6 +102,10 @@ class Scored(pydantic.BaseModel):
     provenance: str
     runtime: str
     quality_parts: tuple[Finite, ...] = ()
+    memory_bytes: NonNegativeInt | None = None
+    low_ms: Milliseconds | None = None
+    high_ms: Milliseconds | None = None
+    interval_percent: PositiveInt | None = None
     device: str = ""
     devices: dict[str, DeviceLatency] = {}
 

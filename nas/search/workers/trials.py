@@ -101,6 +101,9 @@ class Trials:
         trial.set_user_attr("unet_ms", costs.unet_ms)
         trial.set_user_attr("provenance", costs.provenance)
         trial.set_user_attr("runtime", costs.runtime)
+        for name in ("memory_bytes", "low_ms", "high_ms", "interval_percent"):
+            if getattr(costs, name) is not None:
+                trial.set_user_attr(name, getattr(costs, name))
         if costs.devices:
             trial.set_user_attr("device", costs.device)
             trial.set_user_attr("devices", {name: asdict(latency) for name, latency in costs.devices.items()})
