@@ -143,13 +143,13 @@ def _timm(text: str, pixels: int | None, whole: bool) -> Network | None:
 
 def _diffusion(text: str, variant: str) -> Network | None:
     match = re.fullmatch(
-        r"(?:sd[- ]?|stable diffusion )(?P<a>1\.5|2\.1|xl|turbo)(?:-base)? unet(?: step)?(?: (?P<b>\d+)px)?", text
+        r"(?:sd[- ]?|stable diffusion )?(?P<a>1\.5|2\.1|xl|turbo|sdxs-512)(?:-base)? unet(?: step)?(?: (?P<b>\d+)px)?", text
     )
     if match is None:
         return None
-    family = {"xl": "Stable Diffusion XL", "turbo": "SD-Turbo"}.get(match["a"], "Stable Diffusion")
+    family = {"xl": "Stable Diffusion XL", "turbo": "SD-Turbo", "sdxs-512": "SDXS"}.get(match["a"], "Stable Diffusion")
     # SD-Turbo has the layout of Stable Diffusion 2.1.
-    name = {"xl": "sdxl", "turbo": "sd2.1"}.get(match["a"], f"sd{match['a']}")
+    name = {"xl": "sdxl", "turbo": "sd2.1", "sdxs-512": "sdxs"}.get(match["a"], f"sd{match['a']}")
     pixels = int(match["b"] or (1024 if name == "sdxl" else 512))
     batch = 1 if "batch 1" in variant else GUIDANCE_BATCH
     pooled = None if "k/v pooled" not in variant else "down" if "pooled in down" in variant else ""

@@ -24,6 +24,14 @@ _UNETS: dict[str, dict[str, Any]] = {
         "attention_head_dim": (5, 10, 20, 20),
         "use_linear_projection": True,
     },
+    "sdxs": {
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "mid_block_type": None,
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "layers_per_block": 1,
+        "cross_attention_dim": 768,
+    },
     "sdxl": {
         "block_out_channels": (320, 640, 1280),
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -83,7 +91,7 @@ def diffusion_unet(
     """
     config, side = _UNETS[name], pixels // 8
     with torch.device("meta"):
-        unet = UNet2DConditionModel(sample_size=side, **_COMMON, **config).eval()
+        unet = UNet2DConditionModel(sample_size=side, **(_COMMON | config)).eval()
         for path, module in unet.named_modules():
             if pooled is not None and path.startswith(pooled) and path.endswith("attn1"):
                 module.set_processor(_PooledAttention())
