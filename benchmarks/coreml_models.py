@@ -143,7 +143,8 @@ def _timm(text: str, pixels: int | None, whole: bool) -> Network | None:
 
 def _diffusion(text: str, variant: str) -> Network | None:
     match = re.fullmatch(
-        r"(?:sd[- ]?|stable diffusion )?(?P<a>1\.5|2\.1|xl|turbo|sdxs-512)(?:-base)? unet(?: step)?(?: (?P<b>\d+)px)?", text
+        r"(?:sd[- ]?|stable diffusion )?(?P<a>1\.5|2\.1|xl|turbo|sdxs-512)(?:-base)? unet(?: step)?(?: (?P<b>\d+)px)?",
+        text,
     )
     if match is None:
         return None

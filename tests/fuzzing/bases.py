@@ -24,6 +24,7 @@ BASES: dict[str, Arguments] = {
     "front": _STUDY,
     "plot": {**_STUDY, "out": "o/front.png"},
     "pick": {**_STUDY, "out": "o/picked.yaml", "knee": True},
+    "report": {"source": "w/study.db", "study": "s", "out": "o/report.html"},
     "distill": {"space": "w/space.yaml", "data": "w/data.yaml", "out": "o/run", "model": "w/alone/model",
                 "train_steps": "1", "batch_size": "2", "target": "data"},
     "generate": {"model": "w/distilled/model", "prompt": "a red circle", "out": "o/clip.mp4", "steps": "1"},

@@ -63,7 +63,7 @@ def test_the_commands_score_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--metric", "size"), "(known: flow_loss, frechet_distance, prompt_accuracy, function, capacity)"),
+        (("--metric", "size"), "function, capacity)"),
         (("--metric", "capacity", "--metric-option", "bonus=1"), "unknown key bonus (known: attention_bonus)"),
         (("--metric", "capacity", "--metric-option", "attention_bonus=-1"), "attention_bonus: expected at least 0"),
         (("--metric", "capacity", "--metric-option", "attention_bonus"), "--metric-option: expected key=value"),
