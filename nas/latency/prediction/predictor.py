@@ -280,7 +280,7 @@ class LatencyPredictor:
 
 
 class _Interval(NamedTuple):
-    """The interval of one call of the denoising network, for so many percent of networks."""
+    """The interval of one call of the denoising network, and the percentage of networks that it holds for."""
 
     low_ms: float
     high_ms: float
