@@ -19,11 +19,12 @@ from nas.pipeline.runner import stage_begun, stage_values, stages_folder
 from nas.pipeline.samples import LABELS, MADE_BY
 from nas.pipeline.tables import bundle_rows, bundle_sizes, flicker_rows
 from nas.report.page.document import CheckedNetwork, Clip, ClipRow, Curve, Report, Table, Verdict
-from nas.report.page.front import Interval, study_front
+from nas.report.page.front import study_front
 from nas.report.page.importance import slot_importance
-from nas.report.page.study import latency_intervals_ms, study_facts
+from nas.report.page.study import study_facts
 from nas.report.page.verdict import verdict
 from nas.search import StudyRecord, load_study
+from nas.search.results.intervals import with_intervals
 from nas.space import SearchSpace
 
 logger = logging.getLogger("nas")
@@ -69,19 +70,15 @@ class _RunReport:
     def report(self) -> Report:
         """The whole report."""
         record = self.record
-        nothing: dict[str, Interval] = {}
         unmeasured: dict[str, float] = {}
-        intervals_ms = self._known(
-            "intervals of latencies", lambda: latency_intervals_ms(record, self.predictor), nothing
-        )
         measured_ms = self._known("measured latencies", self._measured_ms, unmeasured)
-        front = study_front(record, space=self.space, intervals_ms=intervals_ms, measured_ms=measured_ms)
+        front = study_front(record, space=self.space, measured_ms=measured_ms)
         samples = stage_values(self.root, "samples")
         report = Report(
             title=f"{record.space}: from space to model",
             facts=study_facts(record),
             front=front,
-            verdict=self._known("the verdict", lambda: self._verdict(front.slots, intervals_ms), None),
+            verdict=self._known("the verdict", lambda: self._verdict(front.slots), None),
             importance=self._known("importance of slots", lambda: slot_importance(record, front.slots), None),
             breakdown=self._known("where the time goes", self._breakdown, None),
             clips=self._known("clips", lambda: tuple(self._clips(samples)), ()),
@@ -96,6 +93,11 @@ class _RunReport:
 
     @cached_property
     def record(self) -> StudyRecord:
+        """The study with the intervals of its latencies, if they are known."""
+        return self._known("intervals of latencies", self._with_intervals, self.stored)
+
+    @cached_property
+    def stored(self) -> StudyRecord:
         """The study; without second scores if the run did not pick by them."""
         record = load_study(self.root / "search" / "study.db", STUDY)
         picked = stage_values(self.root, "front")
@@ -117,7 +119,11 @@ class _RunReport:
         if self.space is None or not table.is_file():
             return None
         usable, _ = usable_space(self.space, LatencyTable.load(table))
-        return LatencyPredictor.open(usable, table, self.record.steps)
+        return LatencyPredictor.open(usable, table, self.stored.steps)
+
+    def _with_intervals(self) -> StudyRecord:
+        latency = self.predictor
+        return self.stored if latency is None else with_intervals(self.stored, latency, latency.space)
 
     def _known(self, what: str, make: Callable[[], T], otherwise: T) -> T:
         """A part of the report; a run does not end in an error because a part cannot be shown."""
@@ -128,16 +134,14 @@ class _RunReport:
             self.missing.append(f"Not shown: {what} ({type(error).__name__}: {error}).")
             return otherwise
 
-    def _verdict(self, slots: Any, intervals_ms: Any) -> Verdict | None:
+    def _verdict(self, slots: Any) -> Verdict | None:
         picked = stage_values(self.root, "front")
         if not picked:
             return None
         files = stage_values(self.root, "export").get("files", ())
         reason = f"{picked['reason']}." if picked.get("reason") else ""
         why = f"Picked from {len(picked['members'])} architectures on the front. {reason}".strip()
-        return verdict(
-            self.record, picked["id"], slots, why=why, intervals_ms=intervals_ms, size_bytes=bundle_sizes(files)
-        )
+        return verdict(self.record, picked["id"], slots, why=why, size_bytes=bundle_sizes(files))
 
     def _breakdown(self) -> Breakdown | None:
         return None if self.predictor is None else breakdown(self.predictor)

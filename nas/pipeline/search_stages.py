@@ -21,6 +21,7 @@ from nas.pipeline.runner import StageResult
 from nas.report import plot_front, plot_latency_check
 from nas.search import StudyRecord, choose, choose_by_score, rescore, run_search
 from nas.search.rescoring.selecting import parts_sentence
+from nas.search.results.intervals import with_intervals
 from nas.search.results.neighbours import front_rows, steps_sentence
 from nas.space import Architecture
 from nas.training import SearchInputs
@@ -111,7 +112,8 @@ class SearchStages(RunFolder):
 
     def front(self, folder: Path) -> StageResult:
         """Draw the front and pick the architecture that is trained further."""
-        record = self.record
+        latency = self.predictor
+        record = with_intervals(self.record, latency, latency.space)
         budget_ms = self.config.pick.latency_budget_ms
         choice = (choose_by_score if self.config.pick.exact else choose)(record, budget_ms)
         chosen, members = choice.member, front_rows(record.final)
@@ -119,9 +121,9 @@ class SearchStages(RunFolder):
         write_json(folder / "front.json", members)
         for suffix in ("png", "svg"):
             plot_front(record, folder / f"front.{suffix}", latency_budget_ms=budget_ms, chosen=chosen.architecture)
-        how = "summed" if self.predictor.fit is None else "summed and fitted"
-        latency = latency_text(chosen.to_dict(), how)
-        headline = f"{len(members)} architectures on the front; picked {chosen.architecture.id}, {latency}"
+        how = "summed" if latency.fit is None else "summed and fitted"
+        text = latency_text(chosen.to_dict(), how)
+        headline = f"{len(members)} architectures on the front; picked {chosen.architecture.id}, {text}"
         values = {
             "members": members,
             "noise": steps_sentence(record.final),

@@ -65,12 +65,11 @@ def draw_front(
     caption = Caption(record, chosen, latency_caption(record), hidden, _width_in(record))
     figure, parts = _layout(record, caption, with_history=history is not None)
     if record.final_scores is None:
-        draw_search_stage(parts["front"], record, marks)
-        _title(parts["front"], record)
+        _title(parts["front"], record, draw_search_stage(parts["front"], record, marks))
     else:
-        draw_search_stage(parts["search"], record, marks)
+        rows = draw_search_stage(parts["search"], record, marks)
         draw_second_stage(parts["front"], record, marks)
-        _stage_titles(parts, record)
+        _stage_titles(parts, record, rows)
     if history is not None:
         draw_history(parts["history"], history, "share" if record.of_shares else "ms")
     caption.write(parts["caption"])
@@ -120,18 +119,18 @@ def _layout(record: StudyRecord, caption: Caption, *, with_history: bool) -> tup
     return figure, figure.subplot_mosaic(rows, height_ratios=heights)
 
 
-def _title(axes: Axes, record: StudyRecord) -> None:
+def _title(axes: Axes, record: StudyRecord, legend_rows: int) -> None:
     if not record.evaluations:
         add_title(axes, f"{record.space}: nothing scored yet")
         axes.set(xticks=[], yticks=[])
         return
     scored = len(record.evaluations)
-    add_title(axes, f"{record.space}: {len(record.front)} of {scored:,} architectures are on the front")
+    add_title(axes, f"{record.space}: {len(record.front)} of {scored:,} architectures are on the front", legend_rows)
 
 
-def _stage_titles(parts: Mapping[Any, Axes], record: StudyRecord) -> None:
+def _stage_titles(parts: Mapping[Any, Axes], record: StudyRecord, legend_rows: int) -> None:
     final = record.final
-    add_title(
-        parts["search"], f"{record.space}, search: {len(record.front)} of {len(record.evaluations):,} on its front"
-    )
-    add_title(parts["front"], f"scored again: {len(final.front)} of {len(final.evaluations):,} on the final front")
+    search = f"{record.space}, search: {len(record.front)} of {len(record.evaluations):,} on its front"
+    again = f"scored again: {len(final.front)} of {len(final.evaluations):,} on the final front"
+    for name, title in (("search", search), ("front", again)):
+        add_title(parts[name], title, legend_rows)

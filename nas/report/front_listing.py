@@ -6,9 +6,14 @@ import textwrap
 
 from matplotlib.axes import Axes
 
+from nas.report.front_range import intervals_fit, latency_interval
 from nas.report.style import GREEN, MUTED
 from nas.search import FrontMember, StudyRecord
-from nas.space import NONE, Architecture
+from nas.search.latencies.devices import DeviceLatency
+from nas.space import Architecture
+from nas.space.layers import layers_text
+
+__all__ = ["Caption", "layers_text"]
 
 LINE_HEIGHT_IN = 0.17
 EXTRA_LINES = 2
@@ -16,7 +21,9 @@ CAPTION_COLUMNS_PER_IN = 14.4
 BOLD = 0.8
 """Columns of bold text, as a share of the others."""
 
-BARS = "Bars are one standard error up and down, without the noise that all members share."
+BARS = "Bars up and down are one standard error, without the noise that all members share."
+HIDDEN = "Intervals of latencies are not drawn where they are much wider than the front."
+TOGETHER = "Estimates for one family of networks are off in the same direction."
 
 
 class Caption:
@@ -65,6 +72,7 @@ class Caption:
         remarks = [f"Triangles: beyond the axes ({self.outside})."] if self.outside else []
         if any(len(member.quality_parts) > 1 for member in final.front):
             remarks.append(BARS)
+        remarks += self._on_intervals()
         if again is not None:
             fallen, led = len(self.record.fallen), len(self.record.front)
             remarks.append(f"Of the {led} on the front of the search, {fallen} left it when scored again.")
@@ -72,23 +80,29 @@ class Caption:
                 remarks += [f"{count} {what}."] if count else []
         return remarks
 
+    def _on_intervals(self) -> list[str]:
+        """What the bars of latencies do not tell."""
+        stages = (self.record, self.record.final)
+        known = [one for stage in stages for one in stage.front if latency_interval(one) is not None]
+        together = any(member.provenance == "estimated" for member in known)
+        hidden = bool(known) and not all(map(intervals_fit, stages))
+        return ([HIDDEN] if hidden else []) + ([TOGETHER] if together else [])
+
 
 def _latency(member: FrontMember) -> str:
-    """The latency of a member, on each of several devices."""
+    """The latency of a member with its interval, on each of several devices."""
     if not member.devices:
-        return _milliseconds(member.latency_ms)
-    return ", ".join(f"{_milliseconds(each.latency_ms)} on {name}" for name, each in member.devices.items())
+        return _with_interval(member)
+    return ", ".join(f"{_with_interval(each)} on {name}" for name, each in member.devices.items())
+
+
+def _with_interval(latency: FrontMember | DeviceLatency) -> str:
+    text = _milliseconds(latency.latency_ms)
+    if latency.low_ms is None or latency.high_ms is None:
+        return text
+    ends = [_milliseconds(end).removesuffix(" ms") for end in (latency.low_ms, latency.high_ms)]
+    return f"{text} ({latency.interval_percent}%: {ends[0]} to {ends[1]})"
 
 
 def _milliseconds(latency_ms: float) -> str:
     return f"{latency_ms:,.2f} ms" if latency_ms >= 1 else f"{latency_ms:.3g} ms"
-
-
-def layers_text(architecture: Architecture) -> str:
-    """The layers of an architecture, leaving out stages that hold none."""
-    stages = [
-        f"{stage}: {' '.join('-' if name == NONE else name for name in names)}"
-        for stage, names in architecture.layers
-        if set(names) != {NONE}
-    ]
-    return "; ".join(stages) or "no temporal layer"

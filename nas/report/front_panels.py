@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from nas.report.front_range import axis_ranges, clipped, outside
+from nas.report.front_range import axis_ranges, clipped, intervals_fit, latency_interval, outside
 from nas.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, tidy
 from nas.search import FrontMember, StudyRecord
 from nas.search.latencies.devices import SHARE
@@ -18,6 +18,9 @@ from nas.space import Architecture
 
 LABEL_COLUMNS = 52
 """Longer axis labels are wrapped, to fit the axis."""
+
+ONE_ROW, TWO_ROWS = 6, 4
+"""Entries of a legend that fit in a row above a panel of full width; columns of a legend that needs two rows."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,20 @@ class Marks:
         return () if line is None else (line[0],)
 
 
-def draw_search_stage(axes: Axes, record: StudyRecord, marks: Marks) -> None:
-    """Draw the search: all evaluations, its front, and members that left it in the second stage."""
+def draw_search_stage(axes: Axes, record: StudyRecord, marks: Marks) -> int:
+    """Draw the search: all evaluations, its front, and members that left it in the second stage.
+
+    Returns:
+        Rows of the legend above it.
+    """
     members = {member.trial for member in record.front}
     others = [evaluation for evaluation in record.evaluations if evaluation.trial not in members]
     _draw_points(axes, others, marks, "scored")
     _draw_front(axes, record.front, marks)
+    _draw_intervals(axes, record)
     _draw_fallen(axes, record.fallen)
     _finish(axes, record, marks, record.fallen)
-    _legend(axes)
+    return _legend(axes, ONE_ROW if record.final_scores is None else ONE_ROW - 1)
 
 
 def draw_second_stage(axes: Axes, record: StudyRecord, marks: Marks) -> None:
@@ -71,10 +79,11 @@ def draw_second_stage(axes: Axes, record: StudyRecord, marks: Marks) -> None:
     behind = [evaluation for evaluation in final.evaluations if evaluation.trial not in members | fallen]
     _draw_points(axes, behind, marks, "scored again")
     _draw_front(axes, final.front, marks, label="final front")
+    _draw_intervals(axes, final)
     left = [evaluation for evaluation in final.evaluations if evaluation.trial in fallen]
     _draw_fallen(axes, left)
     _finish(axes, final, marks, left)
-    _legend(axes, only=("scored again", "final front"))  # the rest is explained beside it
+    _legend(axes, ONE_ROW, only=("scored again", "final front"))  # the rest is explained beside it
 
 
 def _draw_points(axes: Axes, points: Sequence[Evaluation], marks: Marks, label: str) -> None:
@@ -95,6 +104,21 @@ def _draw_front(axes: Axes, front: Sequence[FrontMember], marks: Marks, label: s
         axes.scatter(second, quality, s=32, c=filled, edgecolor=BLUE, linewidth=1.4, zorder=4)
         axes.scatter([], [], s=32, color=BLUE, label=label)
         _draw_noise(axes, front)
+
+
+def _draw_intervals(axes: Axes, record: StudyRecord) -> None:
+    """A bar over the interval of each member's latency, where that is known; the legend says for how many networks."""
+    known = [(member, ends) for member in record.front if (ends := latency_interval(member)) is not None]
+    if not known or not intervals_fit(record):
+        return
+    shares = " and ".join(f"{share}%" for share in sorted({member.interval_percent or 0 for member, _ in known}))
+    second, quality = _columns([member for member, _ in known])
+    below = [max(value - low, 0) for value, (_, (low, _)) in zip(second, known, strict=True)]
+    above = [max(high - value, 0) for value, (_, (_, high)) in zip(second, known, strict=True)]
+    axes.errorbar(
+        second, quality, xerr=[below, above], fmt="none", ecolor=BLUE, elinewidth=1, capsize=2.5, alpha=0.45, zorder=3,
+        label=f"{shares} interval of latency",
+    )  # fmt: skip
 
 
 def _draw_noise(axes: Axes, front: Sequence[FrontMember]) -> None:
@@ -160,15 +184,18 @@ def _label(axes: Axes, record: StudyRecord) -> None:
     tidy(axes)
 
 
-def _legend(axes: Axes, only: Sequence[str] | None = None) -> None:
+def _legend(axes: Axes, one_row: int, only: Sequence[str] | None = None) -> int:
+    """The legend above a panel, with all entries or only some, and the rows it takes: one if so many entries fit."""
     handles, labels = axes.get_legend_handles_labels()
     kept = [(handle, label) for handle, label in zip(handles, labels, strict=True) if only is None or label in only]
+    columns = ONE_ROW if len(kept) <= one_row else TWO_ROWS
     if kept:
         axes.legend(
             *zip(*kept, strict=True),
-            loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=6, frameon=False, fontsize=9, handletextpad=0.4,
+            loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=columns, frameon=False, fontsize=9, handletextpad=0.4,
             columnspacing=1.2, borderaxespad=0.2,
         )  # fmt: skip
+    return -(-len(kept) // columns)
 
 
 def _columns(evaluations: Sequence[Evaluation]) -> tuple[list[float], list[float]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search import StudyRecord
+from nas.search import FrontMember, StudyRecord
 from nas.search.results.evaluation import Evaluation
 
 REACH, FRONT_REACH = 1.5, 3.0
@@ -18,6 +18,9 @@ FLAT = 2.0
 
 MARGIN = 0.07
 """Empty space beside the outermost points, as a share of the range."""
+
+INTERVALS = 1.0
+"""How far the intervals of latencies may widen the axis on each side, as a share of the range of the points."""
 
 Range = tuple[float, float]
 
@@ -38,7 +41,29 @@ def axis_ranges(record: StudyRecord, also: Sequence[float] = ()) -> tuple[Range,
     ranges = [_range(all_of_them, leading) for all_of_them, leading in zip(every, front, strict=True)]
     (low, high), quality = ranges
     near = [value for value in also if low - (high - low) <= value <= high + (high - low)]
-    return _with_margin(min([low, *near]), max([high, *near])), _with_margin(*quality)
+    places = [low, high, *near, *(_interval_ends(record) if _hold_intervals(record, (low, high)) else ())]
+    return _with_margin(min(places), max(places)), _with_margin(*quality)
+
+
+def latency_interval(member: FrontMember) -> Range | None:
+    """The interval of the second objective of a member; `None` if it is unknown, or the objective is a share."""
+    return None if member.share is not None else member.interval_ms
+
+
+def intervals_fit(record: StudyRecord) -> bool:
+    """Whether the intervals of the front fit on the axis of latency, without flattening what is on it."""
+    every, front = _columns(record.evaluations)[0], _columns(record.front)[0]
+    return not len(every) or _hold_intervals(record, _range(every, front))
+
+
+def _hold_intervals(record: StudyRecord, points: Range) -> bool:
+    low, high = points
+    reach, ends = INTERVALS * (high - low) or float("inf"), _interval_ends(record)
+    return all(low - reach <= end <= high + reach for end in ends)
+
+
+def _interval_ends(record: StudyRecord) -> list[float]:
+    return [end for member in record.front for end in latency_interval(member) or ()]
 
 
 def outside(record: StudyRecord, also: Sequence[float] = ()) -> list[Evaluation]:

@@ -45,9 +45,10 @@ def tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def add_title(axes: Axes, title: str) -> None:
-    """A heading, flush left."""
-    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=30)
+def add_title(axes: Axes, title: str, legend_rows: int = 1) -> None:
+    """A heading, flush left, above the rows of a legend."""
+    pad = 30 + 15 * (max(legend_rows, 1) - 1)
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=pad)
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:

@@ -149,7 +149,9 @@ class Objective:
                 None if cost is None else memory_bytes(cost),
                 device,
                 {} if self.devices is None else latencies,
-                **_interval(figures[device]),
+                deciding.low_ms,
+                deciding.high_ms,
+                deciding.interval_percent,
             )
         return self._known[architecture.id]
 
@@ -258,7 +260,8 @@ def _limit_name(device: str) -> str:
 
 
 def _device_latency(figure: LatencyFigure) -> DeviceLatency:
-    return DeviceLatency(float(figure.pipeline_ms), float(figure.unet_ms), figure.provenance, figure.runtime)
+    latency_ms, unet_ms = float(figure.pipeline_ms), float(figure.unet_ms)
+    return DeviceLatency(latency_ms, unet_ms, figure.provenance, figure.runtime, **_interval(figure))
 
 
 _BEST = {"latency_ms": "fastest", "parameters": "smallest", "memory_bytes": "leanest"}

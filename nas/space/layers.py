@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from nas.files import StrictModel
 from nas.registry import Registry
+from nas.space.architecture import Architecture
 
 NONE = "none"
 """The candidate that leaves a slot empty."""
@@ -276,3 +277,13 @@ def _check_heads(channels: int, heads: int, position_multiple: int) -> None:
 def _check_reduction(channels: int, reduction: int) -> None:
     if channels % reduction:
         raise ValueError(f"{channels} channels are not divisible by a reduction of {reduction}")
+
+
+def layers_text(architecture: Architecture) -> str:
+    """The layers of an architecture, leaving out stages that hold none."""
+    stages = [
+        f"{stage}: {' '.join('-' if name == NONE else name for name in names)}"
+        for stage, names in architecture.layers
+        if set(names) != {NONE}
+    ]
+    return "; ".join(stages) or "no temporal layer"

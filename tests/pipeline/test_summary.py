@@ -64,6 +64,16 @@ def test_what_the_supernet_started_from(frozen: bool, words: str, tmp_path: Path
         assert (expected or "") in section.text
 
 
+def test_latencies_have_their_intervals(tmp_path: Path) -> None:
+    known = {"low_ms": 8.5, "high_ms": 9.75, "interval_percent": 90}
+    for name, each in (VALUES | {"front": FRONT | known | {"members": [MEMBER | known, MEMBER]}}).items():
+        write_json(tmp_path / "stages" / f"{name}.json", {"digest": "d", "done": True, "values": each})
+    section = run_sections(tmp_path, [])[0]
+    assert "9.0 ms (90%: 8.5 to 9.75) per clip" in section.text
+    assert [row["interval, ms"] for row in section.rows] == ["8.5 to 9.75 (90%)", None]
+    assert "interval" not in _front_text(tmp_path)
+
+
 def test_a_search_alone(tmp_path: Path) -> None:
     text = _front_text(tmp_path, searched={"architectures": 60, "agreement": AGREEMENT}, rescored=None)
     assert "60 architectures were scored; 1 are on the front." in text

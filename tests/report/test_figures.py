@@ -188,6 +188,50 @@ def test_the_caption_of_a_single_call_speaks_of_no_clip():
     assert part(draw_front(study), "front").get_xlabel() == "latency of one call, ms (lower is better)"
 
 
+def with_interval(study, factor, provenance="estimated"):
+    """The study with an 80% interval of each latency."""
+    ends = {"provenance": provenance, "interval_percent": 80}
+    return replace(study, evaluations=tuple(
+        replace(one, low_ms=one.latency_ms / factor, high_ms=one.latency_ms * factor, **ends)
+        for one in study.evaluations
+    ))  # fmt: skip
+
+
+def bars(axes):
+    """The ends of the horizontal bars of the front, by the score of the member."""
+    (drawn,) = [each for each in axes.containers if "interval" in each.get_label()]
+    return {y: (left, right) for (left, y), (right, _) in drawn.lines[2][0].get_segments()}
+
+
+def test_a_bar_spans_the_interval_of_each_member_and_the_legend_says_which_one():
+    study = with_interval(record(24), 1.2)
+
+    figure = draw_front(study, chosen=study.knee().architecture)
+
+    axes = part(figure, "front")
+    assert bars(axes) == {one.quality: pytest.approx((one.low_ms, one.high_ms)) for one in study.front}
+    assert "80% interval of latency" in labels(axes)
+    low, high = axes.get_xlim()
+    assert all(low < one.low_ms and one.high_ms < high for one in study.front)
+    text = " ".join(" ".join(each.get_text() for each in part(figure, "caption").texts).split())
+    knee = study.knee()
+    assert f"{knee.latency_ms:,.2f} ms (80%: {knee.low_ms:,.2f} to {knee.high_ms:,.2f})" in text
+    assert "off in the same direction" in text
+    again = part(draw_front(rescored(study, changed=True)), "front")
+    assert bars(again).keys() == {one.quality for one in rescored(study, changed=True).final.front}
+
+
+def test_intervals_that_would_flatten_the_front_are_told_not_drawn():
+    study = record(24)
+
+    wide = draw_front(with_interval(study, 10))
+
+    axes = part(wide, "front")
+    assert axes.get_xlim() == part(draw_front(study), "front").get_xlim()
+    assert not [label for label in labels(axes) if "interval" in label]
+    assert "not drawn where they are much wider" in " ".join(part(wide, "caption").texts[-1].get_text().split())
+
+
 def test_the_hypervolume_is_drawn_against_evaluations_with_its_reference_point():
     study = record(24)
 
@@ -230,7 +274,7 @@ def test_both_stages_are_drawn_and_members_that_fell_are_marked():
 
 
 def test_labels_of_two_stages_do_not_overlap():
-    study = rescored(record(24), changed=True)
+    study = rescored(with_interval(record(24), 1.1), changed=True)
     figure = draw_front(study, latency_budget_ms=30, chosen=study.final.knee().architecture)
     figure.draw_without_rendering()
 

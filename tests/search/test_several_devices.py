@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 import optuna
 import pytest
@@ -22,6 +22,7 @@ from nas.search import ChoiceSpace, Objective, SearchConfig, SumLatency, load_st
 from nas.search.identity import identity
 from nas.search.proposals import compromise
 from nas.search.results.choosing import choose
+from nas.search.results.intervals import with_intervals
 from nas.space import Budgets
 from tests.search.formulas import Figure, FormulaLatency, PlainSpace, formula_loss
 
@@ -323,6 +324,49 @@ def test_budgets_of_a_file_and_of_a_space_are_merged_by_device():
     assert Budgets(latency_ms=3).or_else(of_space).latency_ms == 3
     assert Budgets().or_else(of_space) == of_space
     assert Budgets.model_validate({"latency_ms": 9}).model_dump()["latency_ms"] == 9.0
+
+
+@dataclass(frozen=True)
+class FigureWithInterval(Figure):
+    """A latency of which the error is known."""
+
+    low_ms: float = 0.0
+    high_ms: float = 0.0
+    interval_percent: int = 80
+
+
+class Surely(On):
+    """A device with intervals of 10 percent."""
+
+    def predict(self, architecture):
+        known = super().predict(architecture)
+        return FigureWithInterval(**asdict(known), low_ms=known.pipeline_ms / 1.1, high_ms=known.pipeline_ms * 1.1)
+
+
+def test_each_latency_keeps_its_interval(tmp_path):
+    models = MODELS | {PHONE: Surely(PHONE, (40, 1, 2), "estimated")}
+    limits = {"budgets": {"latency_ms": LIMITS}, "latency": "worst"}
+    record = search(tmp_path, models=models, **limits)
+
+    for one in record.evaluations:
+        phone, laptop = one.devices[PHONE], one.devices[LAPTOP]
+        assert (phone.low_ms, phone.high_ms) == (phone.latency_ms / 1.1, phone.latency_ms * 1.1)
+        assert laptop.interval_percent is None
+        assert "low_ms" not in one.to_dict()["devices"][LAPTOP]
+        assert one.interval_ms == ((phone.low_ms, phone.high_ms) if one.device == PHONE else None)
+
+
+def test_a_study_without_intervals_gets_those_of_the_latencies_it_has_stored(tmp_path):
+    search(tmp_path, models={PHONE: MODELS[PHONE]})
+    stored = load_study(tmp_path / "study.db", "s")
+    assert {one.interval_ms for one in stored.evaluations} == {None}
+
+    known = with_intervals(stored, Surely(PHONE, (40, 1, 2)), SPACE)
+    assert all(one.interval_ms == (one.latency_ms / 1.1, one.latency_ms * 1.1) for one in known.evaluations)
+    assert [one.latency_ms for one in known.evaluations] == [one.latency_ms for one in stored.evaluations]
+    other = with_intervals(stored, Surely(PHONE, (41, 2, 3)), SPACE)
+    same = {one.interval_ms is None for one in other.evaluations if set(one.architecture.choices) != {"none"}}
+    assert same == {True}
 
 
 def test_the_identity_names_every_device():

@@ -36,6 +36,7 @@ class Latency:
         source: Where it comes from: `measured`, `estimated`, `extrapolated` or `published`, or that it is predicted
             from blocks with such latencies.
         device: The device.
+        interval_percent: Share of networks that the interval is for; `None` if it is unknown.
     """
 
     ms: float
@@ -43,6 +44,7 @@ class Latency:
     high_ms: float | None
     source: str
     device: str
+    interval_percent: int | None = None
 
 
 @dataclass(frozen=True)

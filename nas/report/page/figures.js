@@ -12,8 +12,9 @@ const escaped = (text) => String(text).replace(/[&<>"']/g, (letter) => `&#${lett
 const narrow = () => window.innerWidth < 600;
 
 function latencyText(latency) {
-  const known = latency.low_ms !== null && latency.high_ms !== null;
-  return `${digits(latency.ms)} ms${known ? ` (${digits(latency.low_ms)} to ${digits(latency.high_ms)})` : ""}`;
+  if (latency.low_ms === null || latency.high_ms === null) return `${digits(latency.ms)} ms`;
+  const share = latency.interval_percent === null ? "" : `${latency.interval_percent}%: `;
+  return `${digits(latency.ms)} ms (${share}${digits(latency.low_ms)} to ${digits(latency.high_ms)})`;
 }
 
 function scoreText(score) {

@@ -7,20 +7,17 @@ from collections.abc import Mapping, Sequence
 from nas.report.page.colours import layer_colours
 from nas.report.page.document import Front, Latency, Line, Point, Score, Slot
 from nas.search import StudyRecord
-from nas.search.latencies.devices import EXTRAPOLATED
+from nas.search.latencies.devices import EXTRAPOLATED, DeviceLatency
 from nas.search.noise.differences import own_standard_errors
 from nas.search.results.evaluation import Evaluation
 from nas.search.results.neighbours import steps_sentence
 from nas.space import Architecture, SearchSpace
-
-Interval = tuple[float, float]
 
 
 def study_front(
     record: StudyRecord,
     *,
     space: SearchSpace | None = None,
-    intervals_ms: Mapping[str, Interval] | None = None,
     measured_ms: Mapping[str, float] | None = None,
 ) -> Front:
     """All scored architectures of a study.
@@ -28,8 +25,7 @@ def study_front(
     Args:
         record: The study.
         space: Its search space, which knows candidates that no scored architecture has.
-        intervals_ms: Interval of the latency of one clip, by identifier, where it is known.
-        measured_ms: Latency of one clip with the whole network measured, likewise.
+        measured_ms: Latency of one clip with the whole network measured, by identifier, where it is known.
     """
     slots = space_slots(record, space)
     return Front(
@@ -39,7 +35,7 @@ def study_front(
         second=_second(record),
         slots=slots,
         colours=layer_colours([name for slot in slots for name in slot.candidates]),
-        points=_points(record, intervals_ms or {}, measured_ms or {}),
+        points=_points(record, measured_ms or {}),
         budgets=_budgets(record),
         remarks=_remarks(record),
     )
@@ -66,12 +62,10 @@ def _names(stages: Sequence[tuple[str, int]]) -> list[str]:
     ]
 
 
-def latency_of(evaluation: Evaluation, record: StudyRecord, interval_ms: Interval | None = None) -> Latency:
+def latency_of(evaluation: Evaluation, record: StudyRecord) -> Latency:
     """The latency of one clip, on the device that decides."""
     device = record.devices[evaluation.device].device if record.devices else record.device
-    low_ms, high_ms = interval_ms or (None, None)
-    source = _source(record, evaluation.provenance, device)
-    return Latency(evaluation.latency_ms, low_ms, high_ms, source, _plain(device))
+    return _latency(evaluation, record, device, _plain(device))
 
 
 def score_of(evaluation: Evaluation, own_error: float | None = None) -> Score:
@@ -85,9 +79,7 @@ def layers_of(architecture: Architecture) -> dict[str, str]:
     return dict(zip(names, architecture.choices, strict=True))
 
 
-def _points(
-    record: StudyRecord, intervals_ms: Mapping[str, Interval], measured_ms: Mapping[str, float]
-) -> tuple[Point, ...]:
+def _points(record: StudyRecord, measured_ms: Mapping[str, float]) -> tuple[Point, ...]:
     searched, again = _scores(record.searched), {}
     led = {member.trial for member in record.searched.front}
     leads: set[int] = set()
@@ -98,7 +90,7 @@ def _points(
             id=(name := scored.architecture.id),
             choices=scored.architecture.choices,
             second=scored.second,
-            latency=latency_of(scored, record, intervals_ms.get(name)),
+            latency=latency_of(scored, record),
             on_devices=_on_devices(scored, record),
             parameters=scored.parameters,
             search=searched[scored.trial],
@@ -120,10 +112,12 @@ def _scores(record: StudyRecord) -> dict[int, Score]:
 
 
 def _on_devices(scored: Evaluation, record: StudyRecord) -> tuple[Latency, ...]:
-    return tuple(
-        Latency(each.latency_ms, None, None, _source(record, each.provenance, record.devices[name].device), name)
-        for name, each in scored.devices.items()
-    )
+    return tuple(_latency(each, record, record.devices[name].device, name) for name, each in scored.devices.items())
+
+
+def _latency(known: Evaluation | DeviceLatency, record: StudyRecord, device: str, name: str) -> Latency:
+    source = _source(record, known.provenance, device)
+    return Latency(known.latency_ms, known.low_ms, known.high_ms, source, name, known.interval_percent)
 
 
 def _source(record: StudyRecord, provenance: str, device: str) -> str:

@@ -46,11 +46,11 @@ def report_json(report: Report) -> dict[str, Any]:
 
 
 def latency_text(latency: Latency) -> str:
-    """A latency with its interval, if it is known, and where it comes from."""
-    interval = (
-        "" if latency.low_ms is None or latency.high_ms is None else f" ({_span(latency.low_ms, latency.high_ms)})"
-    )
-    return f"{_milliseconds(latency.ms)} ms{interval}"
+    """A latency with its interval, if it is known."""
+    if latency.low_ms is None or latency.high_ms is None:
+        return f"{_milliseconds(latency.ms)} ms"
+    share = "" if latency.interval_percent is None else f"{latency.interval_percent}%: "
+    return f"{_milliseconds(latency.ms)} ms ({share}{_span(latency.low_ms, latency.high_ms)})"
 
 
 def score_text(score: Score) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nas.errors import NasError
 from nas.latency import LatencyPredictor
 from nas.latency.prediction.breakdown import breakdown
 from nas.report.page.document import Report
-from nas.report.page.front import Interval, study_front
+from nas.report.page.front import study_front
 from nas.report.page.importance import slot_importance
 from nas.report.page.verdict import study_choice, verdict
 from nas.search import Choice, StudyRecord
+from nas.search.results.intervals import with_intervals
 from nas.space import SearchSpace
 
 
@@ -25,13 +25,14 @@ def study_report(
         space: Its search space, if it is at hand.
         predictor: The latencies of its blocks on the study's device, if they are at hand.
     """
-    intervals_ms = latency_intervals_ms(record, predictor)
-    front = study_front(record, space=space, intervals_ms=intervals_ms)
+    if predictor is not None:
+        record = with_intervals(record, predictor, predictor.space)
+    front = study_front(record, space=space)
     choice = study_choice(record)
     chosen = None
     if choice is not None:
         name = choice.member.architecture.id
-        chosen = verdict(record, name, front.slots, why=_why(record, choice), intervals_ms=intervals_ms)
+        chosen = verdict(record, name, front.slots, why=_why(record, choice))
     return Report(
         title=f"{record.space}: the search {record.name}",
         facts=study_facts(record),
@@ -57,21 +58,6 @@ def study_facts(record: StudyRecord) -> dict[str, str]:
         "architectures scored": f"{scored:,}{again}",
         "on the front": f"{len(final.front):,}",
     }
-
-
-def latency_intervals_ms(record: StudyRecord, predictor: LatencyPredictor | None) -> dict[str, Interval]:
-    """The intervals of the latencies of one clip, by identifier; empty where they are not known."""
-    if predictor is None or record.devices:
-        return {}
-    found: dict[str, Interval] = {}
-    for scored in record.evaluations:
-        try:
-            latency = predictor.predict(predictor.space.architecture(scored.architecture.choices))
-        except NasError:  # an architecture of the whole space, of which a part cannot run on this device
-            continue
-        if latency.low_ms is not None and latency.high_ms is not None:
-            found[scored.architecture.id] = (latency.low_ms, latency.high_ms)
-    return found
 
 
 def _why(record: StudyRecord, choice: Choice) -> str:

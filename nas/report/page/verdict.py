@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from nas.errors import BudgetError
 from nas.formatting import float_text
 from nas.report.page.document import Rival, Slot, Verdict
-from nas.report.page.front import Interval, latency_of, score_of
+from nas.report.page.front import latency_of, score_of
 from nas.search import Choice, StudyRecord, choose
 from nas.search.noise.differences import difference
 from nas.search.results.evaluation import Evaluation
@@ -33,7 +33,6 @@ def verdict(
     slots: Sequence[Slot],
     *,
     why: str = "",
-    intervals_ms: Mapping[str, Interval] | None = None,
     size_bytes: Mapping[str, int] | None = None,
 ) -> Verdict | None:
     """The chosen architecture, and how simple designs that were scored compare with it.
@@ -43,7 +42,6 @@ def verdict(
         chosen: Identifier of the chosen architecture.
         slots: The slots of the space.
         why: How it was chosen.
-        intervals_ms: Intervals of latencies by identifier.
         size_bytes: Size of the exported networks by format.
 
     Returns:
@@ -53,7 +51,7 @@ def verdict(
     if chosen not in known:
         return None
     rivals = tuple(
-        _rival(record, chosen, name, design, intervals_ms or {})
+        _rival(record, chosen, name, design)
         for name, design in _simple_designs(record, slots).items()
         if name != chosen
     )
@@ -78,7 +76,7 @@ def _simple_designs(record: StudyRecord, slots: Sequence[Slot]) -> dict[str, str
     return designs
 
 
-def _rival(record: StudyRecord, chosen: str, rival: str, design: str, intervals_ms: Mapping[str, Interval]) -> Rival:
+def _rival(record: StudyRecord, chosen: str, rival: str, design: str) -> Rival:
     """The comparison of two architectures, in the last scoring that both have."""
     stage, ours, theirs = _in_one_scoring(record, chosen, rival)
     sign = -1.0 if stage.direction == "minimize" else 1.0
@@ -86,7 +84,7 @@ def _rival(record: StudyRecord, chosen: str, rival: str, design: str, intervals_
     return Rival(
         design=design,
         id=rival,
-        latency=latency_of(theirs, record, intervals_ms.get(rival)),
+        latency=latency_of(theirs, record),
         slower_percent=100 * (theirs.second / ours.second - 1) if ours.second else 0.0,
         score=score_of(theirs),
         chosen_better_by=sign * (ours.quality - theirs.quality if gap is None else gap.mean),

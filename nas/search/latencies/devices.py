@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -41,12 +41,22 @@ class DeviceLatency:
         unet_ms: One call of the denoising network.
         provenance: `measured`, `estimated` or `published`.
         runtime: How it is executed there; of several settings, the fastest for it.
+        low_ms: Lower end of the interval of `latency_ms`; `None` if the error is unknown.
+        high_ms: Upper end.
+        interval_percent: Share of networks that the interval is for.
     """
 
     latency_ms: _Milliseconds
     unet_ms: _Milliseconds
     provenance: str
     runtime: str
+    low_ms: _Milliseconds | None = None
+    high_ms: _Milliseconds | None = None
+    interval_percent: Annotated[int, Field(gt=0)] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, without what is unknown."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

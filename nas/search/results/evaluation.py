@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from nas.search.latencies.devices import DeviceLatency
@@ -60,6 +60,11 @@ class Evaluation:
         """The second objective: `latency_ms`, or `share` if that is minimised."""
         return self.latency_ms if self.share is None else self.share
 
+    @property
+    def interval_ms(self) -> tuple[float, float] | None:
+        """The interval of `latency_ms`; `None` if the error is unknown."""
+        return None if self.low_ms is None or self.high_ms is None else (self.low_ms, self.high_ms)
+
     def latency_on(self, device: str) -> float:
         """Milliseconds of the pipeline on a device of the study; a study of one device has no other."""
         return self.devices[device].latency_ms if self.devices else self.latency_ms
@@ -73,7 +78,7 @@ class Evaluation:
         """Plain data for tables and JSON."""
         searched = {} if self.search_quality is None else {"search_quality": self.search_quality}
         share = {} if self.share is None else {"share": self.share}
-        devices = {name: asdict(latency) for name, latency in self.devices.items()}
+        devices = {name: latency.to_dict() for name, latency in self.devices.items()}
         names = ("low_ms", "high_ms", "interval_percent", "memory_bytes")
         further = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import optuna
 from optuna.exceptions import OptunaError
@@ -106,7 +105,7 @@ class Trials:
                 trial.set_user_attr(name, getattr(costs, name))
         if costs.devices:
             trial.set_user_attr("device", costs.device)
-            trial.set_user_attr("devices", {name: asdict(latency) for name, latency in costs.devices.items()})
+            trial.set_user_attr("devices", {name: latency.to_dict() for name, latency in costs.devices.items()})
         for name, excess in self.objective.constraints(architecture).items():
             trial.set_constraint(name, excess)
 
