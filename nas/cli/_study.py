@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from nas.formatting import bytes_text, cell_text
 
 if TYPE_CHECKING:
     from nas.search import FrontMember, StudyRecord
+    from nas.search.latencies.devices import DeviceLatency
     from nas.search.results.history import HypervolumeHistory
 
 StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
@@ -34,8 +35,8 @@ ReferenceOption = Annotated[
     ),
 ]
 DEFAULT_STORAGE = "study.db"
-_HEADS = {"standard_error": "SE", "from_previous": "step"}
-"""Short heads of columns, because a table of a front is wide."""
+
+Rows = list[dict[str, Any]]
 
 
 def load_record(storage: str, study: str, *, search_scores: bool) -> StudyRecord:
@@ -77,7 +78,10 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     arrow = "lower is better" if record.direction == "minimize" else "higher is better"
     steps = "" if record.one_call else f", {record.steps} steps"
     title = f"front of {record.name}: {record.quality} ({arrow}){second_title(record)}; {latency_sources(record)}"
-    emit_table(f"{title}{steps}", _rows(record))
+    emit_table(f"{title}{steps}", _figures(record))
+    if devices := _on_devices(record):
+        emit_table("on each device", devices)
+    emit_table("layers", _details(record))
     if history is not None:
         typer.echo(hypervolume_text(history, record))
     noise = (steps_sentence(record), "" if record.agreement is None else record.agreement.sentence())
@@ -104,74 +108,136 @@ def latency_sources(record: StudyRecord) -> str:
     )
 
 
-def member_row(member: dict[str, Any]) -> dict[str, Any]:
-    """The plain data of a member as a row; the latencies on several devices have a column each."""
-    row = with_interval(member)
-    latencies = row.pop("devices", None)
-    if latencies is None:
-        return row
-    said = {"latency_ms", "provenance", "runtime"} | (set() if "share" in row else {"device"})
-    shown = {name: value for name, value in row.items() if name not in said}
-    for device, latency in latencies.items():
-        shown[f"{device}, ms"] = latency["latency_ms"]
-        shown |= {f"{device}, {name}": latency[name] for name in ("provenance", "runtime")}
-    return shown
+def member_facts(member: FrontMember, record: StudyRecord) -> dict[str, Any]:
+    """What is known of a member, for a list; latencies on several devices have a table of their own."""
+    error = "" if member.standard_error is None else f" ± {member.standard_error:.2g}"
+    latency = {
+        "latency, ms": member.latency_ms,
+        f"{member.interval_percent}% interval, ms": interval_text(member),
+        "where from": member.provenance,
+        "runtime": member.runtime,
+    }
+    return {
+        "architecture": member.architecture.id,
+        "layers": _layers(member, record),
+        record.final.quality: f"{cell_text(member.quality)}{error}",
+        "the search's score": member.search_quality,
+        "share": member.share,
+        **({} if member.devices else latency),
+        "parameters": member.parameters,
+        "memory, estimated": None if member.memory_bytes is None else bytes_text(member.memory_bytes),
+    }
 
 
-def with_interval(member: dict[str, Any]) -> dict[str, Any]:
-    """The plain data with the interval of the latency in one cell, and memory in a unit for readers."""
-    row: dict[str, Any] = {}
-    for name, value in member.items():
-        if name == "low_ms":
-            row[f"{member['interval_percent']}% interval"] = f"{cell_text(value)} to {cell_text(member['high_ms'])}"
-        elif name == "memory_bytes":
-            row["memory, estimated"] = bytes_text(value)
-        elif name not in ("high_ms", "interval_percent"):
-            row[name] = value
-    return row
+def interval_text(latency: FrontMember | DeviceLatency) -> str | None:
+    """The interval of a latency, in ms; `None` if the error is unknown."""
+    if latency.low_ms is None or latency.high_ms is None:
+        return None
+    return f"{cell_text(latency.low_ms)} to {cell_text(latency.high_ms)}"
 
 
-def device_rows(member: FrontMember, record: StudyRecord) -> list[dict[str, Any]]:
-    """The latencies of a member on several devices, a row each, with the study's budgets; none for one device."""
-    rows = []
-    for name, latency in member.devices.items():
-        limit_ms = record.limits_ms.get(name)
-        share = None if limit_ms is None else latency.latency_ms / limit_ms
-        budget = {"the study's budget, ms": limit_ms, "share of it": share} if record.limits_ms else {}
-        device = record.devices[name].device
-        rows.append({"device": device, "latency_ms": latency.latency_ms, **budget, "unet_ms": latency.unet_ms,
-                     "provenance": latency.provenance, "runtime": latency.runtime})  # fmt: skip
-    return rows
+def _layers(member: FrontMember, record: StudyRecord) -> str:
+    """The layers of a member; where the network is only a table, `none` is a choice as others are."""
+    from nas.space.layers import layers_text
+
+    return str(member.architecture) if record.one_call else layers_text(member.architecture)
 
 
-def _rows(record: StudyRecord) -> list[dict[str, Any]]:
-    """The members, without columns that are unknown, or equal for all of them and in the title."""
+def device_rows(member: FrontMember, record: StudyRecord) -> Rows:
+    """What is known of a member on several devices, with the study's budgets: a column for each device."""
+    facts = {record.devices[name].device: _on_device(name, member, record) for name in member.devices}
+    names = next(iter(facts.values()), {})
+    return [
+        {"": name, **{device: cell_text(known[name]) for device, known in facts.items()}}
+        for name in names
+        if any(known[name] is not None for known in facts.values())
+    ]
+
+
+def _on_device(name: str, member: FrontMember, record: StudyRecord) -> dict[str, Any]:
+    latency, limit_ms = member.devices[name], record.limits_ms.get(name)
+    interval = interval_text(latency)
+    return {
+        "latency, ms": latency.latency_ms,
+        "interval, ms": interval and f"{interval} ({latency.interval_percent}%)",
+        "the study's budget, ms": limit_ms,
+        "share of it": None if limit_ms is None else latency.latency_ms / limit_ms,
+        "one call, ms": latency.unet_ms,
+        "where from": latency.provenance,
+        "runtime": latency.runtime,
+    }
+
+
+def _figures(record: StudyRecord) -> Rows:
+    """The score and the latency of each member."""
     from nas.search.results.neighbours import front_rows, step_text
 
-    rows = [member_row(row) for row in front_rows(record)]
-    told = {name for name, values in _titled(record).items() if any(_all_are(rows, name, value) for value in values)}
-    cells = ({**row, "from_previous": step_text(row["from_previous"])} for row in rows)
-    return [{_HEADS.get(name, name): value for name, value in row.items() if name not in told} for row in cells]
+    rows = []
+    for member, plain in zip(record.front, front_rows(record), strict=True):
+        error, step = member.standard_error, step_text(plain["from_previous"])
+        row = {
+            "architecture": member.architecture.id,
+            "quality": member.quality,
+            "SE": None if error is None else float(f"{error:.2g}"),
+            "share": member.share,
+        }
+        devices = {f"{name}, ms": latency.latency_ms for name, latency in member.devices.items()}
+        interval = {f"{member.interval_percent}% interval": interval_text(member)}
+        one = {"ms": member.latency_ms, **(interval if member.interval_ms else {})}
+        rows.append({**row, **(devices or one), "step": step})
+    return _known(rows)
 
 
-def _titled(record: StudyRecord) -> dict[str, tuple[Any, ...]]:
-    """Values that need no column: the title says them, or they mean that nothing is known."""
-    if not record.evaluations:
-        return {}
-    said: dict[str, tuple[Any, ...]] = {
-        "runtime": (record.runtime,),
-        "provenance": record.provenance[:1],
-        **dict.fromkeys(("parameters", "standard_error", "from_previous"), (None,)),
+def _details(record: StudyRecord) -> Rows:
+    """What each member is made of, and what the title does not say of its latency."""
+    rows = []
+    for member in record.front:
+        memory = None if member.memory_bytes is None else bytes_text(member.memory_bytes)
+        row = {
+            "architecture": member.architecture.id,
+            "layers": _layers(member, record),
+            "parameters": member.parameters,
+            "memory": memory,
+            "the search's score": member.search_quality,
+        }
+        one = {"where from": member.provenance, "runtime": member.runtime}
+        rows.append({**row, **({} if member.devices else one)})
+    return _untold(_known(rows), {"where from": record.provenance[:1], "runtime": _runtimes(record.runtime)})
+
+
+def _on_devices(record: StudyRecord) -> Rows:
+    """What is known of the latencies on several devices beside their values."""
+    rows, told = [], {}
+    for member in record.front:
+        row: dict[str, Any] = {"architecture": member.architecture.id}
+        for name, latency in member.devices.items():
+            row[f"{name}, {latency.interval_percent}% interval, ms"] = interval_text(latency)
+            row |= {f"{name}, from": latency.provenance, f"{name}, runtime": latency.runtime}
+            told[f"{name}, from"] = record.provenance_on(name)[:1]
+            told[f"{name}, runtime"] = _runtimes(record.devices[name].runtime)
+        rows.append(row)
+    rows = _untold(_known(rows), told)
+    return rows if rows and len(rows[0]) > 1 else []
+
+
+def _runtimes(runtime: str) -> tuple[str, str]:
+    """A runtime, and its name alone: with settings of one kind, a member names no more."""
+    return runtime, runtime.partition(",")[0]
+
+
+def _known(rows: Rows) -> Rows:
+    """The rows without columns that no row knows, and with the others in all of them."""
+    names = {name: None for row in rows for name, value in row.items() if value is not None}
+    order = [name for name in dict.fromkeys(name for row in rows for name in row) if name in names]
+    return [{name: row.get(name) for name in order} for row in rows]
+
+
+def _untold(rows: Rows, told: Mapping[str, Sequence[Any]]) -> Rows:
+    """The rows without columns that have, in all of them, a value that the title says."""
+    gone = {
+        name for name, values in told.items() if any(all(row.get(name) == value for row in rows) for value in values)
     }
-    for name, device in record.devices.items():
-        # With settings of one kind, a member names the runtime alone.
-        said[f"{name}, runtime"] = (device.runtime, device.runtime.partition(",")[0])
-        said[f"{name}, provenance"] = record.provenance_on(name)[:1]
-    return said
-
-
-def _all_are(rows: Sequence[dict[str, Any]], name: str, value: Any) -> bool:
-    return all(row.get(name) == value for row in rows)
+    return [{name: value for name, value in row.items() if name not in gone} for row in rows]
 
 
 def hypervolume_text(history: HypervolumeHistory, record: StudyRecord) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli._budgets import METAVAR, PER_DEVICE, latency_budget
-from nas.cli._common import JsonOption, emit_json, emit_table
+from nas.cli._common import JsonOption, emit_facts, emit_json, emit_table
 from nas.cli._paths import WritesFile
 from nas.cli._study import (
     DEFAULT_STORAGE,
@@ -18,11 +18,8 @@ from nas.cli._study import (
     StudyOption,
     device_rows,
     load_record,
-    with_interval,
+    member_facts,
 )
-
-_BY_DEVICE = ("latency_ms", "provenance", "runtime", "device", "devices")
-"""What a second table shows if there are several devices."""
 
 
 def pick(
@@ -60,11 +57,9 @@ def pick(
         row = {"file": str(out), **choice.member.to_dict()}
         emit_json({**row, "by_score": choice.by_score.to_dict(), "reason": choice.sentence() or None})
         return
-    row = {"file": str(out), **with_interval(choice.member.to_dict())}
-    on_devices = device_rows(choice.member, record)
     title = f"picked; share is the {record.second_text}" if record.of_shares else "picked"
-    emit_table(title, [{name: value for name, value in row.items() if name not in _BY_DEVICE or not on_devices}])
-    if on_devices:
+    emit_facts(title, {"file": str(out), **member_facts(choice.member, record)})
+    if on_devices := device_rows(choice.member, record):
         emit_table(f"{choice.member.architecture.id} on each device", on_devices)
     if choice.sentence():
         typer.echo(f"{choice.sentence()} (--exact takes the other)")

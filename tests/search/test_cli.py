@@ -116,6 +116,22 @@ def test_the_front_is_printed_for_people_and_for_scripts(study, nas):
     assert all(member["id"][:4] in out for member in members)
 
 
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_no_word_is_broken_in_a_terminal(study, nas, tmp_path, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    members = load_study(study[3], "s").front
+    for verb in (("front", *study), ("pick", *study, "--knee", "--out", "chosen.yaml")):
+        monkeypatch.chdir(tmp_path)
+        code, out, _ = nas(*verb)
+        shown = members if verb[0] == "front" else [Architecture.load("chosen.yaml")]
+        assert code == 0
+        assert max(map(len, out.splitlines())) <= int(columns)
+        words = set(out.split())
+        for one in shown:
+            layers = [layer for layer in getattr(one, "architecture", one).choices if layer != "none"]
+            assert {getattr(one, "architecture", one).id, *layers} <= {word.rstrip(";") for word in words}
+
+
 @pytest.mark.parametrize("verb", ["pick", "plot"])
 @pytest.mark.parametrize("budget", ["-5", "0"])
 def test_a_budget_that_is_none_is_refused(study, nas, tmp_path, verb, budget):
