@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from nas.models import SuperNet, TextEncoder, make_text_encoder
+from nas.models import SuperNet, TextEncoder, build_module, make_text_encoder
 from nas.models.costs import block_cost
 from nas.models.network import BlockCall, call_block, call_block_again
-from nas.models.text import ClipContext, ClipTextEncoder
+from nas.models.text.frozen import FrozenTextEncoder
 from nas.space import Architecture, SearchSpace
 from nas.training import SuperNetConfig, SuperNetTask
 from nas.training.engine.checkpoint import Progress
@@ -142,4 +142,4 @@ def _text_encoder(space: SearchSpace) -> TextEncoder:
     if space.file.text.kind == "learned":
         return make_text_encoder(space)
     (block,) = space.lower_pipeline(space.smallest()).text_encoder.blocks
-    return ClipTextEncoder(None, ClipContext.from_block(block), space.file.text.tokens)
+    return FrozenTextEncoder(None, build_module(block), space.file.text.tokens)

@@ -2,8 +2,9 @@
 
     python examples/run_bundle.py runs/quickstart/export/bundle --out clip.gif
 
-It needs numpy, onnxruntime, and pillow to write the clip. Without --prompt and --seed it makes the clip of the bundle's
-test vector, and prints how far each step is from torch's. docs/app.md explains the files."""
+It needs numpy, onnxruntime, and pillow to write the clip; and tokenizers, if the bundle has a tokenizer.json. Without
+--prompt and --seed it makes the clip of the bundle's test vector, and prints how far each step is from torch's.
+docs/app.md explains the files."""
 
 import argparse
 import itertools
@@ -58,13 +59,17 @@ def clip_numbers(caption, vocabulary, merges):
 
 def tokenize(caption, rule, bundle):
     """Token numbers (1, length) of a caption."""
-    if rule["kind"] == "hashed_words":
-        numbers = [rule["first_word"] + zlib.crc32(word.encode()) % rule["buckets"] for word in words(caption)]
+    if rule["kind"] == "tokenizer_file":
+        from tokenizers import Tokenizer  # Hugging Face's, which needs no torch
+
+        numbers = Tokenizer.from_file(str(bundle / rule["file"])).encode(caption).ids
+    elif rule["kind"] == "hashed_words":
+        numbers = [rule["start"]]
+        numbers += [rule["first_word"] + zlib.crc32(word.encode()) % rule["buckets"] for word in words(caption)]
     else:
         vocabulary = json.loads((bundle / rule["vocabulary"]).read_text(encoding="utf-8"))
         merges = (bundle / rule["merges"]).read_text(encoding="utf-8").splitlines()[1:]
-        numbers = [*clip_numbers(caption, vocabulary, merges), rule["end"]]
-    numbers.insert(0, rule["start"])
+        numbers = [rule["start"], *clip_numbers(caption, vocabulary, merges), rule["end"]]
     if len(numbers) > rule["length"]:
         raise SystemExit(f"the prompt is too long: {len(numbers)} tokens, the text encoder reads {rule['length']}")
     return np.array([numbers + [rule["pad"]] * (rule["length"] - len(numbers))], np.int64)

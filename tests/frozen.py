@@ -58,3 +58,37 @@ def save_clip(root: Path) -> None:
         max_position_embeddings=8, bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
     )  # fmt: skip
     transformers.CLIPTextModel(config).save_pretrained(root / "clip" / "text_encoder")
+
+
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "green", "ball", "box", "moves", "left", "right")
+
+SENTENCE_ENCODERS: dict[str, dict[str, Any]] = {
+    "bert": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24},
+    "roberta": {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "pad_token_id": 0
+    },
+    "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
+    "t5": {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, "feed_forward_proj": "gated-gelu"},
+}  # fmt: skip
+"""Small text encoders: fields of the configuration by model type."""
+
+
+def save_sentence_encoder(folder: Path, kind: str = "bert", **changes: Any) -> Any:
+    """A small random text encoder of `SENTENCE_ENCODERS` with its tokenizer, saved; returns the model.
+
+    The tokenizer knows the words of `WORDS`, and adds one before the caption and one after it.
+    """
+    transformers, tokenizers = pytest.importorskip("transformers"), pytest.importorskip("tokenizers")
+    library = tokenizers.Tokenizer(tokenizers.models.WordLevel({word: i for i, word in enumerate(WORDS)}, "[UNK]"))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    library.post_processor = tokenizers.processors.TemplateProcessing(
+        "[CLS] $A [SEP]", None, [("[CLS]", 2), ("[SEP]", 3)]
+    )
+    named = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=library, **named).save_pretrained(folder)
+    torch.manual_seed(0)
+    settings = {"vocab_size": len(WORDS), **SENTENCE_ENCODERS[kind], **changes}
+    config = transformers.AutoConfig.for_model(kind, **settings)
+    model = transformers.AutoModelForTextEncoding.from_config(config).eval()
+    model.save_pretrained(folder)
+    return model

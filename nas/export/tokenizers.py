@@ -6,7 +6,6 @@ The models here are part of a bundle's manifest. `tokenize` does what they say, 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,10 +15,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from nas.errors import CheckpointError, ConfigError
 from nas.files import StrictModel, write_text
-from nas.models.words import PAD, RESERVED, START, token_numbers, words
+from nas.models.text.words import PAD, RESERVED, START, token_numbers, words
 
 if TYPE_CHECKING:
     from nas.models import TextEncoder
+    from nas.models.text.frozen import FrozenTextEncoder
 
 FOLDER = "tokenizer"
 
@@ -99,16 +99,45 @@ class ClipTokens(StrictModel):
         return self.length - 2
 
 
-Tokenizer = Annotated[HashedWords | ClipTokens, Field(discriminator="kind")]
+class TokenizerFile(StrictModel):
+    """A tokenizer of Hugging Face's library `tokenizers`, in the file that it reads.
+
+    Args:
+        kind: Names this rule.
+        length: Numbers of a caption, those that the file adds to every caption and padding included.
+        special: How many numbers the file adds to every caption.
+        pad: Number of padding.
+        file: The file, JSON.
+        examples: Captions with their tokens.
+    """
+
+    kind: Literal["tokenizer_file"] = "tokenizer_file"
+    length: PositiveInt
+    special: NonNegativeInt
+    pad: NonNegativeInt
+    file: str = f"{FOLDER}/tokenizer.json"
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def most(self) -> int:
+        """Tokens of a caption at most."""
+        return self.length - self.special
 
 
-def describe_tokenizer(encoder: TextEncoder, root: Path) -> HashedWords | ClipTokens:
+Rule = HashedWords | ClipTokens | TokenizerFile
+
+Tokenizer = Annotated[Rule, Field(discriminator="kind")]
+
+
+def describe_tokenizer(encoder: TextEncoder, root: Path) -> Rule:
     """The tokenizer of a text encoder; its files, if it has any, are written below `root`.
 
     Raises:
         ConfigError: It is an encoder of another kind.
     """
-    from nas.models.text import ClipTextEncoder, LearnedTextEncoder
+    from nas.models.text.clip import ClipTextEncoder
+    from nas.models.text.learned import LearnedTextEncoder
+    from nas.models.text.transformers import TransformersTextEncoder
 
     examples = tuple(
         Example(caption=caption, tokens=tuple(numbers))
@@ -116,6 +145,8 @@ def describe_tokenizer(encoder: TextEncoder, root: Path) -> HashedWords | ClipTo
     )
     if isinstance(encoder, LearnedTextEncoder):
         return HashedWords(length=encoder.tokens, buckets=encoder.vocabulary - RESERVED, examples=examples)
+    if isinstance(encoder, TransformersTextEncoder):
+        return _tokenizer_file(encoder, root, examples)
     if not isinstance(encoder, ClipTextEncoder):
         raise ConfigError(f"a bundle cannot describe the tokenizer of {type(encoder).__name__}")
     clip = encoder.tokenizer
@@ -129,7 +160,7 @@ def describe_tokenizer(encoder: TextEncoder, root: Path) -> HashedWords | ClipTo
     )
 
 
-def tokenize(tokenizer: HashedWords | ClipTokens, caption: str, root: Path) -> NDArray[np.int64]:
+def tokenize(tokenizer: Rule, caption: str, root: Path) -> NDArray[np.int64]:
     """Token numbers (1, L) of a caption.
 
     Args:
@@ -138,16 +169,20 @@ def tokenize(tokenizer: HashedWords | ClipTokens, caption: str, root: Path) -> N
         root: The bundle.
 
     Raises:
-        ConfigError: The caption is too long, or CLIP's tokenizer needs a library that is not installed.
+        ConfigError: The caption is too long, or the tokenizer needs a library that is not installed.
         CheckpointError: A file of the tokenizer is damaged.
     """
     if isinstance(tokenizer, HashedWords):
         _check_length(len(words(caption)), tokenizer.most, "words")
         vocabulary = tokenizer.buckets + tokenizer.first_word
         return np.array([token_numbers(caption, tokenizer.length, vocabulary)], np.int64)
-    numbers = _clip_numbers(tokenizer, caption, root)
-    _check_length(len(numbers), tokenizer.most, "tokens")
-    numbers = [tokenizer.start, *numbers, tokenizer.end]
+    if isinstance(tokenizer, TokenizerFile):
+        numbers = _file_numbers(tokenizer, caption, root)
+        _check_length(len(numbers) - tokenizer.special, tokenizer.most, "tokens")
+    else:
+        numbers = _clip_numbers(tokenizer, caption, root)
+        _check_length(len(numbers), tokenizer.most, "tokens")
+        numbers = [tokenizer.start, *numbers, tokenizer.end]
     return np.array([numbers + [tokenizer.pad] * (tokenizer.length - len(numbers))], np.int64)
 
 
@@ -157,14 +192,43 @@ def _check_length(count: int, most: int, unit: str) -> None:
         raise ConfigError(what, where="prompt", hint="make it shorter")
 
 
-def _clip_numbers(tokenizer: ClipTokens, caption: str, root: Path) -> Sequence[int]:
-    from nas.models.foreign import foreign_errors
-    from nas.models.text import import_transformers
+def _clip_numbers(tokenizer: ClipTokens, caption: str, root: Path) -> list[int]:
+    from nas.models.foreign import foreign_errors, import_transformers
 
     vocabulary, merges = str(root / tokenizer.vocabulary), str(root / tokenizer.merges)
     with foreign_errors("holds no tokenizer of CLIP", CheckpointError, root / FOLDER):
-        clip = import_transformers().CLIPTokenizer(vocabulary, merges)
+        clip = import_transformers("the tokenizer of CLIP").CLIPTokenizer(vocabulary, merges)
         return list(clip(caption, add_special_tokens=False)["input_ids"])
+
+
+def _file_numbers(tokenizer: TokenizerFile, caption: str, root: Path) -> list[int]:
+    from nas.models.foreign import foreign_errors
+
+    try:
+        from tokenizers import Tokenizer as Library
+    except ImportError as error:
+        hint = "pip install tokenizers"
+        raise ConfigError("the tokenizer of the bundle needs the library tokenizers", hint=hint) from error
+    file = root / tokenizer.file
+    with foreign_errors("holds no tokenizer", CheckpointError, file):
+        return list(Library.from_file(str(file)).encode(caption).ids)
+
+
+def _tokenizer_file(encoder: FrozenTextEncoder, root: Path, examples: tuple[Example, ...]) -> TokenizerFile:
+    """Write `tokenizer.json`, without the padding and the limit of the last call, which the library would keep."""
+    from tokenizers import Tokenizer as Library
+
+    tokenizer = encoder.tokenizer
+    library = Library.from_str(tokenizer.backend_tokenizer.to_str())
+    library.no_padding()
+    library.no_truncation()
+    write_text(root / TokenizerFile.model_fields["file"].default, library.to_str())
+    return TokenizerFile(
+        length=encoder.tokens,
+        special=tokenizer.num_special_tokens_to_add(),
+        pad=tokenizer.pad_token_id,
+        examples=examples,
+    )
 
 
 def _write_vocabulary(clip: Any, folder: Path) -> None:

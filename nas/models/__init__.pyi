@@ -13,6 +13,6 @@ from .pretrained import load_pretrained as load_pretrained
 from .summary import space_summary as space_summary
 from .supernet import SuperNet as SuperNet
 from .temporal import TemporalLayer as TemporalLayer
-from .text import TextEncoder as TextEncoder
+from .text.encoder import TextEncoder as TextEncoder
 from .video_model import Generation as Generation
 from .video_model import VideoModel as VideoModel

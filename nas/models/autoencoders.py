@@ -22,7 +22,7 @@ from nas.models.tiny_video import AutoencoderTinyVideo
 from nas.models.weight_files import DIFFUSERS
 from nas.models.weights import folder_digest
 from nas.space import Block
-from nas.space.layouts import autoencoder_class, autoencoder_layout, folder_layout
+from nas.space.autoencoder_layouts import autoencoder_class, autoencoder_layout, folder_layout
 from nas.space.schema import AutoencoderCodec as AutoencoderEntry
 
 

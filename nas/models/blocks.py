@@ -22,7 +22,9 @@ from nas.models.spatial import (
     Upsample,
 )
 from nas.models.temporal.base import LayerStack, layer_class
-from nas.models.text import ClipContext, LearnedTextEncoder
+from nas.models.text.clip import ClipContext
+from nas.models.text.learned import LearnedTextEncoder
+from nas.models.text.transformers import TransformersContext
 from nas.space import Block, Plan
 
 _BUILDERS: dict[str, Callable[[Block], nn.Module]] = {
@@ -38,6 +40,7 @@ _BUILDERS: dict[str, Callable[[Block], nn.Module]] = {
     "data_to_velocity": DataToVelocity.from_block,
     "text_learned": LearnedTextEncoder.from_block,
     "text_clip": ClipContext.from_block,
+    "text_transformers": TransformersContext.from_block,
     "decode_identity": IdentityDecoder.from_block,
     "decode_space_to_depth": SpaceToDepthDecoder.from_block,
     "decode_autoencoder": AutoencoderDecoder.from_block,

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nas.errors import CheckpointError, NasError
+from nas.errors import CheckpointError, ConfigError, NasError
 from nas.models.weight_files import find_weights
 from nas.models.weights import refuse_non_finite
 
@@ -81,3 +81,39 @@ def load_foreign(
             raise CheckpointError(f"{what} {first}{more}", where=files.name, hint=hint)
     refuse_non_finite(model, where=files.name)
     return model.float()
+
+
+def load_tokenizer(kind: Any, folder: str | Path, what: str) -> Any:
+    """Load a tokenizer that transformers saved.
+
+    Args:
+        kind: Its class, or `AutoTokenizer`.
+        folder: The folder that holds its files.
+        what: What it is, for the message.
+
+    Raises:
+        CheckpointError: The folder holds no such tokenizer; transformers itself makes one that knows no word.
+    """
+    with foreign_errors(f"holds no {what}", CheckpointError, folder):
+        tokenizer = kind.from_pretrained(folder, local_files_only=True)
+    files = ("tokenizer.json", *tokenizer.vocab_files_names.values())
+    if not any((Path(folder) / name).is_file() for name in files):
+        raise CheckpointError(f"holds no {what}", where=folder, hint=f"it needs {' or '.join(sorted(set(files)))}")
+    return tokenizer
+
+
+def import_transformers(what: str) -> Any:
+    """The library transformers.
+
+    Args:
+        what: What needs it, for the message.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        hint = 'install the extra: pip install "nas-video[clip]"'
+        raise ConfigError(f"{what} needs transformers", hint=hint) from error
+    return transformers

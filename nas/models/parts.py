@@ -9,7 +9,10 @@ from nas.compression import compress_module
 from nas.errors import ConfigError
 from nas.models.autoencoders import AutoencoderCodec, decoder_of, load_autoencoder, without_encoder
 from nas.models.codecs import Codec, IdentityCodec, SpaceToDepthCodec
-from nas.models.text import ClipTextEncoder, LearnedTextEncoder, TextEncoder
+from nas.models.text.clip import ClipTextEncoder
+from nas.models.text.encoder import TextEncoder
+from nas.models.text.learned import LearnedTextEncoder
+from nas.models.text.transformers import TransformersTextEncoder
 from nas.models.weights import folder_digest
 from nas.space import SearchSpace
 
@@ -54,12 +57,14 @@ def make_text_encoder(space: SearchSpace) -> TextEncoder:
     """The text encoder of a search space, freshly initialised or loaded.
 
     Raises:
-        CheckpointError: CLIP's folder cannot be used.
-        ConfigError: CLIP has a layout and no weights, or transformers is not installed.
+        CheckpointError: The folder of its weights cannot be used.
+        ConfigError: It has a layout and no weights, or transformers is not installed.
     """
     text = space.file.text
     if text.kind == "clip":
         return ClipTextEncoder.load(text, _weights(space, "text", space.text_folder))
+    if text.kind == "transformers":
+        return TransformersTextEncoder.load(text, _weights(space, "text", space.text_folder))
     return LearnedTextEncoder(text.tokens, text.width, text.layers, text.heads, text.vocabulary)
 
 
@@ -75,9 +80,10 @@ def text_identity(space: SearchSpace) -> str | None:
 
     Raises:
         CheckpointError: The encoder's folder is missing.
-        ConfigError: CLIP has a layout and no weights.
+        ConfigError: It has a layout and no weights.
     """
     text = space.file.text
     if text.kind == "learned":
         return None
-    return f"CLIP {folder_digest(_weights(space, 'text', space.text_folder))} of {text.tokens} tokens"
+    kind = "CLIP" if text.kind == "clip" else text.kind
+    return f"{kind} {folder_digest(_weights(space, 'text', space.text_folder))} of {text.tokens} tokens"

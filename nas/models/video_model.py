@@ -21,7 +21,7 @@ from nas.models.codecs import Codec
 from nas.models.flow import starting_noise
 from nas.models.network import VideoUNet
 from nas.models.parts import compressed_codec, make_text_encoder, unloaded_codec
-from nas.models.text import TextEncoder
+from nas.models.text.encoder import TextEncoder
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import Architecture, SearchSpace
 

@@ -1,7 +1,7 @@
 """Operators of torch that a converter of Apple's does not know, or takes badly, rewritten in those that it knows.
 
-Autoencoders of clips and CLIP use operators that Core ML's converter does not know. Each is rewritten exactly, with at
-most five dimensions.
+Autoencoders of clips and text encoders use operators that Core ML's converter does not know. Each is rewritten exactly,
+with at most five dimensions.
 
 Shape suffixes: N clips, C channels, T frames, H height, W width; D and E the width before and after a linear layer.
 """
@@ -61,6 +61,27 @@ def same(x: torch.Tensor) -> torch.Tensor:
     return x.clone()
 
 
+def ones(x: torch.Tensor, size: Sequence[int], *, dtype: torch.dtype | None = None, **_: Any) -> torch.Tensor:
+    """Ones of another tensor's type, as a tensor that is filled."""
+    return torch.full(size, 1, dtype=dtype or x.dtype)
+
+
+def both(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """`&` of masks.
+
+    Raises:
+        NotImplementedError: The tensors are numbers.
+    """
+    if one.dtype != torch.bool or other.dtype != torch.bool:
+        raise NotImplementedError(f"& of {one.dtype} and {other.dtype}")
+    return _aten.logical_and.default(one, other)  # type: ignore[no-any-return]
+
+
+def where(condition: torch.Tensor, one: torch.Tensor, other: float) -> torch.Tensor:
+    """A choice between a tensor and a number, as one between two tensors."""
+    return _aten.where.self(condition, one, torch.full_like(one, other))  # type: ignore[no-any-return]
+
+
 def linear(x_D: torch.Tensor, weight_ED: torch.Tensor, bias_E: torch.Tensor | None = None) -> torch.Tensor:
     """A linear layer as one product of two matrices, over all dimensions before the last at once.
 
@@ -79,6 +100,9 @@ FOR_CORE_ML: dict[Any, Callable[..., torch.Tensor]] = {
     _aten._upsample_nearest_exact2d.vec: nearest_exact_2d,
     _aten.concatenate.default: concatenate,
     _aten.alias.default: same,
+    _aten.new_ones.default: ones,
+    _aten.where.ScalarOther: where,
+    _aten.__and__.Tensor: both,
 }
 """A table for `ExportedProgram.run_decompositions`."""
 

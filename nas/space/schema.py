@@ -161,7 +161,30 @@ class ClipText(StrictModel):
         return self
 
 
-Text = Annotated[LearnedText | ClipText, Field(discriminator="kind")]
+class TransformersText(StrictModel):
+    """Any text encoder of transformers but CLIP's, frozen (extra `clip`): like BERT, the encoder of T5, and others.
+
+    Args:
+        path: Folder that transformers saved it to, with its tokenizer; absolute or relative to the space's file.
+        layout: How it is built: `model_type`, and fields of the `config.json` of that type. With a layout alone, a
+            pipeline can be counted, measured and converted, but not trained or sampled.
+        tokens: Length of the text context.
+        width: Channels of the text context: the encoder's `hidden_size`.
+    """
+
+    kind: Literal["transformers"]
+    path: UserPath | None = None
+    layout: dict[str, Any] | None = None
+    tokens: PositiveInt = 77
+    width: PositiveInt
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        _check_known(self.path, self.layout)
+        return self
+
+
+Text = Annotated[LearnedText | ClipText | TransformersText, Field(discriminator="kind")]
 
 
 class SlotRule(StrictModel):

@@ -11,16 +11,17 @@ from typing import Any
 from nas.errors import ConfigError, NasError
 from nas.files import fingerprint, load_yaml, parse
 from nas.space.architecture import Architecture
+from nas.space.autoencoder_layouts import autoencoder_layout
 from nas.space.budgets import Budgets
 from nas.space.choices import ArchitectureSet
 from nas.space.implementations import module_names
 from nas.space.layers import NONE, layer_config
-from nas.space.layouts import autoencoder_layout, clip_layout
 from nas.space.lowering import Placement, lower_unet
 from nas.space.plan import Block, Node, PipelinePlan, Plan, Scalar, Shape, TensorSpec, make_block
 from nas.space.resolve import check_parts, key_of, pixel_multiple, resolve_candidates, resolve_slots
 from nas.space.schema import SpaceFile
 from nas.space.slots import Slot
+from nas.space.text_layouts import clip_layout, transformers_layout
 
 
 class SearchSpace(ArchitectureSet):
@@ -200,6 +201,8 @@ class SearchSpace(ArchitectureSet):
     def _text(self) -> dict[str, Scalar]:
         """The settings that decide the arithmetic of the text encoder."""
         text = self.file.text
+        if text.kind == "transformers":
+            return {"layout": transformers_layout(text, self.text_folder)}
         part = text if text.kind == "learned" else clip_layout(text, self.text_folder)
         return part.model_dump(mode="json", exclude={"kind"})
 

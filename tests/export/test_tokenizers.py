@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.errors import ConfigError
+from nas.errors import CheckpointError, ConfigError
 from nas.export import Manifest, export_bundle
-from nas.export.tokenizers import ClipTokens, HashedWords, describe_tokenizer, tokenize
+from nas.export.tokenizers import ClipTokens, HashedWords, TokenizerFile, describe_tokenizer, tokenize
 from nas.models import Generation, VideoModel, make_text_encoder
-from nas.models.text import ClipContext, ClipTextEncoder
-from nas.models.words import words
+from nas.models.text.clip import ClipContext, ClipTextEncoder
+from nas.models.text.words import words
 from nas.space import SearchSpace
-from tests.frozen import frozen_space
+from tests.frozen import frozen_space, save_sentence_encoder
 from tests.tiny import TINY
 
 EXAMPLE: Any = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "examples" / "run_bundle.py")))
@@ -75,6 +75,23 @@ def test_a_prompt_that_is_too_long_for_clip(clip: ClipTextEncoder, tmp_path: Pat
     assert len(tokenize(described, " ".join("a" * 46), tmp_path)[0]) == 48
     with pytest.raises(SystemExit, match="too long: 49 tokens"):
         EXAMPLE.tokenize(" ".join("a" * 47), described.model_dump(), tmp_path)
+
+
+def test_any_other_tokenizer_is_one_file(tmp_path: Path) -> None:
+    save_sentence_encoder(tmp_path / "bert")
+    text = {"kind": "transformers", "path": str(tmp_path / "bert"), "tokens": 8, "width": 16}
+    encoder = make_text_encoder(SearchSpace.from_dict(TINY | {"text": text}))
+    described = describe_tokenizer(encoder, tmp_path / "bundle")
+    assert isinstance(described, TokenizerFile)
+    captions = ["a red ball moves left", "a zebra", "", "小狗 🐕"]
+    for caption, expected in zip(captions, encoder.tokenize(captions).tolist(), strict=True):
+        assert tokenize(described, caption, tmp_path / "bundle").tolist() == [expected]
+        assert EXAMPLE.tokenize(caption, described.model_dump(), tmp_path / "bundle").tolist() == [expected]
+    with pytest.raises(ConfigError, match=r"the prompt has 7 tokens, the text encoder reads 6"):
+        tokenize(described, "a red ball moves left a red", tmp_path / "bundle")
+    (tmp_path / "bundle" / described.file).write_text("{")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: holds no tokenizer"):
+        tokenize(described, "a", tmp_path / "bundle")
 
 
 def test_weights_of_others_come_with_their_terms(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from nas.errors import NasError
 from nas.models import build_module, make_codec, make_text_encoder
 from nas.space import SearchSpace
-from nas.space.layouts import _CLIP_DEFAULTS
+from nas.space.text_layouts import _CLIP_DEFAULTS
 from tests.frozen import save_autoencoder, save_clip
 from tests.space.spaces import tiny
 

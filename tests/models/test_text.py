@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from nas.errors import CheckpointError, ConfigError
 from nas.models import block_cost, build_module, make_text_encoder
-from nas.models.text import LearnedTextEncoder
-from nas.models.words import words
+from nas.models.text.learned import LearnedTextEncoder
+from nas.models.text.words import words
 from nas.space import Block, SearchSpace
 from tests.frozen import save_clip
 from tests.space.spaces import tiny, tiny_space

@@ -69,7 +69,7 @@ CASES: list[tuple[str, Any, str]] = [
     ("codec", "identity", "codec: expected a mapping of keys; got 'identity'"),
     ("codec/kind", "jpeg", "codec.kind: expected one of identity, space_to_depth, autoencoder; got 'jpeg'"),
     ("codec/factor", 1, "codec.factor: expected at least 2; got 1"),
-    ("text/kind", "bert", "text.kind: expected one of learned, clip; got 'bert'"),
+    ("text/kind", "bert", "text.kind: expected one of learned, clip, transformers; got 'bert'"),
     ("backbone/act_fn", "tanh", "backbone.act_fn: expected 'silu', 'swish', 'mish', 'gelu' or 'relu'; got 'tanh'"),
     ("backbone/layers_per_block", "two", "backbone.layers_per_block: expected a whole number or a list; got 'two'"),
     ("backbone/layers_per_block", [1, "two"], "backbone.layers_per_block[1]: expected a whole number; got 'two'"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nas.errors import CheckpointError, ConfigError
 from nas.export.manifest import MANIFEST, PARTS, Manifest, Network, Part
-from nas.export.tokenizers import ClipTokens
+from nas.export.tokenizers import ClipTokens, TokenizerFile
 
 
 def networks_of(manifest: Manifest, runtime: str, root: Path) -> list[Network]:
@@ -63,4 +63,6 @@ def _given(manifest: Manifest, part: Part) -> dict[str, tuple[int, ...]]:
 def tokenizer_files(manifest: Manifest) -> tuple[str, ...]:
     """Files that the tokenizer reads."""
     tokenizer = manifest.tokenizer
-    return (tokenizer.vocabulary, tokenizer.merges) if isinstance(tokenizer, ClipTokens) else ()
+    if isinstance(tokenizer, ClipTokens):
+        return (tokenizer.vocabulary, tokenizer.merges)
+    return (tokenizer.file,) if isinstance(tokenizer, TokenizerFile) else ()

@@ -19,8 +19,7 @@ from torch import nn
 
 from nas.errors import CheckpointError
 from nas.files import read_json
-from nas.models.foreign import foreign_errors, load_foreign
-from nas.models.text import import_transformers
+from nas.models.foreign import foreign_errors, import_transformers, load_foreign, load_tokenizer
 from nas.models.weight_files import TRANSFORMERS
 
 BATCH = 32
@@ -180,8 +179,7 @@ class ClipEncoder(ImageEncoder):
                                   hint="save a CLIPModel there, with both its halves")  # fmt: skip
         tokenizer = None
         if texts:
-            with foreign_errors("holds no tokenizer of CLIP", CheckpointError, root):
-                tokenizer = transformers.CLIPTokenizer.from_pretrained(root, local_files_only=True)
+            tokenizer = load_tokenizer(transformers.CLIPTokenizer, root, "tokenizer of CLIP")
         model = load_foreign(transformers.CLIPModel, root, TRANSFORMERS, spare=_SPARE)
         return cls(model, _side(config.vision_config.image_size), statistics_of(root, _CLIP), tokenizer)
 

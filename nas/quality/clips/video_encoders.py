@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.errors import CheckpointError
-from nas.models.foreign import load_foreign
-from nas.models.text import import_transformers
+from nas.models.foreign import import_transformers, load_foreign
 from nas.models.weight_files import TRANSFORMERS
 from nas.quality.clips.encoders import Statistics, foreign_config, normalised, statistics_of
 from nas.quality.clips.frechet import FeatureExtractor

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from nas.files import StrictModel
-from nas.models import Generation, SuperNet, TextEncoder, VideoModel, VideoUNet, make_text_encoder
+from nas.models import Generation, SuperNet, TextEncoder, VideoModel, VideoUNet, build_module, make_text_encoder
 from nas.models.costs import extreme_architectures
-from nas.models.text import ClipContext, ClipTextEncoder
+from nas.models.text.frozen import FrozenTextEncoder
 from nas.models.video_model import portable_space
 from nas.space import Architecture, SearchSpace
 from nas.training.distillation.config import DistillationSettings
@@ -176,8 +176,8 @@ def _supernet(space: SearchSpace) -> SuperNet:
         return SuperNet(space)
 
 
-class _WithoutTokenizer(ClipTextEncoder):
-    """CLIP's text encoder without a tokenizer: the text of captions does not change what a run takes."""
+class _WithoutTokenizer(FrozenTextEncoder):
+    """A frozen text encoder without a tokenizer: the text of captions does not change what a run takes."""
 
     def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
         """Zeros for every caption."""
@@ -190,7 +190,7 @@ def _text_encoder(space: SearchSpace) -> TextEncoder:
         if space.file.text.kind == "learned":
             return make_text_encoder(space)
         (block,) = space.lower_pipeline(space.smallest()).text_encoder.blocks
-        return _WithoutTokenizer(None, ClipContext.from_block(block), space.file.text.tokens)
+        return _WithoutTokenizer(None, build_module(block), space.file.text.tokens)
 
 
 def _model(space: SearchSpace, architecture: Architecture) -> VideoModel:

@@ -9,7 +9,7 @@ from nas.data import CaptionedClips
 from nas.errors import DataError
 from nas.models import TextEncoder
 from nas.models.parts import text_identity
-from nas.models.text import StoredText
+from nas.models.text.encoder import StoredText
 from nas.progress import is_first_process
 from nas.space import SearchSpace
 

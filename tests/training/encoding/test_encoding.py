@@ -19,8 +19,9 @@ from nas.cli._data import open_clips
 from nas.data import ClipShape, DataSplit, LatentsConfig, MovingShapesConfig, open_data
 from nas.errors import DataError, NasError
 from nas.files import read_json, write_json
-from nas.models import Generation, VideoModel, autoencoders, text
+from nas.models import Generation, VideoModel, autoencoders
 from nas.models.parts import unloaded_codec
+from nas.models.text.clip import ClipTextEncoder
 from nas.models.weights import load_safetensors
 from nas.space import SearchSpace
 from nas.training import (
@@ -89,8 +90,8 @@ def test_training_from_latents_is_training_on_the_fly_bit_for_bit(
     train_supernet(space, open_data(SHAPES, SHAPE, base="").train, SETTINGS, tmp_path / "clips")
     # From here on neither an autoencoder nor a frozen text encoder is at work.
     monkeypatch.setattr(autoencoders, "load_autoencoder", _refuse)
-    monkeypatch.setattr(text.ClipTextEncoder, "forward", _refuse)
-    monkeypatch.setattr(text.ClipTextEncoder, "__init__", _refuse)
+    monkeypatch.setattr(ClipTextEncoder, "forward", _refuse)
+    monkeypatch.setattr(ClipTextEncoder, "__init__", _refuse)
     train_supernet(space, _open(tmp_path / "latents").train, SETTINGS, tmp_path / "stored")
     assert _losses(tmp_path / "stored") == _losses(tmp_path / "clips")
     clips, stored = _weights(tmp_path / "clips"), _weights(tmp_path / "stored")
@@ -140,7 +141,7 @@ def test_distillation_and_search_read_latents(frozen: Path, tmp_path: Path, monk
     for name, clips in (("clips", pixels), ("stored", stored)):
         if name == "stored":
             monkeypatch.setattr(autoencoders, "load_autoencoder", _refuse)
-            monkeypatch.setattr(text.ClipTextEncoder, "forward", _refuse)
+            monkeypatch.setattr(ClipTextEncoder, "forward", _refuse)
         teacher = VideoModel.load(tmp_path / "teacher" / "model")
         result = distill(teacher, clips.train, loop, DistillationConfig(steps=2, target="data"), tmp_path / name)
         found[name] = (result.final_loss, result.kept_step)

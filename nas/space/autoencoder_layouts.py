@@ -1,8 +1,8 @@
-"""Layouts: how models of other libraries are built, as far as that decides what they compute.
+"""Layouts of autoencoders: how they are built, as far as that decides what they compute.
 
-A text encoder of transformers and an autoencoder of diffusers say in a `config.json` how they are built. The fields
-that decide the arithmetic, in one canonical form, are the configuration of their block. So a table does not depend on
-where the weights are stored, and a block can be measured before its weights are downloaded.
+diffusers says in a `config.json` how an autoencoder is built. The fields that decide the arithmetic, in one canonical
+form, are the configuration of its block. So a table does not depend on where the weights are stored, and a block can be
+measured before its weights are downloaded.
 """
 
 from __future__ import annotations
@@ -14,55 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import CheckpointError, ConfigError, NasError
-from nas.files import parse, read_json
+from nas.files import read_json
 from nas.registry import import_object
-from nas.space.schema import AutoencoderCodec, ClipLayout, ClipText
-
-_CLIP_DEFAULTS = {
-    "vocab_size": 49408,
-    "hidden_size": 512,
-    "intermediate_size": 2048,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 8,
-    "max_position_embeddings": 77,
-    "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5,
-}
-"""Defaults of transformers' `CLIPTextConfig`, for fields that a file leaves out; a space has other defaults."""
+from nas.space.schema import AutoencoderCodec
 
 _OWN_AUTOENCODERS = {"AutoencoderTinyVideo": "nas.models.tiny_video:AutoencoderTinyVideo"}
 """Autoencoders of this project by the name of their class; all others are diffusers'."""
-
-
-def clip_layout(text: ClipText, folder: str | None) -> ClipLayout:
-    """The layout of a text encoder: the search space's, or its folder's if the space gives none.
-
-    Args:
-        text: The text encoder of a search space.
-        folder: Its `path`, made absolute.
-
-    Raises:
-        CheckpointError: The folder holds no text encoder.
-        ConfigError: Its width differs from the space's.
-    """
-    if text.layout is not None:
-        layout, where = text.layout, "text.layout"
-    else:
-        assert folder is not None, "ClipText has a path or a layout"
-        file = clip_folder(folder, "text_encoder") / "config.json"
-        layout, where = _clip_config(file), str(file)
-    if layout.hidden_size != text.width:
-        raise ConfigError(f"hidden_size is {layout.hidden_size}, text.width {text.width}", where=where)
-    if text.tokens > layout.max_position_embeddings:
-        most = layout.max_position_embeddings
-        raise ConfigError(f"max_position_embeddings is {most}, text.tokens {text.tokens}", where=where)
-    return layout
-
-
-def clip_folder(folder: str | Path, name: str) -> Path:
-    """The `tokenizer` or `text_encoder` below a Stable Diffusion checkpoint, or the folder itself."""
-    nested = Path(folder) / name
-    return nested if nested.is_dir() else Path(folder)
 
 
 def autoencoder_layout(codec: AutoencoderCodec, folder: str | None) -> str:
@@ -136,14 +93,3 @@ def _fields(kind: Any) -> dict[str, object]:
 def _plain(value: object) -> object:
     """A value after a round trip through JSON, so that tuples and lists compare."""
     return None if value is inspect.Parameter.empty else json.loads(json.dumps(value))
-
-
-def _clip_config(file: Path) -> ClipLayout:
-    config = read_json(file, error=CheckpointError)
-    fields = config.get("text_config", config) if isinstance(config, dict) else {}
-    if not isinstance(fields, dict) or "clip" not in str(fields.get("model_type", "")):
-        raise CheckpointError("is not the configuration of a CLIP text encoder", where=file)
-    if fields.get("quantization_config") is not None:
-        raise CheckpointError("belongs to a quantised text encoder, which is not implemented", where=file)
-    known = {key: value for key, value in fields.items() if key in ClipLayout.model_fields}
-    return parse(_CLIP_DEFAULTS | known, ClipLayout, where=file)

@@ -1,0 +1,1 @@
+"""Text encoders: from captions to the context that cross-attention reads."""
