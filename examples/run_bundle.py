@@ -2,8 +2,9 @@
 
     python examples/run_bundle.py runs/quickstart/export/bundle --out clip.gif
 
-It needs numpy, onnxruntime, pillow to write the clip, and tokenizers if the bundle has a tokenizer.json. Without --prompt
-and --seed it makes the test vector's clip, and prints how far each step is from torch's. docs/app.md explains the files."""
+It needs numpy, onnxruntime, pillow to write the clip, and tokenizers if the bundle has a tokenizer.json. Without
+--prompt and --seed it makes the test vector's clip, and prints how far each step is from torch's. docs/app.md explains
+the files."""
 
 import argparse
 import itertools
