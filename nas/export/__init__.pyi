@@ -8,5 +8,7 @@ from .manifest import json_schema as json_schema
 from .running.checking import check_bundle as check_bundle
 from .running.generating import BundleModel as BundleModel
 from .writing.bundle import export_bundle as export_bundle
+from .writing.converting import Chunks as Chunks
 from .writing.formats import FORMATS as FORMATS
+from .writing.formats import converters as converters
 from .writing.formats import stored_kind as stored_kind

@@ -24,6 +24,7 @@ from nas.data import VALIDATION_FRACTION, DataConfig
 from nas.data.config import ValidationFraction
 from nas.environment import check_settings
 from nas.errors import ConfigError
+from nas.export import Chunks, converters
 from nas.files import StrictModel, UserPath, load_yaml
 from nas.latency import FitMeasurementSettings, LatencyTable, MeasurementSettings, kind_for_tables
 from nas.pipeline.devices import SearchStage
@@ -154,9 +155,26 @@ class ExportStage(StrictModel):
 
     Args:
         formats: Formats of the bundle: `safetensors`, `onnx`, `coreml`, `coreai` (needs the extra `coreai`).
+        options: Options of the converters, as `nas export --runtime-option` takes them.
+        chunks: Programs that the denoising network is cut into, 1 or 2.
     """
 
     formats: tuple[Literal["safetensors", "onnx", "coreml", "coreai"], ...] = ("safetensors", "onnx", "coreml")
+    options: dict[str, bool | int | FiniteFloat | str | None] = {}
+    chunks: Chunks = 1
+
+    @model_validator(mode="after")
+    def _weights_are_the_runs(self) -> Self:
+        if "weights" in self.options:
+            raise ValueError("options: weights is a key of the run, beside export")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_earlier_versions(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omits what earlier versions did not have, unless it is set: the digests of their stages stay valid."""
+        values: dict[str, Any] = serialize(self)
+        new = {"options": {}, "chunks": 1}
+        return {key: value for key, value in values.items() if key not in new or value != new[key]}
 
 
 class GenerateStage(StrictModel):
@@ -247,6 +265,8 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
         if scoring is not None:
             with _of_stage(path, key):
                 scoring.check(Path(path).parent)
+    with _of_stage(path, "export"):
+        converters(config.export.formats, config.export.options)
     for settings in config.trainings:
         check_settings(settings.mixed_precision, settings.gradient_accumulation)
         check_trackers(settings.trackers)

@@ -97,8 +97,9 @@ class ModelStages(RunFolder):
             folder / "bundle",
             formats,
             latency=latency,
-            options=None if kind is None else {"weights": kind},
+            options=self.config.export.options | ({} if kind is None else {"weights": kind}),
             prompt=prompt,
+            chunks=self.config.export.chunks,
             held_out=None if costs is None else HeldOutLoss.model_validate(costs._asdict()),
         )
         files = [

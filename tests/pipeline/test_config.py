@@ -74,6 +74,25 @@ def test_a_runtime_or_option_that_is_unknown_is_refused_when_the_file_is_read(
         load_run(_run_file(base, profile=profile))
 
 
+@pytest.mark.parametrize(
+    ("export", "message"),
+    [
+        (
+            {"options": {"opset_": 21}},
+            r"run\.yaml: export.*no format to export has an option 'opset_' \(known: threads",
+        ),
+        ({"options": {"deployment_target": "iOS3"}}, "deployment_target: expected 'iOS17', 'iOS18' or 'iOS26'"),
+        ({"options": {"weights": "int8"}}, "export: options: weights is a key of the run, beside export"),
+        ({"chunks": 3}, "export.chunks: expected 1 or 2"),
+    ],
+)
+def test_what_converters_would_refuse_is_refused_when_the_file_is_read(
+    base: Path, export: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_run(_run_file(base, export=export))
+
+
 @pytest.mark.parametrize("stage", ["quality", "rescore"])
 @pytest.mark.parametrize(
     ("options", "message"),

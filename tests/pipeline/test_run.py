@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import onnx
 import optuna
 import pytest
 import yaml
@@ -47,7 +48,7 @@ RUN: dict[str, Any] = {
         "training": TRAINING,
         "distillation": {"steps": 2, "teacher_substeps": 1, "guidance_scale": 2.0},
     },
-    "export": {"formats": ["safetensors", "onnx"]},
+    "export": {"formats": ["safetensors", "onnx"], "options": {"opset": 21}},
     "generate": {"training_count": 1, "count": 2},
 }
 
@@ -144,6 +145,8 @@ def test_a_run_ends_with_all_it_promises(finished: Path) -> None:
     assert [len(row["clips"]) for row in data["clips"]] == [4, 4, 4]
     report = (out / "summary" / "summary.md").read_text()
     assert (report.count("Caption of a training clip: "), report.count("Caption of a held-out clip: ")) == (2, 4)
+    (opset,) = onnx.load(out / "export" / "bundle" / "onnx" / "unet.onnx", load_external_data=False).opset_import
+    assert opset.version == 21
     model = VideoModel.load(out / "export" / "bundle")
     assert model.generation.steps == 2
     assert model.generation.guidance_scale == 1
