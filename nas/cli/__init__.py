@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from nas.cli import (
+    attach,
     bundle,
     classifier,
     compare,
@@ -68,6 +69,7 @@ app.command("export")(export.export)
 app.add_typer(bundle.app, name="bundle")
 app.command("run")(run.run)
 app.command("report")(report.report)
+app.command("attach")(attach.attach)
 
 
 def _show_version(wanted: bool) -> None:

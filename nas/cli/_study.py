@@ -47,6 +47,19 @@ def load_record(storage: str, study: str, *, search_scores: bool) -> StudyRecord
     return record.searched if search_scores else record
 
 
+def only_study(storage: str) -> str:
+    """The name of the only study of a storage; raises `ConfigError` if it has several, or none."""
+    from nas.errors import ConfigError
+    from nas.search.storage.address import shown
+    from nas.search.storage.studies import stored_studies
+
+    names = stored_studies(storage)
+    if len(names) != 1:
+        found = f"holds the studies {', '.join(names)}" if names else "holds no study"
+        raise ConfigError(found, where=shown(storage), hint="name one with --study" if names else None)
+    return names[0]
+
+
 def front_document(record: StudyRecord, reference: tuple[float, float] | None = None) -> dict[str, Any]:
     """The front of a study and what is needed to interpret it, as plain data."""
     from nas.search import hypervolume_history

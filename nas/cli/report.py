@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli._paths import READS, ReadsRunOrStorage, WritesFile
+from nas.cli._study import only_study
 
 if TYPE_CHECKING:
     from nas.report import Report
@@ -62,7 +63,7 @@ def _of_study(storage: str, name: str | None, space_path: Path | None, table: Pa
     from nas.search import load_study
     from nas.space import SearchSpace
 
-    record = load_study(storage, name or _only_study(storage))
+    record = load_study(storage, name or only_study(storage))
     space = None if space_path is None else SearchSpace.load(space_path)
     if space is not None and space.name != record.space:
         raise ConfigError(f"is the space {space.name}, the study searched {record.space}", where=space_path)
@@ -72,16 +73,3 @@ def _of_study(storage: str, name: str | None, space_path: Path | None, table: Pa
         device = predictor.table.metadata.device_text
         raise ConfigError(f"is of {device}, the study is for {' and '.join(dict.fromkeys(known))}", where=table)
     return study_report(record, space=space, predictor=predictor)
-
-
-def _only_study(storage: str) -> str:
-    """The name of the only study of a storage; raises `ConfigError` if it has several, or none."""
-    from nas.errors import ConfigError
-    from nas.search.storage.address import shown
-    from nas.search.storage.studies import stored_studies
-
-    names = stored_studies(storage)
-    if len(names) != 1:
-        found = f"holds the studies {', '.join(names)}" if names else "holds no study"
-        raise ConfigError(found, where=shown(storage), hint="name one with --study" if names else None)
-    return names[0]

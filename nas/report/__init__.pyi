@@ -2,6 +2,10 @@ from .comparison import draw_contact_sheet as draw_contact_sheet
 from .comparison import plot_contact_sheet as plot_contact_sheet
 from .comparison import sample_all as sample_all
 from .comparison import student_and_teacher as student_and_teacher
+from .front_clips import AttachedClip as AttachedClip
+from .front_clips import ClipSettings as ClipSettings
+from .front_clips import FrontSource as FrontSource
+from .front_clips import attach_front_clips as attach_front_clips
 from .front_figure import draw_front as draw_front
 from .front_figure import latency_caption as latency_caption
 from .front_figure import plot_front as plot_front

@@ -112,6 +112,14 @@ def shown(storage: str | Path) -> str:
     return address(storage).shown
 
 
+def dashboard_url(storage: str | Path) -> str:
+    """The URL by which optuna-dashboard opens a storage, without secrets; raises as `address`."""
+    where = address(storage)
+    if where.file is not None:
+        return f"sqlite:///{where.file}"
+    return re.sub("^postgres(ql)?://", "postgresql+psycopg://", where.shown)
+
+
 def study_file(storage: str | Path) -> Path | None:
     """The SQLite file of a storage, `None` for a server; raises as `address`."""
     return address(storage).file

@@ -76,11 +76,21 @@ def writable_study(
 
 
 @contextlib.contextmanager
-def changeable_study(storage: str | Path, name: str, timing: Timing) -> Iterator[optuna.Study]:
-    """Open a study to add scores; raises as `readable_study`, and if another process does so in the SQLite file."""
+def changeable_study(
+    storage: str | Path, name: str, timing: Timing, *, doing: str = "scoring again", kind: str = ".rescore"
+) -> Iterator[optuna.Study]:
+    """Open a study to add to it; raises as `readable_study`, and if another process does the same in the SQLite file.
+
+    Args:
+        storage: Path of a SQLite file, or a storage URL.
+        name: Name of the study.
+        timing: How long to wait for a server that stops answering while the study is open.
+        doing: What is added, for the message to others.
+        kind: The lock of the SQLite file that is for this alone.
+    """
     where = address(storage)
     _check_there(where)
-    only_user = _only_user(where.file, "scoring again", ".rescore")
+    only_user = _only_user(where.file, doing, kind)
     with database_errors(where), _connection(where, timing) as opened, only_user:
         yield _load(opened, name, where)
 
