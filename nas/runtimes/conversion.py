@@ -94,6 +94,24 @@ def _check_temporary_folder() -> None:
         file.write(bytes(_TRIED_BYTES))
 
 
+def captured(module: nn.Module, inputs: Sequence[torch.Tensor], target: str) -> ExportedProgram:
+    """The graph of one call of a module in evaluation mode, in the operations that its code calls.
+
+    Args:
+        module: Any module that `torch.export` takes.
+        inputs: Example arguments; they fix shapes and types.
+        target: What the graph is for, for messages.
+
+    Raises:
+        RuntimeUnavailableError: It cannot be exported.
+        OutOfMemoryError: There is too little memory for it.
+    """
+    import torch
+
+    with evaluating(module), quiet("torch.export"), conversion_errors(target, module):
+        return torch.export.export(module, tuple(inputs))
+
+
 def exported(
     module: nn.Module,
     inputs: Sequence[torch.Tensor],
@@ -112,13 +130,22 @@ def exported(
         RuntimeUnavailableError: It cannot be exported.
         OutOfMemoryError: There is too little memory for it.
     """
-    import torch
+    return functional(captured(module, inputs, target), module, target, decompositions)
 
+
+def functional(
+    program: ExportedProgram,
+    module: nn.Module,
+    target: str,
+    decompositions: Mapping[Any, Callable[..., torch.Tensor]] | None = None,
+) -> ExportedProgram:
+    """A captured graph without operations that change a tensor in place; it takes longer than capturing.
+
+    Arguments and errors are those of `exported`.
+    """
     with evaluating(module), quiet("torch.export"), conversion_errors(target, module):
-        program: ExportedProgram = torch.export.export(module, tuple(inputs)).run_decompositions(
-            dict(decompositions or {})
-        )
-    return program
+        made: ExportedProgram = program.run_decompositions(dict(decompositions or {}))
+    return made
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def milliseconds(*given: Operation, unit: str = "cpu_and_ne", bits: float = 16) 
 
 @pytest.mark.slow
 def test_the_arithmetic_of_every_kind_of_block_is_what_torch_counts() -> None:
-    """One block of each kind in the shipped spaces, in all its implementations; exporting all blocks takes a minute."""
+    """One block of each kind in the shipped spaces, in all its implementations."""
     blocks = {block.kind: block for path in SPACES for block in space_blocks(SearchSpace.load(path))}
     written = [implementation for block in blocks.values() for implementation in block_implementations(block)]
     assert any("form=matmul" in block.key for block in written)
@@ -107,6 +107,29 @@ def test_attention_in_pieces_is_the_same_arithmetic_with_smaller_tensors() -> No
     assert sum(each.macs for each in whole) == sum(each.macs for each in apart) == 2 * 4 * 64 * 64 * 8
     assert max(map(max, (each.tensor_values for each in whole))) == 4 * 64 * 64
     assert max(map(max, (each.tensor_values for each in apart))) == 16 * 64
+
+
+class Tail(nn.Module):
+    """A layer with what follows it, written in either of two ways."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.layer, self.in_place = nn.Linear(8, 8), in_place
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = self.layer(x)
+        if self.in_place:
+            made.relu_()
+            made += x
+            return made
+        _ = self.layer(x) @ x  # nobody reads it
+        return torch.relu(made) + x
+
+
+def test_what_is_changed_in_place_counts_as_what_is_made_anew_and_what_nobody_reads_as_nothing() -> None:
+    in_place, anew = (operations(Tail(in_place), [torch.zeros(8, 8)]) for in_place in (True, False))
+    assert in_place == anew
+    assert [(each.kind, each.macs) for each in anew] == [("matmul", 8**3), ("elementwise", 0), ("elementwise", 0)]
 
 
 def test_an_unknown_operation_is_named() -> None:

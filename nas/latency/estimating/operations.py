@@ -1,8 +1,8 @@
 """The operations of a module with their counts, which the roofline model reads.
 
-They come from the graph of `torch.export`, which is also converted to Core ML. So any torch module works, also on the
-meta device. Operations that a compiler fuses are counted as fused: an elementwise operation moves only its further
-operands, a batch norm in evaluation mode is part of the convolution before it, and a view moves nothing.
+They come from the graph of `torch.export`, as conversions to Core ML do. So any torch module works, also on the meta
+device. Operations that a compiler fuses are counted as fused: an elementwise operation moves only its further operands,
+a batch norm in evaluation mode is part of the convolution before it, and a view moves nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Node
 from torch.fx.node import map_arg
 
 from nas.errors import RuntimeUnavailableError
-from nas.runtimes.conversion import exported
+from nas.runtimes.conversion import captured, functional
 
 Kind = Literal[
     "convolution", "convolution_3d", "matmul", "attention", "reduction", "elementwise", "sinusoid", "layout", "lookup"
@@ -106,7 +107,27 @@ def operations(
     Raises:
         RuntimeUnavailableError: The module cannot be exported, or has an unknown operation.
     """
-    return tuple(_operations(exported(module, inputs, "a graph"), attention))
+    return tuple(_operations(_graph(module, inputs), attention))
+
+
+def _graph(module: nn.Module, inputs: Sequence[torch.Tensor]) -> ExportedProgram:
+    """A graph whose operations can be counted: as it is captured if it can be, which takes a third of the time."""
+    program = captured(module, inputs, "a graph")
+    if not all(_is_countable(node) for node in program.graph.nodes if node.op == "call_function"):
+        return functional(program, module, "a graph")
+    program.graph.eliminate_dead_code()
+    return program
+
+
+def _is_countable(node: Node) -> bool:
+    """Whether an operation is of a known kind and changes no tensor in place: later operations read the old name."""
+    target, name = node.target, _name(node)
+    if target is operator.getitem:
+        return True
+    if not isinstance(target, OpOverload) or target._schema.is_mutable:
+        return False
+    known = name in _KINDS or name in (_ATTENTION, *_CONVOLUTIONS, *_TRANSPOSED)
+    return known or torch.Tag.pointwise in target.tags
 
 
 def _operations(program: ExportedProgram, attention: AttentionLowering) -> Iterator[Operation]:
