@@ -9,7 +9,7 @@ import inspect
 import json
 import math
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -18,12 +18,25 @@ from nas.errors import CheckpointError, ConfigError
 from nas.models.codecs import Codec
 from nas.models.foreign import foreign_errors, load_foreign
 from nas.models.spatial import frames_like
-from nas.models.tiny_video import AutoencoderTinyVideo
 from nas.models.weight_files import DIFFUSERS
 from nas.models.weights import folder_digest
 from nas.space import Block
 from nas.space.autoencoder_layouts import autoencoder_class, autoencoder_layout, folder_layout
 from nas.space.schema import AutoencoderCodec as AutoencoderEntry
+
+
+@runtime_checkable
+class DecodesFrames(Protocol):
+    """An autoencoder that takes clips with frames before channels: this project's, `AutoencoderTinyVideo`.
+
+    Its class is not named here: it brings all autoencoders and transformers of diffusers, two seconds of imports.
+    """
+
+    spatial_compression_ratio: int
+    temporal_compression_ratio: int
+
+    def decode_frames(self, z_BtChw: torch.Tensor) -> torch.Tensor:
+        """Frames (B, T, C, H, W) of latent frames (B, t, C, h, w)."""
 
 
 class FoldedGroupNorm(nn.GroupNorm):
@@ -74,8 +87,8 @@ class AutoencoderDecoder(nn.Module):
     def forward(self, latent_BTCHW: torch.Tensor) -> torch.Tensor:
         """Decode, clamped to [-1, 1]."""
         z_BTCHW = latent_BTCHW * self.std_C11 + self.mean_C11
-        if isinstance(self.autoencoder, AutoencoderTinyVideo):
-            return self.autoencoder.decode_frames(z_BTCHW).clamp(-1, 1)  # type: ignore[no-any-return]
+        if isinstance(self.autoencoder, DecodesFrames):
+            return self.autoencoder.decode_frames(z_BTCHW).clamp(-1, 1)
         if takes_clips(self.autoencoder):
             return _sample(self.autoencoder.decode(z_BTCHW.transpose(1, 2))).transpose(1, 2).clamp(-1, 1)
         frames = {"num_frames": latent_BTCHW.shape[1]} if _looks_at_others(self.autoencoder) else {}
@@ -159,7 +172,7 @@ class AutoencoderCodec(Codec):
 
 def takes_clips(autoencoder: nn.Module) -> bool:
     """Whether an autoencoder works on (B, C, T, H, W), and not on single frames."""
-    convolves = any(isinstance(module, nn.Conv3d | AutoencoderTinyVideo) for module in autoencoder.modules())
+    convolves = any(isinstance(module, nn.Conv3d | DecodesFrames) for module in autoencoder.modules())
     return convolves and not _looks_at_others(autoencoder)
 
 
@@ -188,7 +201,7 @@ def load_autoencoder(codec: AutoencoderEntry, folder: str) -> Any:
         raise CheckpointError("is another autoencoder than the search space's codec.layout says", where=where)
     _check_sizes(codec, kind, config, where)
     autoencoder = load_foreign(kind, folder, DIFFUSERS)
-    if isinstance(autoencoder, AutoencoderTinyVideo):
+    if isinstance(autoencoder, DecodesFrames):
         for factor in ("spatial", "temporal"):
             _check_size(codec, f"{factor}_factor", getattr(autoencoder, f"{factor}_compression_ratio"), where)
     return autoencoder
