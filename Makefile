@@ -8,6 +8,9 @@ PYTEST_ARGS ?=
 # A file at a time, in the order of tests/conftest.py: what the tests of a file share is made once.
 SHARING := --dist loadfile --no-loadscope-reorder
 
+# Compiled modules are kept: without them each worker compiles nas and every test again, some seconds of each.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 STAMP := $(VENV)/.installed
