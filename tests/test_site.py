@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,32 @@ def test_the_reference_of_the_api_has_every_public_name() -> None:
     rows = set(re.findall(r"^\| `nas\.(\w+)` ", pages["index.md"], re.MULTILINE))
     modules = {*api.PACKAGES, "errors", "__version__"}
     assert rows == set(nas.__all__) - modules
+
+
+@pytest.mark.slow
+def test_a_page_that_is_opened_as_a_file_can_start_the_worker_of_the_search(staged: Path, tmp_path: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium here (apt-get install chromium)")
+    (script,) = (each["path"] for each in SETTINGS["extra"]["polyfills"])
+    pages = [tmp_path / "without.html", tmp_path / "with.html"]
+    pages[0].write_text("<p>search</p>")
+    pages[1].write_text(f'<script src="{(staged / script).as_uri()}"></script><p>search</p>')
+    start = """() => new Promise((tell) => {
+        try { const worker = new Worker("search.js"); worker.onerror = () => tell("failed"); }
+        catch (error) { tell("refused"); }
+        setTimeout(() => tell("runs"), 300);
+    })"""
+    found = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for file in pages:
+            page = browser.new_page()
+            page.goto(file.as_uri())
+            found.append(page.evaluate(start))
+        browser.close()
+    assert found == ["refused", "runs"]
 
 
 def _site(folder: Path, **pages: str) -> Path:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from docs.site import api, commands
+from docs.site.offline import write_search_worker
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -34,6 +35,7 @@ class Staging:
         self._page(Path("commands.md"), commands.reference())
         for name, text in api.pages():
             self._page(Path("api") / name, text)
+        write_search_worker(self.out)
         for source in sorted(self.linked):
             self._page(_shown_at(source), _source_page(source))
 
