@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import subprocess
+from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 FINAL = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?")
+
+
+BETWEEN = "Between releases nothing is wrong: `make release-check CHECK=--preview` skips the changelog and the tag"
 
 
 class NotReady(Exception):
@@ -30,18 +34,32 @@ def version(root: Path = ROOT) -> str:
     return str(stated[0])
 
 
-def check_changelog(text: str, number: str) -> str:
+def check_changelog(text: str, number: str, today: date | None = None) -> str:
     """The day of a version in the changelog.
+
+    Args:
+        text: The changelog.
+        number: The version.
+        today: The day that a message proposes.
 
     Raises:
         NotReady: It has no dated section, or something is still under Unreleased.
     """
+    heading = f"`## [{number}] - {today or date.today()}`"
     sections = dict(re.findall(r"^## \[([^\]]+)\](.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     day = re.match(r" - (\d{4}-\d\d-\d\d)\n", sections.get(number, ""))
+    if number in sections and not day:
+        raise NotReady(f"the heading of {number} in CHANGELOG.md has no day; make it {heading}")
     if not day:
-        raise NotReady(f"CHANGELOG.md has no heading `## [{number}] - YEAR-MONTH-DAY`")
+        raise NotReady(
+            f"CHANGELOG.md has no heading of {number}; rename `## [Unreleased]` to {heading}, and begin an empty "
+            f"`## [Unreleased]` above it. {BETWEEN}"
+        )
     if sections.get("Unreleased", "").strip():
-        raise NotReady(f"CHANGELOG.md has entries under Unreleased; move them to {number}")
+        raise NotReady(
+            f"CHANGELOG.md has entries under Unreleased, but {number} is dated {day[1]} already; raise __version__ in "
+            f"nas/__init__.py and give them its heading, or move them to {number} if nobody has it yet. {BETWEEN}"
+        )
     return day[1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,17 @@ def test_a_version_that_is_not_stated_once_is_named(tmp_path: Path, text: str) -
 
 def test_a_changelog_needs_a_day_and_nothing_unreleased() -> None:
     assert check_changelog(DATED, "1.2.0") == "2026-02-03"
-    with pytest.raises(NotReady, match=r"no heading `## \[1.3.0\]"):
-        check_changelog(DATED, "1.3.0")
-    with pytest.raises(NotReady, match="under Unreleased"):
-        check_changelog(DATED.replace("## [1.2.0]", "- More.\n\n## [1.2.0]"), "1.2.0")
+    more = DATED.replace("## [1.2.0]", "- More.\n\n## [1.2.0]")
+    day = date(2026, 3, 4)
+    with pytest.raises(NotReady, match=r"rename `## \[Unreleased\]` to `## \[1.3.0\] - 2026-03-04`.* CHECK=--preview"):
+        check_changelog(more, "1.3.0", day)
+    with pytest.raises(NotReady, match=r"under Unreleased, but 1.2.0 is dated 2026-02-03 already; raise __version__"):
+        check_changelog(more, "1.2.0", day)
+    with pytest.raises(NotReady, match=r"has no day; make it `## \[1.2.0\] - 2026-03-04`"):
+        check_changelog(DATED.replace(" - 2026-02-03", ""), "1.2.0", day)
+    # What the first message says is enough.
+    renamed = more.replace("## [Unreleased]\n", "## [Unreleased]\n\n## [1.3.0] - 2026-03-04\n")
+    assert check_changelog(renamed, "1.3.0", day) == "2026-03-04"
 
 
 def test_the_tag_is_on_this_commit_or_on_none(tmp_path: Path) -> None:
