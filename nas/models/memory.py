@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nas.compression import weight_format
+from torch import nn
+
+from nas.compression import WeightFormat, weight_format
 from nas.models.costs import NetworkCost, abstract_block, network_cost
 from nas.space import Architecture, Block, Plan, SearchSpace
 from nas.space.plan import BYTES_PER_VALUE
@@ -23,7 +25,7 @@ class ProgramForm:
     Args:
         weights: Kind of weights, see `nas.compression`.
         bytes_per_value: Bytes of a value between blocks.
-        factor: By how much more memory a program takes than its weights and the values between blocks.
+        factor: By how much more memory a program takes than its weights, its tables and the values between blocks.
     """
 
     weights: str = "fp32"
@@ -31,8 +33,8 @@ class ProgramForm:
     factor: float = 1.0
 
     def memory_bytes(self, plan: Plan) -> int:
-        """Memory of a network at the peak of one call: its weights as they are stored, and the values alive."""
-        weights = sum(_weight_bytes(node.block, self.weights) for node in plan.nodes)
+        """Memory of a network at the peak of one call: weights and tables as they are stored, and the values alive."""
+        weights = sum(_stored_bytes(node.block, self.weights) for node in plan.nodes)
         values = plan.peak_activation_bytes() * self.bytes_per_value // BYTES_PER_VALUE
         return round(self.factor * (weights + values))
 
@@ -65,8 +67,19 @@ def program_costs(space: SearchSpace, forms: Sequence[ProgramForm]) -> Callable[
     return cost
 
 
+def stored_bytes(module: nn.Module, form: WeightFormat) -> int:
+    """Bytes that a module's weights take in a program, with its constants, such as tables of positions.
+
+    Attention over all pixels of all frames has a value for each token and channel in its table, many times its weights.
+
+    Args:
+        module: The module, on any device.
+        form: How weights are stored; converters store large constants alike.
+    """
+    constants = (buffer for buffer in module.buffers() if buffer.is_floating_point())
+    return sum(form.stored_bits(tuple(tensor.shape)) for tensor in (*module.parameters(), *constants)) // 8
+
+
 @lru_cache(maxsize=4096)
-def _weight_bytes(block: Block, kind: str) -> int:
-    form = weight_format(kind)
-    module, _ = abstract_block(block)
-    return sum(form.stored_bits(tuple(parameter.shape)) for parameter in module.parameters()) // 8
+def _stored_bytes(block: Block, kind: str) -> int:
+    return stored_bytes(abstract_block(block)[0], weight_format(kind))

@@ -29,7 +29,8 @@ def network() -> VideoUNet:
 
 
 def bytes_of(network: VideoUNet, plan: Plan) -> int:
-    return sum(4 * value.numel() for node in plan.nodes for value in network.get_submodule(node.name).parameters())
+    blocks = [network.get_submodule(node.name) for node in plan.nodes]
+    return sum(4 * value.numel() for block in blocks for value in (*block.parameters(), *block.buffers()))
 
 
 def test_the_least_crosses_where_neither_program_is_too_large(network: VideoUNet) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from torch import nn
-
-from nas.compression import WeightFormat, weight_format
+from nas.compression import weight_format
 from nas.errors import ConfigError
 from nas.formatting import bytes_text
+from nas.models.memory import stored_bytes
 from nas.models.network import Mounted
 from nas.space import Plan
 from nas.space.fragments import Cut, cuts
@@ -37,7 +36,7 @@ def best_cut(plan: Plan, network: Mounted, kind: str, limit_bytes: int = LIMIT_B
         ConfigError: A program would be too large at every cut.
     """
     form = weight_format(kind)
-    sizes = list(accumulate(_stored_bytes(network.get_submodule(node.name), form) for node in plan.nodes))
+    sizes = list(accumulate(stored_bytes(network.get_submodule(node.name), form) for node in plan.nodes))
     largest = [max(size, sizes[-1] - size) for size in sizes[:-1]]
     allowed = [size for size in largest if size <= min(limit_bytes, MOST_SHARE * sizes[-1])]
     # One layer may hold more than that share of a small network.
@@ -52,7 +51,3 @@ def best_cut(plan: Plan, network: Mounted, kind: str, limit_bytes: int = LIMIT_B
     ]
     _, _, place = min(entry for entry in found if entry[1] <= bound)
     return cuts(plan)[place]
-
-
-def _stored_bytes(module: nn.Module, form: WeightFormat) -> int:
-    return sum(form.stored_bits(parameter.shape) for parameter in module.parameters()) // 8
