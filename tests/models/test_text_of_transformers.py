@@ -155,6 +155,18 @@ def test_what_does_not_fit_is_named(folder: Path, tmp_path: Path) -> None:
     assert "write text.kind: clip" in message
 
 
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_as_many_tokens_as_the_tokenizer_adds_leave_none_for_words(saved: Path, tokens: int) -> None:
+    assert f"so text.tokens {tokens} leave none for words" in _refused(saved / "bert", tokens=tokens)
+
+
+def test_more_tokens_than_the_model_has_places_for_are_refused(tmp_path: Path) -> None:
+    """RoBERTa numbers places from that of padding on, so it has one or more fewer than its configuration says."""
+    save_sentence_encoder(tmp_path, "roberta", max_position_embeddings=10)
+    assert "cannot encode captions of 10 tokens (text.tokens)" in _refused(tmp_path, tokens=10)
+    assert make_text_encoder(_space(tmp_path, tokens=9)).encode(["red ball " * 9]).shape == (1, 9, 16)
+
+
 def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
     _edit_config(folder, pad_token_id=1)
     assert "its tokenizer pads with 0, and its text model expects 1" in _refused(folder)

@@ -60,7 +60,8 @@ class FrozenTextEncoder(TextEncoder):
             folder: Where they come from.
 
         Raises:
-            CheckpointError: The tokenizer knows more tokens than the model, or a caption cannot be encoded.
+            CheckpointError: The tokenizer knows more tokens than the model, or leaves none for words; or an empty or a
+                long caption cannot be encoded.
         """
         if (words := len(self.tokenizer)) > known:
             raise CheckpointError(
@@ -68,6 +69,12 @@ class FrozenTextEncoder(TextEncoder):
                 where=folder,
                 hint="take both from one checkpoint",
             )
-        with foreign_errors("cannot encode a caption", CheckpointError, folder), torch.no_grad():
-            self.context(self.tokenize([""]))  # some wrong settings fail only when they are used
+        if (added := self.tokenizer.num_special_tokens_to_add()) >= self.tokens:
+            what = f"its tokenizer adds {added} tokens to a caption, so text.tokens {self.tokens} leave none for words"
+            raise CheckpointError(what, where=folder, hint="raise text.tokens")
+        # Some wrong settings fail only when they are used, and some models number fewer places than they say.
+        longest_BL = torch.full((1, self.tokens), int(self.tokenizer.pad_token_id == 0))
+        what = f"cannot encode captions of {self.tokens} tokens (text.tokens)"
+        with foreign_errors(what, CheckpointError, folder), torch.no_grad():
+            self.context(torch.cat([self.tokenize([""]), longest_BL]))
         return self
