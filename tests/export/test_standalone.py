@@ -122,6 +122,22 @@ def test_a_check_compares_every_step_with_torch(onnx_bundle: Path) -> None:
     assert all(row.psnr_db > 100 for row in compared)
 
 
+def test_an_interpreter_is_announced_with_the_size_of_its_work(
+    onnx_bundle: Path, guided: VideoModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(onnx_bundle)
+    assert not caplog.messages
+    runtime = get_runtime("onnxruntime")
+    monkeypatch.setattr(type(runtime), "unmeasurable_reason", lambda _: "an interpreter stands in")
+    BundleModel.open(onnx_bundle, runtime)
+    (said,) = caplog.messages
+    assert "an interpreter stands in; a clip takes 6 calls of the denoising network" in said  # 3 guided steps
+    weights = sum(
+        each.numel() for part in (guided.text_encoder, guided.unet) for each in part.parameters()
+    )  # the codec has none
+    assert f"has {weights:,} weights" in said
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("coreai_torch") is None, reason="coreai-torch is not installed")
 def test_core_ai_and_onnx_runtime_make_the_same_clip(guided: VideoModel, onnx_bundle: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ Shape suffixes: B clips, T frames, C channels, H height, W width, L text tokens,
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from nas.export.sampler import SamplerStep
 from nas.export.tokenizers import tokenize
 from nas.files import require_whole
 from nas.runtimes import Array, Executable, Runtime
+
+logger = logging.getLogger(__name__)
 
 _MS = 1e3
 
@@ -86,7 +89,7 @@ class BundleModel:
 
     @classmethod
     def open(cls, folder: str | Path, runtime: Runtime) -> BundleModel:
-        """Load the networks of a runtime from a bundle.
+        """Load the networks of a runtime from a bundle; a warning says if an interpreter will execute them.
 
         Args:
             folder: The bundle.
@@ -105,6 +108,8 @@ class BundleModel:
         reason = runtime.unavailable_reason()
         if reason is not None:
             raise RuntimeUnavailableError(reason)
+        if (stand_in := runtime.unmeasurable_reason()) is not None:
+            logger.warning("%s", _slow_text(stand_in, manifest))
         check_files(root, manifest, [*(network.path for network in networks), *tokenizer_files(manifest)])
         parts = {part: PartCalls(tuple(_loaded(networks, part, runtime, root))) for part in PARTS}
         return cls(root, manifest, parts)
@@ -157,6 +162,14 @@ class BundleModel:
 
     def _velocity(self, latent_BTCHW: Array, timestep: float, context_BLD: Array) -> Array:
         return self.parts["unet"](sample=latent_BTCHW, timestep=np.array([timestep], np.float32), context=context_BLD)
+
+
+def _slow_text(stand_in: str, manifest: Manifest) -> str:
+    """What a clip takes where another program executes the networks than on a device."""
+    calls = len(manifest.sampler.steps) * (2 if manifest.sampler.is_guided else 1)
+    weights = sum(manifest.parameters.values())
+    size = f"{calls} calls of the denoising network, and the bundle has {weights:,} weights"
+    return f"{stand_in}; a clip takes {size}: large networks take hours"
 
 
 def _loaded(
