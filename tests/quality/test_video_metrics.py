@@ -170,6 +170,14 @@ def test_image_features_are_those_of_transformers(made: Path) -> None:
     assert 0 <= wide[0, 0] <= 1
 
 
+def test_an_encoder_without_a_class_token_is_refused(tmp_path: Path) -> None:
+    half = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.SiglipVisionConfig(**half, image_size=32, patch_size=8)
+    transformers.SiglipVisionModel(config).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="holds a SiglipVisionModel, which has no class token"):
+        ImageEncoder.load(tmp_path)
+
+
 def test_alignment_is_the_cosine_of_transformers(made: Path) -> None:
     video, prompts = noise(2, 3, 3, 32, 32), ["a r g", "x e"]
     found = TextAlignment(ClipEncoder.load(made / "clip", texts=True)).describe(video, prompts)[:, 0]

@@ -9,6 +9,7 @@ Shape suffixes: N pictures, C channels (RGB), H height, W width, K features, L t
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _SPARE = r".*position_ids$|(.*\.)?(pooler|classifier|head|lm_head|decoder|mask_token)(\.|$)|.*embeddings\.mask_token$"
 """Names of weights of a head that the features do not come from."""
+_HAS_CLASS = r"\.(cls_token|class_embedding)$"
+"""Names of the weights of a class token, which is first among the tokens of the last layer."""
 
 
 class Statistics(NamedTuple):
@@ -115,7 +118,7 @@ class ImageEncoder(nn.Module):
         """Load the encoder of a folder; a whole CLIP gives a `ClipEncoder`.
 
         Raises:
-            CheckpointError: The folder cannot be loaded, or holds no image encoder.
+            CheckpointError: The folder cannot be loaded, or holds no image encoder with a class token.
             ConfigError: transformers is not installed.
         """
         root = Path(folder)
@@ -130,7 +133,11 @@ class ImageEncoder(nn.Module):
         if kind.main_input_name != "pixel_values":
             raise CheckpointError(f"holds a {kind.__name__}, which encodes no images", where=root)
         settings = {"add_pooling_layer": False} if headless else {}
-        return cls(load_foreign(kind, root, TRANSFORMERS, spare=_SPARE, **settings), size, statistics_of(root))
+        model = load_foreign(kind, root, TRANSFORMERS, spare=_SPARE, **settings)
+        if not any(re.search(_HAS_CLASS, name) for name, _ in model.named_parameters()):
+            raise CheckpointError(f"holds a {kind.__name__}, which has no class token", where=root,
+                                  hint="give a vision transformer that has one, such as DINO")  # fmt: skip
+        return cls(model, size, statistics_of(root))
 
     @torch.no_grad()
     def images(self, picture_NCHW: torch.Tensor) -> torch.Tensor:
