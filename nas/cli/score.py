@@ -127,6 +127,10 @@ def _options(names: Sequence[str], texts: Sequence[str], shared: dict[str, Any])
 
     given = key_values(texts, "--metric-option")
     fields = {name: QUALITY_METRICS.get(name).Config.model_fields for name in names}
+    for key, value in shared.items():
+        if value is not None and not any(key in known for known in fields.values()):
+            option = f"--{key.replace('_', '-')}"
+            raise ConfigError(f"{option} means nothing to {' and '.join(names)}", where="options", hint="leave it out")
     found: dict[str, dict[str, Any]] = {
         name: {key: value for key, value in shared.items() if value is not None and key in fields[name]}
         for name in names

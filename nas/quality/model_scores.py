@@ -60,13 +60,15 @@ def score_model(
         seed: Seed for everything that metrics draw.
 
     Raises:
-        ConfigError: A metric or option is unknown, or a metric needs what is not there.
+        ConfigError: A metric or option is unknown, a metric needs what is not there, or no metric needs the clips.
     """
     inputs = ModelInputs(model, clips, seed)
     made = [
         make_metric(name, metric_options(name, options, where=f"--metric {name}"), inputs)
         for name, options in metrics.items()
     ]
+    if clips is not None and "--data" not in inputs.used:
+        raise ConfigError(f"--data means nothing to {' and '.join(metrics)}", where="options", hint="leave it out")
     rows = _generated_rows(model, [metric for metric in made if isinstance(metric, ClipQuality)])
     return tuple(_score(metric, model, rows, seed) for metric in made)
 

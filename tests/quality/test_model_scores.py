@@ -24,6 +24,7 @@ from tests.quality import networks
 from tests.tiny import TINY
 
 SPACE = SearchSpace.from_dict(TINY)
+HALF = ("--metric-option", "function=half_of_it:half", "--metric-option", "direction=minimize")
 CLIPS = open_clips(MovingShapesConfig(kind="moving_shapes", clips=40), SPACE, base=".", validation_fraction=0.25)
 
 
@@ -73,6 +74,7 @@ def test_the_command_line(
             main()
         return int(end.value.code or 0), *capsys.readouterr()
 
+    Path("half_of_it.py").write_text("def half(architecture):\n    return 0.5\n")
     both = ("--metric", "temporal_flickering", "--metric", "text_alignment", "--metric-option", "clips=3")
     encoder = ("--metric-option", "text_alignment.encoder=clip")
     code, out, err = nas(*both, *encoder, "--data", "data.yaml", "--json")
@@ -87,6 +89,8 @@ def test_the_command_line(
         ((*both, "--classifier", "clip"), "--classifier means nothing to --metric"),
         (("--metric", "flowloss"), "flow_loss"),
         (("--metric", "flow_loss", "--metric-option", "finetune_steps=2", "--data", "data.yaml"), "scored as it is"),
+        (("--metric", "flow_loss", "--data", "data.yaml", "--steps", 5), "--steps means nothing to flow_loss"),
+        (("--metric", "function", *HALF, "--data", "data.yaml"), "--data means nothing to function"),
         (("--data", "data.yaml"), "--data means nothing to a classifier; give --metric"),
         ((), "give --metric, or for moving_shapes --classifier"),
     ):
