@@ -141,18 +141,20 @@ def _claim(folder: Path, record: dict[str, Any], clips: Sequence[PromptClip]) ->
     """Write the record, or compare with that of an earlier call."""
     file = record_file(folder)
     seeds = {clip.file_name: clip.seed for clip in clips}
-    known = read_json(file) if file.is_file() else None
-    if known is None and folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(f"holds files, and {file.name} beside it does not say how they were made", where=folder,
-                          hint="choose another folder")  # fmt: skip
-    if isinstance(known, dict):
-        earlier = known.get("seeds")
-        merged = earlier if isinstance(earlier, dict) else {}
+    if file.is_file():
+        known = read_json(file)
+        earlier = known.get("seeds") if isinstance(known, dict) else None
+        if not isinstance(earlier, dict):
+            raise ConfigError("does not say how clips were made, and would be replaced", where=file,
+                              hint="choose another folder for the clips")  # fmt: skip
         other = [name for name in record if known.get(name) != record[name]]
-        other += ["seed"] if any(merged.get(name, seed) != seed for name, seed in seeds.items()) else []
+        other += ["seed"] if any(earlier.get(name, seed) != seed for name, seed in seeds.items()) else []
         if other:
             raise ConfigError(f"its clips were made with another {other[0]}", where=folder,
                               hint="repeat the first command, or choose another folder")  # fmt: skip
-        seeds = {**merged, **seeds}
+        seeds = {**earlier, **seeds}
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"holds files, and {file.name} beside it does not say how they were made", where=folder,
+                          hint="choose another folder")  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, {**record, "seeds": seeds})

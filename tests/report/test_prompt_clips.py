@@ -71,6 +71,13 @@ def test_clips_of_other_settings_are_not_mixed(nas) -> None:
         assert (code, f"clips were made with another {what}" in said) == (2, True), said
 
 
+def test_a_file_of_the_users_is_not_replaced_by_the_record(nas) -> None:
+    Path("clips.json").write_text('["mine"]')
+    code, said = nas(*MANY)
+    assert (code, "clips.json: does not say how clips were made, and would be replaced" in said) == (2, True), said
+    assert (Path("clips.json").read_text(), Path("clips").exists()) == ('["mine"]', False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
