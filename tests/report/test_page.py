@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def test_the_verdict_compares_with_simple_designs_part_by_part() -> None:
     assert made.sentences[-1].startswith("Against no temporal layers: the score of the chosen one is better by 0.2")
 
 
+def test_a_chosen_one_that_is_a_simple_design_itself_is_called_so() -> None:
+    slots = study_front(RECORD, space=reports.SPACE).slots
+    uniform = [one for one in RECORD.evaluations if {*one.architecture.choices} - {"none"} == {"self_attention_1d"}]
+    alone = replace(RECORD, evaluations=tuple(uniform[:1]))
+    made = verdict(alone, uniform[0].architecture.id, slots)
+    assert made is not None
+    assert made.sentences == (
+        "The chosen one is a simple design itself: self_attention_1d in the 5 slots that offer it.",
+        "No other uniform design (one layer in every slot) was scored.",
+    )
+    twin = replace(RECORD.evaluations[0], quality_parts=())
+    equal = replace(RECORD, evaluations=(replace(uniform[0], quality=twin.quality, quality_parts=()), twin))
+    again = verdict(equal, uniform[0].architecture.id, slots)
+    assert again is not None
+    assert any("the score of the chosen one is equal" in sentence for sentence in again.sentences)
+
+
 def test_the_slot_that_decides_the_score_is_the_most_important_one() -> None:
     slots = study_front(RECORD, space=reports.SPACE).slots
     found = slot_importance(RECORD, slots)
@@ -73,7 +91,7 @@ def test_a_study_alone_says_what_it_knows() -> None:
     assert [(line.value, line.label) for line in made.front.budgets] == [(19.0, "budget 19 ms")]
     assert sum(point.leads_search for point in made.front.points) == len(RECORD.front)
     assert {point.latency.source for point in made.front.points} == {"predicted from measured latencies of blocks"}
-    assert "1 architectures could not be scored." in made.front.remarks
+    assert "1 architecture could not be scored." in made.front.remarks
 
 
 class _Page(HTMLParser):

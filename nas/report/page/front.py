@@ -154,6 +154,10 @@ def _remarks(record: StudyRecord) -> tuple[str, ...]:
     remarks = [f"{name}, {each.agreement.sentence()}." for name, each in stages if each.agreement is not None]
     steps = steps_sentence(final)
     remarks += [f"{steps}."] if steps else []
-    failed = f"{record.failed} architectures could not be scored."
-    waiting = f"{final.waiting} members of the search's front wait for their second score."
+    failed = f"{record.failed} architecture{'' if record.failed == 1 else 's'} could not be scored."
+    waiting = (
+        "1 member of the search's front waits for its second score."
+        if final.waiting == 1
+        else f"{final.waiting} members of the search's front wait for their second score."
+    )
     return (*remarks, *([failed] if record.failed else []), *([waiting] if final.waiting else []))

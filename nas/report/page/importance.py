@@ -14,10 +14,10 @@ from nas.report.page.document import Importance, Slot
 from nas.search import StudyRecord
 
 LEAST = 20
-"""Architectures below which the best tenth, which PED-ANOVA looks at, says nothing."""
+"""Architectures below which the best fifth, which PED-ANOVA looks at, says nothing."""
 
 BEST = 0.2
-"""Share of the architectures that count as good: five of 25, fewer than which Optuna advises against."""
+"""Share of the architectures that count as good. Optuna advises for five or more, which 25 architectures have."""
 
 
 def slot_importance(record: StudyRecord, slots: Sequence[Slot]) -> Importance | None:

@@ -50,12 +50,10 @@ def verdict(
     known = {scored.architecture.id for scored in record.evaluations}
     if chosen not in known:
         return None
-    rivals = tuple(
-        _rival(record, chosen, name, design)
-        for name, design in _simple_designs(record, slots).items()
-        if name != chosen
-    )
-    return Verdict(chosen, why, rivals, _sentences(rivals), size_bytes or {})
+    designs = _simple_designs(record, slots)
+    own = designs.pop(chosen, None)
+    rivals = tuple(_rival(record, chosen, name, design) for name, design in designs.items())
+    return Verdict(chosen, why, rivals, _sentences(rivals, own), size_bytes or {})
 
 
 def _simple_designs(record: StudyRecord, slots: Sequence[Slot]) -> dict[str, str]:
@@ -101,32 +99,40 @@ def _in_one_scoring(record: StudyRecord, first: str, second: str) -> tuple[Study
     raise AssertionError("the search has scored both")
 
 
-def _sentences(rivals: Sequence[Rival]) -> tuple[str, ...]:
-    """Against the best simple design of the same latency, and against no temporal layers."""
+def _sentences(rivals: Sequence[Rival], own: str | None) -> tuple[str, ...]:
+    """Against the best simple design of the same latency, and against no temporal layers.
+
+    Args:
+        rivals: The simple designs.
+        own: The design of the chosen one, if that is simple, too.
+    """
     empty = [rival for rival in rivals if rival.design == WITHOUT]
     uniform = [rival for rival in rivals if rival.design != WITHOUT]
-    sentences = []
+    sentences = [] if own is None else [f"The chosen one is a simple design itself: {own}."]
+    other = "" if own in (None, WITHOUT) else " other"
     if uniform:
         as_fast = [rival for rival in uniform if 100 + rival.slower_percent <= 100 * AS_FAST]
         if as_fast:
             best = min(as_fast, key=lambda rival: rival.chosen_better_by)
-            sentences.append(f"Against the best uniform design that is as fast, {best.design}: {_gap(best)}.")
+            sentences.append(f"Against the best{other} uniform design that is as fast, {best.design}: {_gap(best)}.")
         else:
             nearest = min(uniform, key=lambda rival: rival.slower_percent)
             sentences.append(
-                f"No uniform design that was scored is as fast. The fastest, {nearest.design}, takes "
+                f"No{other} uniform design that was scored is as fast. The fastest, {nearest.design}, takes "
                 f"{nearest.slower_percent:.0f}% longer: {_gap(nearest)}."
             )
     else:
-        sentences.append("No uniform design (one layer in every slot) was scored.")
+        sentences.append(f"No{other} uniform design (one layer in every slot) was scored.")
     sentences += [f"Against {WITHOUT}: {_gap(rival)}, {_slower(rival)}." for rival in empty]
     return tuple(sentences)
 
 
 def _gap(rival: Rival) -> str:
     """By how much the chosen one is better, and what the noise says of that."""
+    gap = abs(rival.chosen_better_by)
     better = "better" if rival.chosen_better_by > 0 else "worse"
-    size = f"the score of the chosen one is {better} by {float_text(float(f'{abs(rival.chosen_better_by):.2g}'))}"
+    size = f"{better} by {float_text(float(f'{gap:.2g}'))}" if gap else "equal"
+    size = f"the score of the chosen one is {size}"
     if rival.standard_error is None:
         return f"{size} (its noise is unknown)"
     noise = "beyond the noise" if rival.beyond_noise else "which is within the noise"
