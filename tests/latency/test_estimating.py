@@ -96,6 +96,15 @@ def test_einsum_counts_every_combination_of_its_indices() -> None:
     assert sum(each.macs for each in operations(Product(), inputs)) == 2 * 3 * 4 * 5 * 6
 
 
+def test_einsum_may_leave_indices_unnamed() -> None:
+    class Product(nn.Module):
+        def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+            return torch.einsum("...hq,k...h->k...q", left, right)
+
+    inputs = [torch.zeros(2, 7, 4, 5), torch.zeros(6, 1, 7, 4)]
+    assert sum(each.macs for each in operations(Product(), inputs)) == 2 * 7 * 4 * 5 * 6
+
+
 def test_attention_in_pieces_is_the_same_arithmetic_with_smaller_tensors() -> None:
     class Attention(nn.Module):
         def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

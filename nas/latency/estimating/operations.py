@@ -219,11 +219,14 @@ def _macs(node: Node, kind: Kind) -> int:
 
 
 def _einsum_macs(equation: str, shapes: Sequence[torch.Size]) -> int:
-    """Multiply-accumulates: one for every combination of all indices."""
+    """Multiply-accumulates: one for every combination of all indices, those that `...` stands for included."""
     terms = equation.replace(" ", "").partition("->")[0].split(",")
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
-        sizes |= dict(zip(term, shape, strict=True))
+        before, _, after = term.partition("...")
+        unnamed = range(len(before) + len(after) - len(shape), 0)  # counted from the last one, as in broadcasting
+        for index, size in zip([*before, *map(str, unnamed), *after], shape, strict=True):
+            sizes[index] = max(size, sizes.get(index, 1))
     return math.prod(sizes.values())
 
 
