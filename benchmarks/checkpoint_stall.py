@@ -10,8 +10,6 @@ written (medians of the repeats), and the memory that this takes beside the stat
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import multiprocessing
 import resource
 import statistics
@@ -21,10 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import torch
 from diffusers.training_utils import EMAModel
 from torch import nn
 
+from benchmarks.printing import print_rows
 from nas.training.engine.checkpoint import Progress, RunHistory, TrainingState
 from nas.training.engine.checkpoint_writer import BackgroundWriter, CheckpointWriter
 from nas.training.engine.task import MODEL, Losses, OptimizerPhase, TrainingTask
@@ -92,12 +93,7 @@ def main() -> None:
     for way in WAYS:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             rows.append(pool.apply(measure, (way, options.gigabytes, options.repeats, options.folder)))
-    if options.json:
-        print(json.dumps(rows))
-        return
-    writer = csv.DictWriter(sys.stdout, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
+    print_rows(rows, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@
 Makes videos of four seconds, square and twice as large as a clip, and reads clips of 16 frames from them in three ways:
 from a folder of videos (decoded once, into a cache), from tars (decoded in each step), and as latents that were encoded
 in advance. A step of the device is simulated by sleeping, which takes no processor time. Batches are made in the loop
-itself when a step asks for them, by a thread beside it, and by two worker processes. Prints for each: the milliseconds
-of a batch when the loop makes it, the share of the time that steps wait, and the seconds until the first batch.
+itself when a step asks for them, by a thread beside it, and by two worker processes. Prints the milliseconds of a batch
+when the loop makes it, the share of the time that steps wait in each way, and the seconds until the workers' first
+batch.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import sys
@@ -25,10 +25,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import av
 import numpy as np
 import torch
 
+from benchmarks.printing import print_rows
 from nas.data import ClipsConfig, LatentsConfig, VideoFolderConfig, WebDatasetConfig
 from nas.models import make_text_encoder
 from nas.models.parts import unloaded_codec
@@ -165,12 +168,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     rows = [row for side in options.side.split(",") for row in report(int(side), options)]
-    if options.json:
-        print(json.dumps(rows))
-        return
-    writer = csv.DictWriter(sys.stdout, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
+    print_rows(rows, as_json=options.json)
 
 
 if __name__ == "__main__":

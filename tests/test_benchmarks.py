@@ -19,7 +19,7 @@ import typer
 import yaml
 from torch import nn
 
-from benchmarks import conversion, conversion_calls, conversion_tasks, layer_costs
+from benchmarks import checkpoint_stall, conversion, conversion_calls, conversion_tasks, layer_costs
 from benchmarks.conversion_calls import GOAL_DB
 from nas.latency import MeasurementSettings, profile
 from nas.quality import FunctionQuality, MeanScore
@@ -328,3 +328,11 @@ def test_layer_costs_are_those_of_the_fastest_form(
     assert flat["latency_ms"] < slow["latency_ms"]
     assert flat["parameters"] == slow["parameters"] == 27 * 32 * 32 + 32 + 2 * 32
     assert (flat["processors"], slow["processors"]) == (["neural_engine"], ["cpu", "neural_engine"])
+
+
+def test_a_run_stands_still_no_longer_than_its_checkpoint_takes(tmp_path: Path) -> None:
+    for way in checkpoint_stall.WAYS:
+        row = checkpoint_stall.measure(way, gigabytes=0.0004, repeats=2, folder=str(tmp_path))
+        assert 0 <= row["stands still, s"] <= row["written after, s"], row
+        assert row["memory, GB"] >= 0
+    assert not list(tmp_path.iterdir())
