@@ -69,7 +69,7 @@ def draw_search_stage(axes: Axes, record: StudyRecord, marks: Marks) -> int:
     _draw_intervals(axes, record)
     _draw_fallen(axes, record.fallen)
     _finish(axes, record, marks, record.fallen)
-    return _legend(axes, ONE_ROW if record.final_scores is None else ONE_ROW - 1)
+    return _legend(axes, ONE_ROW if record.final_scores is None else TWO_ROWS)
 
 
 def draw_second_stage(axes: Axes, record: StudyRecord, marks: Marks) -> None:
