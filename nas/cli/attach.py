@@ -87,9 +87,10 @@ def _source(
 
     folder = Path(user_path(source))
     if not folder.is_dir():
+        name = study or only_study(source)
         if supernet is None:
-            raise ConfigError("needs --supernet, whose weights the clips are made with", where=source)
-        return FrontSource(source, study or only_study(source), supernet, search_scores), ()
+            raise ConfigError("needs --supernet, whose weights the clips are made with", where=f"study {name}")
+        return FrontSource(source, name, supernet, search_scores), ()
     if study is not None or supernet is not None:
         raise ConfigError("a run knows its study and its supernet: leave --study and --supernet out", where=source)
     return front_of_run(folder, search_scores=search_scores), prompts_of_run(folder)

@@ -188,6 +188,7 @@ def test_wrong_input_is_one_error_and_attaches_nothing(source: FrontSource, run:
         ((study, *ends), "needs --supernet"),
         ((run, *ends, "--supernet", source.supernet), "a run knows its study and its supernet"),
         ((tmp_path, *ends), "is not the folder of a run"),
+        ((tmp_path / "absent", *ends), "absent: no such file"),
         ((tmp_path / "absent.db", *ends, "--supernet", source.supernet), "no such file"),
         ((study, *ends, "--supernet", empty), "holds no trained supernet"),
         ((study, *ends, "--supernet", other), "of the space other; the study search searched small"),

@@ -176,6 +176,8 @@ def test_a_study_with_its_table_shows_where_the_time_goes_and_no_other_table(tmp
     assert data["breakdown"]["device"] == latency.table.metadata.device_text
     for point in data["front"]["points"]:
         assert point["latency"]["low_ms"] < point["latency"]["ms"] < point["latency"]["high_ms"]
+        assert point["latency"]["interval_percent"] == 90
+    assert " ms (90%: " in (tmp_path / "report.html").read_text()
     with pytest.raises(NasError, match=r"iPhone 15 Pro.*the study is for AMD EPYC"):
         _nas("report", tmp_path / "study.db", "--table", phone, *ends)
 

@@ -132,10 +132,16 @@ function frontFigure(state) {
   const traces = [markers("scored", within, scores, { color: colour("faint"), size: 7 })];
   if (over.length) traces.push(markers("over budget", over, scores, { color: colour("over"), size: 7, symbol: "x", opacity: 0.6 }));
   traces.push(frontLine(front, scores));
-  traces.push(markers("front", front, scores, { color: colour("front"), size: 9 }, frontErrors(front, scores)));
+  const bars = frontErrors(front, scores);
+  traces.push(markers("front", front, scores, { color: colour("front"), size: 9 }, bars));
   if (measured.length) {
     traces.push(markers("measured as a whole", measured, scores, { color: colour("measured"), size: 9, symbol: "diamond-open", line: { width: 2 } },
       { x: measured.map((point) => point.measured_ms) }));
+  }
+  const shares = [...new Set(front.map((point) => point.latency.interval_percent))].filter((share) => share !== null);
+  if (bars.error_x.visible && shares.length) {
+    const line = { color: colour("front"), width: 1 };
+    traces.push({ type: "scatter", mode: "lines", name: `${shares.join("% and ")}% interval of latency`, x: [null], y: [null], line });
   }
   const ring = (name, id, key, size) => {
     const here = scored.filter((point) => point.id === id);
