@@ -191,6 +191,12 @@ class Runtime(ABC):
         """
         return self.unavailable_reason()
 
+    def require_available(self) -> None:
+        """Raise `RuntimeUnavailableError` with the reason if nothing can be executed on this machine."""
+        reason = self.unavailable_reason()
+        if reason is not None:
+            raise RuntimeUnavailableError(reason)
+
     @abstractmethod
     def convert(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], path: Path
@@ -235,9 +241,7 @@ class Runtime(ABC):
             RuntimeUnavailableError: Nothing can be executed here, or the converter refuses the module.
             OutOfMemoryError: There is too little memory.
         """
-        reason = self.unavailable_reason()
-        if reason is not None:
-            raise RuntimeUnavailableError(reason)
+        self.require_available()
         path = folder / f"module{self.suffix or ''}"
         self.convert(module, inputs, input_names, path)
         return self.load(path)

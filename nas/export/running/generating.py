@@ -17,7 +17,6 @@ from statistics import median
 
 import numpy as np
 
-from nas.errors import RuntimeUnavailableError
 from nas.export.manifest import PARTS, Manifest, Network, Part
 from nas.export.running.integrity import check_files
 from nas.export.running.selection import networks_of, tokenizer_files
@@ -105,9 +104,7 @@ class BundleModel:
         require_whole(root)
         manifest = Manifest.load(root)
         networks = networks_of(manifest, runtime.name, root)
-        reason = runtime.unavailable_reason()
-        if reason is not None:
-            raise RuntimeUnavailableError(reason)
+        runtime.require_available()
         if (stand_in := runtime.unmeasurable_reason()) is not None:
             logger.warning("%s", _slow_text(stand_in, manifest))
         check_files(root, manifest, [*(network.path for network in networks), *tokenizer_files(manifest)])

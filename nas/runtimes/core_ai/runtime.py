@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import model_validator
 
 from nas.compression import COMPRESSED_KINDS, WeightKind, check_plain_kind, compressed_kind
-from nas.errors import RuntimeUnavailableError
 from nas.files import StrictModel
 from nas.runtimes.base import Executable, Runtime, RuntimeSettings, output_names
 from nas.runtimes.conversion import conversion_errors, exported, import_converter, quiet, staged
@@ -117,9 +116,7 @@ class CoreAIRuntime(Runtime):
 
     def load(self, path: Path) -> Executable:
         """Load an asset."""
-        reason = self.unavailable_reason()
-        if reason is not None:
-            raise RuntimeUnavailableError(reason)
+        self.require_available()
         from nas.runtimes.core_ai.executable import CoreAIExecutable
 
         return CoreAIExecutable(path, self.config.compute_unit)

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import model_validator
 
 from nas.compression import COMPRESSED_KINDS, WeightKind, check_plain_kind, compressed_kind
-from nas.errors import CheckpointError, RuntimeUnavailableError
+from nas.errors import CheckpointError
 from nas.files import StrictModel
 from nas.runtimes.base import Array, Executable, Runtime, RuntimeSettings, output_names
 from nas.runtimes.conversion import conversion_errors, exported, import_converter, quiet, staged
@@ -146,9 +146,7 @@ class CoreMLRuntime(Runtime):
 
     def load(self, path: Path) -> Executable:
         """Load a model package; only macOS can."""
-        reason = self.unavailable_reason()
-        if reason is not None:
-            raise RuntimeUnavailableError(reason)
+        self.require_available()
         return self._load(path)  # pragma: no cover - macOS only
 
     def _load(self, path: Path) -> Executable:  # pragma: no cover - macOS only

@@ -81,16 +81,14 @@ class TorchRuntime(Runtime):
 
     def load(self, path: Path) -> NoReturn:
         """Raise `RuntimeUnavailableError`, as `convert` does."""
-        reason = self.unavailable_reason()
-        raise _no_files() if reason is None else RuntimeUnavailableError(reason)
+        self.require_available()
+        raise _no_files()
 
     def prepare(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], input_names: Sequence[str], folder: Path
     ) -> Executable:
         """Copy the module; nothing is written."""
-        reason = self.unavailable_reason()
-        if reason is not None:
-            raise RuntimeUnavailableError(reason)
+        self.require_available()
         from nas.runtimes.pytorch.executable import CudaExecutable, TorchExecutable
 
         with memory_errors(f"copy {type(module).__name__}"):
