@@ -41,7 +41,7 @@ def identity(objective: Objective, config: SearchConfig) -> dict[str, Any]:
         "runtime": one["runtime"],
         "budgets": objective.budgets.model_dump(),
         # Memory budgets of earlier versions were limits on activations alone.
-        **({"meaning_of_memory_bytes": "weights and activations"} if objective.limits_programs else {}),
+        **({"meaning_of_memory_bytes": "weights, tables and activations"} if objective.limits_programs else {}),
         # The key is left out without compression, as in studies of earlier versions.
         **({} if weights is None else {"weights": weights}),
         **({} if objective.devices is None else _of_several(parts, objective.devices)),
