@@ -207,7 +207,8 @@ def read_latent_index(folder: Path) -> LatentIndex:
         raise DataError(f"no encoded clips: {INDEX} is missing", where=folder, hint=hint)
     try:
         value = read_json(path)
-        version = value.get("plan", {}).get("version") if isinstance(value, dict) else None
+        plan = value.get("plan") if isinstance(value, dict) else None
+        version = plan.get("version") if isinstance(plan, dict) else None
         if isinstance(version, int) and version != _VERSION:
             raise damaged_latents(folder, f"{INDEX} has version {version}, this nas reads version {_VERSION}")
         index = parse(value, LatentIndex, where=path)

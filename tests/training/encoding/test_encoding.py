@@ -232,7 +232,10 @@ def test_damage_is_noticed(latents: Path, tiny: Path, tmp_path: Path) -> None:
     shard.unlink()
     with pytest.raises(DataError, match=r"shard latents-00-00001.safetensors is missing"):
         _open(latents)
-    for text_, message in (("{", "not JSON"), ("{}", "plan is missing"), ('{"plan": {"version": 9}}', "has version 9")):
+    for text_, message in (
+        ("{", "not JSON"), ("{}", "plan is missing"), ('{"plan": null}', "plan"), ('{"plan": []}', "plan"),
+        ('{"plan": {"version": 9}}', "has version 9"),
+    ):  # fmt: skip
         (latents / "index.json").write_text(text_)
         with pytest.raises(DataError, match=message):
             _open(latents)
