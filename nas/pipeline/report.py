@@ -201,7 +201,7 @@ class _RunReport:
         if checks.is_file():
             rows = read_json(checks)["checks"]
             series = {
-                "Fréchet distance to the teacher": tuple(row["distance"] for row in rows),
+                "Fréchet distance to what it learns from": tuple(row["distance"] for row in rows),
                 "diversity, share of the teacher's": tuple(row.get("diversity", row.get("variety")) for row in rows),
             }
             for name, values in series.items():
