@@ -19,13 +19,36 @@ def _nothing(function: Function) -> Function:
     return lambda *arguments, **options: None
 
 
+def _registering(py_impl: Function) -> Function:
+    """Its usual case, in which it keeps a kernel for a new dispatch key, without a function that it defines for it."""
+    dispatch_key = sys.modules["torch._C"].DispatchKey
+
+    def register(operator: Any, key: Any) -> Function:
+        kernels = operator.py_kernels
+        if type(key) is not dispatch_key or key in kernels:
+            return py_impl(operator, key)  # type: ignore[no-any-return]
+
+        def keep(kernel: Function) -> Function:
+            kernels[key] = kernel
+            operator._dispatch_cache.clear()
+            return kernel
+
+        return keep
+
+    return register
+
+
 # By module, a function, and what makes it quick.
 CHANGES: dict[str, tuple[str, Callable[[Function], Function]]] = {
     # Their results never change: the exporter to ONNX describes all its 600 functions for each model, and the one to
     # a graph lists all operators of torch.
     "onnxscript._framework_apis.torch_2_5": ("get_torchlib_ops", functools.cache),
     "torch.onnx._internal.exporter._registration": ("onnxscript_apis.get_torchlib_ops", functools.cache),
+    "torch.onnx._internal.exporter._schemas": ("op_signature_from_function", functools.cache),
     "torch.export.exported_program": ("_collect_all_valid_cia_ops", functools.cache),
+    "torch.export.decomp_utils": ("_collect_all_valid_cia_ops", functools.cache),
+    # Each export registers 6,000 kernels, and for each of them the annotations of a function are computed again.
+    "torch._ops": ("OperatorBase.py_impl", _registering),
     # After each of its hundred passes, coremltools checks that the pass has left a consistent program.
     "coremltools.converters.mil.mil.program": ("Program.validate", _nothing),
 }
