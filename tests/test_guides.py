@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from nas.cli import app
 from nas.errors import NasError
-from tests.pages import DOCUMENTS, GUIDES, ROOT, Block, blocks, nas_commands
+from tests.pages import DOCUMENTS, GUIDES, ROOT, blocks, nas_commands
 from tests.processes import run_script
 from tests.tiny import ONE_LEVEL, TINY
 
@@ -30,6 +31,14 @@ SMALL = {
     "search": "--evaluations 4",
     "distill": "--train-steps 2 --batch-size 2 --teacher-substeps 1",
 }
+
+ONLY_TOLD = (
+    "data sample search_spaces/quickstart.yaml --data my_clips/ --count 1 --out runs/seen",
+    "plot --study first --storage runs/study.db --out runs/front.svg",
+    "distill search_spaces/quickstart.yaml --adversarial --data my_clips/ --model runs/teacher/model --out runs/sharp",
+    "generate runs/bundle --prompt 'a rabbit looks up' --out runs/bundle_by_torch.mp4",
+)
+"""What pages say in a sentence, or outside of the guides: they run on what the guides have made."""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +80,13 @@ def test_the_guides_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(ran) > 25
     assert (project / "runs" / "bundle" / "manifest.json").is_file()
     assert (project / "runs" / "bundle_clip.gif").stat().st_size > 1000
+    for line in ONLY_TOLD:
+        _run_command(["nas", *shlex.split(line)], line, project)
+    assert sorted(file.suffix for file in (project / "runs" / "seen").glob("00.*")) == [".mp4", ".png"]
+    assert b"<svg" in (project / "runs" / "front.svg").read_bytes()
+    assert (project / "runs" / "sharp" / "model" / "unet.safetensors").stat().st_size > 1000
+    by_torch, by_onnx = (project / "runs" / f"{name}.gif" for name in ("bundle_by_torch", "bundle_clip"))
+    assert 0.5 < by_torch.stat().st_size / by_onnx.stat().st_size < 2, "clips of one model and one prompt"
 
 
 def _run_page(page: Path, project: Path) -> list[list[str]]:
@@ -80,12 +96,11 @@ def _run_page(page: Path, project: Path) -> list[list[str]]:
             assert block.file, f"{page.name} does not say where to save\n{block.text}"
             (project / block.file).write_text(block.text)
         elif block.reason is None:
-            ran += [_run_command(words, block, project) for words in block.commands()]
+            ran += [_run_command(words, f"{page.name}: {' '.join(words)}", project) for words in block.commands()]
     return ran
 
 
-def _run_command(words: list[str], block: Block, project: Path) -> list[str]:
-    where = f"{block.page.name}: {' '.join(words)}"
+def _run_command(words: list[str], where: str, project: Path) -> list[str]:
     if words[0] == "python":
         done = run_script(project, ROOT / words[1], *words[2:])
         assert done.code == 0, f"{where}\n{done.err[-2000:]}"
