@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,17 +42,17 @@ def foreign_errors(what: str, error: type[NasError], where: str | Path | None = 
 
 
 @contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Silence the warnings of the libraries: `load_foreign` says the same in one line."""
-    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
+def _silent() -> Iterator[None]:
+    """Silence the libraries: `load_foreign` says in one line what they warn of, and has no use for their bars."""
+    with contextlib.ExitStack() as stack:
+        for name in ("diffusers", "transformers"):
+            logger, settings = logging.getLogger(name), sys.modules.get(f"{name}.utils.logging")
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+            if settings is not None and settings.is_progress_bar_enabled():
+                stack.callback(settings.enable_progress_bar)
+                settings.disable_progress_bar()
         yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def load_foreign(
@@ -71,7 +72,7 @@ def load_foreign(
     """
     files = find_weights(folder, stems)
     options = {"variant": files.variant, "use_safetensors": files.safe, **settings}
-    with foreign_errors("cannot be loaded", CheckpointError, folder), _no_warnings():
+    with foreign_errors("cannot be loaded", CheckpointError, folder), _silent():
         model, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
     left_over = {name for name in report["unexpected_keys"] if not re.match(spare, name)}
     for names, what in ((report["missing_keys"], "lacks"), (left_over, "has an unknown weight")):

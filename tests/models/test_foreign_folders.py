@@ -73,6 +73,14 @@ def _edit(root: Path, part: str, change: Callable[[dict[str, torch.Tensor]], dic
 
 
 @pytest.mark.parametrize("part", PARTS)
+def test_the_libraries_show_no_bars_of_their_own(root: Path, part: str, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+    _outputs(root, part)
+    assert capfd.readouterr().err == ""
+    assert transformers.utils.logging.is_progress_bar_enabled()
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_a_weight_that_the_file_lacks_is_an_error_and_no_random_number(root: Path, part: str) -> None:
     file = _edit(root, part, lambda all_: {name: each for name, each in all_.items() if name != WEIGHTS[part]})
     assert _refused(root, part).startswith(f"{file}: lacks {WEIGHTS[part]}; it does not belong to the config.json")
