@@ -89,8 +89,8 @@ class WorkerBatches(Generic[BatchT]):
         assert self._coming is not None
         try:
             made = next(self._coming)
-        except RuntimeError as error:
-            if "DataLoader worker (pid" not in str(error):
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            if not _comes_of_a_killed_worker(error):
                 raise
             raise TrainingError(
                 "a process that makes batches was killed",
@@ -99,6 +99,13 @@ class WorkerBatches(Generic[BatchT]):
         if isinstance(made, NasError):
             raise made
         return made
+
+
+def _comes_of_a_killed_worker(error: Exception) -> bool:
+    """Whether the loader found a worker killed, or its connection broke while it sent; not an error of the clips."""
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker (pid" in str(error)
+    return not str(error).startswith("Caught ")  # as the loader begins errors that a worker has met
 
 
 class _Numbered(Dataset["BatchT | NasError"], Generic[BatchT]):

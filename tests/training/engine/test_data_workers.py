@@ -6,6 +6,7 @@ import csv
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from pathlib import Path
@@ -157,6 +158,22 @@ def test_a_killed_worker_is_one_line() -> None:
     with pytest.raises(TrainingError, match="a process that makes batches was killed; memory may be short"):
         [batches(number) for number in range(3)]
     batches.close()
+
+
+def _raising(error: Exception) -> Iterator[None]:
+    raise error
+    yield
+
+
+def test_a_worker_that_is_killed_while_it_sends_is_the_same_line() -> None:
+    batches = WorkerBatches(Source(), 1)
+    for broken in (EOFError(), ConnectionResetError(104, "Connection reset by peer")):
+        batches._coming, batches._next = _raising(broken), 0  # what multiprocessing raises now and then
+        with pytest.raises(TrainingError, match="a process that makes batches was killed; memory may be short"):
+            batches(0)
+    batches._coming, batches._next = _raising(EOFError("Caught EOFError in DataLoader worker process 0.")), 0
+    with pytest.raises(EOFError, match="Caught"):
+        batches(0)
 
 
 def test_clips_that_cannot_be_sent_are_one_line() -> None:
