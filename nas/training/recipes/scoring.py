@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.compression import WeightKind
 from nas.data import CaptionedClips, ClipShape, DataSplit
@@ -15,7 +16,12 @@ from nas.quality import ClipMetric, ClipQuality, HeldOutFlowLoss, QualityContext
 from nas.quality.clips.sources import DrawnClips
 from nas.quality.flow_loss import FlowLossOptions
 from nas.space import SearchSpace
-from nas.training.recipes.inheriting import FinetunedModels, InheritedModels, Models
+
+if TYPE_CHECKING:
+    from nas.training.recipes.inheriting import Models
+
+# Functions import what inherits weights: it brings all UNets of diffusers, two seconds that a search with a function
+# of architectures does without.
 
 
 class SearchInputs(QualityContext):
@@ -54,6 +60,8 @@ class SearchInputs(QualityContext):
 
     def models(self, finetune_steps: int | None = None) -> Models:
         """Models with inherited weights, or trained alone for some steps; raises also as `load_supernet`."""
+        from nas.training.recipes.inheriting import FinetunedModels, InheritedModels
+
         self.used.add("--supernet")
         if self.supernet is None:
             raise _missing("the quality metric", "--supernet")
@@ -89,6 +97,8 @@ def supernet_quality(
         seed: Seed of clips, noise and timesteps, the same for every architecture.
         batches: Batches of clips to average over.
     """
+    from nas.training.recipes.inheriting import InheritedModels
+
     models = InheritedModels(space, folder)
     return HeldOutFlowLoss.of(models, unloaded_codec(space), clips, seed=seed, batches=batches)
 
@@ -144,6 +154,8 @@ def clip_quality(
     Raises:
         ValueError: There are steps to train for without clips, or clips without steps.
     """
+    from nas.training.recipes.inheriting import FinetunedModels, InheritedModels
+
     if (clips is None) != (finetune_steps is None):
         raise ValueError("clips and finetune_steps go together")
     models: Models = InheritedModels(space, folder)
