@@ -75,7 +75,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--classifier-steps", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=300, help="of each student")
     parser.add_argument("--minutes", type=float, help="of training of each student, instead of --steps")
-    parser.add_argument("--methods", default="all", help=f"all, or some of: {'; '.join(known)}, separated by ;")
+    parser.add_argument(
+        "--methods",
+        default="all",
+        help=f"all ({'; '.join(METHODS)}), or some of these and {'; '.join(ABLATIONS)}, separated by ;",
+    )
     parser.add_argument("--prompts", type=int, default=432, help="clips that each model is judged by")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
@@ -83,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    options.methods = tuple(known) if options.methods == "all" else tuple(options.methods.split(";"))
+    options.methods = tuple(METHODS) if options.methods == "all" else tuple(options.methods.split(";"))
     if unknown := [name for name in options.methods if name not in known]:
         parser.error(f"--methods: no method {unknown[0]!r} (there are {'; '.join(known)})")
     counts = (options.teacher_steps, options.classifier_steps, options.steps, options.seeds, options.workers)

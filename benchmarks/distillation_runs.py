@@ -41,10 +41,8 @@ class Method:
 
 
 def _with_discriminator(target: DistillationConfig | str, images: bool = True, **settings: Any) -> Method:
-    # Students have no more than some hundred steps.
-    adversarial = AdversarialConfig(**({"learning_rate": 1e-2} | settings))
     config = DistillationConfig(target=target) if isinstance(target, str) else target
-    return Method(config.model_copy(update={"adversarial": adversarial}), images)
+    return Method(config.model_copy(update={"adversarial": AdversarialConfig(**settings)}), images)
 
 
 _OWN_SAMPLES = DistillationConfig(target="trajectory", target_options={"own_samples": True})
@@ -61,19 +59,23 @@ METHODS: dict[str, Method] = {
     "adversarial": _with_discriminator("data"),
     "consistency + adversarial": _with_discriminator("consistency"),
     "trajectory + adversarial": _with_discriminator("trajectory"),
+    "trajectory, own samples + adversarial": _with_discriminator(_OWN_SAMPLES),
     "distribution matching": Method(_MATCHING),
     "distribution matching + adversarial": _with_discriminator(_MATCHING),
 }
 ABLATIONS: dict[str, Method] = {
-    "adversarial, video only": _with_discriminator("data", images=False),
-    "adversarial, heads on frames": _with_discriminator("data", sees="frames"),
-    "adversarial, heads along time": _with_discriminator("data", sees="time"),
-    "adversarial, no re-noising": _with_discriminator("data", renoise=None),
-    "adversarial, video only, heads along time": _with_discriminator("data", images=False, sees="time"),
-    "adversarial, slow discriminator": _with_discriminator("data", learning_rate=3e-3),
-    "adversarial, strong penalty": _with_discriminator("data", r1_weight=0.1),
-    "adversarial, little weight": _with_discriminator("data", weight=0.05),
+    f"{name}, {what}": _with_discriminator(target, **settings)
+    for name, target in (("trajectory + adversarial", "trajectory"), ("adversarial", "data"))
+    for what, settings in {
+        "video only": {"images": False},
+        "heads on frames": {"sees": "frames"},
+        "heads along time": {"sees": "time"},
+        "no re-noising": {"renoise": None},
+        "fast discriminator": {"learning_rate": 1e-2},
+        "little weight": {"weight": 0.05},
+    }.items()
 }
+"""Settings of the discriminator that differ in one thing from the default."""
 
 
 @dataclass(frozen=True)
