@@ -28,7 +28,9 @@ from nas.latency import (
     space_blocks,
     usable_space,
 )
+from nas.latency.prediction.memory import program_forms
 from nas.models import VideoUNet, block_cost, extreme_architectures, load_pretrained, network_cost, space_summary
+from nas.models.memory import program_costs
 from nas.progress import progress_bar
 from nas.quality import FunctionQuality
 from nas.runtimes import Runtime, get_runtime, memory_guard, to_arrays
@@ -124,7 +126,7 @@ def search(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     config = SearchConfig(evaluations=settings.evaluations)
     found = run_search(
         space, predictor, quality, config, settings.out / "search.db", "stand-in",
-        cost=lambda one: network_cost(space.lower(one)),
+        cost=program_costs(space, program_forms([predictor.table])),
     )  # fmt: skip
     within = [each for each in found.record.evaluations if each.feasible]
     largest_fitting = max(within, key=lambda each: each.parameters or 0).architecture

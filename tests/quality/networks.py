@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -34,10 +35,11 @@ def clip(folder: Path) -> Path:
     return folder
 
 
-def videomae(folder: Path) -> Path:
+def videomae(folder: Path, **settings: Any) -> Path:
     torch.manual_seed(0)
     config = transformers.VideoMAEConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                                         intermediate_size=16, image_size=16, patch_size=8, num_frames=4)  # fmt: skip
+                                         intermediate_size=16, image_size=16, patch_size=8, num_frames=4,
+                                         **settings)  # fmt: skip
     transformers.VideoMAEForVideoClassification(config).save_pretrained(folder)
     return folder
 

@@ -201,6 +201,20 @@ def test_video_features(made: Path) -> None:
     assert torch.allclose(script(video), video.float().mean(dim=(2, 3, 4)) / 255)
 
 
+@pytest.mark.parametrize("pooled", [True, False])
+def test_videomae_gives_what_its_classifier_reads(pooled: bool, tmp_path: Path) -> None:
+    whole = transformers.VideoMAEForVideoClassification.from_pretrained(
+        networks.videomae(tmp_path / "videomae", use_mean_pooling=pooled)
+    ).eval()
+    video = noise(2, 4, 3, 16, 16)  # of its size and length
+    features = load_video_encoder(tmp_path / "videomae")(video)
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    pixels = (video / 255 - mean) / std
+    with torch.no_grad():
+        expected = whole(pixel_values=pixels).logits
+        assert torch.allclose(whole.classifier(features), expected, atol=1e-5)
+
+
 def test_captions_and_real_clips_are_those_held_out() -> None:
     source = HeldOutClips(CLIPS, None, 4, seed=1)  # type: ignore[arg-type]
     ((real, captions),) = source.real()

@@ -45,11 +45,12 @@ class VideoMaeFeatures(nn.Module):
         model: A `VideoMAEModel`.
         norm: The norm between mean and classifier, in a checkpoint that was trained to classify.
         statistics: Of its pixels.
+        first: Whether its classifier reads the first token instead of the mean (`use_mean_pooling: false`).
     """
 
-    def __init__(self, model: Any, norm: nn.Module | None, statistics: Statistics) -> None:
+    def __init__(self, model: Any, norm: nn.Module | None, statistics: Statistics, *, first: bool = False) -> None:
         super().__init__()
-        self.model, self.norm, self.statistics = model, norm or nn.Identity(), statistics
+        self.model, self.norm, self.statistics, self.first = model, norm or nn.Identity(), statistics, first
         self.requires_grad_(False).eval()
 
     @classmethod
@@ -62,7 +63,7 @@ class VideoMaeFeatures(nn.Module):
         statistics = statistics_of(folder)
         if "VideoMAEForVideoClassification" in (config.architectures or ()):
             whole = load_foreign(transformers.VideoMAEForVideoClassification, folder, TRANSFORMERS)
-            return cls(whole.videomae, whole.fc_norm, statistics)
+            return cls(whole.videomae, whole.fc_norm, statistics, first=whole.fc_norm is None)
         model = load_foreign(transformers.VideoMAEModel, folder, TRANSFORMERS, spare=_PRETRAINING)
         return cls(model, None, statistics)
 
@@ -80,7 +81,8 @@ class VideoMaeFeatures(nn.Module):
         )
         pixels_BTCHW = normalised(picture_NCHW, self.statistics).view(*chosen_BTCHW.shape[:3], size, size)
         token_BLK = self.model(pixel_values=pixels_BTCHW).last_hidden_state
-        return self.norm(token_BLK.mean(dim=1)).float()  # type: ignore[no-any-return]
+        pooled_BK = token_BLK[:, 0] if self.first else token_BLK.mean(dim=1)
+        return self.norm(pooled_BK).float()  # type: ignore[no-any-return]
 
 
 def spread(available: int, wanted: int) -> torch.Tensor:
