@@ -121,7 +121,7 @@ def test_a_profile_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed
     for _ in range(KILLS):
         process = profiling(small_file, path, max_seconds=0.3)
         # From the first conversions into the measuring; the later ones start further on, from what the first ones left.
-        time.sleep(rng.uniform(0.3, 3))
+        time.sleep(rng.uniform(0.3, 2))
         process.kill()
         process.join()
         if not path.is_file():
