@@ -6,6 +6,7 @@ Numbers are decimal, finite and of 64 bits; Python, and the libraries that parse
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterator
@@ -43,13 +44,18 @@ class App(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
         """As `typer.Typer.command`, for verbs."""
-        register = super().command(name, **({"cls": Verb} | settings))
+        register = functools.partial(super().command, name, **({"cls": Verb} | settings))
 
         def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
-            register(checking(verb))
+            register(help=_paragraphs(inspect.getdoc(verb) or ""))(checking(verb))
             return verb
 
         return decorate
+
+
+def _paragraphs(text: str) -> str:
+    """A text whose paragraphs are one line each: the terminal, not the source, decides where lines end."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 def _kinds(callback: Callable[..., Any] | None) -> dict[str, tuple[Any, ...]]:

@@ -58,6 +58,9 @@ def flow_schedule(steps: int, shift: float = 1.0) -> FlowMatchEulerDiscreteSched
 
 def unet_file(folder: str | Path) -> Path:
     """The weights of the denoising network in a model's folder; raises `CheckpointError` if it is no model."""
+    if not Path(folder).exists():
+        hint = "`nas train --architecture`, `nas distill` and `nas run` make models"
+        raise CheckpointError("not a model folder: it does not exist", where=folder, hint=hint)
     require_whole(folder)
     file = Path(folder) / "unet.safetensors"
     if not file.is_file():

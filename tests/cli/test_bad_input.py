@@ -154,7 +154,7 @@ def test_a_supernet_of_another_space(nas: Nas, ready: Path, tmp_path: Path) -> N
 
 def test_not_a_model(nas: Nas, tmp_path: Path) -> None:
     result = nas("generate", tmp_path / "model", "--prompt", "a cat", "--out", tmp_path / "clip.mp4")
-    result.fails_with(str(tmp_path), "unet.safetensors")
+    result.fails_with(str(tmp_path), "not a model folder: it does not exist")
     assert not list(tmp_path.iterdir())
 
 

@@ -130,6 +130,7 @@ def test_networks_cannot_be_measured_against_it_here(nas: Nas, space_file: Path,
     code, _, err = nas("latency", "check", space_file, "--table", estimated)
     assert code == 2
     assert len(err.strip().splitlines()) == 1
+    assert "its latencies are estimated: there are no measured networks to compare with" in err
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,18 @@ def test_a_fit_to_measured_networks_corrects_their_sums(space: SearchSpace, tabl
     assert stats.gmean(errors) == pytest.approx(1)
 
 
+def test_a_loose_fit_comes_with_a_warning(
+    space: SearchSpace, table: LatencyTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows of random length predict nothing."""
+    rows = [
+        row.model_copy(update={"latency_ms": 10.0 ** (number % 4)}) for number, row in enumerate(table.rows.values())
+    ]
+    fit = fit_networks(space, table.add(rows), None, networks=4, measurement=QUICK)
+    assert fit.interval_percent > 20
+    assert f"by +-{fit.interval_percent:.0f}%: predictions say little" in caplog.text
+
+
 def test_too_few_networks_are_refused_before_anything_is_measured(space: SearchSpace, table: LatencyTable) -> None:
     elsewhere = table.add((), cpu="another processor")
     with pytest.raises(ConfigError, match="at least 3 networks, got 2"):

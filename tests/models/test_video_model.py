@@ -140,7 +140,10 @@ def _refused(folder: Path, error: type[NasError]) -> str:
 
 def test_folder_that_is_no_model(tmp_path: Path) -> None:
     assert _refused(tmp_path, CheckpointError) == f"{tmp_path}: not a model folder: unet.safetensors is missing"
-    assert "not a model folder" in _refused(tmp_path / "absent", CheckpointError)
+    absent = _refused(tmp_path / "absent", CheckpointError)
+    assert absent.startswith(
+        f"{tmp_path / 'absent'}: not a model folder: it does not exist; `nas train --architecture`"
+    )
 
 
 @pytest.mark.parametrize(

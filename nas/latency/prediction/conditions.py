@@ -24,9 +24,16 @@ def matching_runtime(table: LatencyTable, runtime: Runtime | None) -> Runtime:
         runtime: The requested runtime; the table's own when `None`.
 
     Raises:
-        TableError: The table was measured on a phone or another machine, with other settings, or by another statistic.
+        TableError: The table is estimated, or was measured on a phone or another machine, with other settings, or by
+            another statistic.
         RuntimeUnavailableError: The runtime cannot measure here.
     """
+    if table.metadata.estimate is not None:
+        raise TableError(
+            "its latencies are estimated: there are no measured networks to compare with",
+            where=table.where,
+            hint="measure a table with `nas profile`",
+        )
     if table.metadata.of_phone:
         raise TableError(
             "measured on a phone, where nas measures blocks and no whole networks yet",

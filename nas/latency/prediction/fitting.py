@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from nas.latency.profiling.networks import measure_plans
 from nas.latency.tables.table import LatencyTable
 from nas.runtimes import Runtime
 from nas.space import Architecture, SearchSpace
+
+logger = logging.getLogger(__name__)
+
+LOOSE_PERCENT = 20.0
+"""A fit with a wider interval comes with a warning; on an idle machine it is about 1%."""
 
 POOL = 512
 """Number of random architectures from which those to measure are chosen."""
@@ -87,7 +93,7 @@ def fit_networks(
     plans = {architecture.id: space.lower(architecture) for architecture in chosen}
     measured = measure_plans(plans, runtime, space.lower(space.smallest()), measurement=settings, folder=folder)
     (timings,) = measured.measurements
-    return LatencyFit.of(
+    fit = LatencyFit.of(
         space,
         table,
         [
@@ -101,3 +107,9 @@ def fit_networks(
         ],
         measured.reference_ms,
     )
+    if fit.interval_percent > LOOSE_PERCENT:
+        logger.warning(
+            "networks differ from the sums of their blocks by +-%.0f%%: predictions say little. Measure again when the "
+            "machine is idle, blocks and networks", fit.interval_percent,
+        )  # fmt: skip
+    return fit
