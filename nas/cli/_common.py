@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli._paths import READS
+from nas.cli._paths import READS, READS_FIRST
 from nas.formatting import cell_text, finite_or_null, printable
 from nas.progress import is_first_process
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-SpaceArgument = Annotated[Path, typer.Argument(parser=READS, metavar="SPACE", help="Search space (YAML).")]
+SpaceArgument = Annotated[Path, typer.Argument(parser=READS_FIRST, metavar="SPACE", help="Search space (YAML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 SeedOption = Annotated[int, typer.Option(help="Seed; equal seeds give equal results.")]
 TableOption = Annotated[Path, typer.Option(parser=READS, help="Latency table (CSV) made by `nas profile`.")]

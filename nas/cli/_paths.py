@@ -49,6 +49,17 @@ class Reads(PathParser):
         return (value,)
 
 
+class ReadsFirst(Reads):
+    """A file that a verb reads before anything else: if it is missing, no library is imported for nothing."""
+
+    def check(self, value: Path) -> None:
+        """Raise `ConfigError` if there is no such file."""
+        from nas.errors import ConfigError
+
+        if not value.exists():
+            raise ConfigError("no such file", where=value)
+
+
 class ReadsClips(PathParser):
     """Clips: a name of clips that are made, or a path."""
 
@@ -219,7 +230,7 @@ class WritesRun(WritesInto):
         super().__init__(*results, "checkpoints", "metrics.csv", "tensorboard", "trackers.json")
 
 
-READS, READS_CLIPS, EXTENDS = Reads(), ReadsClips(), Extends()
+READS, READS_FIRST, READS_CLIPS, EXTENDS = Reads(), ReadsFirst(), ReadsClips(), Extends()
 WRITES_SHEET = WritesFile((*FIGURES, ".webp", ".gif"))
 WRITES_FILE, WRITES_FIGURE, WRITES_TABLE = WritesFile(), WritesFile(FIGURES), WritesFile((".csv",))
 

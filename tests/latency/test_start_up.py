@@ -33,3 +33,12 @@ sys.stderr.write(",".join(sys.modules))
 def test_what_reads_tables_loads_nothing_heavy(command: tuple[str, ...]) -> None:
     done = subprocess.run([sys.executable, "-c", CODE, "latency", *command], capture_output=True, text=True, check=True)
     assert not set(HEAVY) & set(done.stderr.splitlines()[-1].split(","))
+
+
+def test_a_mistyped_space_is_said_at_once() -> None:
+    code = CODE.replace("assert not end.code, end.code", "assert end.code == 2")
+    command = [sys.executable, "-c", code, "search", "no_such_space.yaml", "--table", TABLE, "--study", "first"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    error, modules = done.stderr.splitlines()
+    assert error == "error: no_such_space.yaml: no such file"
+    assert not set(HEAVY) & set(modules.split(","))
