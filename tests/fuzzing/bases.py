@@ -25,6 +25,8 @@ BASES: dict[str, Arguments] = {
     "plot": {**_STUDY, "out": "o/front.png"},
     "pick": {**_STUDY, "out": "o/picked.yaml", "knee": True},
     "report": {"source": "w/study.db", "study": "s", "out": "o/report.html"},
+    "attach": {"source": "w/study.db", "study": "s", "supernet": "w/run", "prompt": "a red circle", "steps": "1",
+               "artifact_dir": "o/artifacts"},
     "distill": {"space": "w/space.yaml", "data": "w/data.yaml", "out": "o/run", "model": "w/alone/model",
                 "train_steps": "1", "batch_size": "2", "target": "data"},
     "generate": {"model": "w/distilled/model", "prompt": "a red circle", "out": "o/clip.mp4", "steps": "1"},
@@ -53,7 +55,7 @@ BASES: dict[str, Arguments] = {
 }  # fmt: skip
 """For each command, arguments with which it works, and does little."""
 
-EXPENSIVE = frozenset({"train", "distill", "run", "profile", "classifier", "latency fit", "latency check",
+EXPENSIVE = frozenset({"attach", "train", "distill", "run", "profile", "classifier", "latency fit", "latency check",
                        "latency estimate", "score"})  # fmt: skip
 """Commands that take a second or more where they find nothing wrong."""
 

@@ -23,6 +23,7 @@ from nas.training import (
     train_model,
     train_supernet,
 )
+from tests.space.spaces import QUICKSTART
 from tests.tiny import TINY
 
 
@@ -138,7 +139,7 @@ def test_a_frame_embedding_begins_anew(clips: MovingShapes, config: SuperNetConf
 def test_only_one_place_may_say_where_weights_come_from(
     image_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = f"nas train space.yaml --data moving_shapes --architecture one.yaml --out {tmp_path / 'run'}"
+    command = f"nas train {QUICKSTART} --data moving_shapes --architecture one.yaml --out {tmp_path / 'run'}"
     command += f" --backbone {image_model} --supernet {tmp_path / 'supernet'}"
     monkeypatch.setattr(sys, "argv", command.split())
     with pytest.raises(SystemExit) as end:
