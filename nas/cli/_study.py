@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli._paths import ReadsStorage, WritesStorage
+from nas.cli._paths import ReadsRunOrStorage, ReadsStorage, WritesStorage
 from nas.formatting import bytes_text, cell_text
 
 if TYPE_CHECKING:
@@ -20,6 +20,15 @@ StudyOption = Annotated[str, typer.Option("--study", help="Name of the study.")]
 _STORAGE_HELP = "SQLite file of the study, or postgresql://user@host/base for many workers."
 StorageOption = Annotated[str, typer.Option("--storage", parser=ReadsStorage(), help=_STORAGE_HELP)]
 StorageToWrite = Annotated[str, typer.Option("--storage", parser=WritesStorage(), help=_STORAGE_HELP)]
+RunOrStudyArgument = Annotated[
+    str,
+    typer.Argument(
+        parser=ReadsRunOrStorage(),
+        metavar="RUN|STUDY",
+        help="Folder of a `nas run`, or SQLite file of a study, or postgresql://user@host/base.",
+    ),
+]
+OneStudyOption = Annotated[str | None, typer.Option("--study", help="Name of the study, if the storage holds several.")]
 SearchScoresOption = Annotated[
     bool, typer.Option("--search-scores", help="Use the front of the search, not that of `nas rescore`.")
 ]

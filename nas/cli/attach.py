@@ -9,28 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
-from nas.cli._paths import READS, ReadsRunOrStorage, WritesInto
-from nas.cli._study import SearchScoresOption, only_study
+from nas.cli._paths import READS, WritesInto
+from nas.cli._study import OneStudyOption, RunOrStudyArgument, SearchScoresOption, only_study
 
 if TYPE_CHECKING:
     from nas.report import FrontSource
 
 
 def attach(
-    source: Annotated[
-        str,
-        typer.Argument(
-            parser=ReadsRunOrStorage(),
-            metavar="RUN|STUDY",
-            help="Folder of a `nas run`, or SQLite file of a study, or postgresql://user@host/base.",
-        ),
-    ],
+    source: RunOrStudyArgument,
     artifact_dir: Annotated[
         Path, typer.Option(parser=WritesInto(), help="Folder of the videos; give optuna-dashboard the same one.")
     ],
-    study: Annotated[
-        str | None, typer.Option("--study", help="Name of the study, if the storage holds several.")
-    ] = None,
+    study: OneStudyOption = None,
     supernet: Annotated[
         Path | None,
         typer.Option(parser=READS, help="Folder written by `nas train`, whose weights the clips are made with."),

@@ -7,26 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli._paths import READS, ReadsRunOrStorage, WritesFile
-from nas.cli._study import only_study
+from nas.cli._paths import READS, WritesFile
+from nas.cli._study import OneStudyOption, RunOrStudyArgument, only_study
 
 if TYPE_CHECKING:
     from nas.report import Report
 
 
 def report(
-    source: Annotated[
-        str,
-        typer.Argument(
-            parser=ReadsRunOrStorage(),
-            metavar="RUN|STUDY",
-            help="Folder of a `nas run`, or SQLite file of a study, or postgresql://user@host/base.",
-        ),
-    ],
+    source: RunOrStudyArgument,
     out: Annotated[Path, typer.Option(parser=WritesFile((".html",)), help="Page to write (.html).")],
-    study: Annotated[
-        str | None, typer.Option("--study", help="Name of the study, if the storage holds several.")
-    ] = None,
+    study: OneStudyOption = None,
     space: Annotated[
         Path | None, typer.Option(parser=READS, help="Search space (YAML) of the study; adds what was not scored.")
     ] = None,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.errors import StorageError
 from nas.pipeline.folder import STUDY
-from nas.pipeline.runner import stage_begun, stage_values, stages_folder
+from nas.pipeline.runner import require_search, stage_begun, stage_values
 from nas.report.front_clips import FrontSource
 
 PROMPTS = 4
@@ -23,10 +22,7 @@ def front_of_run(root: Path, *, search_scores: bool = False) -> FrontSource:
     Raises:
         StorageError: The folder is not that of a run, or the run has not begun to search.
     """
-    if not stages_folder(root).is_dir():
-        raise StorageError("is not the folder of a run", where=root, hint="name the `out` of a `nas run`, or a study")
-    if not stage_begun(root, "search"):
-        raise StorageError("has no search yet", where=root, hint="continue it with `nas run`")
+    require_search(root)
     # The second scores of an earlier run are not those that this run has picked by.
     again = stage_begun(root, "rescore") and not search_scores
     return FrontSource(root / "search" / "study.db", STUDY, root / "train", search_scores=not again)

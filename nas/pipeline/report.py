@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas.errors import NasError, StorageError
+from nas.errors import NasError
 from nas.files import read_json, read_text
 from nas.latency import LatencyPredictor, LatencyTable, usable_space
 from nas.latency.prediction.breakdown import Breakdown, breakdown
-from nas.pipeline.runner import stage_begun, stage_values, stages_folder
+from nas.pipeline.runner import require_search, stage_begun, stage_values
 from nas.pipeline.samples import LABELS, MADE_BY
 from nas.pipeline.tables import bundle_rows, bundle_sizes, flicker_rows
 from nas.report.page.document import CheckedNetwork, Clip, ClipRow, Curve, Report, Table, Verdict
@@ -46,10 +46,7 @@ def run_report(root: Path, space: SearchSpace | None = None) -> Report:
     Raises:
         StorageError: The folder is not that of a run, or the run has not begun to search.
     """
-    if not stages_folder(root).is_dir():
-        raise StorageError("is not the folder of a run", where=root, hint="name the `out` of a `nas run`, or a study")
-    if not stage_begun(root, "search"):
-        raise StorageError("has no search yet", where=root, hint="continue it with `nas run`")
+    require_search(root)
     return _RunReport(root, space).report()
 
 

@@ -143,6 +143,14 @@ def stage_begun(root: Path, name: str) -> bool:
     return _read_note(root, name) is not None
 
 
+def require_search(root: Path) -> None:
+    """Raise `StorageError` unless the folder is that of a run which has begun to search."""
+    if not stages_folder(root).is_dir():
+        raise StorageError("is not the folder of a run", where=root, hint="name the `out` of a `nas run`, or a study")
+    if not stage_begun(root, "search"):
+        raise StorageError("has no search yet", where=root, hint="continue it with `nas run`")
+
+
 class StageNote(StrictModel):
     """The marker of a stage.
 
