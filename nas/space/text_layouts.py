@@ -109,8 +109,6 @@ def text_model(layout: Mapping[str, Any], error: type[NasError], where: str) -> 
     Raises:
         NasError: Of the given type: transformers has no such text encoder, or refuses the values.
     """
-    import transformers
-
     kind = _config_class(layout.get("model_type"), error, where)
     try:
         config = kind(**{key: value for key, value in layout.items() if key != "model_type"})
@@ -118,7 +116,7 @@ def text_model(layout: Mapping[str, Any], error: type[NasError], where: str) -> 
         lines = str(problem).splitlines()
         what = lines[-1].strip() if lines else type(problem).__name__
         raise error(f"is no {kind.__name__}: {what}", where=where) from problem
-    return config, transformers.MODEL_FOR_TEXT_ENCODING_MAPPING[kind]
+    return config, _transformers().MODEL_FOR_TEXT_ENCODING_MAPPING[kind]
 
 
 def text_folder(folder: str | Path, name: str) -> Path:
@@ -139,9 +137,8 @@ def _canonical(config: Mapping[str, Any], error: type[NasError], where: str) -> 
 
 def _fields(name: object, error: type[NasError], where: str) -> dict[str, object]:
     """The fields of a model type that decide the arithmetic, with their defaults."""
-    import transformers
-
-    kind, base = _config_class(name, error, where), inspect.signature(transformers.PretrainedConfig.__init__).parameters
+    kind = _config_class(name, error, where)
+    base = inspect.signature(_transformers().PretrainedConfig.__init__).parameters
     parameters = inspect.signature(kind.__init__).parameters
     own = {key: each.default for key, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
     return {
@@ -155,20 +152,26 @@ def _config_class(name: object, error: type[NasError], where: str) -> Any:
     """The configuration class of a model type.
 
     Raises:
-        NasError: Of the given type: transformers is not installed, or has no text encoder of that type.
+        ConfigError: transformers is not installed.
+        NasError: Of the given type: it has no text encoder of that type.
     """
-    try:
-        import transformers  # heavy, and only spaces with such a text encoder need it
-    except ImportError as problem:
-        hint = 'install the extra: pip install "nas-video[clip]"'
-        raise error("text.kind transformers needs transformers", hint=hint) from problem
     if isinstance(name, str) and name.startswith("clip"):
         raise error(f"model_type {name} is CLIP", where=where, hint="write text.kind: clip")
-    kinds = {kind.model_type: kind for kind in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING}
+    kinds = {kind.model_type: kind for kind in _transformers().MODEL_FOR_TEXT_ENCODING_MAPPING}
     if not isinstance(name, str) or name not in kinds:
         known = ", ".join(sorted(each for each in kinds if not each.startswith("clip")))
         raise error(f"model_type {name or ''!r} is no text encoder of transformers ({known})", where=where)
     return kinds[name]
+
+
+def _transformers() -> Any:
+    """The library transformers; raises `ConfigError` if it is not installed."""
+    try:
+        import transformers  # heavy, and only spaces with such a text encoder need it
+    except ImportError as error:
+        hint = 'install the extra: pip install "nas-video[clip]"'
+        raise ConfigError("text.kind transformers needs transformers", hint=hint) from error
+    return transformers
 
 
 def _clip_config(file: Path) -> ClipLayout:

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,12 @@ def test_more_tokens_than_the_model_has_places_for_are_refused(tmp_path: Path) -
     save_sentence_encoder(tmp_path, "roberta", max_position_embeddings=10)
     assert "cannot encode captions of 10 tokens (text.tokens)" in _refused(tmp_path, tokens=10)
     assert make_text_encoder(_space(tmp_path, tokens=9)).encode(["red ball " * 9]).shape == (1, 9, 16)
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)  # as if it was not installed
+    message = _refused(None, layout={"model_type": "bert", **SENTENCE_ENCODERS["bert"]})
+    assert message == 'text.kind transformers needs transformers; install the extra: pip install "nas-video[clip]"'
 
 
 def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
