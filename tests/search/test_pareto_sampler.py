@@ -237,6 +237,19 @@ def test_the_smallest_spaces_are_searched_too():
     study.ask(space)
 
 
+def test_a_trial_is_running_from_its_first_parameter_to_its_last():
+    space = slots(4)
+    study = study_of(ParetoSampler(latency_ms, search_space=space, seed=0))
+    for _ in range(20):
+        half_way, params = study.ask(), {}
+        for name in space:
+            params[name] = half_way.suggest_categorical(name, LAYERS)
+            other = study.ask(space)
+            study.tell(other, [loss(other.params), latency_ms(other.params)])
+        study.tell(half_way, [loss(params), latency_ms(params)])
+    assert len({key(trial.params) for trial in study.trials}) == 100
+
+
 def test_threads_of_one_study_propose_different_architectures():
     space = slots(5)
     study = study_of(ParetoSampler(latency_ms, search_space=space, seed=0))

@@ -10,7 +10,7 @@ from typing import Self
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.pareto_sampler.catalogue import Code
+from nas.search.pareto_sampler.catalogue import Code, Params
 from nas.search.pareto_sampler.domain import Domain
 
 
@@ -34,7 +34,7 @@ class History:
         directions: Sequence[StudyDirection],
         latency_objective: int,
         *,
-        promised: Sequence[Code] = (),
+        promised: Sequence[Params] = (),
     ) -> Self:
         """Read the trials of a study.
 
@@ -43,12 +43,12 @@ class History:
             domain: The space; trials outside of it are left out.
             directions: Directions of the study's one or two objectives.
             latency_objective: Index of the known objective, if there are two.
-            promised: Codes that this process has proposed and that no trial shows yet.
+            promised: Parameters that this process has proposed and that no trial shows in full yet.
         """
         quality, sign = learnt_objective(directions, latency_objective)
         losses: dict[Code, float] = {}
         closed: set[Code] = set()
-        pending = dict.fromkeys(promised)
+        pending = {code: None for params in promised if (code := domain.encode(params)) is not None}
         for trial in trials:
             code = domain.encode(trial.params)
             if code is None:

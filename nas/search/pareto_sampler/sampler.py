@@ -78,7 +78,7 @@ class ParetoSampler(BaseSampler):
         self._random = RandomSampler(seed=seed)
         self._intersection = IntersectionSearchSpace()
         self._proposers: dict[tuple[Any, ...], Proposer] = {}
-        self._promised: dict[int, tuple[int, ...]] = {}
+        self._promised: dict[int, Params] = {}
         self._lock = threading.Lock()
         self._warned = False
 
@@ -113,9 +113,9 @@ class ParetoSampler(BaseSampler):
             }
         with self._lock:
             proposer = self._proposer(domain, learnt_objective(study.directions, self._latency_objective)[1])
-            code = proposer.propose(self._history(study, trial, domain))
-            self._promised[trial.number] = code
-        return domain.decode(code)
+            params = domain.decode(proposer.propose(self._history(study, trial, domain)))
+            self._promised[trial.number] = params
+        return params
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -142,13 +142,13 @@ class ParetoSampler(BaseSampler):
 
     def _history(self, study: optuna.Study, trial: FrozenTrial, domain: Domain) -> History:
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        # A trial of another thread has no parameters yet between its proposal and its first parameter.
+        # The trial of another thread gets its parameters one after the other, some time after they were proposed.
         for other in others:
-            if other.number in self._promised and (other.state.is_finished() or other.params):
+            params = self._promised.get(other.number)
+            if params is not None and (other.state.is_finished() or other.params.keys() >= params.keys()):
                 del self._promised[other.number]
-        return History.read(
-            others, domain, study.directions, self._latency_objective, promised=tuple(self._promised.values())
-        )
+        promised = tuple(self._promised.values())
+        return History.read(others, domain, study.directions, self._latency_objective, promised=promised)
 
     def _warn(self, search_space: Mapping[str, BaseDistribution]) -> None:
         if search_space and not self._warned:
