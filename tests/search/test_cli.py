@@ -310,7 +310,10 @@ def test_a_front_is_scored_again_and_used_from_then_on(made, metrics, nas):
     for options, front in (((), found["front"]), (("--search-scores",), searched)):
         code, out, err = nas("pick", *where, *options, "--latency-budget-ms", 1e9, "--out", "c.yaml", "--json")
         assert code == 0, err
-        assert json.loads(out)["id"] == front[-1]["id"] == Architecture.load("c.yaml").id
+        picked = json.loads(out)
+        assert picked["by_score"]["id"] == front[-1]["id"]
+        # Noise may not tell it from a faster member, which is taken then.
+        assert picked["id"] == Architecture.load("c.yaml").id in [member["id"] for member in front]
         assert nas("plot", *where, *options, "--knee", "--out", "front.png")[0] == 0
 
     code, out, err = nas("rescore", folder / "space.yaml", *where, *data, "--batches", 1, "--finetune-steps", 2)
