@@ -21,6 +21,7 @@ from nas.data.videos.film import Film, open_film
 from nas.data.videos.media import Media
 from nas.data.videos.pictures import Pixels, frame_pixels, read_image, turning
 from nas.errors import DataError
+from nas.processors import processors
 
 _LONGEST_STILL_S = 3600.0
 
@@ -104,7 +105,8 @@ def _film_frames(media: Media, shape: ClipShape, first: int) -> Iterator[torch.T
     """Frames `rgb_CHW` at the rate of the clips, from one of them on; none if it cannot be reached."""
     source: av.VideoFrame | None = None
     fitted_CHW = torch.empty(0)
-    with open_film(media) as film:
+    # A worker has one thread for all it does: with more, the workers of a machine would keep each other waiting.
+    with open_film(media, min(torch.get_num_threads(), processors())) as film:
         if first and not film.seek(first / shape.fps):
             return
         for frame in _at_rate(film, media, shape.fps, first):

@@ -33,12 +33,23 @@ class Prefetched(Generic[BatchT]):
 
     def __call__(self, number: int) -> BatchT:
         """The batch of a micro-step. An error of `make` is raised here."""
-        first, end = number - self._repeated + 1, number + AHEAD + self._repeated
-        self._made = {index: made for index, made in self._made.items() if first <= index < end}
+        used = self._leave_out(number - self._repeated, number + AHEAD + self._repeated)
         for index in range(number, number + AHEAD + 1):
             if index not in self._made:
                 self._made[index] = self._thread.submit(self._make, index)
+        if used:
+            self._thread.submit(used.clear)
         return self._made[number].result()
+
+    def _leave_out(self, first: int, end: int) -> list[Future[BatchT]]:
+        """Forget all batches but those from `first` to before `end`; returns the forgotten ones.
+
+        To free a batch of a worker takes a millisecond, because its memory is mapped. The thread does it. So that it
+        has the last reference, `first` is before the batch that the loop holds.
+        """
+        used = [made for index, made in self._made.items() if not first <= index < end]
+        self._made = {index: made for index, made in self._made.items() if first <= index < end}
+        return used
 
 
 @contextlib.contextmanager

@@ -63,6 +63,28 @@ def test_what_a_batch_raises_comes_when_it_is_asked_for() -> None:
             batches(1)
 
 
+def test_the_thread_frees_them() -> None:
+    freed: dict[int, int] = {}
+    enough = threading.Event()
+
+    class Batch:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __del__(self) -> None:
+            freed[self.number] = threading.get_ident()
+            if self.number == 7:
+                enough.set()
+
+    with prefetched(Batch, CARD) as batches:
+        for number in range(10):
+            batch = batches(number)  # as a loop holds it until it has the next one
+            assert batch.number == number
+        assert enough.wait(10)
+        assert [*freed] == [*range(8)]
+    assert threading.get_ident() not in [freed[number] for number in range(8)]
+
+
 def test_a_processor_makes_them_itself_when_they_are_asked_for() -> None:
     asked: list[int] = []
     with prefetched(lambda number: asked.append(number) or torch.tensor(number), torch.device("cpu")) as batches:
