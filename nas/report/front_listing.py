@@ -6,10 +6,11 @@ import textwrap
 
 from matplotlib.axes import Axes
 
-from nas.report.front_range import intervals_fit, latency_interval
+from nas.report.front_range import intervals_fit
 from nas.report.style import GREEN, MUTED
 from nas.search import FrontMember, StudyRecord
 from nas.search.latencies.devices import DeviceLatency
+from nas.search.results.second_intervals import second_interval
 from nas.space import Architecture
 from nas.space.layers import layers_text
 
@@ -23,6 +24,9 @@ BOLD = 0.8
 
 BARS = "Bars up and down are one standard error, without the noise that all members share."
 HIDDEN = "Intervals of latencies are not drawn where they are much wider than the front."
+OF_SHARES = (
+    "An end of a share's bar is the largest share with the latencies on all devices at that end of their intervals."
+)
 TOGETHER = "Estimates for one family of networks are off in the same direction."
 
 
@@ -83,10 +87,18 @@ class Caption:
     def _on_intervals(self) -> list[str]:
         """What the bars of latencies do not tell."""
         stages = (self.record, self.record.final)
-        known = [one for stage in stages for one in stage.front if latency_interval(one) is not None]
-        together = any(member.provenance == "estimated" for member in known)
-        hidden = bool(known) and not all(map(intervals_fit, stages))
-        return ([HIDDEN] if hidden else []) + ([TOGETHER] if together else [])
+        known = [one for stage in stages for one in stage.front if second_interval(one, stage) is not None]
+        if not known:
+            return []
+        together = any("estimated" in _provenance(member, self.record) for member in known)
+        fit = [intervals_fit(stage) for stage in stages]
+        remarks = [OF_SHARES] if self.record.of_shares and any(fit) else []
+        return remarks + ([] if all(fit) else [HIDDEN]) + ([TOGETHER] if together else [])
+
+
+def _provenance(member: FrontMember, record: StudyRecord) -> set[str]:
+    """Where the latencies of a member's interval come from: a share has one on every device."""
+    return {each.provenance for each in member.devices.values()} if record.of_shares else {member.provenance}
 
 
 def _latency(member: FrontMember) -> str:

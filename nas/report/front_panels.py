@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from nas.report.front_range import axis_ranges, clipped, intervals_fit, latency_interval, outside
+from nas.report.front_range import axis_ranges, clipped, intervals_fit, outside
 from nas.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, tidy
 from nas.search import FrontMember, StudyRecord
 from nas.search.latencies.devices import SHARE
 from nas.search.noise.differences import own_standard_errors
 from nas.search.results.evaluation import Evaluation
+from nas.search.results.second_intervals import intervals_label, second_interval
 from nas.space import Architecture
 
 LABEL_COLUMNS = 52
@@ -107,17 +108,16 @@ def _draw_front(axes: Axes, front: Sequence[FrontMember], marks: Marks, label: s
 
 
 def _draw_intervals(axes: Axes, record: StudyRecord) -> None:
-    """A bar over the interval of each member's latency, where that is known; the legend says for how many networks."""
-    known = [(member, ends) for member in record.front if (ends := latency_interval(member)) is not None]
+    """A bar over the interval of each member's latency or share, where that is known; the legend says what it is."""
+    known = [(member, ends) for member in record.front if (ends := second_interval(member, record)) is not None]
     if not known or not intervals_fit(record):
         return
-    shares = " and ".join(f"{share}%" for share in sorted({member.interval_percent or 0 for member, _ in known}))
     second, quality = _columns([member for member, _ in known])
     below = [max(value - low, 0) for value, (_, (low, _)) in zip(second, known, strict=True)]
     above = [max(high - value, 0) for value, (_, (_, high)) in zip(second, known, strict=True)]
     axes.errorbar(
         second, quality, xerr=[below, above], fmt="none", ecolor=BLUE, elinewidth=1, capsize=2.5, alpha=0.45, zorder=3,
-        label=f"{shares} interval of latency",
+        label=intervals_label(record.front, record),
     )  # fmt: skip
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search import FrontMember, StudyRecord
+from nas.search import StudyRecord
 from nas.search.results.evaluation import Evaluation
+from nas.search.results.second_intervals import second_interval
 
 REACH, FRONT_REACH = 1.5, 3.0
 """How many interquartile ranges beyond the quartiles a point may lie (Tukey's fences), and a member of the front."""
@@ -45,11 +46,6 @@ def axis_ranges(record: StudyRecord, also: Sequence[float] = ()) -> tuple[Range,
     return _with_margin(min(places), max(places)), _with_margin(*quality)
 
 
-def latency_interval(member: FrontMember) -> Range | None:
-    """The interval of the second objective of a member; `None` if it is unknown, or the objective is a share."""
-    return None if member.share is not None else member.interval_ms
-
-
 def intervals_fit(record: StudyRecord) -> bool:
     """Whether the intervals of the front fit on the axis of latency, without flattening what is on it."""
     every, front = _columns(record.evaluations)[0], _columns(record.front)[0]
@@ -63,7 +59,7 @@ def _hold_intervals(record: StudyRecord, points: Range) -> bool:
 
 
 def _interval_ends(record: StudyRecord) -> list[float]:
-    return [end for member in record.front for end in latency_interval(member) or ()]
+    return [end for member in record.front for end in second_interval(member, record) or ()]
 
 
 def outside(record: StudyRecord, also: Sequence[float] = ()) -> list[Evaluation]:

@@ -15,7 +15,9 @@ from nas.latency import LatencyPredictor, LatencyTable, TableMetadata, space_blo
 from nas.report.page.document import CheckedNetwork, Clip, ClipRow, Curve, Report, Table
 from nas.report.page.study import study_report
 from nas.search import StudyRecord
+from nas.search.latencies.devices import DeviceLatency
 from nas.search.results.evaluation import Evaluation
+from nas.search.storage.contents import StudyDevice
 from nas.space import SearchSpace
 from tests.latency.strategies import measured
 
@@ -50,6 +52,31 @@ def record(count: int = 40, *, budget_ms: float | None = 19.0) -> StudyRecord:
         )  # fmt: skip
     return StudyRecord("first", "study.db", SPACE.name, f"loss {NASTY}", "minimize", 4, "test bench", "formula",
                        budget_ms, tuple(scored), 1)  # fmt: skip
+
+
+def record_of_shares(count: int = 40) -> StudyRecord:
+    """The same of two devices, a bench and a phone that is half as fast, and the largest share of a budget.
+
+    The phone decides, because its budget is tighter. The bench's interval is wide: its upper end is above the phone's.
+    """
+    of_one, limits_ms = record(count, budget_ms=None), {"bench": 40.0, "phone": 70.0}
+    scored = tuple(
+        replace(
+            one,
+            latency_ms=2 * one.latency_ms,
+            share=2 * one.latency_ms / limits_ms["phone"],
+            device="phone",
+            devices={
+                "bench": DeviceLatency(one.latency_ms, one.unet_ms, "estimated", "formula",
+                                       one.latency_ms / 1.5, one.latency_ms * 1.5, 80),
+                "phone": DeviceLatency(2 * one.latency_ms, 2 * one.unet_ms, "measured", "formula",
+                                       1.9 * one.latency_ms, 2.1 * one.latency_ms, 90),
+            },
+        )
+        for one in of_one.evaluations
+    )  # fmt: skip
+    devices = {name: StudyDevice(name, "formula") for name in limits_ms}
+    return replace(of_one, evaluations=scored, devices=devices, limits_ms=limits_ms, which="worst")
 
 
 def clip_source(folder: Path, seed: int) -> str:

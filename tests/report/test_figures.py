@@ -34,6 +34,7 @@ from nas.search.results.evaluation import Evaluation
 from nas.search.storage.final_scores import FinalScores
 from nas.space import SearchSpace
 from tests.latency.strategies import measured
+from tests.report.reports import record_of_shares
 from tests.search.problem import FormulaLatency, formula_loss, small_space
 
 SPACE = small_space()
@@ -219,6 +220,24 @@ def test_a_bar_spans_the_interval_of_each_member_and_the_legend_says_which_one()
     assert "off in the same direction" in text
     again = part(draw_front(rescored(study, changed=True)), "front")
     assert bars(again).keys() == {one.quality for one in rescored(study, changed=True).final.front}
+
+
+def test_a_bar_of_a_share_reaches_as_far_as_the_intervals_on_all_devices():
+    study = record_of_shares(24)
+
+    figure = draw_front(study)
+
+    axes = part(figure, "front")
+    expected = {
+        one.quality: (max(one.devices["bench"].low_ms / 40, one.devices["phone"].low_ms / 70),
+                      max(one.devices["bench"].high_ms / 40, one.devices["phone"].high_ms / 70))
+        for one in study.front
+    }  # fmt: skip
+    assert bars(axes) == {quality: pytest.approx(ends) for quality, ends in expected.items()}
+    assert "share within 80% and 90% intervals" in labels(axes)
+    text = " ".join(" ".join(each.get_text() for each in part(figure, "caption").texts).split())
+    assert "the largest share with the latencies on all devices at that end of their intervals" in text
+    assert "off in the same direction" in text  # the bench is estimated, though the phone decides
 
 
 def test_intervals_that_would_flatten_the_front_are_told_not_drawn():

@@ -56,6 +56,44 @@ def test_the_verdict_compares_with_simple_designs_part_by_part() -> None:
     assert made.sentences[-1].startswith("Against no temporal layers: the score of the chosen one is better by 0.2")
 
 
+def test_shares_of_budgets_are_compared_in_points() -> None:
+    shares = reports.record_of_shares()
+    scored = {one.architecture.id: one for one in shares.evaluations}
+    slots = study_front(shares, space=reports.SPACE).slots
+    chosen = shares.front[-1]
+    made = verdict(shares, chosen.architecture.id, slots)
+    assert made is not None
+    for rival in made.rivals:
+        theirs = scored[rival.id].devices["phone"].latency_ms / 70
+        assert rival.points_more == pytest.approx(100 * (theirs - chosen.devices["phone"].latency_ms / 70))
+        assert rival.slower_percent is None
+    (empty,) = [one for one in shares.evaluations if {*one.architecture.choices} == {"none"}]
+    points = 100 * (chosen.latency_ms - empty.latency_ms) / 70
+    assert made.sentences[-1].endswith(f"and it uses {points:.1f} points more of its tightest budget.")
+    assert made.sentences[0].startswith("Against the best uniform design that needs no larger share of a budget, ")
+    least = min(shares.front, key=lambda one: one.second)
+    frugal = verdict(shares, least.architecture.id, slots)
+    assert frugal is not None
+    assert "needs as small a share of a budget. The nearest, " in " ".join(frugal.sentences)
+    assert not {"longer", "fast"} & {*" ".join((*made.sentences, *frugal.sentences)).split()}
+    assert "points of a budget</td>" in report_html(study_report(shares, space=reports.SPACE))
+
+
+def test_a_share_has_the_interval_that_all_devices_leave_it() -> None:
+    shares = reports.record_of_shares()
+    front = study_front(shares)
+    for scored, point in zip(shares.evaluations, front.points, strict=True):
+        bench, phone = scored.devices["bench"].latency_ms / 40, scored.devices["phone"].latency_ms / 70
+        assert point.second_low == pytest.approx(max(bench / 1.5, phone * 0.95))
+        assert point.second_high == pytest.approx(max(bench * 1.5, phone * 1.05))
+        assert point.second_high > 1.05 * phone
+    assert front.intervals == "share within 80% and 90% intervals"
+    unknown = replace(shares.evaluations[0].devices["phone"], low_ms=None, high_ms=None)
+    one = replace(shares.evaluations[0], devices={**shares.evaluations[0].devices, "phone": unknown})
+    alone = study_front(replace(shares, evaluations=(one,)))
+    assert (alone.points[0].second_low, alone.intervals) == (None, "")
+
+
 def test_a_chosen_one_that_is_a_simple_design_itself_is_called_so() -> None:
     slots = study_front(RECORD, space=reports.SPACE).slots
     uniform = [one for one in RECORD.evaluations if {*one.architecture.choices} - {"none"} == {"self_attention_1d"}]

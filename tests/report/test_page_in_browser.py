@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nas.report import write_report
+from nas.report import study_report, write_report
 from tests.report import reports
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -85,6 +85,29 @@ def test_the_page_loads_without_a_network_or_a_complaint(browser: Any, report: P
     assert (light > 600) == (scheme == "light")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"report-{width}-{scheme}.png", full_page=True)
+    assert complaints == []
+    page.context.close()
+
+
+def test_bars_of_shares_reach_to_the_ends_of_their_intervals(browser: Any, tmp_path: Path) -> None:
+    shares = reports.record_of_shares()
+    report = write_report(study_report(shares, space=reports.SPACE, predictor=reports.predictor()), tmp_path / "r.html")
+    page, complaints = _open(browser, report, 1600, "light")
+    bars = page.evaluate(
+        """(({ x, error_x, customdata }) => x.map((share, place) =>
+            [customdata[place], share - error_x.arrayminus[place], share + error_x.array[place], error_x.visible]))(
+            document.getElementById("front-plot").data.find((trace) => trace.name === "front"))"""
+    )
+    expected = {
+        one.architecture.id: (max(one.devices["bench"].low_ms / 40, one.devices["phone"].low_ms / 70),
+                              max(one.devices["bench"].high_ms / 40, one.devices["phone"].high_ms / 70))
+        for one in shares.front
+    }  # fmt: skip
+    assert {name: (low, high) for name, low, high, _ in bars} == {
+        name: pytest.approx(ends) for name, ends in expected.items()
+    }
+    assert all(visible for *_, visible in bars)
+    assert "share within 80% and 90% intervals" in page.locator("#front-plot .legend").text_content()
     assert complaints == []
     page.context.close()
 

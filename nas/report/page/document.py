@@ -70,6 +70,8 @@ class Point:
         id: Its identifier.
         choices: What each slot holds.
         second: The second objective: milliseconds, or a share of a budget.
+        second_low: Lower end of its interval; `None` if it is unknown.
+        second_high: Upper end.
         latency: Latency of one clip, on the device that decides.
         on_devices: Latencies on all of several devices.
         parameters: Weights of the denoising network.
@@ -84,6 +86,8 @@ class Point:
     id: str
     choices: tuple[str, ...]
     second: float
+    second_low: float | None
+    second_high: float | None
     latency: Latency
     on_devices: tuple[Latency, ...]
     parameters: int | None
@@ -117,6 +121,8 @@ class Front:
         points: The architectures, in the order in which they were scored.
         budgets: Budgets of the second objective.
         remarks: Sentences on the noise of the scores, and on what is missing.
+        of_shares: Whether the second objective is a share of a budget.
+        intervals: What the intervals of the second objective are, for a legend; empty if none is known.
     """
 
     quality: str
@@ -128,6 +134,8 @@ class Front:
     points: tuple[Point, ...]
     budgets: tuple[Line, ...] = ()
     remarks: tuple[str, ...] = ()
+    of_shares: bool = False
+    intervals: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,7 +163,9 @@ class Rival:
         design: What it is, in words.
         id: Identifier of its architecture.
         latency: Its latency.
-        slower_percent: How much longer it takes than the chosen one.
+        slower_percent: How much longer it takes than the chosen one; `None` where shares of budgets are compared.
+        points_more: By how many points, hundredths of a budget, its largest share is above that of the chosen one;
+            `None` where latencies are compared.
         score: Its score, in the scoring that both have.
         chosen_better_by: By how much the chosen one's score is better; negative if it is worse.
         standard_error: Of that difference; `None` if it is unknown.
@@ -165,11 +175,17 @@ class Rival:
     design: str
     id: str
     latency: Latency
-    slower_percent: float
+    slower_percent: float | None
+    points_more: float | None
     score: Score
     chosen_better_by: float
     standard_error: float | None
     beyond_noise: bool | None
+
+    @property
+    def costs_more(self) -> float:
+        """What it costs more than the chosen one: percent of a latency, or points of a budget."""
+        return next(cost for cost in (self.points_more, self.slower_percent, 0.0) if cost is not None)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,10 @@ function latencyText(latency) {
   return `${digits(latency.ms)} ms (${share}${digits(latency.low_ms)} to ${digits(latency.high_ms)})`;
 }
 
+function shareText(point) {
+  return digits(point.second) + (point.second_low === null ? "" : ` (${digits(point.second_low)} to ${digits(point.second_high)})`);
+}
+
 function scoreText(score) {
   return digits(score.value) + (score.standard_error === null ? "" : ` ± ${+score.standard_error.toPrecision(1)}`);
 }
@@ -28,6 +32,7 @@ function parametersText(count) {
 /** Names and values of one architecture, for the hover label and the panel. */
 function facts(point) {
   const rows = [[`latency, ${point.latency.source}`, latencyText(point.latency)]];
+  if (report.front.of_shares) rows.push([report.front.second, shareText(point)]);
   for (const each of point.on_devices) rows.push([`${each.device}, ${each.source}`, latencyText(each)]);
   if (point.measured_ms !== null) rows.push(["network measured as a whole", `${digits(point.measured_ms)} ms`]);
   if (point.again) rows.push(["score, second scoring", scoreText(point.again)]);
@@ -110,14 +115,13 @@ function frontLine(front, scores) {
 function frontErrors(front, scores) {
   const bars = { color: colour("front"), thickness: 1, width: 0 };
   const own = front.map((point) => score(point, scores).own_error);
-  const ofShares = front.some((point) => point.second !== point.latency.ms);
-  const known = !ofShares && front.every((point) => point.latency.low_ms !== null);
+  const known = front.map((point) => point.second_low !== null);
   return {
     error_y: { ...bars, type: "data", array: own.map((error) => error ?? 0), visible: own.some((error) => error !== null) },
     error_x: {
-      ...bars, type: "data", symmetric: false, visible: known,
-      array: front.map((point) => (known ? point.latency.high_ms - point.latency.ms : 0)),
-      arrayminus: front.map((point) => (known ? point.latency.ms - point.latency.low_ms : 0)),
+      ...bars, type: "data", symmetric: false, visible: known.some(Boolean),
+      array: front.map((point, place) => (known[place] ? point.second_high - point.second : 0)),
+      arrayminus: front.map((point, place) => (known[place] ? point.second - point.second_low : 0)),
     },
   };
 }
@@ -138,10 +142,9 @@ function frontFigure(state) {
     traces.push(markers("measured as a whole", measured, scores, { color: colour("measured"), size: 9, symbol: "diamond-open", line: { width: 2 } },
       { x: measured.map((point) => point.measured_ms) }));
   }
-  const shares = [...new Set(front.map((point) => point.latency.interval_percent))].filter((share) => share !== null);
-  if (bars.error_x.visible && shares.length) {
+  if (bars.error_x.visible) {
     const line = { color: colour("front"), width: 1 };
-    traces.push({ type: "scatter", mode: "lines", name: `${shares.join("% and ")}% interval of latency`, x: [null], y: [null], line });
+    traces.push({ type: "scatter", mode: "lines", name: report.front.intervals, x: [null], y: [null], line });
   }
   const ring = (name, id, key, size) => {
     const here = scored.filter((point) => point.id === id);

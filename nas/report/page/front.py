@@ -11,6 +11,7 @@ from nas.search.latencies.devices import EXTRAPOLATED, DeviceLatency
 from nas.search.noise.differences import own_standard_errors
 from nas.search.results.evaluation import Evaluation
 from nas.search.results.neighbours import steps_sentence
+from nas.search.results.second_intervals import intervals_label, second_interval
 from nas.space import Architecture, SearchSpace
 
 
@@ -38,6 +39,8 @@ def study_front(
         points=_points(record, measured_ms or {}),
         budgets=_budgets(record),
         remarks=_remarks(record),
+        of_shares=record.of_shares,
+        intervals=intervals_label([*record.searched.front, *record.final.front], record),
     )
 
 
@@ -90,6 +93,8 @@ def _points(record: StudyRecord, measured_ms: Mapping[str, float]) -> tuple[Poin
             id=(name := scored.architecture.id),
             choices=scored.architecture.choices,
             second=scored.second,
+            second_low=(interval := second_interval(scored, record) or (None, None))[0],
+            second_high=interval[1],
             latency=latency_of(scored, record),
             on_devices=_on_devices(scored, record),
             parameters=scored.parameters,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from nas.files import write_text
 from nas.formatting import bytes_text, cell_text, finite_or_null
-from nas.report.page.document import Latency, Report, Score
+from nas.report.page.document import Latency, Point, Report, Score
 
 
 def write_report(report: Report, path: str | Path) -> Path:
@@ -53,6 +53,12 @@ def latency_text(latency: Latency) -> str:
     return f"{_milliseconds(latency.ms)} ms ({share}{_span(latency.low_ms, latency.high_ms)})"
 
 
+def share_text(point: Point) -> str:
+    """The largest share of a budget with its interval, if it is known."""
+    known = point.second_low is not None and point.second_high is not None
+    return f"{point.second:.4g}" + (f" ({point.second_low:.4g} to {point.second_high:.4g})" if known else "")
+
+
 def score_text(score: Score) -> str:
     """A score with its standard error, if it is known."""
     error = "" if score.standard_error is None else f" ± {score.standard_error:.1g}"
@@ -87,6 +93,7 @@ def _environment() -> Environment:
         "bytes": bytes_text,
         "latency": latency_text,
         "score": score_text,
+        "share": share_text,
         "embed": _embedded,
         "signed": _signed,
     }

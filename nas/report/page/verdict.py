@@ -13,8 +13,8 @@ from nas.search.noise.differences import difference
 from nas.search.results.evaluation import Evaluation
 from nas.space import NONE
 
-AS_FAST = 1.02
-"""A design that takes at most this much longer counts as as fast."""
+AS_FAST = 2.0
+"""A design that takes at most this many percent longer, or points more of a budget, counts as as fast."""
 
 WITHOUT = "no temporal layers"
 
@@ -79,11 +79,13 @@ def _rival(record: StudyRecord, chosen: str, rival: str, design: str) -> Rival:
     stage, ours, theirs = _in_one_scoring(record, chosen, rival)
     sign = -1.0 if stage.direction == "minimize" else 1.0
     gap = difference(ours.quality_parts, theirs.quality_parts)
+    longer = 100 * (theirs.second / ours.second - 1) if ours.second else 0.0
     return Rival(
         design=design,
         id=rival,
         latency=latency_of(theirs, record),
-        slower_percent=100 * (theirs.second / ours.second - 1) if ours.second else 0.0,
+        slower_percent=None if stage.of_shares else longer,
+        points_more=100 * (theirs.second - ours.second) if stage.of_shares else None,
         score=score_of(theirs),
         chosen_better_by=sign * (ours.quality - theirs.quality if gap is None else gap.mean),
         standard_error=None if gap is None else gap.standard_error,
@@ -100,7 +102,7 @@ def _in_one_scoring(record: StudyRecord, first: str, second: str) -> tuple[Study
 
 
 def _sentences(rivals: Sequence[Rival], own: str | None) -> tuple[str, ...]:
-    """Against the best simple design of the same latency, and against no temporal layers.
+    """Against the best simple design of the same cost, and against no temporal layers.
 
     Args:
         rivals: The simple designs.
@@ -111,20 +113,30 @@ def _sentences(rivals: Sequence[Rival], own: str | None) -> tuple[str, ...]:
     sentences = [] if own is None else [f"The chosen one is a simple design itself: {own}."]
     other = "" if own in (None, WITHOUT) else " other"
     if uniform:
-        as_fast = [rival for rival in uniform if 100 + rival.slower_percent <= 100 * AS_FAST]
-        if as_fast:
-            best = min(as_fast, key=lambda rival: rival.chosen_better_by)
-            sentences.append(f"Against the best{other} uniform design that is as fast, {best.design}: {_gap(best)}.")
-        else:
-            nearest = min(uniform, key=lambda rival: rival.slower_percent)
-            sentences.append(
-                f"No{other} uniform design that was scored is as fast. The fastest, {nearest.design}, takes "
-                f"{nearest.slower_percent:.0f}% longer: {_gap(nearest)}."
-            )
+        sentences.append(_against_uniform(uniform, other))
     else:
         sentences.append(f"No{other} uniform design (one layer in every slot) was scored.")
-    sentences += [f"Against {WITHOUT}: {_gap(rival)}, {_slower(rival)}." for rival in empty]
+    sentences += [f"Against {WITHOUT}: {_gap(rival)}, {_costs(rival)}." for rival in empty]
     return tuple(sentences)
+
+
+def _against_uniform(uniform: Sequence[Rival], other: str) -> str:
+    """Against the best uniform design that costs no more, or the one that costs least."""
+    of_shares = uniform[0].points_more is not None
+    frugal = [rival for rival in uniform if rival.costs_more <= AS_FAST]
+    if frugal:
+        best = min(frugal, key=lambda rival: rival.chosen_better_by)
+        which = "needs no larger share of a budget" if of_shares else "is as fast"
+        return f"Against the best{other} uniform design that {which}, {best.design}: {_gap(best)}."
+    nearest = min(uniform, key=lambda rival: rival.costs_more)
+    start = f"No{other} uniform design that was scored"
+    if of_shares:
+        more = f"{nearest.costs_more:.0f} points more of its tightest budget"
+        return (
+            f"{start} needs as small a share of a budget. The nearest, {nearest.design}, uses {more}: {_gap(nearest)}."
+        )
+    longer = f"{nearest.costs_more:.0f}% longer"
+    return f"{start} is as fast. The fastest, {nearest.design}, takes {longer}: {_gap(nearest)}."
 
 
 def _gap(rival: Rival) -> str:
@@ -139,7 +151,10 @@ def _gap(rival: Rival) -> str:
     return f"{size} ± {rival.standard_error:.1g}, {noise}"
 
 
-def _slower(rival: Rival) -> str:
-    """How much longer the chosen one takes."""
-    longer = 100 * (1 / (1 + rival.slower_percent / 100) - 1)
+def _costs(rival: Rival) -> str:
+    """How much longer the chosen one takes, or how much more of its tightest budget."""
+    if rival.points_more is not None:
+        more = "less" if rival.points_more >= 0 else "more"
+        return f"and it uses {abs(rival.points_more):.1f} points {more} of its tightest budget"
+    longer = 100 * (1 / (1 + rival.costs_more / 100) - 1)
     return f"and it takes {abs(longer):.1f}% {'longer' if longer > 0 else 'less time'}"
