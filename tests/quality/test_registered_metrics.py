@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 
 from nas.data import ClipShape, MovingShapesConfig, prompts
 from nas.errors import ConfigError
@@ -18,6 +20,7 @@ from nas.quality import (
     metric_options,
 )
 from nas.quality.clips.classifier import ATTRIBUTES, ClassifierRecord
+from nas.search import SearchConfig, SumLatency, load_study, run_search
 from nas.space import SearchSpace
 from nas.testing import QualityMetricConformance
 from nas.training import SearchInputs, SuperNetConfig, clip_quality, held_out_quality, open_clips, train_supernet
@@ -84,6 +87,24 @@ def test_the_clips_are_those_of_the_python_function(made: Path) -> None:
     architecture = SPACE.smallest()
     assert (registered.name, registered.direction) == ("prompt accuracy", "maximize")
     assert registered.score(architecture) == function.score(architecture)
+
+
+def test_a_search_by_accuracy_knows_its_noise(made: Path, tmp_path: Path) -> None:
+    count = 8
+    torch.manual_seed(0)
+    reader = ReadAccuracy(ShapeClassifier(ClipShape.of(SPACE.file.video)), "direction")
+    metric = clip_quality(SPACE, made / "supernet", reader, prompts(count, seed=3), seed=3)
+    config = SearchConfig(evaluations=3, sampler="exhaustive")
+    each_ms = {slot.id: {name: float(place) for place, name in enumerate(slot.candidates, 1)} for slot in SPACE.slots}
+    latency = SumLatency(SPACE, each_ms, provenance="measured", device="test bench", runtime="formula")
+    found = run_search(SPACE, latency, metric, config, tmp_path / "study.db", "s").record
+    assert len(found.evaluations) == 3
+    assert any(0 < one.quality < 1 for one in found.evaluations)
+    for one in load_study(tmp_path / "study.db", "s").evaluations:
+        assert (len(one.quality_parts), {*one.quality_parts} <= {0, 1}) == (count, True)
+        assert one.quality == pytest.approx(sum(one.quality_parts) / count)
+        binomial = math.sqrt(one.quality * (1 - one.quality) / (count - 1))
+        assert one.standard_error == pytest.approx(binomial)
 
 
 @pytest.mark.parametrize(

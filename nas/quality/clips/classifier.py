@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
@@ -24,7 +23,7 @@ from nas.data.moving_shapes.scene import COLOURS, DIRECTIONS, SHAPES
 from nas.errors import CheckpointError, ConfigError
 from nas.files import StrictModel, atomic_folder, load_yaml, require_whole, write_yaml
 from nas.models.weights import load_into, load_safetensors, save_safetensors
-from nas.quality.clips.metric import ClipMetric, Floats
+from nas.quality.clips.metric import MeanOfClips
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "colour": tuple(COLOURS),
@@ -149,7 +148,7 @@ def labels(prompts: Sequence[str]) -> torch.Tensor:
     return torch.tensor([[names.index(getattr(scene, name)) for name, names in ATTRIBUTES.items()] for scene in scenes])
 
 
-class ReadAccuracy(ClipMetric):
+class ReadAccuracy(MeanOfClips):
     """Share of clips in which a classifier recognises what the prompt says.
 
     Args:
@@ -163,14 +162,8 @@ class ReadAccuracy(ClipMetric):
         self.classifier, self.attribute = classifier, attribute
         self.name = "prompt accuracy" if attribute is None else f"{attribute} accuracy"
 
-    def describe(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> Floats:
+    def judge(self, video_BTCHW: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
         """1 for each clip that is right, 0 for the others."""
         read_BA = torch.cat([self.classifier.read(part) for part in torch.split(video_BTCHW, _BATCH)])
-        right_BA = (read_BA == labels(prompts)).numpy()
-        kept = slice(None) if self.attribute is None else list(ATTRIBUTES).index(self.attribute)
-        right_B = np.atleast_2d(right_BA[:, kept].T).all(axis=0)
-        return np.asarray(right_B, dtype=np.float64)[:, None]
-
-    def value(self, generated_BK: Floats, real_BK: Floats) -> float:
-        """The share of clips that are right."""
-        return float(generated_BK.mean())
+        right_BA = read_BA == labels(prompts)
+        return right_BA.all(dim=1) if self.attribute is None else right_BA[:, list(ATTRIBUTES).index(self.attribute)]
