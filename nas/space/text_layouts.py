@@ -34,6 +34,19 @@ _NO_ARITHMETIC = re.compile(
 )
 """Fields of configurations that do not change what an encoder computes."""
 
+_NESTED = "its text model is a part of a larger model, whose configuration nests that of the text model"
+_VALUES = "it looks at the values of its input, so its costs cannot be counted"
+_UNFIT = {
+    **dict.fromkeys(["emu3", "llama4", "mllama", "t5gemma"], _NESTED),
+    **dict.fromkeys(
+        ["big_bird", "flaubert", "ibert", "longformer", "rembert", "roformer", "squeezebert", "xlm"], _VALUES
+    ),
+    "molmo2_text": "it has no pad_token_id, so captions of different length cannot be encoded",
+    "nystromformer": "its contexts depend on the padding",
+    "reformer": "its contexts are random",
+}
+"""Types that transformers lists as text encoders and that cannot be one here, and why."""
+
 
 def clip_layout(text: ClipText, folder: str | None) -> ClipLayout:
     """The layout of a text encoder: the search space's, or its folder's if the space gives none.
@@ -83,6 +96,11 @@ def transformers_layout(text: TransformersText, folder: str | None) -> str:
     if text.tokens > (most := getattr(config, "max_position_embeddings", None) or text.tokens):
         raise ConfigError(f"max_position_embeddings is {most}, text.tokens {text.tokens}", where=where)
     return layout
+
+
+def transformers_types() -> tuple[str, ...]:
+    """The types of text encoders that a layout may have; raises `ConfigError` if transformers is not installed."""
+    return tuple(sorted(name for name in _config_classes() if not name.startswith("clip") and name not in _UNFIT))
 
 
 def saved_layout(folder: str | Path) -> str:
@@ -157,11 +175,19 @@ def _config_class(name: object, error: type[NasError], where: str) -> Any:
     """
     if isinstance(name, str) and name.startswith("clip"):
         raise error(f"model_type {name} is CLIP", where=where, hint="write text.kind: clip")
-    kinds = {kind.model_type: kind for kind in _transformers().MODEL_FOR_TEXT_ENCODING_MAPPING}
+    if isinstance(name, str) and name in _UNFIT:
+        raise error(f"model_type {name} cannot encode captions here: {_UNFIT[name]}", where=where,
+                    hint=f"take one of {', '.join(transformers_types())}")  # fmt: skip
+    kinds = _config_classes()
     if not isinstance(name, str) or name not in kinds:
-        known = ", ".join(sorted(each for each in kinds if not each.startswith("clip")))
+        known = ", ".join(transformers_types())
         raise error(f"model_type {name or ''!r} is no text encoder of transformers ({known})", where=where)
     return kinds[name]
+
+
+def _config_classes() -> dict[str, Any]:
+    """The configuration class of each type that transformers lists as a text encoder."""
+    return {kind.model_type: kind for kind in _transformers().MODEL_FOR_TEXT_ENCODING_MAPPING}
 
 
 def _transformers() -> Any:

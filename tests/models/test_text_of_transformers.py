@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import json
 import shutil
 import sys
@@ -19,9 +20,11 @@ from safetensors.torch import load_file, save_file
 from nas.data import ClipShape, MovingShapesConfig, open_data
 from nas.errors import NasError
 from nas.models import TextEncoder, VideoModel, build_module, make_text_encoder
+from nas.models.costs import block_cost
 from nas.models.parts import text_identity
 from nas.models.weights import weights_digest
 from nas.space import Block, SearchSpace
+from nas.space.text_layouts import transformers_types
 from nas.training import TrainingConfig, train_model
 from tests.frozen import SENTENCE_ENCODERS, save_clip, save_sentence_encoder
 from tests.space.spaces import tiny
@@ -87,6 +90,40 @@ def test_contexts_are_those_of_the_library_and_zero_in_padding(saved: Path, kind
         assert not context[len(expected) :].any()
     assert not encoder.trainable
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+SMALL = {
+    **dict.fromkeys(["hidden_size", "dim", "emb_dim", "d_model", "embedding_size"], 16),
+    **dict.fromkeys(["intermediate_size", "d_ff", "hidden_dim"], 24),
+    **dict.fromkeys(["num_hidden_layers", "n_layers", "num_layers"], 1),
+    **dict.fromkeys(["num_attention_heads", "n_heads", "num_heads", "num_key_value_heads"], 2),
+    **dict.fromkeys(["d_kv", "head_dim"], 8),
+    "vocab_size": 12,
+    "pad_token_id": 0,
+}
+"""Fields that make a text encoder of any type small."""
+
+
+@pytest.mark.parametrize("kind", transformers_types())
+def test_every_type_that_is_offered_can_be_counted_built_and_run(kind: str) -> None:
+    fields = inspect.signature(transformers.AutoConfig.for_model(kind).__class__.__init__).parameters
+    layout = {"model_type": kind, **{name: value for name, value in SMALL.items() if name in fields}}
+    block = _block(_space(None, layout=layout))
+    built = build_module(block).eval()
+    assert block_cost(block).parameters == sum(each.numel() for each in built.parameters())
+    caption_BL = torch.tensor([[3, 4, 5]])
+    with torch.no_grad():
+        alone = built.model(input_ids=caption_BL, attention_mask=torch.ones_like(caption_BL))[0]
+        padded = built(torch.nn.functional.pad(caption_BL, (0, 5)))
+    torch.testing.assert_close(padded[:, :3], alone, rtol=1e-4, atol=1e-5)
+    assert not padded[:, 3:].any()
+
+
+def test_types_that_cannot_encode_captions_are_refused_with_the_reason() -> None:
+    message = _refused(None, layout={"model_type": "llama4"})
+    assert "llama4 cannot encode captions here: its text model is a part of a larger model" in message
+    assert {"llama4", "xlm", "reformer"}.isdisjoint(transformers_types())
+    assert {"bert", "deberta-v2", "t5", "xlm-roberta"} < {*transformers_types()}
 
 
 @pytest.mark.parametrize("kind", SENTENCE_ENCODERS)

@@ -37,6 +37,8 @@ class TransformersContext(nn.Module):
     def __init__(self, model: Any, pad: int) -> None:
         super().__init__()
         self.model, self.pad = model, pad
+        # It looks for padding in captions without a mask, and the meta device has no values to look at.
+        self.model.warn_if_padding_and_no_attention_mask = _no_warning
 
     @classmethod
     def from_block(cls, block: Block) -> TransformersContext:
@@ -89,6 +91,10 @@ class TransformersTextEncoder(FrozenTextEncoder):
         place = text_folder(folder, "text_encoder")
         model = load_foreign(kind, place, TRANSFORMERS, spare=_BESIDE_TEXT, **_without_pooler(kind))
         return cls(tokenizer, TransformersContext(model.eval(), pad), text.tokens).check(config.vocab_size, folder)
+
+
+def _no_warning(*_: object) -> None:
+    """Nothing: a mask is left out where there are no values alone."""
 
 
 def _without_pooler(kind: Any) -> dict[str, bool]:
