@@ -178,6 +178,40 @@ def test_an_encoder_without_a_class_token_is_refused(tmp_path: Path) -> None:
         ImageEncoder.load(tmp_path)
 
 
+VIT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+       "image_size": 32, "patch_size": 8}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind", ["vit", "deit", "beit", "dinov2", "dinov3_vit", "data2vec-vision", "clip_vision_model"]
+)
+def test_an_image_encoder_gives_a_picture_the_same_features_twice(kind: str, tmp_path: Path) -> None:
+    transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **VIT)).save_pretrained(tmp_path)
+    encoder, picture = ImageEncoder.load(tmp_path), noise(3, 3, 32, 32)
+    assert torch.equal(encoder.images(picture), encoder.images(picture))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("vit_mae", "holds a ViTMAEModel, whose features of a picture differ from call to call; a ViTMAE masks"),
+        ("timesformer", "holds a TimesformerModel, which cannot encode a picture: not enough values"),
+    ],
+)
+def test_an_encoder_that_is_random_or_reads_no_pictures_is_refused(kind: str, words: str, tmp_path: Path) -> None:
+    transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **VIT)).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=words):
+        ImageEncoder.load(tmp_path)
+
+
+def test_a_masked_autoencoder_saved_as_a_vit_is_taken(tmp_path: Path) -> None:
+    """What the message advises."""
+    transformers.ViTMAEModel(transformers.ViTMAEConfig(**VIT)).save_pretrained(tmp_path / "mae")
+    model = transformers.ViTModel.from_pretrained(tmp_path / "mae", add_pooling_layer=False)
+    model.save_pretrained(tmp_path / "vit")
+    assert ImageEncoder.load(tmp_path / "vit").images(noise(2, 3, 32, 32)).shape == (2, 16)
+
+
 def test_alignment_is_the_cosine_of_transformers(made: Path) -> None:
     video, prompts = noise(2, 3, 3, 32, 32), ["a r g", "x e"]
     found = TextAlignment(ClipEncoder.load(made / "clip", texts=True)).describe(video, prompts)[:, 0]
@@ -197,6 +231,7 @@ def test_video_features(made: Path) -> None:
     folder = load_video_encoder(made / "videomae")
     assert folder(video).shape == (5, 16)
     assert torch.allclose(folder(video[3:4]), folder(video)[3:4], atol=1e-5)
+    assert torch.equal(folder(video), folder(video))
     script = load_video_encoder(made / "means.pt")
     assert torch.allclose(script(video), video.float().mean(dim=(2, 3, 4)) / 255)
 

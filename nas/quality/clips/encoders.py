@@ -12,7 +12,7 @@ import inspect
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,8 @@ from nas.models.foreign import foreign_errors, import_transformers, load_foreign
 from nas.models.weight_files import TRANSFORMERS
 
 BATCH = 32
+SAME = 1e-3
+"""Features of length 1 may differ by so much if they are the same but for rounding."""
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -118,7 +120,8 @@ class ImageEncoder(nn.Module):
         """Load the encoder of a folder; a whole CLIP gives a `ClipEncoder`.
 
         Raises:
-            CheckpointError: The folder cannot be loaded, or holds no image encoder with a class token.
+            CheckpointError: The folder cannot be loaded, or holds no image encoder with a class token, or one whose
+                features are random.
             ConfigError: transformers is not installed.
         """
         root = Path(folder)
@@ -137,7 +140,19 @@ class ImageEncoder(nn.Module):
         if not any(re.search(_HAS_CLASS, name) for name, _ in model.named_parameters()):
             raise CheckpointError(f"holds a {kind.__name__}, which has no class token", where=root,
                                   hint="give a vision transformer that has one, such as DINO")  # fmt: skip
-        return cls(model, size, statistics_of(root))
+        return cls(model, size, statistics_of(root))._tried(root)
+
+    def _tried(self, folder: Path) -> Self:
+        """This encoder, if it encodes pictures, and a picture twice alike; else raises `CheckpointError`."""
+        name, side = type(self.model).__name__, self.size
+        picture_NCHW = torch.arange(3 * side * side, dtype=torch.int64).remainder(251).to(torch.uint8)
+        picture_NCHW = picture_NCHW.view(1, 3, side, side)
+        with foreign_errors(f"holds a {name}, which cannot encode a picture", CheckpointError, folder):
+            first_NK, again_NK = (self.images(picture_NCHW) for _ in range(2))
+        if not torch.allclose(first_NK, again_NK, atol=SAME):
+            raise CheckpointError(f"holds a {name}, whose features of a picture differ from call to call", where=folder,
+                                  hint="a ViTMAE masks at random; load it as a ViTModel, and save that")  # fmt: skip
+        return self
 
     @torch.no_grad()
     def images(self, picture_NCHW: torch.Tensor) -> torch.Tensor:
