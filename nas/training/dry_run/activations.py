@@ -10,7 +10,7 @@ Shape suffixes as in `nas.training.flow.batches`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from nas.models.network import Mounted, recompute_blocks
+from nas.models.network import BlockCall, Mounted
 from nas.space import SearchSpace
 from nas.training.engine.task import OptimizerPhase
 from nas.training.flow.batches import Batch
@@ -75,7 +75,7 @@ class _Kept:
     def __init__(self, task: nn.Module) -> None:
         self._weights = {parameter.untyped_storage()._cdata for parameter in task.parameters()}
         self._storages: dict[int, torch.UntypedStorage] = {}  # references, so that no address is used twice
-        self.bytes, self.largest_bytes, self.largest_block_bytes = 0, 0, 0
+        self.bytes, self.largest_bytes = 0, 0
 
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -85,11 +85,64 @@ class _Kept:
             self.largest_bytes = max(self.largest_bytes, storage.nbytes())
         return tensor
 
-    def call_block(self, module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
-        before = self.bytes
-        output: torch.Tensor = module(*inputs)
-        self.largest_block_bytes = max(self.largest_block_bytes, self.bytes - before)
-        return output
+
+class _Calls:
+    """Calls the blocks of a task, those that store nothing, such as a teacher's, once for equal inputs."""
+
+    def __init__(self) -> None:
+        self._outputs: dict[Hashable, torch.Tensor] = {}
+        self.largest_block_bytes = 0
+
+    def storing(self, kept: _Kept) -> BlockCall:
+        """How a block is called that stores all that its backward pass needs."""
+
+        def call(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+            if not torch.is_grad_enabled():
+                return torch.empty_like(self._output(module, inputs))
+            before = kept.bytes
+            output: torch.Tensor = module(*inputs)
+            self._outputs[_kind(module, inputs)] = output
+            self.largest_block_bytes = max(self.largest_block_bytes, kept.bytes - before)
+            return output
+
+        return call
+
+    def recomputing(self, kept: _Kept) -> BlockCall:
+        """How a block is called that stores its inputs only. Its output is of the kind that it has been before."""
+
+        def call(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+            output = self._output(module, inputs)
+            if not torch.is_grad_enabled():
+                return torch.empty_like(output)
+            for tensor in inputs:
+                kept.keep(tensor)
+            return _Recomputed.apply(output, *inputs)  # type: ignore[no-any-return, no-untyped-call]
+
+        return call
+
+    def _output(self, module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        kind = _kind(module, inputs)
+        if kind not in self._outputs:
+            self._outputs[kind] = module(*inputs)
+        return self._outputs[kind]
+
+
+def _kind(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Hashable:
+    kinds = ((tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in inputs)
+    return (module, torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), *kinds)
+
+
+class _Recomputed(torch.autograd.Function):
+    """A tensor of the kind of a block's output, in a graph with the block's inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, output: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
+        ctx.kinds = [(tensor.shape, tensor.dtype) for tensor in inputs]
+        return torch.empty_like(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return None, *(gradients[0].new_empty(shape, dtype=dtype) for shape, dtype in ctx.kinds)
 
 
 def count_activations(task: JointTask, space: SearchSpace, clips: int, frames: int, precision: str) -> Activations:
@@ -105,33 +158,32 @@ def count_activations(task: JointTask, space: SearchSpace, clips: int, frames: i
     with FakeTensorMode(allow_non_fake_inputs=True):
         task.to_empty(device="cpu").train()
         batch = _empty_batch(space, clips, frames)
-        plain = [_kept_by_block(task, batch, phase, precision) for phase in task.phases()]
-        block = max(kept.largest_block_bytes for kept in plain)
-        recompute_blocks(task)
-        again = [_kept(_Kept(task), task, batch, phase, precision) for phase in task.phases()]
+        calls = _Calls()
+
+        def count(phase: OptimizerPhase, call_of: Callable[[_Kept], BlockCall]) -> _Kept:
+            kept = _Kept(task)
+            for network in task.modules():
+                if isinstance(network, Mounted):
+                    network.call = call_of(kept)
+            _run(task, batch, phase, precision, kept)
+            return kept
+
+        plain = [count(phase, calls.storing) for phase in task.phases()]
+        again = [count(phase, calls.recomputing) for phase in task.phases()]
     return Activations(
         plain_bytes=max(kept.bytes for kept in plain),
-        recomputed_bytes=max(kept.bytes for kept in again) + block,
+        recomputed_bytes=max(kept.bytes for kept in again) + calls.largest_block_bytes,
         largest_bytes=max(kept.largest_bytes for kept in plain),
     )
 
 
-def _kept_by_block(task: JointTask, batch: Batch, phase: OptimizerPhase, precision: str) -> _Kept:
-    kept = _Kept(task)
-    for network in task.modules():
-        if isinstance(network, Mounted):
-            network.call = kept.call_block
-    return _kept(kept, task, batch, phase, precision)
-
-
-def _kept(kept: _Kept, task: JointTask, batch: Batch, phase: OptimizerPhase, precision: str) -> _Kept:
+def _run(task: JointTask, batch: Batch, phase: OptimizerPhase, precision: str, kept: _Kept) -> None:
     with (
         torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
         _CardTypes() if precision == "bf16" else contextlib.nullcontext(),
     ):
         task(batch, 0, phase.name)
-    return kept
 
 
 def _empty_batch(space: SearchSpace, clips: int, frames: int) -> Batch:

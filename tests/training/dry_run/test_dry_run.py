@@ -15,6 +15,7 @@ from nas.data import MovingShapes
 from nas.errors import ConfigError
 from nas.models import VideoModel, block_cost, make_codec, network_cost
 from nas.models.discriminator import Discriminator
+from nas.models.network import recompute_blocks
 from nas.space import SearchSpace
 from nas.training import (
     AdversarialConfig,
@@ -30,7 +31,7 @@ from nas.training import (
     dry_run_supernet,
     train_model,
 )
-from nas.training.flow.batches import BatchSource
+from nas.training.flow.batches import Batch, BatchSource
 from tests.space.spaces import tiny
 from tests.tiny import TINY
 
@@ -87,13 +88,8 @@ def test_a_distillation_is_foretold_with_teacher_discriminator_and_fake_score(
     assert written == pytest.approx(found.checkpoint_bytes, rel=0.1)
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_activations_are_those_that_autograd_keeps(
-    space: SearchSpace, clips: MovingShapes, model: VideoModel, precision: str
-) -> None:
-    config = TrainingConfig(batch_size=3, image_batch_size=2, mixed_precision=precision)  # type: ignore[arg-type]
-    task = FlowTask(model.unet, model.text_encoder, config).train()
-    batch = BatchSource(clips.latents(make_codec(space)), model.text_encoder, 3, 2, 0.0, seed=1)(0)
+def _kept_sizes(task: FlowTask, batch: Batch, precision: str) -> list[int]:
+    """Bytes of each storage that autograd keeps, without those of the weights."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in task.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -103,18 +99,32 @@ def test_activations_are_those_that_autograd_keeps(
             kept[storage.data_ptr()] = storage
         return tensor
 
-    for module in task.modules():  # what autocast does on a card, and not on a processor
-        if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
-            module.register_forward_pre_hook(lambda _, inputs: tuple(each.float() for each in inputs))
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
     ):
         task(batch, 0)
+    return [storage.nbytes() for storage in kept.values()]
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_activations_are_those_that_autograd_keeps(
+    space: SearchSpace, clips: MovingShapes, model: VideoModel, precision: str
+) -> None:
+    config = TrainingConfig(batch_size=3, image_batch_size=2, mixed_precision=precision)  # type: ignore[arg-type]
+    task = FlowTask(model.unet, model.text_encoder, config).train()
+    batch = BatchSource(clips.latents(make_codec(space)), model.text_encoder, 3, 2, 0.0, seed=1)(0)
+    for module in task.modules():  # what autocast does on a card, and not on a processor
+        if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
+            module.register_forward_pre_hook(lambda _, inputs: tuple(each.float() for each in inputs))
+    kept = _kept_sizes(task, batch, precision)
     memory = dry_run_model(space, model.architecture, config, 1).memory_bytes
-    assert memory.activations == pytest.approx(sum(storage.nbytes() for storage in kept.values()), rel=0.1)
-    assert memory.flowing == max(storage.nbytes() for storage in kept.values())
-    assert memory.activations_otherwise < memory.activations
+    assert memory.activations == pytest.approx(sum(kept), rel=0.1)
+    assert memory.flowing == max(kept)
+    recompute_blocks(task)
+    between_blocks = sum(_kept_sizes(task, batch, precision))
+    assert 0.95 * between_blocks < memory.activations_otherwise < memory.activations
+    assert memory.activations_otherwise - between_blocks < memory.activations / 2, "of one block"
     sparing = config.model_copy(update={"gradient_checkpointing": True})
     assert dry_run_model(space, model.architecture, sparing, 1).memory_bytes.activations == memory.activations_otherwise
 
