@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from nas.quality import MeanScore, QualityMetric
-from nas.search import SearchConfig, choose, load_study, rescore, run_search
+from nas.search import SearchConfig, choose, load_study, pick, rescore, run_search
 from nas.search.noise.halving import Halving, comparable_scores, in_doubt, undominated
 from nas.search.rescoring.selecting import parts_of_each, parts_sentence, select_doubtful
 from nas.search.storage.final_scores import _whole_key, metric_key
@@ -191,6 +191,26 @@ def test_members_limit_how_many_are_scored(storage, searched):
     assert len(select_doubtful(searched[1], front + 1)) == front + 1
     result = rescore(storage, "s", InParts(seed=1), members=front + 1)
     assert len(parts_of_each(result.record)) == front + 1
+
+
+def test_a_budget_too_small_for_all_candidates_scores_fewer_of_them_and_the_front_first(tmp_path):
+    """Where noise hides everything, hundreds may be in doubt. One batch for each would be noisier than the search."""
+    noisy = InParts(4, noise=60.0)
+    record = run_search(
+        SPACE, FormulaLatency(SPACE), noisy, SearchConfig(sampler="exhaustive"), tmp_path / "s.db", "s"
+    ).record
+    doubtful, front = select_doubtful(record), [member.architecture.id for member in record.front]
+    assert len(doubtful) > 3 * len(front)
+    result = rescore(tmp_path / "s.db", "s", InParts(8, seed=1, noise=60.0))
+    parts = parts_of_each(result.record)
+    assert set(parts.values()) == {8}
+    assert set(parts) == set(front)
+    assert pick(result.record).architecture.id in front
+
+
+def test_more_candidates_than_parts_do_not_leave_all_without_a_score():
+    halving = Halving({str(number): float(number) for number in range(30)}, "minimize", 16, 16)
+    assert halving.next_round({}) == {"0": 8, "1": 8}
 
 
 def test_what_is_picked_is_within_the_noise_of_the_best():

@@ -28,7 +28,8 @@ class Halving:
     """The rounds of a second scoring. Equal scores give equal rounds, so an interrupted scoring repeats its decisions.
 
     Args:
-        latencies_ms: Latencies of the candidates by id, or their second objective if it is another one.
+        latencies_ms: Latencies of the candidates by id, or their second objective if it is another one; the most
+            important candidate first. If the budget is too small for all of them, the last ones get no parts.
         direction: Direction of the scores.
         most: Parts of the held-out data.
         budget: Parts that may be scored in all, over all candidates.
@@ -52,11 +53,17 @@ class Halving:
         """
         first = min(FIRST_PARTS, self.most)
         if lacking := [name for name in self.latencies_ms if self.levels.get(name, 0) < first]:
-            return self._advance(lacking, first)
+            return self._advance(self._affordable(lacking, first), first)
         known = {name: parts[name][:level] for name, level in self.levels.items() if name in parts}
         doubted = in_doubt(known, self.latencies_ms, self.direction)
         lowest = [name for name in doubted if self.levels[name] < self.most]
         return self._advance(lowest, min(2 * max(self.levels.values()), self.most)) if lowest else {}
+
+    def _affordable(self, names: Sequence[str], level: int) -> list[str]:
+        """The first of some architectures, as many as the budget raises to a level: fewer parts each tell nothing."""
+        left = self.budget - sum(self.levels.values())
+        costs = itertools.accumulate(level - self.levels.get(name, 0) for name in names)
+        return [name for name, cost in zip(names, costs, strict=True) if cost <= left]
 
     def _advance(self, names: list[str], level: int) -> dict[str, int]:
         """Raise architectures to a level; if the budget does not allow that, to the highest that all of them get."""
