@@ -143,13 +143,27 @@ def test_an_implementation_is_left_out_if_it_is_slower_on_every_device(
     found = device_latencies(space, [timed(space, "A", first, folder), timed(space, "B", second, folder)])
 
     able = [place for place in range(3) if first[place] and second[place]]
-    best = {min(able, key=times.__getitem__) for times in (first, second)} if able else set()
-    kept = [SAME[place] for place in able if place in best]
+    points = [(first[place], second[place]) for place in able]
+    kept = [
+        SAME[place]
+        for number, (place, (on_a, on_b)) in enumerate(zip(able, points, strict=True))
+        if not any(a <= on_a and b <= on_b and ((a, b) != (on_a, on_b) or other < number)
+                   for other, (a, b) in enumerate(points) if other != number)
+    ]  # fmt: skip
     assert found.space.slots[0].candidates == ("none", *kept)
     assert {gone.candidate for gone in found.removed if gone.instead is None} == {
         SAME[place] for place in range(3) if place not in able
     }
     assert all("on A, " in gone.reason and "on B, " in gone.reason for gone in found.removed if gone.instead)
+
+
+def test_the_compromise_between_two_devices_stays(tmp_path: Path) -> None:
+    """It is the fastest on neither, and the largest share of a budget is smallest with it."""
+    space = SearchSpace.from_dict(VARIED, where="varied.yaml")
+    paths = [timed(space, device, times, tmp_path) for device, times in (("A", (10, 100, 11)), ("B", (100, 10, 11)))]
+    found = device_latencies(space, paths)
+
+    assert (found.space.slots[0].candidates, found.removed) == (("none", *SAME), ())
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -91,16 +91,30 @@ def _removed(space: SearchSpace, table: LatencyTable) -> Iterator[Removed]:
     blocks = space.placed_blocks()
     for slot in space.slots:
         placed = {name: blocks[slot.id, name] for name in slot.candidates if name != NONE}
-        known = {name: block for name, block in placed.items() if block in table and _obstacle(block, table) is None}
-        latencies_ns = {name: table.latency_ns(block) for name, block in known.items()}
+        latencies_ns = known_latencies_ns(placed, table)
         for name, block in placed.items():
             reason, fastest = _obstacle(block, table), _fastest_implementation(space, name, latencies_ns)
             if reason is not None:
                 yield Removed(slot.id, name, block.key, reason)
             elif fastest != name:
-                least, taken = (cell_text(table.latency_ms(placed[candidate])) for candidate in (fastest, name))
-                reason = f"{fastest} computes the same in {least} ms, this takes {taken} ms"
-                yield Removed(slot.id, name, block.key, reason, fastest)
+                yield Removed(slot.id, name, block.key, slower_text(placed, name, fastest, table), fastest)
+
+
+def known_latencies_ns(placed: Mapping[str, Block], table: LatencyTable) -> dict[str, int]:
+    """Latencies of a slot's candidates, by name, without those that cannot run or are not in the table.
+
+    Args:
+        placed: The block of each candidate.
+        table: The table.
+    """
+    known = {name: block for name, block in placed.items() if block in table and _obstacle(block, table) is None}
+    return {name: table.latency_ns(block) for name, block in known.items()}
+
+
+def slower_text(placed: Mapping[str, Block], name: str, faster: str, table: LatencyTable) -> str:
+    """Why a candidate is not needed beside one that computes the same; arguments as of `known_latencies_ns`."""
+    least, taken = (cell_text(table.latency_ms(placed[candidate])) for candidate in (faster, name))
+    return f"{faster} computes the same in {least} ms, this takes {taken} ms"
 
 
 def _fastest_implementation(space: SearchSpace, name: str, latencies_ns: Mapping[str, int]) -> str:
