@@ -237,6 +237,13 @@ def test_the_smallest_spaces_are_searched_too():
     study.ask(space)
 
 
+def test_a_space_of_many_slots_with_one_choice_each_is_searched():
+    """Of 80 slots, what a device cannot run may leave three with a choice."""
+    space = {f"fixed {number}": CategoricalDistribution(("none",)) for number in range(77)} | slots(3)
+    proposed = search(ParetoSampler(latency_ms, search_space=space, seed=0), space, 14)
+    assert len(set(map(key, proposed))) == 14
+
+
 def test_a_trial_is_running_from_its_first_parameter_to_its_last():
     space = slots(4)
     study = study_of(ParetoSampler(latency_ms, search_space=space, seed=0))

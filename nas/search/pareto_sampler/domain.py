@@ -5,6 +5,7 @@ Shape suffixes: N architectures, D parameters.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -100,8 +101,9 @@ class Domain:
 
     def enumerate(self) -> Codes:
         """Every combination, the last parameter changing fastest; shape (count, D)."""
-        grid = np.indices(tuple(self.sizes.tolist())).astype(np.int16)
-        return np.ascontiguousarray(grid.reshape(len(self.names), -1).T)
+        # numpy's own grids have an axis for each parameter, of which an array has 64 at most.
+        rows = itertools.product(*(range(size) for size in self.sizes.tolist()))
+        return np.array(list(rows), dtype=np.int16).reshape(-1, len(self.names))
 
     def sample(self, rng: np.random.Generator, count: int) -> Codes:
         """Independent uniform draws; shape (count, D)."""
