@@ -17,7 +17,7 @@ import torch
 from nas.data import DataSplit, LatentClips, to_bytes, write_mp4
 from nas.errors import TrainingError
 from nas.models import Codec, VideoModel
-from nas.pipeline.config import GenerateStage
+from nas.pipeline.settings import GenerateStage
 from nas.quality import TemporalFlicker
 from nas.report.strips import Column, plot_strips
 

@@ -17,9 +17,9 @@ from .results.choosing import choose_by_score as choose_by_score
 from .results.choosing import pick as pick
 from .results.evaluation import FrontMember as FrontMember
 from .results.history import hypervolume_history as hypervolume_history
+from .results.reading import load_front as load_front
+from .results.reading import load_study as load_study
 from .results.record import StudyRecord as StudyRecord
-from .results.record import load_front as load_front
-from .results.record import load_study as load_study
 from .samplers.exhaustive import ExhaustiveSampler as ExhaustiveSampler
 from .samplers.factory import SamplerFactory as SamplerFactory
 from .study import SearchResult as SearchResult

@@ -15,7 +15,8 @@ from nas.search.latencies.devices import SHARE, WORST
 from nas.search.objective import Objective
 from nas.search.protocols import CostModel, LatencyModel, Space
 from nas.search.results.evaluation import FrontMember
-from nas.search.results.record import StudyRecord, read_study
+from nas.search.results.reading import read_study
+from nas.search.results.record import StudyRecord
 from nas.search.samplers.choice import choose_sampler
 from nas.search.samplers.factory import SamplerFactory
 from nas.search.storage.address import shown, study_file

@@ -9,9 +9,9 @@ import yaml
 
 from nas.files import write_json
 from nas.pipeline import load_run
-from nas.pipeline.config import PickStage
 from nas.pipeline.report import run_report
 from nas.pipeline.runner import Stage, StageResult
+from nas.pipeline.settings import PickStage
 from nas.pipeline.stages import Stages
 from nas.report import write_report
 from nas.search import SearchConfig, run_search

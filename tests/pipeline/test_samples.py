@@ -11,8 +11,8 @@ import torch
 
 from nas.data import Clip, ClipDataset, ClipShape, DataSplit, MovingShapes, VideoFolderConfig, open_data, write_mp4
 from nas.models.codecs import SpaceToDepthCodec
-from nas.pipeline.config import GenerateStage
 from nas.pipeline.samples import MAX_REAL, MAX_ROWS, Shown, flicker_rows, plot_samples, shown_captions
+from nas.pipeline.settings import GenerateStage
 
 FRAMES, HEIGHT, WIDTH = 4, 16, 32
 

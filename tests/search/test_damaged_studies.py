@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nas.errors import NasError
 from nas.quality import MeanScore
 from nas.search import SearchConfig, load_study, rescore, run_search
-from nas.search.results.record import read_study
+from nas.search.results.reading import read_study
 from nas.search.storage.contents import check_trials
 from nas.search.workers.snapshot import read_snapshot
 from tests.search.problem import FormulaLatency, FormulaQuality, small_space

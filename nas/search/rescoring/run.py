@@ -16,7 +16,8 @@ from nas.search.noise.halving import Halving
 from nas.search.protocols import Space
 from nas.search.rescoring.selecting import select_doubtful, select_members
 from nas.search.results.evaluation import FrontMember
-from nas.search.results.record import StudyRecord, read_study
+from nas.search.results.reading import read_study
+from nas.search.results.record import StudyRecord
 from nas.search.scores import Failures, Score, is_mistake, score, score_more
 from nas.search.storage.address import shown, study_file
 from nas.search.storage.contents import DRAW, IDENTITY

@@ -1,16 +1,11 @@
-"""The results of a study: its evaluations and their front, read from the storage."""
+"""The results of a study: its evaluations, their front, and the members to choose."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
-
-from nas.errors import BudgetError, ConfigError
+from nas.errors import BudgetError
 from nas.quality.base import Direction
 from nas.search.latencies.devices import EXTRAPOLATED, SHARE, WORST, LatencyBudget, device_limits
 from nas.search.latencies.over_budget import over_budgets
@@ -18,12 +13,8 @@ from nas.search.noise.agreement import HalvesAgreement, halves_agreement
 from nas.search.noise.halving import comparable_scores
 from nas.search.pareto import knee, pareto_front
 from nas.search.results.evaluation import Evaluation, FrontMember
-from nas.search.storage.address import shown
-from nas.search.storage.contents import Identity, StudyDevice, is_foreign, read_architecture, read_identity, read_scored
-from nas.search.storage.final_scores import FinalScores, read_final_scores
-from nas.search.storage.studies import readable_study
-
-logger = logging.getLogger("nas")
+from nas.search.storage.contents import StudyDevice
+from nas.search.storage.final_scores import FinalScores
 
 
 @dataclass(frozen=True)
@@ -238,71 +229,6 @@ def empty_front(record: StudyRecord) -> str:
     if not scored and not record.failed:
         return f"study {record.name} has no evaluations yet"
     return f"study {record.name} has no front: {scored} architectures scored, {record.failed} failed, none feasible"
-
-
-def load_study(storage: str | Path, study_name: str) -> StudyRecord:
-    """Read a study.
-
-    Args:
-        storage: Path of a SQLite file, which is only read, or a storage URL.
-        study_name: Name of the study.
-
-    Raises:
-        StorageError: The storage cannot be opened, or holds no such study.
-        ConfigError: The study was not made by `nas search`, or is damaged.
-    """
-    with readable_study(storage, study_name) as study:
-        return read_study(study, where=shown(storage))
-
-
-def load_front(storage: str | Path, study_name: str) -> list[FrontMember]:
-    """The final front of a study, fastest first; raises as `load_study`."""
-    return list(load_study(storage, study_name).final.front)
-
-
-def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
-    """Read an open Optuna study; raises as `load_study`."""
-    place = f"{where}: study {study.study_name}"
-    identity = read_identity(study, where=place)
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
-    first = [trial for trial in trials if "duplicate_of" not in trial.user_attrs]
-    foreign = sum(map(is_foreign, first))
-    if foreign:
-        logger.warning("%s: %d trials with results are left out: `nas search` did not make them", place, foreign)
-    scored = [trial for trial in first if trial.state == TrialState.COMPLETE and not is_foreign(trial)]
-    return StudyRecord(
-        name=study.study_name,
-        where=where,
-        space=identity.space,
-        quality=identity.quality_metric,
-        direction=identity.direction,
-        steps=identity.steps,
-        device=identity.device,
-        runtime=identity.runtime,
-        latency_budget_ms=identity.limit_ms,
-        evaluations=tuple(_evaluation(trial, identity, place) for trial in scored),
-        failed=sum("failure" in trial.user_attrs for trial in first),
-        final_scores=read_final_scores(study.user_attrs, where=place),
-        devices=identity.devices,
-        limits_ms=identity.limits_ms,
-        which=identity.second_objective,
-        weights=identity.weights,
-    )
-
-
-def _evaluation(trial: FrozenTrial, identity: Identity, where: str) -> Evaluation:
-    scored = read_scored(trial, where=where)
-    if scored.devices.keys() != identity.devices.keys():
-        names = [", ".join(devices) or "none" for devices in (scored.devices, identity.devices)]
-        raise ConfigError(f"devices: {names[0]}, but those of the study are {names[1]}",
-                          where=f"{where}: trial {trial.number}")  # fmt: skip
-    return Evaluation(
-        architecture=read_architecture(trial, where=where),
-        **dict(scored),
-        trial=trial.number,
-        feasible=all(value <= 0 for value in trial.constraints.values()),
-        share=trial.values[1] if identity.second_objective == WORST else None,
-    )
 
 
 def _points(evaluations: Sequence[Evaluation]) -> list[tuple[float, float]]:
