@@ -21,6 +21,7 @@ from nas.files.outputs import check_suffix as check_suffix
 from nas.files.outputs import refuse_overlap as refuse_overlap
 from nas.files.paths import UserPath as UserPath
 from nas.files.paths import inside as inside
+from nas.files.paths import is_user_path as is_user_path
 from nas.files.paths import user_path as user_path
 from nas.files.reading import StrictModel as StrictModel
 from nas.files.reading import load_yaml as load_yaml

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 from nas.errors import ConfigError
 
@@ -31,6 +32,12 @@ def user_path(text: str) -> str:
 
 UserPath = Annotated[str, pydantic.AfterValidator(user_path)]
 """A path in a configuration; see `user_path`. The reader of the file joins it to the folder of the file."""
+
+
+def is_user_path(field: FieldInfo) -> bool:
+    """Whether a field of a configuration is a `UserPath`, or one that may be left out."""
+    of_type = UserPath in get_args(field.annotation)
+    return of_type or any(getattr(part, "func", None) is user_path for part in field.metadata)
 
 
 def inside(folder: str | Path, name: str) -> Path:

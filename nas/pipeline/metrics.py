@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import PositiveInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from nas.errors import ConfigError
-from nas.files import StrictModel
+from nas.files import StrictModel, is_user_path
 from nas.quality import QUALITY_METRICS, QualityContext, QualityMetric, make_metric, metric_options
 from nas.quality.registry import DEFAULT_METRIC
 
@@ -68,6 +68,16 @@ class QualityStage(StrictModel):
         """
         options = metric_options(self.metric, self.options, defaults=self.defaults_of)
         QUALITY_METRICS.get(self.metric).check_options(options, base)
+
+    def outside_paths(self, base: Path) -> list[Path]:
+        """Files and folders that its options name, such as networks.
+
+        Args:
+            base: Folder that relative paths start from.
+        """
+        fields = QUALITY_METRICS.get(self.metric).Config.model_fields
+        given = {name: self.options.get(name) for name, field in fields.items() if is_user_path(field)}
+        return [base / path for path in given.values() if path is not None]
 
     def make(self, context: QualityContext) -> QualityMetric:
         """Make the metric."""

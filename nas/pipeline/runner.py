@@ -1,9 +1,9 @@
 """Running stages so that a run can be stopped anywhere and started again.
 
 Each stage has a folder and a marker file in the run. The marker is written when the stage starts, and again when it is
-done. It holds a digest of the stage's settings and of the results that the stage needs. A stage that is done with the
-same digest is skipped. A stage that was interrupted resumes from its own files. A stage starts over if its settings
-changed, or if a stage that it needs was run again.
+done. It holds a digest of the stage's settings and of the results that the stage needs, and one of what the stage reads
+from outside the run. A stage that is done with the same digests is skipped. A stage that was interrupted resumes from
+its own files. A stage starts over if its settings or these files changed, or if a stage that it needs was run again.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class Stage:
         needs: Names of the stages whose results it reads.
         run: Does the work in the given folder. It resumes from the files of an interrupted attempt.
         always: Run it every time, because only a run shows whether its input changed. Such a stage must be quick.
+        contents: Digest of the contents of files that it reads from outside the run, whose paths are settings; empty
+            if there are none, or if they are not there any more.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Stage:
     needs: tuple[str, ...]
     run: Callable[[Path], StageResult]
     always: bool = False
+    contents: str = ""
 
     def digest(self, needed: Sequence[str]) -> str:
         """Digest of the settings, and of the tokens of the stages that this one needs.
@@ -156,6 +159,7 @@ class StageNote(StrictModel):
 
     Args:
         digest: Digest of the stage's settings and of the results that it needs.
+        contents: Digest of what it read from outside the run; empty in notes of earlier versions.
         done: Whether the stage is done.
         seconds: How long it took.
         token: Identifies its result.
@@ -165,12 +169,18 @@ class StageNote(StrictModel):
     """
 
     digest: str
+    contents: str = ""
     done: bool = False
     seconds: float = 0.0
     token: str = ""
     headline: str = ""
     files: tuple[str, ...] = ()
     values: dict[str, Any] = {}
+
+    def is_of(self, stage: Stage, digest: str) -> bool:
+        """Whether it was made with the same settings, results of other stages, and files from outside."""
+        unknown = not (self.contents and stage.contents)
+        return self.digest == digest and (unknown or self.contents == stage.contents)
 
 
 def _run_stage(stage: Stage, root: Path, digest: str) -> tuple[StageReport, str]:
@@ -180,20 +190,27 @@ def _run_stage(stage: Stage, root: Path, digest: str) -> tuple[StageReport, str]
         known is not None
     ):  # the folder belongs to this run: remove temporary files of a killed run in it, and nowhere else
         remove_temporaries(folder)
-    done = known is not None and known.done and known.digest == digest
+    done = known is not None and known.done and known.is_of(stage, digest)
     if known and done and not stage.always and all((folder / name).exists() for name in known.files):
+        if stage.contents and not known.contents:  # from now on a change is noticed
+            _write_note(root, stage.name, known.model_copy(update={"contents": stage.contents}))
         result = StageResult(known.headline, known.files, known.values)
         return StageReport(stage.name, known.seconds, True, folder, result), known.token
     _prepare_folder(stage, root, known, digest)
     if not done:
-        _write_note(root, stage.name, StageNote(digest=digest))
+        _write_note(root, stage.name, StageNote(digest=digest, contents=stage.contents))
     started = time.perf_counter()
     result = stage.run(folder)
     seconds = time.perf_counter() - started
     token = result.token or uuid.uuid4().hex
     if known and done and token == known.token:
         return StageReport(stage.name, known.seconds, True, folder, result), token
-    made = {"headline": result.headline, "files": result.files, "values": finite_or_null(dict(result.values))}
+    made = {
+        "contents": stage.contents,
+        "headline": result.headline,
+        "files": result.files,
+        "values": finite_or_null(dict(result.values)),
+    }
     _write_note(root, stage.name, StageNote(digest=digest, done=True, seconds=seconds, token=token, **made))
     return StageReport(stage.name, seconds, False, folder, result), token
 
@@ -208,7 +225,7 @@ def _prepare_folder(stage: Stage, root: Path, known: StageNote | None, digest: s
     if known is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError("exists, but a run would write to it", where=folder, hint="choose another `out`")
     with storage_errors(folder):
-        if known is not None and known.digest != digest and folder.exists():
+        if known is not None and not known.is_of(stage, digest) and folder.exists():
             _put_aside(stage, root)
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.files import file_digest
+from nas.files import file_digest, fingerprint
 from nas.models.weights import folder_digest
+from nas.pipeline.contents import digest_of_layouts, digest_of_paths, digest_of_tables
 from nas.pipeline.model_stages import ModelStages
 from nas.pipeline.report import run_report
 from nas.pipeline.runner import Stage, StageResult
@@ -25,15 +27,11 @@ class Stages(SearchStages, ModelStages):
         searched = [config.search, config.quality, *self._other_devices(), *weights]
         return [
             Stage("data", [config.data, config.validation_fraction, space.file.video], (), self.data, always=True),
-            Stage("profile", [config.profile, space.fingerprint], (), self.profile),
+            Stage("profile", [config.profile, space.fingerprint], (), self.profile, contents=digest_of_layouts(space)),
             Stage("fit", [config.fit], ("profile",), self.fit),
             *self._trainings(),
-            Stage("search", searched, ("profile", "fit", "train"), self.search),
-            *(
-                []
-                if config.rescore is None
-                else [Stage("rescore", [config.rescore, *weights], ("search",), self.rescore)]
-            ),
+            Stage("search", searched, ("profile", "fit", "train"), self.search, contents=self._read_by_search()),
+            *self._second_scoring(weights),
             Stage("front", [config.pick], ("search",) if config.rescore is None else ("rescore",), self.front),
             Stage("check", [config.check], ("front",), self.check),
             Stage("distill", [config.distill], ("front",), self.distill),
@@ -42,6 +40,19 @@ class Stages(SearchStages, ModelStages):
             Stage("summary", [], ("search", "check", "export", "samples"), self.summary),
         ]
 
+    def _second_scoring(self, weights: Sequence[Any]) -> list[Stage]:
+        settings = self.config.rescore
+        if settings is None:
+            return []
+        contents = digest_of_paths(settings.outside_paths(self.base))
+        return [Stage("rescore", [settings, *weights], ("search",), self.rescore, contents=contents)]
+
+    def _read_by_search(self) -> str:
+        """Digest of what the search reads from outside the run; the rows of tables are among its settings."""
+        metric = digest_of_paths(self.config.quality.outside_paths(self.base))
+        parts = [part for part in (metric, digest_of_tables(self.other_tables, self.space)) if part]
+        return fingerprint(parts) if parts else ""
+
     def _other_devices(self) -> list[str]:
         """What the tables of other devices hold, which a search depends on as on its settings."""
         return [file_digest(table) for table in self.other_tables]
@@ -49,12 +60,13 @@ class Stages(SearchStages, ModelStages):
     def _trainings(self) -> list[Stage]:
         """The training of the supernet, after that of its backbone if the run trains one."""
         start: list[Any] = [self.space.fingerprint, self.space.outside_paths]
+        contents = digest_of_paths(self.space.outside_paths)
         if not self.trains_backbone:
             backbone = [] if self.backbone is None else [folder_digest(self.backbone)]
-            return [Stage("train", [self.config.train, *start, *backbone], ("data",), self.train)]
+            return [Stage("train", [self.config.train, *start, *backbone], ("data",), self.train, contents=contents)]
         return [
-            Stage("backbone", [self.config.backbone, *start], ("data",), self.train_backbone),
-            Stage("train", [self.config.train, *start], ("data", "backbone"), self.train),
+            Stage("backbone", [self.config.backbone, *start], ("data",), self.train_backbone, contents=contents),
+            Stage("train", [self.config.train, *start], ("data", "backbone"), self.train, contents=contents),
         ]
 
     def summary(self, folder: Path) -> StageResult:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -99,6 +100,38 @@ def test_a_damaged_note_is_one_line_that_says_how_to_go_on(recorder: Recorder, t
     note.unlink()
     shutil.rmtree(recorder.root / "b")
     assert recorder.run() == ["b", "c"]
+
+
+def test_changed_files_outside_the_run_redo_the_stage(recorder: Recorder) -> None:
+    def run(contents: str) -> list[str]:
+        recorder.ran.clear()
+        first = dataclasses.replace(recorder.stage("a"), contents=contents)
+        with hold(recorder.root):
+            run_stages([first, recorder.stage("b", needs=("a",))], recorder.root, recorder.lines.append)
+        return list(recorder.ran)
+
+    assert run("one") == ["a", "b"]
+    assert run("one") == []
+    assert run("") == []  # the files are gone, and the stage does not need them any more
+    assert run("two") == ["a", "b"]
+    assert run("one") == ["a", "b"]
+
+
+def test_a_run_of_an_earlier_version_notices_changes_from_now_on(recorder: Recorder) -> None:
+    def run(contents: str) -> list[str]:
+        recorder.ran.clear()
+        with hold(recorder.root):
+            stages = [dataclasses.replace(recorder.stage("a"), contents=contents)]
+            run_stages(stages, recorder.root, recorder.lines.append)
+        return list(recorder.ran)
+
+    run("one")
+    note = recorder.root / "stages" / "a.json"
+    note.write_text(
+        json.dumps({key: value for key, value in json.loads(note.read_text()).items() if key != "contents"})
+    )
+    assert run("one") == []
+    assert run("two") == ["a"]
 
 
 def test_a_lost_file_is_made_again(recorder: Recorder) -> None:
