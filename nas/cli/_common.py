@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 SpaceArgument = Annotated[Path, typer.Argument(parser=READS_FIRST, metavar="SPACE", help="Search space (YAML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 SeedOption = Annotated[int, typer.Option(help="Seed; equal seeds give equal results.")]
+DenoisingStepsOption = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Denoising steps (default: the model's own).")
+]
+GuidanceOption = Annotated[
+    float | None, typer.Option(min=1, help="Scale of classifier-free guidance (default: the model's own).")
+]
 TableOption = Annotated[Path, typer.Option(parser=READS, help="Latency table (CSV) made by `nas profile`.")]
 
 FRAME = 3

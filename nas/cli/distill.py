@@ -12,6 +12,7 @@ from nas.cli._data import DataOption, open_clips
 from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
 from nas.cli._options import key_values
 from nas.cli._paths import READS, WritesRun
+from nas.cli._training import LearningRateOption, OptimiserStepsOption, RunSeedOption
 
 if TYPE_CHECKING:
     from nas.models import VideoModel
@@ -72,12 +73,12 @@ def distill(
     teacher_substeps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the teacher per step of the student (default: 4).")
     ] = None,
-    train_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
+    train_steps: OptimiserStepsOption = None,
+    learning_rate: LearningRateOption = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Clips per step; the same number of single frames is added.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    seed: RunSeedOption = None,
     dry_run: DryRunOption = False,
     processes: ProcessesOption = None,
     as_json: JsonOption = False,
@@ -133,10 +134,9 @@ def distill(
 
 def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any]) -> DistillationSettings:
     """The settings of a file, overridden by the options that were given."""
-    from nas.environment import check_settings
     from nas.files import load_yaml, parse
     from nas.training import DistillationSettings
-    from nas.training.engine.trackers import check_trackers
+    from nas.training.engine.environment import check_environment
 
     base = load_yaml(config, DistillationSettings).model_dump() if config else {"training": {}, "distillation": {}}
     distillation = base["distillation"]
@@ -149,9 +149,7 @@ def _settings(config: Path | None, training: dict[str, Any], to: dict[str, Any])
     for part, options in (("training", training), ("distillation", to)):
         base[part] |= {name: value for name, value in options.items() if value is not None}
     settings = parse(base, DistillationSettings, where="options")
-    # before clips are opened
-    check_trackers(settings.training.trackers)
-    check_settings(settings.training.mixed_precision, settings.training.gradient_accumulation)
+    check_environment(settings.training)
     return settings
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli._common import SeedOption
+from nas.cli._common import DenoisingStepsOption, GuidanceOption, SeedOption
 from nas.cli._paths import READS, WritesClips
 from nas.cli._weights import SampledWeightsOption, compressed
 
@@ -34,10 +34,8 @@ def generate(
     per_prompt: Annotated[
         int | None, typer.Option(min=1, max=1000, help="With --prompts, clips of each prompt (default: 1).")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps (default: the model's own).")] = None,
-    guidance_scale: Annotated[
-        float | None, typer.Option(min=1, help="Scale of classifier-free guidance (default: the model's own).")
-    ] = None,
+    steps: DenoisingStepsOption = None,
+    guidance_scale: GuidanceOption = None,
     weights: SampledWeightsOption = None,
     seed: SeedOption = 0,
     runtime: Annotated[

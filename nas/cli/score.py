@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
+from nas.cli._common import DenoisingStepsOption, GuidanceOption, JsonOption, SeedOption, emit_json, emit_table
 from nas.cli._data import DATA_HELP, open_clips
 from nas.cli._options import key_values
 from nas.cli._paths import READS, READS_CLIPS
@@ -59,10 +59,8 @@ def score(
             help="Number of moving_shapes prompts, balanced over colours, directions and shapes (default: 144).",
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps (default: the model's own).")] = None,
-    guidance_scale: Annotated[
-        float | None, typer.Option(min=1, help="Scale of classifier-free guidance (default: the model's own).")
-    ] = None,
+    steps: DenoisingStepsOption = None,
+    guidance_scale: GuidanceOption = None,
     weights: SampledWeightsOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,

@@ -12,6 +12,7 @@ from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
 from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
 from nas.cli._paths import READS, WritesRun
+from nas.cli._training import LearningRateOption, OptimiserStepsOption, RunSeedOption
 
 if TYPE_CHECKING:
     from nas.space import SearchSpace
@@ -46,13 +47,13 @@ def train(
     config: Annotated[
         Path | None, typer.Option(parser=READS, help="Training settings (YAML); options take precedence.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    steps: OptimiserStepsOption = None,
     max_minutes: Annotated[
         float | None, typer.Option(min=0.01, help="End after this many minutes of training.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    learning_rate: LearningRateOption = None,
+    seed: RunSeedOption = None,
     strategy: Annotated[
         str | None, typer.Option(help="Architectures that a step of the supernet trains: uniform, fair or sandwich.")
     ] = None,
@@ -132,13 +133,11 @@ def _dry_run(
 
 def _settings(kind: type[Settings], config: Path | None, options: Mapping[str, Any]) -> Settings:
     """Settings of a file, overridden by options."""
-    from nas.environment import check_settings
     from nas.files import load_yaml, parse
-    from nas.training.engine.trackers import check_trackers
+    from nas.training.engine.environment import check_environment
 
     base = load_yaml(config, kind).model_dump() if config else {}
     given = {name: value for name, value in options.items() if value is not None}
     settings = parse(base | given, kind, where="options")
-    check_trackers(settings.trackers)
-    check_settings(settings.mixed_precision, settings.gradient_accumulation)  # before clips are opened
+    check_environment(settings)
     return settings

@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 from nas.compression import WeightKind
 from nas.data import VALIDATION_FRACTION, DataConfig
 from nas.data.config import ValidationFraction
-from nas.environment import check_settings
 from nas.errors import ConfigError
 from nas.export import converters
 from nas.files import StrictModel, UserPath, load_yaml
@@ -32,7 +31,7 @@ from nas.pipeline.settings import (
 )
 from nas.space import SearchSpace
 from nas.training import LoopConfig, SuperNetConfig
-from nas.training.engine.trackers import check_trackers
+from nas.training.engine.environment import check_environment
 from nas.training.recipes.starting import check_start
 
 
@@ -111,8 +110,7 @@ def load_run(path: str | Path) -> tuple[RunConfig, SearchSpace]:
     with _of_stage(path, "export"):
         converters(config.export.formats, config.export.options)
     for settings in config.trainings:
-        check_settings(settings.mixed_precision, settings.gradient_accumulation)
-        check_trackers(settings.trackers)
+        check_environment(settings)
     space = SearchSpace.load(Path(path).parent / config.space)
     with _of_stage(path):
         config.search.check_devices(

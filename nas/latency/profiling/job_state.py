@@ -116,14 +116,5 @@ class ProfilingJob:
         return row.status in ("out_of_memory", "failed") or over == (row.status == "over_memory_budget")
 
     def _conditions(self) -> TableMetadata:
-        settings = self.runtime.settings
-        return TableMetadata(
-            device=self.device or self.runtime.device,
-            runtime=settings.runtime,
-            precision=settings.precision,
-            compute_unit=settings.compute_unit,
-            threads=settings.threads,
-            opset=settings.opset,
-            options=dict(settings.options),
-            affinity=affinity(),
-        )
+        device = self.device or self.runtime.device
+        return TableMetadata.of(self.runtime.settings, device=device, affinity=affinity())

@@ -164,15 +164,10 @@ class _PhoneJob:
         yield from dict.fromkeys((*before, reference_block(self.space), *self.blocks))
 
     def _conditions(self) -> TableMetadata:
-        settings, phone = self.runtime.settings, self.phone
-        return TableMetadata(
+        phone = self.phone
+        return TableMetadata.of(
+            self.runtime.settings,
             device=phone.description,
-            runtime=settings.runtime,
-            precision=settings.precision,
-            compute_unit=settings.compute_unit,
-            threads=settings.threads,
-            opset=settings.opset,
-            options=dict(settings.options),
             cpu=phone.model,
             versions=versions() | {"ios": f"{phone.os_version} ({phone.os_build})"},
             statistic=CHAIN_STATISTIC,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
@@ -137,6 +137,19 @@ class TableMetadata(StrictModel):
     began_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
     rows: NonNegativeInt = 0
+
+    @classmethod
+    def of(cls, settings: RuntimeSettings, **conditions: Any) -> Self:
+        """The metadata of a table that is measured with these settings of a runtime, and the other fields given."""
+        return cls(
+            runtime=settings.runtime,
+            precision=settings.precision,
+            compute_unit=settings.compute_unit,
+            threads=settings.threads,
+            opset=settings.opset,
+            options=dict(settings.options),
+            **conditions,
+        )
 
     @property
     def settings(self) -> RuntimeSettings:

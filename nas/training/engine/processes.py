@@ -10,10 +10,10 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 
-from nas.environment import check_settings, launcher_alone, wants_cpu
+from nas.environment import launcher_alone, wants_cpu
 from nas.errors import NasError
+from nas.training.engine.environment import check_environment
 from nas.training.engine.settings import LoopConfig
-from nas.training.engine.trackers import check_trackers
 
 T = TypeVar("T")
 
@@ -51,8 +51,7 @@ def make_accelerator(config: LoopConfig, *, all_used: bool = False) -> Accelerat
         ConfigError: Environment variables of accelerate or of the launcher contradict the run's settings, or a tracker
             is not installed.
     """
-    check_trackers(config.trackers)
-    check_settings(config.mixed_precision, config.gradient_accumulation)
+    check_environment(config)
     cpu = processes().device.type == "cpu"
     # Accelerate would keep the precision of the program's first run, and refuse another one.
     AcceleratorState._reset_state()
