@@ -54,7 +54,8 @@ def read_prompts(path: str | Path) -> tuple[str, ...]:
         ConfigError: There are none, or a prompt cannot be the name of a file.
     """
     prompts: dict[str, None] = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    text = read_text(path).removeprefix("\ufeff")  # the byte order mark that some editors write
+    for number, line in enumerate(text.split("\n"), start=1):
         prompt = line.strip()
         if not prompt:
             continue

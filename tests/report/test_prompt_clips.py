@@ -12,7 +12,7 @@ import torch
 
 from nas.cli import main
 from nas.models import Generation, VideoModel
-from nas.report.prompt_clips import clips_of
+from nas.report.prompt_clips import clips_of, read_prompts
 from nas.space import SearchSpace
 from tests.tiny import TINY
 
@@ -52,6 +52,12 @@ def test_a_stopped_command_makes_the_clips_that_are_missing(nas) -> None:
     code, said = nas(*MANY)
     assert (code, "2 clips made, 2 were there" in said) == (0, True)
     assert {file.name: file.read_bytes() for file in Path("clips").iterdir()} == files
+
+
+def test_a_file_of_prompts_from_windows_is_read_as_any_other(tmp_path: Path) -> None:
+    """The byte order mark would be part of the first caption and of the name of its file."""
+    (tmp_path / "p.txt").write_bytes("\ufeffA dog\r\nUn été\u2028bleu\r\n\r\nA dog\r\n".encode())
+    assert read_prompts(tmp_path / "p.txt") == ("A dog", "Un été\u2028bleu")
 
 
 def test_a_seed_depends_on_its_prompt_and_index_alone(nas) -> None:
