@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from nas.cli import main
 from nas.errors import TableError
-from nas.latency import LatencyPredictor, LatencyTable, TableMetadata, fill_gaps, merge_tables, space_blocks
+from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, fill_gaps, merge_tables, space_blocks
 from nas.report.latency_heat_map import draw_latency_heat_map
 from nas.space import SearchSpace
 from tests.latency.strategies import measured
@@ -190,6 +190,24 @@ def test_a_table_with_a_single_measured_row_is_not_overwritten(
     assert code == 2
     assert "has measured latencies" in err
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_estimates_among_published_latencies_are_called_estimated(
+    space: SearchSpace, estimated: Path, tmp_path: Path, order: int
+) -> None:
+    """In any order of the rows, or a prediction would lose its interval and the chip it was estimated for."""
+    estimates = LatencyTable.load(estimated)
+    published = [
+        LatencyRow(key=block.key, kind=block.kind, latency_ms=1.0, provenance="published")
+        for block in space_blocks(space)
+        if block.kind in {"resnet", "conv1d"}
+    ]
+    both = fill_gaps(replace(estimates, rows={row.key: row for row in published}), estimates)
+    saved = replace(both, rows=dict(list(both.rows.items())[::order])).save(tmp_path / "both.csv")
+    assert saved.provenance == "estimated"
+    found = LatencyPredictor(space, LatencyTable.load(tmp_path / "both.csv"), 4).predict(space.smallest())
+    assert (found.provenance, found.interval_percent) == ("estimated", 80)
 
 
 def test_a_table_without_gaps_stays_measured(space: SearchSpace, estimated: Path, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from nas.validation import decimal_float, decimal_int
 
 Provenance = Literal["measured", "estimated", "published"]
 
+_FROM_THE_WEAKEST: tuple[Provenance, ...] = ("estimated", "published")
+
 Status = Literal["ok", "out_of_memory", "over_memory_budget", "failed"]
 
 SingleLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -155,8 +157,9 @@ class LatencyRow(StrictModel):
 
 
 def weakest(rows: Iterable[LatencyRow]) -> Provenance:
-    """`measured` if every row is; otherwise the provenance of the first other row."""
-    return next((row.provenance for row in rows if row.provenance != "measured"), "measured")
+    """`estimated` if any row is, else `published` if any row is, else `measured`; in any order of the rows."""
+    found = {row.provenance for row in rows}
+    return next((provenance for provenance in _FROM_THE_WEAKEST if provenance in found), "measured")
 
 
 COLUMNS = (*LatencyRow.model_fields, "checksum")

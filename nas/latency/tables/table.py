@@ -93,7 +93,7 @@ class LatencyTable:
 
     @property
     def provenance(self) -> Provenance:
-        """`measured` if every row is; otherwise the provenance of the first other row."""
+        """`estimated` if any row is, else `published` if any row is, else `measured`."""
         return weakest(self.rows.values())
 
     @property
