@@ -38,9 +38,12 @@ def estimate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate the latency of all blocks on a phone from published figures of its chip and published latencies."""
-    from nas.errors import TableError
+    """Estimate the latency of all blocks on a phone from published figures of its chip and published latencies.
+
+    Estimates of another space that are in the table stay there.
+    """
     from nas.latency import Estimator, LatencyTable, estimate_table, get_phone
+    from nas.latency.estimating.updating import check_updatable, updated
     from nas.report.latency_rows import basis_text, conditions_text
     from nas.space import SearchSpace
 
@@ -48,14 +51,15 @@ def estimate(
     estimator = Estimator(phone, compute_unit, weights=weights)
     names = [loaded.name, phone.slug, estimator.unit, *([weights] if estimator.weights.compressed and weights else [])]
     path = table or DEFAULT_FOLDER / f"{'-'.join(names)}.csv"
-    kinds = {row.provenance for row in LatencyTable.load(path).rows.values()} if path.is_file() else set()
-    for kind in sorted(kinds - {"estimated"}):
-        hint = "choose another file for --table"
-        raise TableError(f"has {kind} latencies, which estimates must not replace", where=path, hint=hint)
-    made = estimate_table(loaded, estimator).save(path)
+    there = LatencyTable.load(path) if path.is_file() else None
+    if there is not None:
+        check_updatable(there, estimator.metadata(loaded))
+    made = estimate_table(loaded, estimator)
+    count = len(made)
+    made = (made if there is None else updated(there, made)).save(path)
     if as_json:
         emit_json({"table": str(path), **made.metadata.model_dump(mode="json")})
         return
-    typer.echo(f"{conditions_text(made.metadata)}: {len(made)} blocks estimated, none measured")
+    typer.echo(f"{conditions_text(made.metadata)}: {count} blocks estimated, none measured")
     typer.echo(basis_text(estimator.basis))
     typer.echo(f"written to {path}")

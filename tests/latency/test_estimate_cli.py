@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from matplotlib.text import Text
 
 from nas.cli import main
@@ -18,6 +19,7 @@ from nas.errors import TableError
 from nas.latency import LatencyPredictor, LatencyRow, LatencyTable, TableMetadata, fill_gaps, merge_tables, space_blocks
 from nas.report.latency_heat_map import draw_latency_heat_map
 from nas.space import SearchSpace
+from tests.latency.conftest import TINY
 from tests.latency.strategies import measured
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -208,6 +210,54 @@ def test_estimates_among_published_latencies_are_called_estimated(
     assert saved.provenance == "estimated"
     found = LatencyPredictor(space, LatencyTable.load(tmp_path / "both.csv"), 4).predict(space.smallest())
     assert (found.provenance, found.interval_percent) == ("estimated", 80)
+
+
+def another_space(tmp_path: Path) -> Path:
+    path = tmp_path / "another.yaml"
+    slots = [{"stage": "mid", "candidates": ["none", "conv3d"]}]
+    path.write_text(yaml.safe_dump(TINY | {"name": "another", "slots": slots}))
+    return path
+
+
+def test_the_estimates_of_two_spaces_share_a_table(nas: Nas, estimated: Path, tmp_path: Path) -> None:
+    before = LatencyTable.load(estimated)
+    path = another_space(tmp_path)
+    code, out, err = nas("latency", "estimate", path, "--device", "iphone-16-pro-max", "--table", estimated)
+    assert code == 0, err
+    after, alone = LatencyTable.load(estimated), space_blocks(SearchSpace.load(path))
+    assert f"{len(alone)} blocks estimated" in out
+    assert after.metadata.spaces == ("tiny", "another")
+    assert after.rows == {**before.rows, **{block.key: after.rows[block.key] for block in alone}}
+
+
+def test_estimates_with_another_calibration_do_not_stay_beside_new_ones(
+    nas: Nas, estimated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = LatencyTable.load(estimated)
+    older = table.metadata.estimate.model_copy(update={"latencies": 7})
+    table.add([], estimate=older).save(estimated)
+    path = another_space(tmp_path)
+    code, _, err = nas("latency", "estimate", path, "--device", "iphone-16-pro-max", "--table", estimated)
+    assert code == 0, err
+    assert "the estimates of tiny were made with another calibration and are dropped" in caplog.text + err
+    assert LatencyTable.load(estimated).metadata.spaces == ("another",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("--device", "iphone-13"), "device is 'iPhone 16 Pro Max', not 'iPhone 13'"),
+        (("--device", "iphone-16-pro-max", "--compute-unit", "all"), "compute_unit is 'cpu_and_ne', not 'all'"),
+        (("--device", "iphone-16-pro-max", "--weights", "int8"), "options"),
+    ],
+)
+def test_a_table_of_other_estimates_is_not_replaced(
+    nas: Nas, space_file: Path, estimated: Path, changes: tuple[str, ...], message: str
+) -> None:
+    before = estimated.read_bytes()
+    code, _, err = nas("latency", "estimate", space_file, *changes, "--table", estimated)
+    assert (code, message in " ".join(err.split())) == (2, True), err
+    assert estimated.read_bytes() == before
 
 
 def test_a_table_without_gaps_stays_measured(space: SearchSpace, estimated: Path, tmp_path: Path) -> None:
