@@ -13,8 +13,8 @@ from nas.errors import StorageError
 
 _CANNOT_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
-_CLOSED_BY_READER = 1
-"""Exit code where the reader of a pipe has gone; click has the same."""
+CLOSED_BY_READER = 141
+"""Exit code where the reader of a pipe has gone: that of a program which SIGPIPE ends. 1 would say that nas failed."""
 
 
 @contextlib.contextmanager
@@ -32,6 +32,12 @@ def standard_output() -> Iterator[None]:
         _prepare(name)
     try:
         yield
+    except SystemExit as end:
+        # click and rich end the program with exit code 1.
+        if isinstance(end.__context__, BrokenPipeError):
+            _put_aside()
+            raise SystemExit(CLOSED_BY_READER) from None
+        raise
     except OSError as error:
         # Writing a file of ours names that file: what fails without a name is what a verb prints.
         if error.filename is not None or error.errno not in _CANNOT_BE_WRITTEN:
@@ -57,7 +63,7 @@ def _finish() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _put_aside()
-        raise SystemExit(_CLOSED_BY_READER) from None
+        raise SystemExit(CLOSED_BY_READER) from None
     except OSError as error:
         _put_aside()
         raise _unwritten(error) from error

@@ -76,7 +76,7 @@ def test_a_reader_that_has_gone_ends_the_program_without_a_word(printer: str) ->
     os.close(reader)
     done = _run(_say(printer=printer), stdout=writer)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_a_closed_output_is_no_error() -> None:
