@@ -272,7 +272,7 @@ def test_of_workers_that_start_together_with_other_settings_one_is_refused(serve
 
     refusals = [one for one in made if isinstance(one, str)]
     assert len(refusals) == 1
-    assert "made with another budgets" in refusals[0]
+    assert "made with other budgets" in refusals[0]
 
 
 def test_a_reader_needs_no_right_to_write(server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -164,6 +165,17 @@ def test_a_study_goes_on_only_with_the_same_set_of_candidates(storage, first):
         run(storage, space=spaces[1], latency=FormulaLatency(spaces[1]), evaluations=6)
 
     assert run(storage, space=spaces[0], latency=FormulaLatency(spaces[0]), evaluations=6).scored == 3
+
+
+def test_a_study_of_another_device_says_which_it_is(storage):
+    class Elsewhere(FormulaLatency):
+        def predict(self, architecture):
+            return dataclasses.replace(super().predict(architecture), device="elsewhere")
+
+    device = run(storage, evaluations=3).record.device
+
+    with pytest.raises(ConfigError, match=f"was made with device {device} instead of elsewhere; use another"):
+        run(storage, latency=Elsewhere(SPACE), evaluations=6)
 
 
 # Ends

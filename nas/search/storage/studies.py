@@ -26,6 +26,9 @@ from nas.search.timing import Timing
 _SECOND_SCORING = " (second scoring "
 """In the name of a study of attempts, after the name of the study that is scored again."""
 
+_SHOWN, _PLURAL = {"steps", "direction", "device", "runtime", "weights"}, {"budgets", "devices", "weights"}
+"""What of an identity is short enough to be shown, and what is not one thing."""
+
 IDENTITY_S = 10
 """Seconds to wait for the worker that created a study to write its identity."""
 
@@ -230,10 +233,18 @@ def _write(study: optuna.Study, identity: Mapping[str, Any], metric_names: tuple
 
 
 def _compare(identity: Mapping[str, Any], stored: Mapping[str, Any], *, where: str) -> None:
-    changed = [key.replace("_", " ") for key, value in identity.items() if stored.get(key) != value]
+    changed = [_difference(key, stored.get(key), value) for key, value in identity.items() if stored.get(key) != value]
     if changed:
-        raise ConfigError(f"was made with another {' and another '.join(changed)}", where=where,
+        raise ConfigError(f"was made with {' and '.join(changed)}", where=where,
                           hint="use another study name, or the settings that the study was made with")  # fmt: skip
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    """What a study was made with, and this run was not."""
+    words = key.replace("_", " ")
+    if key in _SHOWN and before is not None:
+        return f"{words} {before} instead of {now}"
+    return f"other {words}" if key in _PLURAL else f"another {words}"
 
 
 @contextlib.contextmanager
