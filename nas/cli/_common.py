@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli._paths import READS, READS_FIRST
+from nas.cli._paths import READS_SPACE, READS_TABLE
 from nas.formatting import cell_text, finite_or_null, printable
 from nas.progress import is_first_process
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-SpaceArgument = Annotated[Path, typer.Argument(parser=READS_FIRST, metavar="SPACE", help="Search space (YAML).")]
+SpaceArgument = Annotated[Path, typer.Argument(parser=READS_SPACE, metavar="SPACE", help="Search space (YAML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 SeedOption = Annotated[int, typer.Option(help="Seed; equal seeds give equal results.")]
 DenoisingStepsOption = Annotated[
@@ -27,7 +27,7 @@ DenoisingStepsOption = Annotated[
 GuidanceOption = Annotated[
     float | None, typer.Option(min=1, help="Scale of classifier-free guidance (default: the model's own).")
 ]
-TableOption = Annotated[Path, typer.Option(parser=READS, help="Latency table (CSV) made by `nas profile`.")]
+TableOption = Annotated[Path, typer.Option(parser=READS_TABLE, help="Latency table (CSV) made by `nas profile`.")]
 
 FRAME = 3
 """Letters that the frame of a table adds to each column."""

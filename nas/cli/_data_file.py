@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.cli._finding import PROCEDURAL, is_data_file
+
 if TYPE_CHECKING:
     from nas.data import DataFile, MovingShapesConfig, VideoFolderConfig, WebDatasetConfig
 
@@ -15,7 +17,7 @@ def data_file(data: str) -> tuple[DataFile, Path]:
     from nas.data import DataFile
     from nas.files import load_yaml
 
-    if Path(data).suffix.lower() in {".yaml", ".yml"}:
+    if is_data_file(data):
         return load_yaml(data, DataFile), Path(data).parent
     return DataFile(data=_config(data)), Path()
 
@@ -25,7 +27,7 @@ def _config(data: str) -> MovingShapesConfig | VideoFolderConfig | WebDatasetCon
     from nas.data import MovingShapesConfig, VideoFolderConfig, WebDatasetConfig
     from nas.files import parse
 
-    if data == "moving_shapes":
+    if data == PROCEDURAL:
         return MovingShapesConfig(kind="moving_shapes")
     if Path(data).suffix.lower() == ".tar" and not os.path.isdir(data):  # noqa: PTH112 - it does not mind names that are too long
         return parse({"kind": "webdataset", "path": data}, WebDatasetConfig, where="--data")

@@ -10,7 +10,7 @@ import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._latency import DeviceOption, TableToWrite
-from nas.cli._paths import READS, WRITES_FIGURE, WRITES_TABLE
+from nas.cli._paths import READS_SPACE, READS_TABLE, WRITES_FIGURE, WRITES_TABLE
 from nas.cli._runtime import (
     ComputeUnitOption,
     DeploymentTargetOption,
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from nas.latency import LatencyTable
     from nas.space import Block
 
-TableArgument = Annotated[Path, typer.Argument(parser=READS, metavar="TABLE", help="Latency table (CSV).")]
+TableArgument = Annotated[Path, typer.Argument(parser=READS_TABLE, metavar="TABLE", help="Latency table (CSV).")]
 
 
 def show(
     table: TableArgument,
     space: Annotated[
-        Path | None, typer.Option(parser=READS, help="Search space (YAML) whose blocks are shown (default: all rows).")
+        Path | None,
+        typer.Option(parser=READS_SPACE, help="Search space (YAML) whose blocks are shown (default: all rows)."),
     ] = None,
     figure: Annotated[
         Path | None,
@@ -106,11 +107,11 @@ def job(
 
 
 def diff(
-    first: Annotated[Path, typer.Argument(parser=READS, metavar="FIRST", help="Latency table (CSV).")],
+    first: Annotated[Path, typer.Argument(parser=READS_TABLE, metavar="FIRST", help="Latency table (CSV).")],
     second: Annotated[
         Path,
         typer.Argument(
-            parser=READS, metavar="SECOND", help="Latency table (CSV) to compare with, of any device and runtime."
+            parser=READS_TABLE, metavar="SECOND", help="Latency table (CSV) to compare with, of any device and runtime."
         ),
     ],
     as_json: JsonOption = False,
@@ -141,11 +142,12 @@ def diff(
 
 def merge(
     tables: Annotated[
-        list[Path], typer.Argument(parser=READS, metavar="TABLE...", help="Latency tables (CSV) of one device.")
+        list[Path], typer.Argument(parser=READS_TABLE, metavar="TABLE...", help="Latency tables (CSV) of one device.")
     ],
     out: Annotated[Path, typer.Option(parser=WRITES_TABLE, help="Latency table (CSV) to write; it must not exist.")],
     fill_gaps: Annotated[
-        Path | None, typer.Option(parser=READS, help="Table of estimates (CSV) from which missing rows are taken.")
+        Path | None,
+        typer.Option(parser=READS_TABLE, help="Table of estimates (CSV) from which missing rows are taken."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,7 +1,7 @@
 """Paths on the command line: what a command reads and writes, checked before its work begins.
 
-The parser of an option says which it is: `typer.Option(parser=READS)`. The commands of an `App` check their paths
-before they run: no input may be overwritten, and every output must be writable.
+The parser of an option says which it is: `typer.Option(parser=READS_FILE)`. The commands of an `App` check their paths
+before they run: no input may be overwritten, every output must be writable, and every input must be there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,22 @@ from typing import Any
 
 import typer
 from typer.models import CommandFunctionType, ParameterInfo
+
+from nas.cli._finding import (
+    PROCEDURAL,
+    clips_of_file,
+    find_bundle,
+    find_clips,
+    find_file,
+    find_folder,
+    find_model,
+    find_run,
+    find_run_or_study,
+    find_space,
+    find_supernet,
+    find_table,
+    is_data_file,
+)
 
 FIGURES = (".png", ".svg", ".pdf")
 """Formats of figures."""
@@ -38,26 +54,29 @@ class PathParser:
         return ()
 
     def check(self, value: Any) -> None:
-        """See whether the verb will be able to write; raises `NasError`. What is only read needs no look."""
+        """See whether the verb will be able to write; raises `NasError`."""
+
+    def find(self, value: Any) -> None:
+        """See whether what the verb reads is there; raises `NasError`."""
 
 
 class Reads(PathParser):
-    """A file or folder that is read."""
+    """A file or folder that is read.
+
+    Args:
+        find: Raises a `NasError` if it is not there, as in `nas.cli._finding`.
+    """
+
+    def __init__(self, find: Callable[[Path], None]) -> None:
+        self._find = find
 
     def reads(self, value: Path) -> Iterable[Path]:
         """The path itself."""
         return (value,)
 
-
-class ReadsFirst(Reads):
-    """A file that a verb reads before anything else: if it is missing, no library is imported for nothing."""
-
-    def check(self, value: Path) -> None:
-        """Raise `ConfigError` if there is no such file."""
-        from nas.errors import ConfigError
-
-        if not value.exists():
-            raise ConfigError("no such file", where=value)
+    def find(self, value: Path) -> None:
+        """Raise if there is nothing of the kind."""
+        self._find(value)
 
 
 class ReadsClips(PathParser):
@@ -71,11 +90,16 @@ class ReadsClips(PathParser):
 
     def reads(self, value: str) -> Iterable[Path]:
         """The path, and the path of the clips that a file of settings names."""
-        from nas.cli._data_file import data_file
+        if value == PROCEDURAL:
+            return ()
+        if not is_data_file(value):
+            return (Path(value),)
+        clips = clips_of_file(value).get("path")
+        return (Path(value), Path(value).parent / _expanded(clips)) if isinstance(clips, str) else (Path(value),)
 
-        file, base = data_file(value)
-        clips = getattr(file.data, "path", None)
-        return () if clips is None else (Path(value), base / clips)
+    def find(self, value: str) -> None:
+        """Raise if there are no such clips."""
+        find_clips(value)
 
 
 class ReadsStorage(PathParser):
@@ -102,6 +126,10 @@ class ReadsRunOrStorage(ReadsStorage):
     def reads(self, value: str) -> Iterable[Path]:
         """The file of the study, if it is stored in one: a report may be written into the folder of its run."""
         return () if Path(_expanded(value)).is_dir() else super().reads(value)
+
+    def find(self, value: str) -> None:
+        """Raise if there is no such run, or no such file of a study."""
+        find_run_or_study(_expanded(value), self.reads(value))
 
 
 class WritesStorage(ReadsStorage):
@@ -145,6 +173,17 @@ class WritesFile(PathParser):
         check_output_file(value, self.suffixes)
         for path in self.writes(value):
             check_output_file(path)
+
+
+class WritesTable(WritesFile):
+    """A latency table that is written or extended."""
+
+    def check(self, value: Path) -> None:
+        """Whether it can be written; a search space in its place is refused with what to do."""
+        from nas.latency.tables.table import refuse_space
+
+        refuse_space(value)
+        super().check(value)
 
 
 class WritesClips(WritesFile):
@@ -230,9 +269,12 @@ class WritesRun(WritesInto):
         super().__init__(*results, "checkpoints", "metrics.csv", "tensorboard", "trackers.json")
 
 
-READS, READS_FIRST, READS_CLIPS, EXTENDS = Reads(), ReadsFirst(), ReadsClips(), Extends()
+READS_FILE, READS_SPACE, READS_TABLE = Reads(find_file), Reads(find_space), Reads(find_table)
+READS_MODEL, READS_SUPERNET, READS_BUNDLE = Reads(find_model), Reads(find_supernet), Reads(find_bundle)
+READS_FOLDER, READS_RUN, UNSEEN = Reads(find_folder), Reads(find_run), Reads(lambda _: None)
+READS_CLIPS, EXTENDS_TABLE = ReadsClips(), Extends(find_table)
 WRITES_SHEET = WritesFile((*FIGURES, ".webp", ".gif"))
-WRITES_FILE, WRITES_FIGURE, WRITES_TABLE = WritesFile(), WritesFile(FIGURES), WritesFile((".csv",))
+WRITES_FILE, WRITES_FIGURE, WRITES_TABLE = WritesFile(), WritesFile(FIGURES), WritesTable((".csv",))
 
 
 def check_paths(given: Iterable[tuple[PathParser, Any]]) -> None:
@@ -244,6 +286,7 @@ def check_paths(given: Iterable[tuple[PathParser, Any]]) -> None:
     Raises:
         ConfigError: Something that is written is, contains or lies in something that is read.
         StorageError: Something could not be written.
+        NasError: Something that is read is not there.
     """
     from nas.files import refuse_overlap
 
@@ -252,6 +295,8 @@ def check_paths(given: Iterable[tuple[PathParser, Any]]) -> None:
     refuse_overlap(outputs, [path for parser, value in given for path in parser.reads(value)])
     for parser, value in given:
         parser.check(value)
+    for parser, value in given:
+        parser.find(value)
 
 
 def checking(verb: CommandFunctionType) -> CommandFunctionType:

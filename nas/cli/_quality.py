@@ -10,7 +10,7 @@ import typer
 
 from nas.cli._data import DATA_HELP, open_clips
 from nas.cli._options import key_values
-from nas.cli._paths import READS, READS_CLIPS
+from nas.cli._paths import READS_CLIPS, READS_FOLDER, READS_SUPERNET
 
 if TYPE_CHECKING:
     from nas.compression import WeightKind
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from nas.space import SearchSpace
 
 SupernetOption = Annotated[
-    Path | None, typer.Option(parser=READS, help="Folder written by `nas train`; architectures inherit its weights.")
+    Path | None,
+    typer.Option(parser=READS_SUPERNET, help="Folder written by `nas train`; architectures inherit its weights."),
 ]
 ClipsOption = Annotated[str | None, typer.Option(parser=READS_CLIPS, help=DATA_HELP)]
 MetricOption = Annotated[
@@ -49,7 +50,8 @@ FunctionOption = Annotated[
 ClassifierOption = Annotated[
     Path | None,
     typer.Option(
-        parser=READS, help="Score the clips that architectures generate with this classifier (see `nas classifier`)."
+        parser=READS_FOLDER,
+        help="Score the clips that architectures generate with this classifier (see `nas classifier`).",
     ),
 ]
 SampleMetricOption = Annotated[

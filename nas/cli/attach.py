@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
-from nas.cli._paths import READS, WritesInto
+from nas.cli._paths import READS_SUPERNET, WritesInto
 from nas.cli._study import OneStudyOption, RunOrStudyArgument, SearchScoresOption, only_study
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def attach(
     study: OneStudyOption = None,
     supernet: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Folder written by `nas train`, whose weights the clips are made with."),
+        typer.Option(
+            parser=READS_SUPERNET, help="Folder written by `nas train`, whose weights the clips are made with."
+        ),
     ] = None,
     prompt: Annotated[
         list[str] | None,

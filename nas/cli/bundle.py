@@ -10,14 +10,16 @@ import typer
 from nas.cli._app import App
 from nas.cli._bundle import parity_text
 from nas.cli._common import JsonOption, emit_json, emit_table
-from nas.cli._paths import READS, WRITES_FILE
+from nas.cli._paths import READS_BUNDLE, WRITES_FILE
 
 app = App(help="Show bundles, and the format of their manifests.", no_args_is_help=True)
 
 
 @app.command()
 def show(
-    bundle: Annotated[Path, typer.Argument(parser=READS, metavar="BUNDLE", help="Folder that `nas export` wrote.")],
+    bundle: Annotated[
+        Path, typer.Argument(parser=READS_BUNDLE, metavar="BUNDLE", help="Folder that `nas export` wrote.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Check every file of a bundle against its digest, and print its networks with their inputs and outputs."""

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, SeedOption, emit_json, emit_table
-from nas.cli._paths import READS, WRITES_SHEET
+from nas.cli._paths import READS_MODEL, WRITES_SHEET
 from nas.cli._weights import known_kind
 
 
 def compare(
     student: Annotated[
-        Path, typer.Argument(parser=READS, metavar="STUDENT", help="Model folder made by `nas distill`.")
+        Path, typer.Argument(parser=READS_MODEL, metavar="STUDENT", help="Model folder made by `nas distill`.")
     ],
-    teacher: Annotated[Path, typer.Option(parser=READS, help="Model folder of its teacher.")],
+    teacher: Annotated[Path, typer.Option(parser=READS_MODEL, help="Model folder of its teacher.")],
     prompt: Annotated[list[str], typer.Option(help="What a clip should show; repeat it for more rows.")],
     out: Annotated[
         Path,

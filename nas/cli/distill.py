@@ -11,7 +11,7 @@ from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
 from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
 from nas.cli._options import key_values
-from nas.cli._paths import READS, WritesRun
+from nas.cli._paths import READS_FILE, READS_MODEL, READS_SUPERNET, WritesRun
 from nas.cli._training import LearningRateOption, OptimiserStepsOption, RunSeedOption
 
 if TYPE_CHECKING:
@@ -27,21 +27,24 @@ def distill(
         Path, typer.Option(parser=WritesRun("model"), help="Folder of the run; an interrupted run resumes there.")
     ],
     model: Annotated[
-        Path | None, typer.Option(parser=READS, help="Teacher: a model made by `nas train --architecture`.")
+        Path | None, typer.Option(parser=READS_MODEL, help="Teacher: a model made by `nas train --architecture`.")
     ] = None,
     supernet: Annotated[
         Path | None,
         typer.Option(
-            parser=READS, help="Supernet made by `nas train`, from which --architecture inherits the teacher's weights."
+            parser=READS_SUPERNET,
+            help="Supernet made by `nas train`, from which --architecture inherits the teacher's weights.",
         ),
     ] = None,
     architecture: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Architecture of the teacher (YAML, made by `nas pick`), for --supernet."),
+        typer.Option(parser=READS_FILE, help="Architecture of the teacher (YAML, made by `nas pick`), for --supernet."),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Settings (YAML, keys training and distillation); options take precedence."),
+        typer.Option(
+            parser=READS_FILE, help="Settings (YAML, keys training and distillation); options take precedence."
+        ),
     ] = None,
     target: Annotated[
         str | None,

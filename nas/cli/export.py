@@ -10,7 +10,7 @@ import typer
 from nas.cli._bundle import parity_text
 from nas.cli._common import JsonOption, emit_json, emit_table
 from nas.cli._data import DATA_HELP, open_clips
-from nas.cli._paths import READS, READS_CLIPS, WritesFolder
+from nas.cli._paths import READS_CLIPS, READS_MODEL, READS_TABLE, WritesFolder
 from nas.cli._runtime import DeploymentTargetOption, given_options
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def export(
     model: Annotated[
-        Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder, e.g. made by `nas distill`.")
+        Path, typer.Argument(parser=READS_MODEL, metavar="MODEL", help="Model folder, e.g. made by `nas distill`.")
     ],
     out: Annotated[Path, typer.Option(parser=WritesFolder("bundle"), help="Folder to write the bundle to.")],
     formats: Annotated[
@@ -32,7 +32,8 @@ def export(
         ),
     ] = "safetensors,onnx,coreml",
     table: Annotated[
-        Path | None, typer.Option(parser=READS, help="Latency table; the manifest then has the predicted latency.")
+        Path | None,
+        typer.Option(parser=READS_TABLE, help="Latency table; the manifest then has the predicted latency."),
     ] = None,
     prompt: Annotated[
         str | None,

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import DenoisingStepsOption, GuidanceOption, SeedOption
-from nas.cli._paths import READS, WritesClips
+from nas.cli._paths import READS_FILE, READS_MODEL, WritesClips
 from nas.cli._weights import SampledWeightsOption, compressed
 
 
 def generate(
     model: Annotated[
-        Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder, or a bundle made by `nas export`.")
+        Path,
+        typer.Argument(parser=READS_MODEL, metavar="MODEL", help="Model folder, or a bundle made by `nas export`."),
     ],
     out: Annotated[
         Path,
@@ -27,7 +28,7 @@ def generate(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            parser=READS,
+            parser=READS_FILE,
             help="Text file with a prompt a line: write a clip of each into the folder --out, as PROMPT-INDEX.mp4.",
         ),
     ] = None,

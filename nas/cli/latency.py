@@ -20,7 +20,7 @@ from nas.cli._latency import (
     measurement_settings,
     open_usable,
 )
-from nas.cli._paths import EXTENDS, READS, WRITES_FIGURE
+from nas.cli._paths import EXTENDS_TABLE, READS_FILE, WRITES_FIGURE
 from nas.formatting import Cell, bytes_text, cell_text
 from nas.latency.measuring import defaults
 
@@ -45,7 +45,9 @@ def fit(
     space: SpaceArgument,
     table: Annotated[
         Path,
-        typer.Option(parser=EXTENDS, help="Latency table (CSV) made by `nas profile`; the fit is written beside it."),
+        typer.Option(
+            parser=EXTENDS_TABLE, help="Latency table (CSV) made by `nas profile`; the fit is written beside it."
+        ),
     ],
     networks: Annotated[
         int, typer.Option(max=MOST_NETWORKS, help="Number of whole networks to measure, from fast to slow; at least 3.")
@@ -149,7 +151,7 @@ def predict(
     table: TableOption,
     architecture: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Architecture (YAML) to predict (default: the reference architectures)."),
+        typer.Option(parser=READS_FILE, help="Architecture (YAML) to predict (default: the reference architectures)."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=10**9, help="Number of denoising steps per clip.")] = 4,
     as_json: JsonOption = False,

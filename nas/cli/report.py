@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli._paths import READS, WritesFile
+from nas.cli._paths import READS_SPACE, READS_TABLE, WritesFile
 from nas.cli._study import OneStudyOption, RunOrStudyArgument, only_study
 
 if TYPE_CHECKING:
@@ -19,11 +19,14 @@ def report(
     out: Annotated[Path, typer.Option(parser=WritesFile((".html",)), help="Page to write (.html).")],
     study: OneStudyOption = None,
     space: Annotated[
-        Path | None, typer.Option(parser=READS, help="Search space (YAML) of the study; adds what was not scored.")
+        Path | None,
+        typer.Option(parser=READS_SPACE, help="Search space (YAML) of the study; adds what was not scored."),
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Latency table (CSV) of the study; with --space, shows where the time goes."),
+        typer.Option(
+            parser=READS_TABLE, help="Latency table (CSV) of the study; with --space, shows where the time goes."
+        ),
     ] = None,
 ) -> None:
     """Write one HTML file with all that a run or a study knows: it works offline, and needs no server."""

@@ -8,16 +8,18 @@ from typing import Annotated
 import typer
 
 from nas.cli._common import JsonOption, emit_json, emit_table
-from nas.cli._paths import READS
+from nas.cli._paths import READS_RUN
 
 
 def run(
     config: Annotated[
-        Path, typer.Argument(parser=READS, metavar="CONFIG", help="Run file (YAML), e.g. examples/quickstart.yaml.")
+        Path, typer.Argument(parser=READS_RUN, metavar="CONFIG", help="Run file (YAML), e.g. examples/quickstart.yaml.")
     ],
     as_json: JsonOption = False,
 ) -> None:
     """Profile, train, search, pick, check, distil, export and sample; run it again to resume."""
+    # Loading PyTorch and the rest takes seconds, in which a user would wonder.
+    typer.echo(f"{config}: loading libraries", err=True)
     from nas.pipeline import run_pipeline
 
     reports = run_pipeline(config, lambda line: typer.echo(line, err=True))

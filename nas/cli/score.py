@@ -11,7 +11,7 @@ import typer
 from nas.cli._common import DenoisingStepsOption, GuidanceOption, JsonOption, SeedOption, emit_json, emit_table
 from nas.cli._data import DATA_HELP, open_clips
 from nas.cli._options import key_values
-from nas.cli._paths import READS, READS_CLIPS
+from nas.cli._paths import READS_CLIPS, READS_FOLDER, READS_MODEL
 from nas.cli._weights import SampledWeightsOption, compressed
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 
 def score(
-    model: Annotated[Path, typer.Argument(parser=READS, metavar="MODEL", help="Model folder.")],
+    model: Annotated[Path, typer.Argument(parser=READS_MODEL, metavar="MODEL", help="Model folder.")],
     classifier: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Folder of a classifier for clips of this shape, made by `nas classifier`."),
+        typer.Option(
+            parser=READS_FOLDER, help="Folder of a classifier for clips of this shape, made by `nas classifier`."
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,

@@ -11,7 +11,7 @@ import typer
 from nas.cli._budgets import METAVAR, PER_DEVICE, latency_budget
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json
 from nas.cli._options import key_values
-from nas.cli._paths import READS
+from nas.cli._paths import READS_TABLE
 from nas.cli._quality import (
     ClipsOption,
     DirectionOption,
@@ -32,7 +32,7 @@ def search(
     table: Annotated[
         list[Path],
         typer.Option(
-            parser=READS,
+            parser=READS_TABLE,
             help="Latency table (CSV); repeat it for tables of one device with other settings, of which the fastest "
             "counts, and for tables of other devices.",
         ),

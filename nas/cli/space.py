@@ -10,7 +10,7 @@ import typer
 
 from nas.cli._app import App
 from nas.cli._common import JsonOption, SeedOption, SpaceArgument, emit_json, emit_table
-from nas.cli._paths import READS, WritesFile, WritesInto
+from nas.cli._paths import READS_FILE, UNSEEN, WritesFile, WritesInto
 
 app = App(help="Show and check search spaces, and sample architectures from them.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ def show(
     architecture: Annotated[
         list[Path] | None,
         typer.Option(
-            parser=READS, help="Architecture (YAML) whose costs are also shown; repeat it for more architectures."
+            parser=READS_FILE, help="Architecture (YAML) whose costs are also shown; repeat it for more architectures."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -40,7 +40,7 @@ def show(
 
 @app.command()
 def validate(
-    spaces: Annotated[list[Path], typer.Argument(parser=READS, metavar="SPACE...", help="Search spaces (YAML).")],
+    spaces: Annotated[list[Path], typer.Argument(parser=UNSEEN, metavar="SPACE...", help="Search spaces (YAML).")],
 ) -> None:
     """Check search-space files: one line each, exit code 2 if any is wrong."""
     from nas.errors import NasError

@@ -11,7 +11,7 @@ import typer
 from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
 from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
-from nas.cli._paths import READS, WritesRun
+from nas.cli._paths import READS_FILE, READS_MODEL, READS_SUPERNET, WritesRun
 from nas.cli._training import LearningRateOption, OptimiserStepsOption, RunSeedOption
 
 if TYPE_CHECKING:
@@ -31,21 +31,21 @@ def train(
         ),
     ],
     architecture: Annotated[
-        Path | None, typer.Option(parser=READS, help="Train only this architecture (YAML), not the supernet.")
+        Path | None, typer.Option(parser=READS_FILE, help="Train only this architecture (YAML), not the supernet.")
     ] = None,
     supernet: Annotated[
         Path | None,
-        typer.Option(parser=READS, help="Start --architecture from the weights of this supernet."),
+        typer.Option(parser=READS_SUPERNET, help="Start --architecture from the weights of this supernet."),
     ] = None,
     backbone: Annotated[
         Path | None,
         typer.Option(
-            parser=READS,
+            parser=READS_MODEL,
             help="Start from the backbone and the text encoder of this model, such as a text-to-image model.",
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(parser=READS, help="Training settings (YAML); options take precedence.")
+        Path | None, typer.Option(parser=READS_FILE, help="Training settings (YAML); options take precedence.")
     ] = None,
     steps: OptimiserStepsOption = None,
     max_minutes: Annotated[
@@ -55,7 +55,8 @@ def train(
     learning_rate: LearningRateOption = None,
     seed: RunSeedOption = None,
     strategy: Annotated[
-        str | None, typer.Option(help="Architectures that a step of the supernet trains: uniform, fair or sandwich.")
+        str | None,
+        typer.Option(help="Architectures that a step of the supernet trains: uniform, fair or sandwich."),
     ] = None,
     guidance_scale: Annotated[
         float, typer.Option(min=1, help="Default guidance of a model that is trained with --architecture.")

@@ -29,6 +29,18 @@ Part = Literal["text_encoder", "unet", "decoder"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
+def manifest_file(folder: str | Path) -> Path:
+    """The manifest of a bundle; raises `CheckpointError` if the folder has none."""
+    file = Path(folder) / MANIFEST
+    if file.is_file():
+        return file
+    if (Path(folder) / _BEFORE).is_file():
+        hint = "export the model again; `nas generate` without --runtime still reads this bundle"
+        raise CheckpointError(f"was exported before bundles had a {MANIFEST}", where=folder, hint=hint)
+    found = "it does not exist" if not Path(folder).exists() else f"{MANIFEST} is missing"
+    raise CheckpointError(f"not a bundle: {found}", where=folder, hint="`nas export` makes bundles")
+
+
 class ParityReport(StrictModel):
     """Difference between a converted network and torch, over all inputs tried.
 
@@ -230,10 +242,7 @@ class Manifest(StrictModel):
             CheckpointError: The folder holds none, it is not JSON, or it is of another version.
             ConfigError: It has an unknown, missing or impossible key.
         """
-        file = Path(folder) / MANIFEST
-        if not file.is_file() and (Path(folder) / _BEFORE).is_file():
-            hint = "export the model again; `nas generate` without --runtime still reads this bundle"
-            raise CheckpointError(f"was exported before bundles had a {MANIFEST}", where=folder, hint=hint)
+        file = manifest_file(folder)
         value = read_json(file, error=CheckpointError)
         version = value.get("schema_version") if isinstance(value, dict) else None
         if isinstance(version, int) and version != VERSION:

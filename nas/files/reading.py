@@ -11,9 +11,11 @@ import pydantic
 from pydantic_core import CoreSchema
 
 from nas.errors import ConfigError, NasError
-from nas.validation import complaint, load_json, load_plain, strict_scalars
+from nas.validation import complaint, load_json, load_plain, other_kind, strict_scalars
 
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
+
+_GOT = {type(None): "nothing", str: "text"}
 
 
 class StrictModel(pydantic.BaseModel):
@@ -40,6 +42,8 @@ def read_text(path: str | Path, *, error: type[NasError] = ConfigError) -> str:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as problem:
         raise error("no such file", where=path) from problem
+    except IsADirectoryError as problem:
+        raise error("is a folder, where a file is needed", where=path) from problem
     except OSError as problem:
         raise error(f"cannot be read: {problem.strerror}", where=path) from problem
     except ValueError as problem:  # not UTF-8, or no path
@@ -71,12 +75,16 @@ def parse(value: Any, model: type[ModelT], *, where: str | Path | None, within: 
         within: The key of that file that holds the data, for messages.
     """
     if not isinstance(value, Mapping):
-        got = "nothing" if value is None else type(value).__name__
+        got = _GOT.get(type(value), type(value).__name__)
         key = f"{within}: " if within else ""
         raise ConfigError(f"{key}expected a mapping of keys, got {got}", where=where)
     try:
         return model.model_validate(value)
     except pydantic.ValidationError as problem:
+        other = None if within else other_kind(value, model.model_fields)
+        if other is not None:
+            wanted = f"is {other}, where a file with the keys {', '.join(model.model_fields)} is needed"
+            raise ConfigError(wanted, where=where) from problem
         raise ConfigError(complaint(problem, model, value, within), where=where) from problem
 
 

@@ -15,10 +15,11 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from nas.compression import compress_module
-from nas.errors import CheckpointError, TrainingError
-from nas.files import StrictModel, atomic_folder, load_yaml, require_whole, write_yaml
+from nas.errors import TrainingError
+from nas.files import StrictModel, atomic_folder, load_yaml, write_yaml
 from nas.models.codecs import Codec
 from nas.models.flow import starting_noise
+from nas.models.model_folders import unet_file
 from nas.models.network import VideoUNet
 from nas.models.parts import compressed_codec, make_text_encoder, unloaded_codec
 from nas.models.text.encoder import TextEncoder
@@ -54,18 +55,6 @@ def flow_schedule(steps: int, shift: float = 1.0) -> FlowMatchEulerDiscreteSched
     scheduler: FlowMatchEulerDiscreteScheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
     scheduler.set_timesteps(sigmas=[1 - index / steps for index in range(steps)])
     return scheduler
-
-
-def unet_file(folder: str | Path) -> Path:
-    """The weights of the denoising network in a model's folder; raises `CheckpointError` if it is no model."""
-    if not Path(folder).exists():
-        hint = "`nas train --architecture`, `nas distill` and `nas run` make models"
-        raise CheckpointError("not a model folder: it does not exist", where=folder, hint=hint)
-    require_whole(folder)
-    file = Path(folder) / "unet.safetensors"
-    if not file.is_file():
-        raise CheckpointError(f"not a model folder: {file.name} is missing", where=folder)
-    return file
 
 
 @dataclass

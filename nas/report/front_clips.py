@@ -14,6 +14,7 @@ from nas.data import to_bytes
 from nas.errors import BudgetError, CheckpointError, ConfigError
 from nas.files import fingerprint
 from nas.models import Generation
+from nas.models.model_folders import supernet_folder
 from nas.progress import progress_bar
 from nas.report.clip_grid import write_clip_grid
 from nas.search import FrontMember, StudyRecord, load_study
@@ -107,11 +108,7 @@ def attach_front_clips(source: FrontSource, folder: str | Path, settings: ClipSe
 
 def _space(record: StudyRecord, supernet: Path, attached: Attachments) -> SearchSpace:
     """The space of the study, which the supernet was trained for."""
-    inner = supernet / "supernet" / "space.yaml"
-    file = inner if inner.is_file() else supernet / "space.yaml"
-    if not file.is_file():
-        raise CheckpointError("holds no trained supernet", where=supernet, hint="make one with `nas train`")
-    space = SearchSpace.load(file)
+    space = SearchSpace.load(supernet_folder(supernet) / "space.yaml")
     if space.fingerprint != attached.space_fingerprint:
         raise CheckpointError(
             f"is a supernet of the space {space.name}; the study {record.name} searched {record.space}, or another "

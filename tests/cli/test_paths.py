@@ -164,11 +164,12 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_name_with_a_wrong_suffix_names_the_right_ones() -> None:
+def test_a_name_with_a_wrong_suffix_names_the_right_ones(tmp_path: Path) -> None:
+    (tmp_path / "unet.safetensors").touch()
     for command, right in {
         f"profile {SPACE} --table table": r".csv",
         f"latency estimate {SPACE} --device iphone-15-pro --table t.txt": ".csv",
         "plot --study s --out front.jpg": ".png or .svg or .pdf",
-        "generate model --prompt x --out clip.avi": ".mp4 or .gif",
+        f"generate {tmp_path} --prompt x --out clip.avi": ".mp4 or .gif",
     }.items():
         assert f"use {right}" in _run(*command.split())

@@ -234,7 +234,7 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (_later, "manifest.json: is a manifest of version 2, this nas reads 1; export the model again"),
     (_unknown, "manifest.json: unknown key something"),
     (_old, "was exported before bundles had a manifest.json; export the model again"),
-    (_gone, "manifest.json: no such file"),
+    (_gone, "not a bundle: manifest.json is missing; `nas export` makes bundles"),
 ]
 
 

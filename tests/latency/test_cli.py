@@ -381,7 +381,7 @@ WRONG = {
         "device",
     ),
     "no such table": (("latency", "show", "{new}"), "no such latency table"),
-    "not a table": (("latency", "show", "{space}"), "ends in .csv"),
+    "not a table": (("latency", "show", "{space}"), "is not a latency table"),
     "unknown figure": (
         ("latency", "show", "{table}", "--space", "{space}", "--figure", "heat.bmp"),
         "cannot write .bmp",

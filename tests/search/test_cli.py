@@ -257,11 +257,11 @@ def test_a_function_takes_the_place_of_the_supernet(made, metrics, nas):
     ("options", "words"),
     [
         ((), "needs --supernet and --data"),
-        (("--supernet", "folder"), "needs --data"),
+        (("--supernet", "FOLDER"), "needs --data"),
         (("--direction", "minimize"), "--direction is that of a function"),
         (("--quality", "my_metrics:gain", "--data", "moving_shapes"), "--data belongs to the held-out flow loss"),
         (("--quality", "my_metrics:gain", "--batches", "3"), "--batches belongs to the held-out flow loss"),
-        (("--quality", "my_metrics:gain", "--supernet", "folder"), "takes the architecture alone"),
+        (("--quality", "my_metrics:gain", "--supernet", "FOLDER"), "takes the architecture alone"),
         (("--quality", "my_metrics:gain", "--direction", "minimize"), "says it is to maximize"),
         (("--quality", "my_metrics:fails"), "it is not known whether lower or higher is better"),
         (("--quality", "my_metrics:weights", "--direction", "minimize"), "takes a network and needs --supernet"),
@@ -280,7 +280,7 @@ def test_metrics_that_cannot_serve_end_in_one_line(made, metrics, nas, options, 
     common = (folder / "space.yaml", "--study", "s", "--storage", "s.db")
 
     for command in (("search", *common, "--table", folder / "table.csv"), ("rescore", *common)):
-        code, _, err = nas(*command, *options)
+        code, _, err = nas(*command, *(str(folder / "supernet") if each == "FOLDER" else each for each in options))
         assert (code, err.count("\n")) == (2, 1), err
         assert words in err
     assert not (metrics / "s.db").exists()

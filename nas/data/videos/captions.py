@@ -7,9 +7,10 @@ import csv
 import io
 import logging
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from nas.errors import ConfigError, DataError
 from nas.files import inside, read_text
@@ -54,7 +55,7 @@ def read_captions(folder: Path, captions: str) -> tuple[CaptionedFile, ...]:
             message names the file and the row, counting the header as row 1.
     """
     with looking(folder):
-        path = _captions_path(folder, captions)
+        path = captions_path(folder, captions)
     captioned: dict[Path, CaptionedFile] = {}
     for row, (name, caption) in _rows(path):
         where = f"{path}: row {row}"
@@ -71,6 +72,23 @@ def read_captions(folder: Path, captions: str) -> tuple[CaptionedFile, ...]:
     return tuple(captioned.values())
 
 
+def require_videos(data: Mapping[Any, Any], base: Path) -> None:
+    """Look for the folder and the captions file that a `data:` key names; other kinds of clips are looked at later.
+
+    Args:
+        data: The key's value, which nothing has checked.
+        base: Folder that a relative path starts from.
+
+    Raises:
+        DataError: One of them is missing.
+    """
+    path, captions = data.get("path"), data.get("captions", "captions.csv")
+    if data.get("kind") == "videos" and isinstance(path, str) and path and isinstance(captions, str) and captions:
+        folder = base / Path(path).expanduser()
+        with looking(folder):
+            captions_path(folder, captions)
+
+
 @contextlib.contextmanager
 def looking(where: str | Path) -> Iterator[None]:
     """Turn the system's error about a name (too long, no permission, a link to itself) into a `DataError`."""
@@ -80,7 +98,8 @@ def looking(where: str | Path) -> Iterator[None]:
         raise DataError(f"cannot be read: {getattr(problem, 'strerror', None) or problem}", where=where) from problem
 
 
-def _captions_path(folder: Path, captions: str) -> Path:
+def captions_path(folder: Path, captions: str = "captions.csv") -> Path:
+    """The captions file of a video folder; raises `DataError` if there is no folder, or no such file in it."""
     if not folder.is_dir():
         raise DataError("no such folder of videos", where=folder)
     if not any(folder.iterdir()):

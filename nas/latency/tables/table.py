@@ -41,10 +41,7 @@ class LatencyTable:
                 a row does not match its checksum, or a complete table lacks rows; the message names file, line
                 and column or key.
         """
-        path = _csv_path(path)
-        if not path.is_file():
-            hint = f"measure one with: nas profile SPACE --runtime onnxruntime --table {path}"
-            raise TableError("no such latency table", where=path, hint=hint)
+        path = table_file(path)
         metadata = read_metadata(path)
         rows = read_rows(path, metadata.identity_digest)
         # A table that is not complete may have been killed between its two files.
@@ -133,18 +130,30 @@ class LatencyTable:
         """Latency in whole nanoseconds, whose sums are exact in any order; raises as `row`."""
         return max(1, round(self.latency_ms(block, space=space) * _NS_PER_MS))
 
+    def command(self, space: str | Path, name: str) -> str:
+        """The command that makes a table like this one for another space, in a file of its own.
+
+        Args:
+            space: File of the space.
+            name: Its name.
+        """
+        return self._command(space, None if self.metadata.estimate else Path(f"latency_tables/{name}.csv"))
+
     def _remedy(self, space: str | Path) -> str:
-        """The command that adds the rows of a space."""
-        metadata, table = self.metadata, f"--table {self.where or 'FILE'}"
+        """What to do about rows of a space that are missing."""
+        verb = "estimate" if self.metadata.estimate is not None else "measure"
+        return f"{verb} it with: {self._command(space, self.where or Path('FILE'))}"
+
+    def _command(self, space: str | Path, file: Path | None) -> str:
+        """The command that writes the rows of a space into a file; the command's own choice when it is left out."""
+        metadata, table = self.metadata, "" if file is None else f" --table {file}"
         unit = f"--compute-unit {metadata.compute_unit}"
         weights = f" --weights {metadata.options['weights']}" if "weights" in metadata.options else ""
         if metadata.estimate is not None:
-            return (
-                f'estimate it with: nas latency estimate {space} --device "{metadata.device}" {unit}{weights} {table}'
-            )
+            return f'nas latency estimate {space} --device "{metadata.device}" {unit}{weights}{table}'
         phone = f" --device PHONE {unit} --deployment-target {metadata.opset}" if metadata.of_phone else ""
         card = f" {unit}" if metadata.compute_unit == "gpu" else ""
-        return f"measure it with: nas profile {space} --runtime {metadata.runtime}{phone or card}{weights} {table}"
+        return f"nas profile {space} --runtime {metadata.runtime}{phone or card}{weights}{table}"
 
     def _reason(self, row: LatencyRow) -> str:
         if row.status == "failed":
@@ -162,8 +171,25 @@ class LatencyTable:
         return read_metadata(path).identity() == self.metadata.identity()
 
 
+def table_file(path: str | Path) -> Path:
+    """The path of a table that exists; raises `TableError` for another one."""
+    path = _csv_path(path)
+    if not path.is_file():
+        hint = f"measure one with: nas profile SPACE --runtime onnxruntime --table {path}"
+        raise TableError("no such latency table", where=path, hint=hint)
+    return path
+
+
+def refuse_space(path: str | Path) -> None:
+    """Raise `TableError` for a YAML file: its search space was probably meant to be given elsewhere."""
+    if Path(path).suffix in {".yaml", ".yml"}:
+        hint = "give a search space (YAML) as SPACE, and the table (CSV) with --table; are the two swapped?"
+        raise TableError("is not a latency table", where=path, hint=hint)
+
+
 def _csv_path(path: str | Path) -> Path:
     path = Path(path)
+    refuse_space(path)
     if path.suffix != ".csv":
         raise TableError("a latency table's name ends in .csv", where=path, hint=f"use {path.with_suffix('.csv').name}")
     return path

@@ -7,8 +7,8 @@ from typing import Any
 
 from nas.errors import CheckpointError, ConfigError
 from nas.models import SuperNet, TextEncoder, VideoUNet
+from nas.models.model_folders import unet_file
 from nas.models.network import load_spatial, spatial_names
-from nas.models.video_model import unet_file
 from nas.models.weights import load_into, load_safetensors
 from nas.space import Plan, SearchSpace
 from nas.training.flow.config import TrainingConfig

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.errors import CheckpointError
-from nas.files import atomic_folder, load_yaml, require_whole, write_yaml
+from nas.files import atomic_folder, load_yaml, write_yaml
 from nas.models import SuperNet, TextEncoder, make_text_encoder
+from nas.models.model_folders import SUPERNET_WEIGHTS, supernet_folder
 from nas.models.video_model import portable_space
 from nas.models.weights import load_into, load_safetensors, save_safetensors
 from nas.space import SearchSpace
 from nas.training.flow.config import SuperNetConfig
 
-WEIGHTS, TEXT_WEIGHTS = "supernet.safetensors", "text_encoder.safetensors"
+WEIGHTS, TEXT_WEIGHTS = SUPERNET_WEIGHTS, "text_encoder.safetensors"
 
 
 def save_supernet(supernet: SuperNet, text_encoder: TextEncoder, config: SuperNetConfig, folder: Path) -> None:
@@ -49,10 +50,7 @@ def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, Sear
     Raises:
         CheckpointError: There is no supernet, or it belongs to another space than `space`.
     """
-    root = _supernet_folder(folder)
-    require_whole(root)
-    if not (root / WEIGHTS).is_file():
-        raise CheckpointError("holds no trained supernet", where=root, hint="make one with `nas train`")
+    root = supernet_folder(folder)
     trained = SearchSpace.load(root / "space.yaml")
     if trained.fingerprint != space.fingerprint:
         raise CheckpointError(
@@ -65,9 +63,4 @@ def checked_supernet(space: SearchSpace, folder: str | Path) -> tuple[Path, Sear
 
 def trained_with(folder: str | Path) -> SuperNetConfig:
     """Settings that the supernet in a folder was trained with."""
-    return load_yaml(_supernet_folder(folder) / "training.yaml", SuperNetConfig)
-
-
-def _supernet_folder(folder: str | Path) -> Path:
-    root = Path(folder)
-    return root / "supernet" if (root / "supernet").is_dir() else root
+    return load_yaml(supernet_folder(folder) / "training.yaml", SuperNetConfig)

@@ -139,8 +139,12 @@ def test_a_frame_embedding_begins_anew(clips: MovingShapes, config: SuperNetConf
 def test_only_one_place_may_say_where_weights_come_from(
     image_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = f"nas train {QUICKSTART} --data moving_shapes --architecture one.yaml --out {tmp_path / 'run'}"
-    command += f" --backbone {image_model} --supernet {tmp_path / 'supernet'}"
+    supernet = tmp_path / "supernet"
+    supernet.mkdir()
+    for path in (tmp_path / "one.yaml", supernet / "supernet.safetensors"):
+        path.touch()
+    command = f"nas train {QUICKSTART} --data moving_shapes --architecture {tmp_path / 'one.yaml'}"
+    command += f" --out {tmp_path / 'run'} --backbone {image_model} --supernet {supernet}"
     monkeypatch.setattr(sys, "argv", command.split())
     with pytest.raises(SystemExit) as end:
         main()
