@@ -16,7 +16,7 @@ DEFAULT_FOLDER = Path("latency_tables")
 def estimate(
     space: SpaceArgument,
     device: Annotated[
-        str, typer.Option(help="Phone to estimate for, e.g. iphone-15-pro; an unknown name lists all known ones.")
+        str, typer.Option(help="Phone to estimate for, e.g. iphone-15-pro; `nas devices` lists all names.")
     ],
     compute_unit: Annotated[
         str, typer.Option(help="Processors that Core ML may use: all, cpu_and_ne, cpu_and_gpu or cpu_only.")
@@ -47,7 +47,8 @@ def estimate(
     from nas.report.latency_rows import basis_text, conditions_text
     from nas.space import SearchSpace
 
-    loaded, phone = SearchSpace.load(space), get_phone(device)
+    phone = get_phone(device)
+    loaded = SearchSpace.load(space)
     estimator = Estimator(phone, compute_unit, weights=weights)
     names = [loaded.name, phone.slug, estimator.unit, *([weights] if estimator.weights.compressed and weights else [])]
     path = table or DEFAULT_FOLDER / f"{'-'.join(names)}.csv"

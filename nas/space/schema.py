@@ -5,7 +5,7 @@ These classes say what may be written; `nas.space.space.SearchSpace` says what i
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -242,6 +242,8 @@ class SpaceFile(StrictModel):
         slots: Which layers each stage may hold.
         budgets: What an architecture may cost at most; options of a search replace them.
     """
+
+    listed_by: ClassVar[str] = "nas space schema"
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     description: str = ""

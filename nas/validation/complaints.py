@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pydantic
 from pydantic_core import ErrorDetails
+
+from nas.validation.known import known_text
 
 Location = tuple[int | str, ...]
 
@@ -40,7 +41,8 @@ def _sentence(errors: Sequence[ErrorDetails], key: str, model: type[pydantic.Bas
     first = errors[0]
     kind, context = first["type"], first.get("ctx", {})
     if kind in _FOREIGN:
-        return _unknown(key, str(first["loc"][-1]), _known(model, first["loc"]))
+        known, listed_by = _known(model, first["loc"]), getattr(model, "listed_by", None)
+        return f"unknown key {key} ({known_text(str(first['loc'][-1]), known, listed_by)})"
     if kind == "missing":
         return f"key {key} is missing"
     if kind == "union_tag_not_found":
@@ -85,12 +87,6 @@ def _expected(error: ErrorDetails) -> str:
     if text is None:
         return error["msg"][:1].lower() + error["msg"][1:]
     return text.format(**error.get("ctx", {}))
-
-
-def _unknown(key: str, name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
-    return f"unknown key {key} ({guess}known: {', '.join(known)})"
 
 
 def _unquoted(context: Mapping[str, Any]) -> str:

@@ -138,7 +138,9 @@ def test_devices_say_what_core_ai_can_do_here() -> None:
     assert not mac.ready
     assert mac.reason == get_runtime("coreai").unmeasurable_reason()
     said = CliRunner().invoke(app, ["devices"]).stdout
-    assert "this Mac through Core AI: none: Core AI runs on macOS 27" in said
+    assert "Core AI: none: Core AI runs on macOS 27" in said
+    assert "this Mac" not in said  # it is none
+    assert "iphone-15-pro, " in said
     assert "nas export --formats coreai compares with torch" in said
 
 

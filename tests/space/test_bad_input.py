@@ -40,11 +40,21 @@ def _changed(key: str, new: Any) -> dict[str, Any]:
 
 CASES: list[tuple[str, Any, str]] = [
     # unknown keys, at each level
-    ("framez", 1, "unknown key framez (did you mean name? known: name, description, video, codec, text, prediction"),
+    ("framez", 1, "unknown key framez (did you mean name? known: name, frame_embedding, "),
+    (
+        "slotz",
+        1,
+        "unknown key slotz (did you mean slots? known: slots, description, text, video, "
+        "codec, and 6 more, see `nas space schema`)",
+    ),
     ("video/framez", 1, "unknown key video.framez (did you mean frames? known: frames, height, width, fps)"),
     ("codec/fctor", 2, "unknown key codec.fctor (did you mean factor? known: kind, factor)"),
     ("text/size", 2, "unknown key text.size (known: kind, tokens, width, layers, heads, vocabulary)"),
-    ("backbone/block_channels", 1, "unknown key backbone.block_channels (did you mean block_out_channels? known: in_"),
+    (
+        "backbone/block_channels",
+        1,
+        "unknown key backbone.block_channels (did you mean block_out_channels? known: block_",
+    ),
     (
         "layers/wide/kernel",
         3,
@@ -216,7 +226,7 @@ def test_malformed_yaml(tmp_path: Path, text: str, expected: str) -> None:
 
 def test_unreadable_files(tmp_path: Path) -> None:
     assert _message(tmp_path / "absent.yaml") == "no such file"
-    assert _message(tmp_path) == "cannot be read: Is a directory"
+    assert _message(tmp_path) == "is a folder, where a file is needed"
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe")
     assert _message(binary).startswith("cannot be read as text")

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from nas.errors import ConfigError
+from nas.validation import known_text
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,10 @@ def get_phone(name: str) -> PhoneSpec:
     """The device of that name, in Apple's spelling or as on the command line.
 
     Raises:
-        ConfigError: There is none; the message lists the known ones.
+        ConfigError: There is none; the message names the nearest ones.
     """
     phone = PHONES.get(_slug(name))
     if phone is None:
-        raise ConfigError(f"no chip is known of device {name!r} (known: {', '.join(PHONES)})", where="option --device")
+        known = known_text(_slug(name), [*PHONES], "nas devices")
+        raise ConfigError(f"no chip is known of device {name!r} ({known})", where="option --device")
     return phone
