@@ -57,10 +57,12 @@ def measurement_settings(
 def open_usable(space: Path, table: Path, *, quiet: bool) -> tuple[SearchSpace, LatencyTable, tuple[Removed, ...]]:
     """The part of a space that can run where a table was measured; prints what is left out, unless `quiet`."""
     from nas.latency import LatencyTable, usable_space
+    from nas.latency.tables.blocks import refuse_foreign_table
     from nas.space import SearchSpace
 
-    measured = LatencyTable.load(table)
-    usable, removed = usable_space(SearchSpace.load(space), measured)
+    measured, whole = LatencyTable.load(table), SearchSpace.load(space)
+    refuse_foreign_table(whole, measured)
+    usable, removed = usable_space(whole, measured)
     for candidate in () if quiet else removed:
         typer.echo(f"left out: {candidate}")
     return usable, measured, removed

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nas.errors import ArchitectureError
 from nas.latency.prediction.fit import LatencyFit, fit_path
 from nas.latency.prediction.linear_fit import COVERAGE
+from nas.latency.tables.blocks import refuse_foreign_table
 from nas.latency.tables.metadata import EstimateInterval
 from nas.latency.tables.rows import Provenance, weakest
 from nas.latency.tables.table import LatencyTable
@@ -98,9 +99,11 @@ class LatencyPredictor:
         """The predictor from files: a table, and the fit of this space if there is one beside it.
 
         Raises:
-            TableError: The table is missing or damaged, or the fit is damaged or does not belong to it.
+            TableError: The table is missing or damaged, or belongs to other spaces, or the fit is damaged or does not
+                belong to it.
         """
         table = LatencyTable.load(table_path)
+        refuse_foreign_table(space, table)
         fitted = fit_path(table_path, space.name).is_file()
         return cls(space, table, steps, LatencyFit.load(table_path, space.name) if fitted else None)
 
