@@ -12,7 +12,7 @@ from nas.cli._data import DataOption, open_clips
 from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
 from nas.cli._options import key_values
 from nas.cli._paths import READS_FILE, READS_MODEL, READS_SUPERNET, WritesRun
-from nas.cli._training import LearningRateOption, OptimiserStepsOption, RunSeedOption
+from nas.cli._training import RunSeedOption, learning_rate_of, optimiser_steps
 
 if TYPE_CHECKING:
     from nas.models import VideoModel
@@ -76,10 +76,10 @@ def distill(
     teacher_substeps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the teacher per step of the student (default: 4).")
     ] = None,
-    train_steps: OptimiserStepsOption = None,
-    learning_rate: LearningRateOption = None,
+    train_steps: Annotated[int | None, optimiser_steps(500)] = None,
+    learning_rate: Annotated[float | None, learning_rate_of(0.0003)] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Clips per step; the same number of single frames is added.")
+        int | None, typer.Option(min=1, help="Clips per step; the same number of single frames is added (default: 8).")
     ] = None,
     seed: RunSeedOption = None,
     dry_run: DryRunOption = False,

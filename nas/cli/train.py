@@ -12,7 +12,7 @@ from nas.cli._common import JsonOption, SpaceArgument, emit_json, emit_table
 from nas.cli._data import DataOption, open_clips
 from nas.cli._dry_run import DryRunOption, ProcessesOption, print_dry_run, processes_of
 from nas.cli._paths import READS_FILE, READS_MODEL, READS_SUPERNET, WritesRun
-from nas.cli._training import LearningRateOption, OptimiserStepsOption, RunSeedOption
+from nas.cli._training import RunSeedOption, learning_rate_of, optimiser_steps
 
 if TYPE_CHECKING:
     from nas.space import SearchSpace
@@ -47,16 +47,18 @@ def train(
     config: Annotated[
         Path | None, typer.Option(parser=READS_FILE, help="Training settings (YAML); options take precedence.")
     ] = None,
-    steps: OptimiserStepsOption = None,
+    steps: Annotated[int | None, optimiser_steps(2000)] = None,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="End after this many minutes of training.")
+        float | None, typer.Option(min=0.01, help="End after this many minutes of training (default: no limit).")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,
-    learning_rate: LearningRateOption = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Clips per step (default: 8).")] = None,
+    learning_rate: Annotated[float | None, learning_rate_of(0.001)] = None,
     seed: RunSeedOption = None,
     strategy: Annotated[
         str | None,
-        typer.Option(help="Architectures that a step of the supernet trains: uniform, fair or sandwich."),
+        typer.Option(
+            help="Architectures that a step of the supernet trains: uniform, fair or sandwich (default: uniform)."
+        ),
     ] = None,
     guidance_scale: Annotated[
         float, typer.Option(min=1, help="Default guidance of a model that is trained with --architecture.")
