@@ -76,6 +76,7 @@ _CHIPS = {
         Chip("M3", 18, 4.1, 4.05, 102.4, 8),
         Chip("M3 Pro", 18, 7.4, 4.05, 153.6, 12),
         Chip("M3 Max", 18, 16.4, 4.05, 409.6, 48),
+        Chip("M3 Ultra", 18, 32.8, 4.05, 819.2, 96),
         Chip("M4", 19, 4.3, 4.4, 120, 8),
         Chip("M4 Pro", 19, 9.2, 4.51, 273, 24),
         Chip("M4 Max", 19, 18.4, 4.51, 546, 48),
@@ -84,7 +85,8 @@ _CHIPS = {
 
 _PHONES = {
     "A14": "iPhone 12 mini, iPhone 12, iPhone 12 Pro, iPhone 12 Pro Max",
-    "A15": "iPhone 13 mini, iPhone 13, iPhone 13 Pro, iPhone 13 Pro Max, iPhone 14, iPhone 14 Plus",
+    "A15": "iPhone 13 mini, iPhone 13, iPhone 13 Pro, iPhone 13 Pro Max, iPhone SE (3rd generation), iPhone 14, "
+    "iPhone 14 Plus",
     "A16": "iPhone 14 Pro, iPhone 14 Pro Max, iPhone 15, iPhone 15 Plus",
     "A17 Pro": "iPhone 15 Pro, iPhone 15 Pro Max",
     "A18": "iPhone 16e, iPhone 16, iPhone 16 Plus",
