@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -75,8 +76,7 @@ def generate(
             "--runtime-option": runtime_option,
             "--check": check or None,
         }
-        for option in (option for option, value in others.items() if value is not None):
-            raise ConfigError("has no effect with --prompts", where=option, hint="leave one of them out")
+        _refuse(others, "has no effect with --prompts", "leave one of them out")
         _clips_of_prompts(
             model, prompts, out, per_prompt or 1, steps=steps, guidance_scale=guidance_scale, weights=weights, seed=seed
         )
@@ -94,10 +94,18 @@ def generate(
         _clip_of_model(model, prompt, out, steps=steps, guidance_scale=guidance_scale, weights=weights, seed=seed)
         return
     fixed = {"--steps": steps, "--guidance-scale": guidance_scale, "--weights": weights}
-    for option in (option for option, value in fixed.items() if value is not None):
-        hint = "leave it out, or export the model with other settings"
-        raise ConfigError("has no effect with --runtime: a bundle is as it was exported", where=option, hint=hint)
+    hint = "leave it out, or export the model with other settings"
+    _refuse(fixed, "has no effect with --runtime: a bundle is as it was exported", hint)
     clip_of_bundle(model, chosen_runtime(runtime, runtime_option), prompt, out, seed=seed, check=check)
+
+
+def _refuse(options: Mapping[str, object], why: str, hint: str) -> None:
+    """Raise `ConfigError` for the first of these options that was given."""
+    from nas.errors import ConfigError
+
+    for option, value in options.items():
+        if value is not None:
+            raise ConfigError(why, where=option, hint=hint)
 
 
 def _clip_of_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ from nas.formatting import Cell, bytes_text, cell_text
 from nas.latency.measuring import defaults
 
 if TYPE_CHECKING:
-    from nas.latency import LatencyPredictor
+    from nas.latency import CheckReport, LatencyFit, LatencyPredictor, LatencyTable, TableMetadata
     from nas.latency.prediction.checking import NetworkCheck
     from nas.space import Architecture, SearchSpace
 
@@ -131,7 +132,11 @@ def check(
     if as_json:
         left_out = [candidate.to_dict() for candidate in removed]
         emit_json({"measured_on": measured_on, "removed": left_out, "networks": report.rows(), **report.summary()})
-        return
+    else:
+        _show_check(report, measured_on)
+
+
+def _show_check(report: CheckReport, measured_on: str) -> None:
     emit_table(
         f"One call of the denoising network, ms: {measured_on}", [_check_cells(checked) for checked in report.checks]
     )
@@ -158,7 +163,6 @@ def predict(
 ) -> None:
     """Predict the latency of an architecture, or of the smallest, the fastest, the slowest and uniform ones."""
     from nas.latency import LatencyPredictor
-    from nas.report.latency_rows import basis_text
 
     usable, measured, removed = open_usable(space, table, quiet=as_json)
     # A given architecture may use an implementation that is not the fastest here; its latency is known, too.
@@ -173,24 +177,33 @@ def predict(
         fitted_networks = 0 if fitted is None else len(fitted.networks)
         left_out = [candidate.to_dict() for candidate in removed]
         emit_json({**facts, "fitted_networks": fitted_networks, "removed": left_out, "architectures": rows})
-        return
-    title = (
-        f"Predicted from {measured.provenance} blocks, ms: {metadata.device_text}, {metadata.runtime}, {steps} steps"
-    )
+    else:
+        _show_predictions(rows, measured, steps)
+        typer.echo(_basis(metadata, fitted, f"nas latency fit {space} --table {table}"))
+
+
+def _show_predictions(rows: Sequence[dict[str, Any]], table: LatencyTable, steps: int) -> None:
+    device, runtime = table.metadata.device_text, table.metadata.runtime
+    title = f"Predicted from {table.provenance} blocks, ms: {device}, {runtime}, {steps} steps"
     emit_table(title, [_prediction_cells(row) for row in rows])
     others = rows[0]["memory_bytes"]
     typer.echo(
         "memory is estimated, for the denoising network alone: weights as stored and values between blocks; the text "
         f"encoder takes {bytes_text(others['text_encoder'])}, the decoder {bytes_text(others['decoder'])}, if loaded"
     )
-    if fitted is None and metadata.estimate is not None:
-        typer.echo(basis_text(metadata.estimate))
-    elif metadata.of_phone:
-        typer.echo(f"{NO_FIT}; whole networks are not measured on a phone yet")
-    elif fitted is None:
-        typer.echo(f"{NO_FIT}; measure it with: nas latency fit {space} --table {table}")
-    else:
-        typer.echo(f"fitted to {len(fitted.networks)} whole networks of this space")
+
+
+def _basis(metadata: TableMetadata, fitted: LatencyFit | None, command: str) -> str:
+    """What predictions rest on; without a fit, the command that makes one."""
+    from nas.report.latency_rows import basis_text
+
+    if fitted is not None:
+        return f"fitted to {len(fitted.networks)} whole networks of this space"
+    if metadata.estimate is not None:
+        return basis_text(metadata.estimate)
+    if metadata.of_phone:
+        return f"{NO_FIT}; whole networks are not measured on a phone yet"
+    return f"{NO_FIT}; measure it with: {command}"
 
 
 def _prediction(name: str, architecture: Architecture, predictor: LatencyPredictor) -> dict[str, Any]:

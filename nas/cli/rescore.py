@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +23,9 @@ from nas.cli._quality import (
 from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, front_document, show_front
 from nas.cli._weights import ScoredWeightsOption, kind_of_study, known_kind
 from nas.cli._workers import WorkersOption, crew_document, run_workers, starts_workers
+
+if TYPE_CHECKING:
+    from nas.search import StudyRecord
 
 COUNTS = ("scored", "known", "failed", "parts")
 
@@ -74,7 +78,7 @@ def rescore(
     """
     from nas.search import load_study
     from nas.search import rescore as rescore_study
-    from nas.search.rescoring.selecting import parts_of_each, parts_sentence, select_members
+    from nas.search.rescoring.selecting import parts_of_each, select_members
     from nas.search.workers.child import ending_in_order, hand_over
     from nas.space import SearchSpace
 
@@ -107,7 +111,13 @@ def rescore(
             return
     if as_json:
         emit_json({**counts, "parts_of_each": parts_of_each(record), **front_document(record.final)})
-        return
+    else:
+        _show(counts, record)
+
+
+def _show(counts: Mapping[str, Any], record: StudyRecord) -> None:
+    from nas.search.rescoring.selecting import parts_sentence
+
     typer.echo(f"{counts['scored']} scored, {counts['known']} known before, {counts['failed']} failed")
     if counts["parts"]:
         typer.echo(f"{counts['parts']:,} batches scored now; {parts_sentence(record)}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -25,6 +26,14 @@ from nas.cli._quality import (
 from nas.cli._study import DEFAULT_STORAGE, StorageToWrite, StudyOption, show_front
 from nas.cli._weights import ScoredWeightsOption
 from nas.cli._workers import WorkersOption, crew_document, run_workers, starts_workers
+
+if TYPE_CHECKING:
+    from nas.latency import LatencyTable
+    from nas.latency.prediction.fastest_setting import FastestSetting
+    from nas.latency.prediction.restriction import Removed
+    from nas.quality import QualityMetric
+    from nas.search import SearchConfig, StudyRecord
+    from nas.space import SearchSpace
 
 
 def search(
@@ -112,11 +121,9 @@ def search(
     """
     from nas.files import parse
     from nas.latency import device_latencies, kind_for_tables
-    from nas.search import SearchConfig, load_study, run_search
+    from nas.search import SearchConfig
     from nas.search.latencies.devices import check_devices
-    from nas.search.results.neighbours import front_rows
-    from nas.search.results.record import empty_front
-    from nas.search.workers.child import ending_in_order, hand_over, is_worker
+    from nas.search.workers.child import hand_over, is_worker
     from nas.space import SearchSpace
 
     budget = latency_budget(latency_budget_ms)
@@ -139,43 +146,86 @@ def search(
     usable, models, removed = device_latencies(SearchSpace.load(space), table, config.steps)
     # Before a supernet is loaded, or workers are started.
     check_devices(sorted(models), config.budgets.or_else(usable.budgets).latency_ms, config.latency)
-    tables = [predictor.table for model in models.values() for predictor in model.predictors]
-    kind = kind_for_tables(weights, tables if supernet else ())
+    kind = kind_for_tables(weights, _tables(models) if supernet else ())
     for removal in () if as_json or is_worker() else removed:
         typer.echo(f"left out: {removal}")
     if several:
-        crew = run_workers(workers, storage, study, "searching")
-        ended, record = crew.merged(reason=itemgetter(-1)), load_study(storage, study)
-        more = crew_document(crew)
+        outcome = _by_workers(workers, storage, study)
     else:
-        from nas.latency.prediction.memory import program_forms
-        from nas.models.memory import program_costs
-
         scoring = QualityOptions(
             metric, metric_option, quality, direction, supernet, data, batches, None, seed, weights=kind
         )
-        scorer = make_quality(scoring, usable.whole, stage="search")
-        with ending_in_order():
-            result = run_search(
-                usable,
-                models,
-                scorer,
-                config,
-                storage,
-                study,
-                cost=program_costs(usable, program_forms(tables)),
-            )
-        record, more = result.record, {}
-        ended = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
-        if hand_over(**ended):
+        outcome = _here(usable, models, make_quality(scoring, usable.whole, stage="search"), config, storage, study)
+        if hand_over(**outcome.ended):
             return
     if as_json:
-        results = {"failed": record.failed, "front": front_rows(record)}
-        left_out = [removal.to_dict() for removal in removed]
-        emit_json({"study": study, "storage": record.where, "removed": left_out, **ended, **more, **results})
-        return
-    typer.echo(f"ended: {ended['reason']}")
-    if record.front:
-        show_front(record)
+        emit_json(_document(study, outcome, removed))
     else:
-        typer.echo(empty_front(record))
+        _show(outcome)
+
+
+class _Outcome(NamedTuple):
+    """What a search came to.
+
+    Args:
+        record: The study.
+        ended: Why this run ended, and its counts.
+        crew: What is known of several workers.
+    """
+
+    record: StudyRecord
+    ended: dict[str, Any]
+    crew: dict[str, Any]
+
+
+def _tables(models: Mapping[str, FastestSetting]) -> list[LatencyTable]:
+    return [predictor.table for model in models.values() for predictor in model.predictors]
+
+
+def _by_workers(workers: int, storage: str, study: str) -> _Outcome:
+    """Search in several processes."""
+    from nas.search import load_study
+
+    crew = run_workers(workers, storage, study, "searching")
+    return _Outcome(load_study(storage, study), crew.merged(reason=itemgetter(-1)), crew_document(crew))
+
+
+def _here(
+    space: SearchSpace,
+    models: Mapping[str, FastestSetting],
+    scorer: QualityMetric,
+    config: SearchConfig,
+    storage: str,
+    study: str,
+) -> _Outcome:
+    """Search in this process."""
+    from nas.latency.prediction.memory import program_forms
+    from nas.models.memory import program_costs
+    from nas.search import run_search
+    from nas.search.workers.child import ending_in_order
+
+    cost = program_costs(space, program_forms(_tables(models)))
+    with ending_in_order():
+        result = run_search(space, models, scorer, config, storage, study, cost=cost)
+    ended = {name: getattr(result, name) for name in ("reason", "scored", "repeated", "over_budget")}
+    return _Outcome(result.record, ended, {})
+
+
+def _document(study: str, outcome: _Outcome, removed: Sequence[Removed]) -> dict[str, Any]:
+    """The outcome as plain data."""
+    from nas.search.results.neighbours import front_rows
+
+    record = outcome.record
+    left_out = [removal.to_dict() for removal in removed]
+    results = {"failed": record.failed, "front": front_rows(record)}
+    return {"study": study, "storage": record.where, "removed": left_out, **outcome.ended, **outcome.crew, **results}
+
+
+def _show(outcome: _Outcome) -> None:
+    from nas.search.results.record import empty_front
+
+    typer.echo(f"ended: {outcome.ended['reason']}")
+    if outcome.record.front:
+        show_front(outcome.record)
+    else:
+        typer.echo(empty_front(outcome.record))

@@ -68,17 +68,10 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train the weight-sharing supernet of SPACE, or a single network with --architecture."""
-    from nas.errors import ConfigError
     from nas.space import SearchSpace
     from nas.training import SuperNetConfig, TrainingConfig, finetune_model, inherit_model, train_model, train_supernet
 
-    if supernet is not None and architecture is None:
-        raise ConfigError("--supernet gives the weights that an architecture starts from", hint="add --architecture")
-    if supernet is not None and backbone is not None:
-        raise ConfigError("--supernet and --backbone cannot be combined", hint="leave one of them out")
-    if strategy is not None and architecture is not None:
-        raise ConfigError("--strategy cannot be combined with --architecture", hint="leave one of them out")
-
+    _refuse_contradictions(architecture, supernet, backbone, strategy)
     options = {
         "steps": steps,
         "max_minutes": max_minutes,
@@ -114,6 +107,20 @@ def train(
         emit_json(row)
     else:
         emit_table("trained", [row])
+
+
+def _refuse_contradictions(
+    architecture: Path | None, supernet: Path | None, backbone: Path | None, strategy: str | None
+) -> None:
+    """Raise `ConfigError` for options that exclude each other."""
+    from nas.errors import ConfigError
+
+    if supernet is not None and architecture is None:
+        raise ConfigError("--supernet gives the weights that an architecture starts from", hint="add --architecture")
+    if supernet is not None and backbone is not None:
+        raise ConfigError("--supernet and --backbone cannot be combined", hint="leave one of them out")
+    if strategy is not None and architecture is not None:
+        raise ConfigError("--strategy cannot be combined with --architecture", hint="leave one of them out")
 
 
 def _dry_run(

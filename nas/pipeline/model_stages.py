@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.export import HeldOutLoss, export_bundle, stored_kind
+from nas.export import HeldOutLoss, Manifest, export_bundle, stored_kind
 from nas.files import fingerprint
 from nas.models import VideoModel
 from nas.models.parts import unloaded_codec
@@ -102,21 +102,7 @@ class ModelStages(RunFolder):
             chunks=self.config.export.chunks,
             held_out=None if costs is None else HeldOutLoss.model_validate(costs._asdict()),
         )
-        files = [
-            {
-                "file": file.path,
-                "size_bytes": file.size_bytes,
-                "weights": file.weights,
-                "parity": file.parity.status,
-                "max_abs_error": file.parity.max_abs_error,
-                "psnr_db": file.parity.psnr_db,
-            }
-            for file in manifest.networks
-        ]
-        headline = f"{len(manifest.other_files)} files and {len(files)} converted networks in one folder"
-        if manifest.compression is not None:
-            headline += f"; {compression_sentence(manifest.compression)}"
-        return StageResult(headline, ("bundle/manifest.json",), {"files": files})
+        return _exported(manifest)
 
     def samples(self, folder: Path) -> StageResult:
         """Generate clips with the distilled model."""
@@ -141,3 +127,22 @@ def _flicker_words(rows: Sequence[Mapping[str, Any]]) -> str:
     """Flicker of the clips of training captions, as a multiple of that of real clips; empty if it is unknown."""
     ratios = [row["ratio"] for row in rows if row["captions"] == "training" and row["ratio"] is not None]
     return f"; clips of training captions flicker {ratios[0]:.2f} times as much as real ones" if ratios else ""
+
+
+def _exported(manifest: Manifest) -> StageResult:
+    """The result of the stage that wrote a bundle: its converted networks, and how far they are from torch."""
+    files = [
+        {
+            "file": file.path,
+            "size_bytes": file.size_bytes,
+            "weights": file.weights,
+            "parity": file.parity.status,
+            "max_abs_error": file.parity.max_abs_error,
+            "psnr_db": file.parity.psnr_db,
+        }
+        for file in manifest.networks
+    ]
+    headline = f"{len(manifest.other_files)} files and {len(files)} converted networks in one folder"
+    if manifest.compression is not None:
+        headline += f"; {compression_sentence(manifest.compression)}"
+    return StageResult(headline, ("bundle/manifest.json",), {"files": files})

@@ -28,6 +28,15 @@ def matching_runtime(table: LatencyTable, runtime: Runtime | None) -> Runtime:
             another statistic.
         RuntimeUnavailableError: The runtime cannot measure here.
     """
+    _refuse_unmeasured(table)
+    runtime = runtime or table_runtime(table)
+    require_measurable(runtime)
+    _refuse_other_conditions(table, runtime)
+    return runtime
+
+
+def _refuse_unmeasured(table: LatencyTable) -> None:
+    """Raise `TableError` for a table with which no measured networks can be compared."""
     if table.metadata.estimate is not None:
         raise TableError(
             "its latencies are estimated: there are no measured networks to compare with",
@@ -40,8 +49,10 @@ def matching_runtime(table: LatencyTable, runtime: Runtime | None) -> Runtime:
             where=table.where,
             hint="predictions from it are sums of blocks and call overheads, without a fit",
         )
-    runtime = runtime or table_runtime(table)
-    require_measurable(runtime)
+
+
+def _refuse_other_conditions(table: LatencyTable, runtime: Runtime) -> None:
+    """Raise `TableError` for a table that was measured with other settings, elsewhere, or by another statistic."""
     metadata = table.metadata
     if runtime.settings != metadata.settings:
         raise TableError(
@@ -62,4 +73,3 @@ def matching_runtime(table: LatencyTable, runtime: Runtime | None) -> Runtime:
             where=table.where,
             hint=f"measure the blocks the same way: {another}",
         )
-    return runtime
