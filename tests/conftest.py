@@ -40,15 +40,23 @@ CONVERTERS = {
     "coremltools": ("convert",),
 }
 
+# Files that take more than half a minute: begun late, one of them would run alone at the end.
+LONGEST = frozenset(
+    {"test_scale.py", "test_training_benchmarks.py", "test_postgres.py", "test_benchmarks.py", "test_run.py",
+     "test_phone_profiling.py", "test_worker_processes.py", "test_dry_run.py", "test_processes.py", "test_guides.py"}
+)  # fmt: skip
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="skip tests that train, search, measure or start a process")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With `--quick`, properties are tried on few examples."""
+    """With `--quick`, properties are tried on few examples; without, workers get a server of processes to share."""
     if config.getoption("quick"):
         settings.load_profile("quick")
+    elif config.getoption("numprocesses", 0) and config.args_source is config.ArgsSource.TESTPATHS:
+        processes.share()
 
 
 def pytest_collection_finish() -> None:
@@ -56,9 +64,12 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests go first, so that quick ones fill up the end; what needs a graphics card is skipped."""
+    """The longest files go first, then those with slow tests, and quick ones fill up the end.
+
+    What needs a graphics card is skipped.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path.name not in LONGEST, item.path not in slow))
     of_card = [item for item in items if item.get_closest_marker("gpu")]
     if of_card:
         import torch

@@ -2,12 +2,15 @@
 
 A Python that imports nas takes five seconds to start, and a test that kills ten of them a minute to no purpose. What
 they are forked from has imported only, and run nothing: no thread is lost in a fork, no state is shared.
+
+All workers of a whole run of the tests have one such process, since its imports take ten seconds and half a gigabyte.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import runpy
 import sys
@@ -22,6 +25,33 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.everything", __name__])
 # A program has one server. The lists that nas, benchmarks and the fuzzer give it would take the place of this one.
 multiprocessing.forkserver.set_forkserver_preload = lambda names: None  # type: ignore[assignment]
+_SERVER: Any = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+_ADDRESS = "NAS_TESTS_FORK_SERVER"
+
+
+def share() -> None:
+    """Start the server for the workers that this process will start; it ends when this process does."""
+    if sys.version_info < (3, 14):  # from then on a server answers only to those who know its key
+        # It writes to the same terminal, and libraries complain at their import.
+        errors, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            _SERVER.ensure_running()
+        finally:
+            os.dup2(errors, 2)
+            os.close(errors)
+            os.close(nowhere)
+        os.environ[_ADDRESS] = _SERVER._forkserver_address
+
+
+def _use_shared(address: str) -> None:
+    _SERVER._forkserver_address = address
+    _SERVER._forkserver_alive_fd = os.open(os.devnull, os.O_WRONLY)  # the server lives as long as who started it
+    _SERVER.ensure_running = multiprocessing.resource_tracker.ensure_running
+
+
+if _ADDRESS in os.environ:
+    _use_shared(os.environ[_ADDRESS])
 
 
 class Finished(NamedTuple):
