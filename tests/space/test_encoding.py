@@ -109,9 +109,9 @@ def test_indices_that_are_no_places_are_refused(indices: list[int], says: str) -
 
 def _seconds(call: Callable[[], object]) -> float:
     def once() -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         call()
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     return min(once() for _ in range(5))
 
@@ -121,6 +121,6 @@ def test_many_take_a_fraction_of_the_time_of_checking_each() -> None:
     space = SearchSpace.load(QUICKSTART)
     rng = random.Random(0)
     drawn = [space.sample(rng) for _ in range(10_000)]
-    together = min(_seconds(lambda: space.encode(drawn)) for _ in range(3))  # other work may fall into one
+    together = _seconds(lambda: space.encode(drawn))
     one_by_one = _seconds(lambda: [space.check(architecture) for architecture in drawn])
     assert together < one_by_one / 3

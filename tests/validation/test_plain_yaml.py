@@ -89,10 +89,10 @@ def test_what_they_read_differently_is_refused_with_its_place(text: str, message
 def test_a_small_text_that_aliases_make_huge_is_refused_at_once() -> None:
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 30)]
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ValueError, match="aliases repeat more than 100,000 values"):
         load_plain("\n".join(lines))
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 3, "all the values would take longer than anyone waits"
 
 
 def test_a_few_aliases_are_read() -> None:
