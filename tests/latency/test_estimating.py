@@ -333,7 +333,11 @@ def test_every_phone_from_the_12_to_the_17_pro_max_is_there_and_every_mac() -> N
     for series in (12, 13, 14, 15, 16, 17):
         assert {f"iphone-{series}", f"iphone-{series}-pro", f"iphone-{series}-pro-max"} <= PHONES.keys()
     assert {f"mac-m{number}{kind}" for number in (1, 2, 3, 4) for kind in ("", "-pro", "-max")} <= PHONES.keys()
-    assert {*(f"mac-m{number}-ultra" for number in (1, 2, 3)), "iphone-se-3rd-generation", "iphone-16e"} <= PHONES.keys()
+    assert {
+        *(f"mac-m{number}-ultra" for number in (1, 2, 3)),
+        "iphone-se-3rd-generation",
+        "iphone-16e",
+    } <= PHONES.keys()
 
 
 def test_faster_chips_are_not_slower() -> None:
