@@ -44,6 +44,31 @@ def test_the_navigation_has_each_page_once(staged: Path) -> None:
     assert sorted(pages) == sorted(written)
 
 
+# The search puts a page first if one of its headings begins with what was asked for.
+ASKED = {
+    "latency table": "latency.md",
+    "core ml": "app.md",
+    "distil": "distillation.md",
+    "text encoder": "search_space.md",
+    "search space": "search_space.md",
+    "backbone": "search_space.md",
+    "captions": "guides/data.md",
+    "quickstart": "index.md",
+}
+
+
+@pytest.mark.parametrize(("words", "page"), ASKED.items())
+def test_a_heading_begins_with_what_people_search_for(staged: Path, words: str, page: str) -> None:
+    headings = re.findall(r"^#+ (.*)$", (staged / page).read_text(), re.MULTILINE)
+    assert [heading for heading in headings if heading.lower().startswith(words)]
+
+
+def test_the_search_leaves_files_of_the_repository_out(staged: Path) -> None:
+    files = [*(staged / "files").rglob("*.md")]
+    assert len(files) > 10
+    assert {file.read_text()[:33] for file in files} == {"---\nsearch:\n  exclude: true\n---\n\n"}
+
+
 def test_links_between_the_pages_of_the_site_lead_somewhere(staged: Path) -> None:
     found = 0
     for page in staged.rglob("*.md"):

@@ -70,7 +70,7 @@ def _shown_at(source: Path) -> Path:
 
 
 def _source_page(source: Path) -> str:
-    """A file, or the files of a folder, as blocks of code."""
+    """A file, or the files of a folder, as blocks of code. The search leaves it out: its name would hide the guides."""
     files = sorted(f for f in source.rglob("*") if f.suffix in TEXT) if source.is_dir() else [source]
     sections = [f"# {source.relative_to(ROOT)}"]
     for file in files:
@@ -78,4 +78,4 @@ def _source_page(source: Path) -> str:
             sections.append(f"## {file.relative_to(source)}")
         fence = "`" * 5
         sections.append(f"{fence} {TEXT.get(file.suffix, 'text')}\n{file.read_text().rstrip()}\n{fence}")
-    return "\n\n".join(sections) + "\n"
+    return "---\nsearch:\n  exclude: true\n---\n\n" + "\n\n".join(sections) + "\n"
