@@ -13,6 +13,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
+# What running needs is installed, and then what developing needs. The second waits for the first, so that a change of
+# the first is followed by the second.
+RUNS := $(VENV)/.installed-to-run
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -24,18 +27,23 @@ help: ## list the targets
 venv: $(STAMP) ## set up .venv with everything to run and develop (PYTHON=python3.12 to choose one)
 
 # torch goes first, alone and pinned: left to the resolver among open ranges it may arrive in another version,
-# with gigabytes of CUDA packages. What only benchmarks need goes last, to a folder of its own: timm wants torchvision,
-# whose wheel may be built for another torch, and diffusers would try to use it wherever it can see it.
-$(STAMP): pyproject.toml constraints.txt
+# with gigabytes of CUDA packages.
+$(RUNS): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nas needs Python 3.11 or later, this is " + sys.version.split()[0] + "; name another, e.g. make venv PYTHON=python3.12")'
 	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --quiet --upgrade pip
 	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+# What only benchmarks need goes last, to a folder of its own: timm wants torchvision, whose wheel may be built for
+# another torch, and diffusers would try to use it wherever it can see it.
+$(STAMP): $(RUNS)
 	$(PIP) install --constraint constraints.txt --editable ".[dev]"
 	$(PIP) install --constraint constraints.txt --no-deps --upgrade --quiet --target $(VENV)/bench timm torchvision
 	@touch $@
 
-quickstart: $(STAMP) ## the whole pipeline at a small scale, about 7 minutes on 2 cores; run again to resume
+quickstart: $(RUNS) ## the whole pipeline at a small scale, about 7 minutes on 2 cores; run again to resume
 	$(BIN)/nas run examples/quickstart.yaml
 
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
