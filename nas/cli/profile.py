@@ -88,16 +88,17 @@ def profile(
     Several processes with one table share the conversions, and one of them measures. On an iPhone, blocks are measured
     in chains, one after another, and --rounds, --max-seconds and --min-seconds have no effect.
     """
-    from nas.latency import profile as profile_blocks
-    from nas.space import SearchSpace
-
     shortcuts = {
         "threads": threads,
         "compute_unit": compute_unit,
         "deployment_target": deployment_target,
         "weights": weights,
     }
-    loaded, chosen = SearchSpace.load(space), chosen_runtime(runtime, runtime_option, **shortcuts)
+    chosen = chosen_runtime(runtime, runtime_option, **shortcuts)
+    from nas.latency import profile as profile_blocks
+    from nas.space import SearchSpace
+
+    loaded = SearchSpace.load(space)
     began = time.perf_counter()
     if dry_run:
         of_phone = ("device",) if runtime == "coreml" else ()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from nas.errors import StorageError
 from nas.files import hold, refuse_overlap, write_yaml
+from nas.latency.profiling.job_state import require_measurable
 from nas.pipeline.config import load_run, run_inputs
-from nas.pipeline.runner import StageReport, replaced_folder, run_stages, stages_folder
+from nas.pipeline.runner import StageReport, replaced_folder, run_stages, stage_done, stages_folder
 from nas.pipeline.stages import Stages
 
 logger = logging.getLogger("nas")
@@ -30,6 +31,7 @@ def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None
     Raises:
         ConfigError: An output of the run is, contains or lies in one of its inputs.
         StorageError: Another run is using the folder, or it contains files that are not of a run.
+        RuntimeUnavailableError: The blocks are to be measured, and their runtime cannot measure here.
         NasError: A stage failed; what it had written is kept.
     """
     path = Path(config_path)
@@ -40,6 +42,8 @@ def run_pipeline(config_path: str | Path, announce: Callable[[str], None] | None
     refuse_overlap(outputs, [path, *run_inputs(config, space, path.parent)])
     if (root / CONFIG).exists() and not stages_folder(root).is_dir():
         raise StorageError("exists, but a run would write to it", where=root / CONFIG, hint="choose another `out`")
+    if not stage_done(root, "profile"):  # a run that was profiled elsewhere may go on here
+        require_measurable(config.profile.open_runtime())
     with hold(root):
         write_yaml(root / CONFIG, config.model_dump(mode="json"))
         return run_stages(stages, root, announce or logger.info)

@@ -146,6 +146,12 @@ def stage_begun(root: Path, name: str) -> bool:
     return _read_note(root, name) is not None
 
 
+def stage_done(root: Path, name: str) -> bool:
+    """Whether a stage was finished, with whatever settings; raises as `stage_values`."""
+    noted = _read_note(root, name)
+    return noted is not None and noted.done
+
+
 def require_search(root: Path) -> None:
     """Raise `StorageError` unless the folder is that of a run which has begun to search."""
     if not stages_folder(root).is_dir():

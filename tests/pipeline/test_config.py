@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from nas.errors import ArchitectureError, CheckpointError, ConfigError, NasError
+from nas.data.moving_shapes.scene import BEHAVIOURS, COLOURS, DIRECTIONS, SHAPES, SPEEDS, ShapeScene
+from nas.errors import ArchitectureError, CheckpointError, ConfigError, NasError, RuntimeUnavailableError
 from nas.files import fingerprint
 from nas.latency import LatencyTable, TableMetadata
-from nas.models import Generation, VideoModel
+from nas.models import Generation, VideoModel, make_text_encoder
 from nas.pipeline import load_run, run_pipeline
 from nas.pipeline.config import run_inputs
-from nas.pipeline.runner import Stage, StageResult
+from nas.pipeline.runner import Stage, StageResult, stages_folder
 from nas.pipeline.stages import Stages
 from nas.runtimes import get_runtime
 from nas.search import SearchConfig
@@ -267,3 +269,19 @@ def test_a_run_may_name_tables_of_other_devices(base: Path) -> None:
     assert config.search.budgets.latency_ms == {"a phone": 9, here: 90}
     assert base / "a phone.csv" in run_inputs(config, space, base)
     assert load_run(_run_file(base))[0].search.model_dump() == SearchConfig().model_dump()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="Core ML executes here")
+def test_a_runtime_that_cannot_measure_here_ends_a_run_before_its_first_stage(base: Path) -> None:
+    path = _run_file(base, profile={"runtime": "coreml"})
+    with pytest.raises(RuntimeUnavailableError, match=r"coreml cannot measure here.*`nas latency estimate`"):
+        run_pipeline(path)
+    assert not stages_folder(base / "out").exists()
+
+
+def test_the_smallest_example_reads_its_captions_whole() -> None:
+    config, space = load_run("examples/smallest/run.yaml")
+    encoder, choices = make_text_encoder(space), (SHAPES, COLOURS, DIRECTIONS, SPEEDS, BEHAVIOURS)
+    captions = [ShapeScene(*chosen).caption for chosen in itertools.product(*choices)]
+    assert config.data.kind == "moving_shapes"
+    assert [caption for caption in captions if not encoder.reads_all(caption)] == []

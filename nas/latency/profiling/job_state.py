@@ -52,6 +52,8 @@ def require_measurable(runtime: Runtime) -> None:
     reason = runtime.unmeasurable_reason()
     if reason is not None:
         hint = "measure with another runtime here, or run the same command on a machine that has this one"
+        if runtime.name == "coreml":
+            hint += "; `nas latency estimate` estimates the latencies of iPhones on any machine"
         raise RuntimeUnavailableError(f"runtime {runtime.name} cannot measure here: {reason}", hint=hint)
 
 
