@@ -28,6 +28,11 @@ def float_text(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:,.4g}"
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number of things: `1 clip`, `2 clips`; `plural` where it is not made with an s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def bytes_text(size_bytes: int) -> str:
     """A number of bytes for people, e.g. `1.5 MiB`."""
     value, unit = float(size_bytes), 0

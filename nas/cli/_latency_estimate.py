@@ -9,6 +9,7 @@ import typer
 
 from nas.cli._common import JsonOption, SpaceArgument, emit_json
 from nas.cli._paths import WRITES_TABLE
+from nas.formatting import counted
 
 DEFAULT_FOLDER = Path("latency_tables")
 
@@ -61,6 +62,6 @@ def estimate(
     if as_json:
         emit_json({"table": str(path), **made.metadata.model_dump(mode="json")})
         return
-    typer.echo(f"{conditions_text(made.metadata)}: {count} blocks estimated, none measured")
+    typer.echo(f"{conditions_text(made.metadata)}: {counted(count, 'block')} estimated, none measured")
     typer.echo(basis_text(estimator.basis))
     typer.echo(f"written to {path}")

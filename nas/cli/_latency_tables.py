@@ -20,6 +20,7 @@ from nas.cli._runtime import (
     ThreadsOption,
     chosen_runtime,
 )
+from nas.formatting import counted
 
 if TYPE_CHECKING:
     from nas.latency import LatencyTable
@@ -164,5 +165,5 @@ def merge(
         typer.echo(line)
     if (basis := merged.table.metadata.estimate) is not None:
         number = sum(row.provenance == "estimated" for row in merged.table.rows.values())
-        typer.echo(f"{number} rows are estimates for a phone with {basis.chip}")
-    typer.echo(f"{out}: {len(merged.table)} rows; {len(merged.superseded)} older ones dropped")
+        typer.echo(f"estimated for a phone with {basis.chip}: {counted(number, 'row')}")
+    typer.echo(f"{out}: {counted(len(merged.table), 'row')}; {counted(len(merged.superseded), 'older one')} dropped")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli._paths import ReadsRunOrStorage, ReadsStorage, WritesStorage
-from nas.formatting import bytes_text, cell_text
+from nas.formatting import bytes_text, cell_text, counted
 
 if TYPE_CHECKING:
     from nas.search import FrontMember, StudyRecord
@@ -98,7 +98,7 @@ def show_front(record: StudyRecord, reference: tuple[float, float] | None = None
     # First, because it may refuse the reference, and nothing should be printed then.
     history = hypervolume_history(record, reference)
     arrow = "lower is better" if record.direction == "minimize" else "higher is better"
-    steps = "" if record.one_call else f", {record.steps} steps"
+    steps = "" if record.one_call else f", {counted(record.steps, 'step')}"
     title = f"front of {record.name}: {record.quality} ({arrow}){second_title(record)}; {latency_sources(record)}"
     emit_table(f"{title}{steps}", _figures(record))
     if devices := _on_devices(record):

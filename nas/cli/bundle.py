@@ -11,6 +11,7 @@ from nas.cli._app import App
 from nas.cli._bundle import parity_text
 from nas.cli._common import JsonOption, emit_json, emit_table
 from nas.cli._paths import READS_BUNDLE, WRITES_FILE
+from nas.formatting import counted
 
 app = App(help="Show bundles, and the format of their manifests.", no_args_is_help=True)
 
@@ -38,7 +39,7 @@ def show(
          "inputs": ", ".join(map(str, network.inputs)), "outputs": ", ".join(map(str, network.outputs))}
         for network in manifest.networks
     ]  # fmt: skip
-    emit_table(f"Bundle {bundle}: {len(manifest.files)} files, all as exported", rows)
+    emit_table(f"Bundle {bundle}: {counted(len(manifest.files), 'file')}, all as exported", rows)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import typer
 from nas.cli._common import DenoisingStepsOption, GuidanceOption, SeedOption
 from nas.cli._paths import READS_FILE, READS_MODEL, WritesClips
 from nas.cli._weights import SampledWeightsOption, compressed
+from nas.formatting import counted
 
 
 def generate(
@@ -131,7 +132,9 @@ def _clip_of_model(
     write_mp4(clip, out.with_suffix(".mp4"), fps)
     write_gif(clip, out.with_suffix(".gif"), fps)
     typer.echo(f"{out.with_suffix('.mp4')}\n{out.with_suffix('.gif')}")
-    typer.echo(f"{made.seconds_per_clip:.3g} s for the clip, {made.sampling.calls} calls of the denoising network")
+    typer.echo(
+        f"{made.seconds_per_clip:.3g} s for the clip, {counted(made.sampling.calls, 'call')} of the denoising network"
+    )
 
 
 def _clips_of_prompts(
@@ -151,4 +154,4 @@ def _clips_of_prompts(
     clips = clips_of(read_prompts(prompts), per_prompt, seed)
     loaded = compressed(VideoModel.load(model), weights)
     made = write_prompt_clips(loaded, clips, out, steps=steps, guidance_scale=guidance_scale)
-    typer.echo(f"{made} clips made, {len(clips) - made} were there; {out} and {record_file(out)}")
+    typer.echo(f"{counted(made, 'clip')} made, {len(clips) - made} there before; {out} and {record_file(out)}")

@@ -22,7 +22,7 @@ from nas.cli._latency import (
     open_usable,
 )
 from nas.cli._paths import EXTENDS_TABLE, READS_FILE, WRITES_FIGURE
-from nas.formatting import Cell, bytes_text, cell_text
+from nas.formatting import Cell, bytes_text, cell_text, counted
 from nas.latency.measuring import defaults
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def predict(
 
 def _show_predictions(rows: Sequence[dict[str, Any]], table: LatencyTable, steps: int) -> None:
     device, runtime = table.metadata.device_text, table.metadata.runtime
-    title = f"Predicted from {table.provenance} blocks, ms: {device}, {runtime}, {steps} steps"
+    title = f"Predicted from {table.provenance} blocks, ms: {device}, {runtime}, {counted(steps, 'step')}"
     emit_table(title, [_prediction_cells(row) for row in rows])
     others = rows[0]["memory_bytes"]
     typer.echo(

@@ -12,6 +12,7 @@ from typing import Any
 
 from nas.export import HeldOutLoss, Manifest, export_bundle, stored_kind
 from nas.files import fingerprint
+from nas.formatting import counted
 from nas.models import VideoModel
 from nas.models.parts import unloaded_codec
 from nas.pipeline.folder import RunFolder
@@ -41,14 +42,16 @@ class ModelStages(RunFolder):
         assert self.config.backbone.training is not None
         alone, settings = self.space.without_layers(), self.config.backbone.training
         result = train_model(self.space, alone, self.clips.train, settings, folder)
-        headline = f"network without temporal layers after {result.steps} steps, loss {result.final_loss:.4f}"
+        headline = (
+            f"network without temporal layers after {counted(result.steps, 'step')}, loss {result.final_loss:.4f}"
+        )
         values = {"steps": result.steps, "loss": result.final_loss, "elapsed_s": result.elapsed_s}
         return StageResult(headline, ("model/unet.safetensors",), values)
 
     def train(self, folder: Path) -> StageResult:
         """Train the supernet."""
         result = train_supernet(self.space, self.clips.train, self.config.train, folder, backbone=self.backbone)
-        headline = f"supernet after {result.steps} steps, loss {result.final_loss:.4f}"
+        headline = f"supernet after {counted(result.steps, 'step')}, loss {result.final_loss:.4f}"
         values = {
             "steps": result.steps,
             "loss": result.final_loss,
@@ -118,7 +121,7 @@ class ModelStages(RunFolder):
             for row, file, others in zip(shown, files, beside, strict=True)
         ]
         steps, flicker = student.generation.steps, flicker_rows(shown, generated_BTCHW)
-        headline = f"{len(files)} clips in {steps} steps each{_flicker_words(flicker)}"
+        headline = f"{counted(len(files), 'clip')} in {counted(steps, 'step')} each{_flicker_words(flicker)}"
         values = {"clips": clips, "steps": steps, "flicker": flicker}
         return StageResult(headline, (*(file.name for file in files), sheet.name), values)
 
@@ -142,7 +145,8 @@ def _exported(manifest: Manifest) -> StageResult:
         }
         for file in manifest.networks
     ]
-    headline = f"{len(manifest.other_files)} files and {len(files)} converted networks in one folder"
+    written = counted(len(manifest.other_files), "file")
+    headline = f"{written} and {counted(len(files), 'converted network')} in one folder"
     if manifest.compression is not None:
         headline += f"; {compression_sentence(manifest.compression)}"
     return StageResult(headline, ("bundle/manifest.json",), {"files": files})

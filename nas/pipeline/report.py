@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from nas.errors import NasError
 from nas.files import read_json, read_text
+from nas.formatting import counted
 from nas.latency import LatencyPredictor, LatencyTable, usable_space
 from nas.latency.prediction.breakdown import Breakdown, breakdown
 from nas.pipeline.runner import require_search, stage_begun, stage_values
@@ -137,7 +138,7 @@ class _RunReport:
             return None
         files = stage_values(self.root, "export").get("files", ())
         reason = f"{picked['reason']}." if picked.get("reason") else ""
-        why = f"Picked from {len(picked['members'])} architectures on the front. {reason}".strip()
+        why = f"Picked from {counted(len(picked['members']), 'architecture')} on the front. {reason}".strip()
         return verdict(self.record, picked["id"], slots, why=why, size_bytes=bundle_sizes(files))
 
     def _breakdown(self) -> Breakdown | None:
@@ -166,10 +167,12 @@ class _RunReport:
         values = stage_values(self.root, "check")
         if not values:
             return ""
+        count = len(values["networks"])
         return (
-            f"{len(values['networks'])} networks of the front were measured as a whole. Their predictions are off by "
-            f"{values['mape_percent']:.1f}% on average and by {values['worst_percent']:.1f}% at worst. Bars are 90% "
-            "prediction intervals. The predictions are corrected to the speed of the machine during the check."
+            f"{counted(count, 'network')} of the front {'was' if count == 1 else 'were'} measured as a whole. "
+            f"Predictions are off by {values['mape_percent']:.1f}% on average and by {values['worst_percent']:.1f}% at "
+            "worst. Bars are 90% prediction intervals. The predictions are corrected to the speed of the machine "
+            "during the check."
         )
 
     def _clips(self, samples: Any) -> Iterator[ClipRow]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.files import write_json
+from nas.formatting import counted
 from nas.latency import LatencyTable, check_networks, fit_networks, profile, usable_space
 from nas.latency.prediction.fit import fit_path
 from nas.latency.prediction.memory import program_forms
@@ -41,7 +42,7 @@ class SearchStages(RunFolder):
             memory_budget_bytes=settings.memory_budget_bytes,
         )
         _, removed = usable_space(self.space, table)
-        headline = f"{len(table)} blocks measured on {table.metadata.device}, {table.metadata.runtime}"
+        headline = f"{counted(len(table), 'block')} measured on {table.metadata.device}, {table.metadata.runtime}"
         if removed:
             headline += f"; left out: {'; '.join(map(str, removed))}"
         return StageResult(headline, ("table.csv", "table.json", "table.samples.jsonl"))
@@ -62,7 +63,7 @@ class SearchStages(RunFolder):
         )
         fit.save(self.table_path)
         write_json(folder / "fit.json", fit.model_dump(mode="json"))
-        headline = f"prediction = {fit.equation}, from {len(fit.networks)} networks"
+        headline = f"prediction = {fit.equation}, from {counted(len(fit.networks), 'network')}"
         return StageResult(headline, ("fit.json",), {"scale": fit.scale, "interval_percent": fit.interval_percent})
 
     def search(self, folder: Path) -> StageResult:
@@ -103,9 +104,8 @@ class SearchStages(RunFolder):
         result = rescore(self.storage, STUDY, quality, members=settings.members)
         final = result.record.final
         write_json(folder / "rescored.json", [evaluation.to_dict() for evaluation in final.evaluations])
-        headline = (
-            f"{len(final.evaluations)} architectures scored again, {len(result.record.fallen)} fell off the front"
-        )
+        again = counted(len(final.evaluations), "architecture")
+        headline = f"{again} scored again, {len(result.record.fallen)} fell off the front"
         if quality.part_count > 1:
             headline += f"; {parts_sentence(result.record)}"
         return StageResult(headline, ("rescored.json",))
@@ -123,7 +123,7 @@ class SearchStages(RunFolder):
             plot_front(record, folder / f"front.{suffix}", latency_budget_ms=budget_ms, chosen=chosen.architecture)
         how = "summed" if latency.fit is None else "summed and fitted"
         text = latency_text(chosen.to_dict(), how)
-        headline = f"{len(members)} architectures on the front; picked {chosen.architecture.id}, {text}"
+        headline = f"{counted(len(members), 'architecture')} on the front; picked {chosen.architecture.id}, {text}"
         values = {
             "members": members,
             "noise": steps_sentence(record.final),
@@ -156,8 +156,8 @@ class SearchStages(RunFolder):
         measured_on = f"{self.table.metadata.device}, {self.table.metadata.runtime}"
         plot_latency_check(report, folder / "check.png", measured_on=measured_on)
         headline = (
-            f"{len(chosen)} networks measured: predictions off by {100 * report.accuracy.mape:.1f}% on average, "
-            f"{100 * report.accuracy.worst:.1f}% at worst"
+            f"{counted(len(chosen), 'network')} measured: predictions off by {100 * report.accuracy.mape:.1f}% on "
+            f"average, {100 * report.accuracy.worst:.1f}% at worst"
         )
         return StageResult(headline, ("check.json", "check.png"), values)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.formatting import counted
 from nas.pipeline.latencies import latency_columns, latency_sentences
 from nas.pipeline.runner import stage_values
 from nas.pipeline.samples import LABELS, SHEET
@@ -50,9 +51,9 @@ def _counts(picked: Mapping[str, Any]) -> str:
     """How many architectures were scored; empty if an earlier version did not record it."""
     if "searched" not in picked:
         return ""
-    scored, rescored, members = picked["searched"], picked["rescored"], len(picked["members"])
+    scored, rescored, members = picked["searched"], picked["rescored"], counted(len(picked["members"]), "architecture")
     again = "" if rescored is None else f", and {rescored['architectures']} of them were scored again"
-    return f"{scored['architectures']} architectures were scored{again}; {members} are on the front."
+    return f"{counted(scored['architectures'], 'architecture')} were scored{again}; the front has {members}."
 
 
 def _agreements(picked: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from nas.data.clips.pixels import to_bytes
 from nas.errors import ConfigError
+from nas.formatting import counted
 from nas.models import VideoModel
 from nas.progress import progress_bar
 from nas.report.strips import Column, draw_strips
@@ -72,7 +73,7 @@ def student_and_teacher(student: VideoModel, teacher: VideoModel) -> tuple[Sampl
     meant, short = teacher.generation, student.generation
     return (
         Sampling("teacher", teacher, meant.steps, meant.guidance_scale),
-        Sampling(f"teacher, {_counted(short.steps, 'step')}, no guidance", teacher, short.steps, 1.0),
+        Sampling(f"teacher, {counted(short.steps, 'step')}, no guidance", teacher, short.steps, 1.0),
         Sampling("student", student, short.steps, short.guidance_scale),
     )
 
@@ -125,9 +126,5 @@ def draw_contact_sheet(sampled: Sequence[Sampled], prompts: Sequence[str]) -> Fi
 
 def sheet_column(sampled: Sampled) -> Column:
     """The clips of one way to sample, headed by what they cost."""
-    calls = f"{_counted(sampled.sampling.calls, 'call')}, {sampled.seconds_per_clip:.3g} s per clip"
+    calls = f"{counted(sampled.sampling.calls, 'call')}, {sampled.seconds_per_clip:.3g} s per clip"
     return Column(f"{sampled.sampling.label}\n{calls}", sampled.clips_TCHW)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -13,6 +13,7 @@ from nas.compression import weight_format
 from nas.data import to_bytes
 from nas.errors import BudgetError, CheckpointError, ConfigError
 from nas.files import fingerprint
+from nas.formatting import counted
 from nas.models import Generation
 from nas.models.model_folders import supernet_folder
 from nas.progress import progress_bar
@@ -153,8 +154,8 @@ def _title(member: FrontMember, record: StudyRecord, settings: ClipSettings) -> 
     """What made the clips."""
     guidance = "" if settings.guidance_scale == 1 else f" with guidance {settings.guidance_scale:g}"
     place = f" on {member.device or record.device}"
-    how = f"weights of the supernet, {settings.steps} steps{guidance}"
+    how = f"weights of the supernet, {counted(settings.steps, 'step')}{guidance}"
     return (
-        f"{member.architecture.id}, {member.latency_ms:,.4g} ms{place} in {record.steps} steps: "
+        f"{member.architecture.id}, {member.latency_ms:,.4g} ms{place} in {counted(record.steps, 'step')}: "
         f"{layers_text(member.architecture)}. Clips: {how}."
     )

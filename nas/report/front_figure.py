@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nas.formatting import counted
 from nas.report.front_history import draw_history
 from nas.report.front_listing import Caption
 from nas.report.front_panels import Marks, draw_search_stage, draw_second_stage
@@ -93,7 +94,7 @@ def latency_caption(record: StudyRecord) -> str:
 def _devices_caption(record: StudyRecord) -> str:
     """What is minimised, the budgets, and the origin of the latencies on each of several devices."""
     limits = ", ".join(f"{limit_ms:,.6g} ms on {device}" for device, limit_ms in record.limits_ms.items())
-    call = "one call" if record.one_call else f"one clip, {record.steps} steps"
+    call = "one call" if record.one_call else f"one clip, {counted(record.steps, 'step')}"
     sources = "; ".join(
         f"{' and '.join(record.provenance_on(name))} on {device.device}, {device.runtime}".strip()
         for name, device in record.devices.items()

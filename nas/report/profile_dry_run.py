@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nas.formatting import Cell, bytes_text, float_text
+from nas.formatting import Cell, bytes_text, counted, float_text
 
 if TYPE_CHECKING:
     from nas.latency.profiling.dry_run import ProfileDryRun
@@ -30,7 +30,7 @@ def dry_run_lines(dry_run: ProfileDryRun) -> list[str]:
     """The totals, one line per fact."""
     least_s, most_s = dry_run.measuring_s
     return [
-        f"{len(dry_run.blocks)} blocks left, {dry_run.done} done",
+        f"{counted(len(dry_run.blocks), 'block')} left, {dry_run.done} done",
         f"one call of the reference block, measured: {float_text(dry_run.reference_ms)} ms",
         f"converting, estimated: {_minutes(dry_run.converting_s)} for one process",
         f"measuring, estimated: {_minutes(least_s)} to {_minutes(most_s)}, "

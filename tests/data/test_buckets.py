@@ -77,7 +77,7 @@ def test_a_folder_of_videos_has_sizes_too(tmp_path: Path, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING):
         first = split(tmp_path, "videos")
     assert sizes(first) == expected
-    assert "1 of 5 videos are left out: bad.mp4" in caplog.text
+    assert "left out 1 of 5 videos: bad.mp4" in caplog.text
     again = split(tmp_path, "videos")
     assert again.train.fingerprint == first.train.fingerprint
     others = split(tmp_path, "videos", buckets=BUCKETS[:2])

@@ -102,7 +102,7 @@ def test_what_looks_like_a_tar_and_is_not_read_is_listed(tmp_path: Path, caplog:
     with caplog.at_level(logging.WARNING, "nas"):
         open_tars(tmp_path, SHAPE, (SHAPE.size,), window=1)
     text = caplog.text
-    assert "5 of 6 samples are left out" in text
+    assert "left out 5 of 6 samples" in text
     for part in (
         "b.tar.gz (is compressed: store it as .tar)",
         "c.tgz (is",

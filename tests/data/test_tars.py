@@ -146,7 +146,7 @@ def test_what_cannot_be_used_is_listed_and_left_out(tars: Path, caplog: pytest.L
     assert "no caption" in reasons["silent"]
     assert "under the key caption" in reasons["wrong"]
     assert "leaves the tar" in reasons["../outside.mp4"]
-    assert "12 of 20 samples are left out" in caplog.text
+    assert "left out 12 of 20 samples" in caplog.text
     for number, reason in ((4, "unexpected end|truncated"), (5, "is not a tar"), (6, "damaged or truncated")):
         (index,) = (json.loads(path.read_text()) for path in (tars / ".nas-cache").glob(f"s-{number}-*.json"))
         assert not index["samples"]

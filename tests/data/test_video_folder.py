@@ -106,7 +106,7 @@ def test_damaged_and_short_videos_are_skipped_with_one_warning(folder: Path, cap
             dataset = VideoDataset.open(folder, SHAPE)
         (record,) = caplog.records
         text = record.getMessage()
-        assert "3 of 6 videos are left out: 2 damaged: cut.mp4" in text
+        assert "left out 3 of 6 videos: 2 damaged: cut.mp4" in text
         assert "text.mp4" in text
         assert "1 shorter than 1 s: blink.mp4" in text
         assert {name.split("#")[0] for name in dataset.names} == {"a.mp4", "b.mp4", "c.mp4"}

@@ -120,8 +120,8 @@ def test_captions_that_are_cut_or_hold_nothing_are_counted_in_one_warning_each(
 ) -> None:
     _encoder(4).warn_of_losses(["a b c", "a b c d", "a b c d e", "...", "", "\u3002"])
     assert [record.getMessage() for record in caplog.records] == [
-        "2 of 6 captions are longer than text.tokens allows: only their first 3 words or parts of words are read",
-        "2 of 6 captions hold nothing to read, and count as empty",
+        "text.tokens is too small for 2 of 6 captions: only the first 3 words or parts of words are read",
+        "nothing can be read of 2 of 6 captions: they count as empty",
     ]
     caplog.clear()
     _encoder(4).warn_of_losses(["a b c", ""])
@@ -185,7 +185,7 @@ def test_clip_from_a_local_folder(clip: Path) -> None:
 def test_clip_says_which_captions_it_cuts(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_text_encoder(_clip_space(clip)).warn_of_losses(["a b", "abcdefgh", ""])
     assert [record.getMessage() for record in caplog.records] == [
-        "1 of 3 captions are longer than text.tokens allows: only their first 4 words or parts of words are read"
+        "text.tokens is too small for 1 of 3 captions: only the first 4 words or parts of words are read"
     ]
 
 

@@ -113,7 +113,8 @@ def _check_agreement(out: Path) -> None:
     again = [value["parts"] for name, value in study.user_attrs.items() if name.startswith("rescored/")]
     members = len(json.loads((out / "front" / "front.json").read_text()))
     report = (out / "summary" / "summary.md").read_text()
-    assert f"{len(scored)} architectures were scored, and {len(again)} of them were scored again; {members} " in report
+    counts = f"{len(scored)} architectures were scored, and {len(again)} of them were scored again"
+    assert f"{counts}; the front has {members} " in report
     halves = [(parts[0] + parts[2]) / 2 for parts in scored], [parts[1] for parts in scored]
     for stage, parts, tau in (
         ("In the search", 3, kendalltau(*halves).statistic),

@@ -76,7 +76,7 @@ def test_latencies_have_their_intervals(tmp_path: Path) -> None:
 
 def test_a_search_alone(tmp_path: Path) -> None:
     text = _front_text(tmp_path, searched={"architectures": 60, "agreement": AGREEMENT}, rescored=None)
-    assert "60 architectures were scored; 1 are on the front." in text
+    assert "60 architectures were scored; the front has 1 architecture." in text
     assert "rank 58 architectures at a Kendall tau of 0.71. At 1" in text
     assert text.count("Kendall") == 1
 
@@ -85,7 +85,7 @@ def test_each_stage_says_what_it_knows(tmp_path: Path) -> None:
     unknown = {"architectures": 60, "agreement": None}
     known = {"architectures": 20, "agreement": AGREEMENT | {"tau": -0.1, "architectures": 20}}
     text = _front_text(tmp_path, searched=unknown, rescored=known)
-    assert "60 architectures were scored, and 20 of them were scored again; 1 are on the front." in text
+    assert "60 architectures were scored, and 20 of them were scored again; the front has 1 architecture." in text
     assert "In the search" not in text
     assert "In the second scoring, two halves of the held-out probes, 16 parts in all, rank 20 " in text
     assert "tau of -0.10." in text

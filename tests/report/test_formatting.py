@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.formatting import Cell, cell_text
+from nas.formatting import Cell, cell_text, counted
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,8 @@ from nas.formatting import Cell, cell_text
 )
 def test_a_cell_reads_as_a_number(value: Cell, text: str) -> None:
     assert cell_text(value) == text
+
+
+def test_one_thing_is_singular() -> None:
+    assert [counted(count, "clip") for count in (0, 1, 2, 1000)] == ["0 clips", "1 clip", "2 clips", "1,000 clips"]
+    assert [counted(count, "batch", "batches") for count in (1, 3)] == ["1 batch", "3 batches"]

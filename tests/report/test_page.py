@@ -183,7 +183,7 @@ def test_wrong_input_is_one_error(tmp_path: Path) -> None:
     out, storage = tmp_path / "report.html", tmp_path / "study.db"
     with pytest.raises(NasError, match="not the folder of a run"):
         _nas("report", tmp_path, "--out", out)
-    with pytest.raises(NasError, match="no such file"):
+    with pytest.raises(NasError, match="no such run or study"):
         _nas("report", storage, "--out", out)
     optuna.storages.RDBStorage(f"sqlite:///{storage}")
     with pytest.raises(NasError, match="holds no study"):

@@ -40,7 +40,7 @@ MANY = ("--prompts", "prompts.txt", "--out", "clips", "--per-prompt", 2)
 
 def test_a_stopped_command_makes_the_clips_that_are_missing(nas) -> None:
     code, said = nas(*MANY)
-    assert (code, "4 clips made, 0 were there" in said) == (0, True)
+    assert (code, "4 clips made, 0 there before" in said) == (0, True)
     files = {file.name: file.read_bytes() for file in Path("clips").iterdir()}
     assert sorted(files) == sorted(f"{prompt}-{index}.mp4" for prompt in ("A dog, running.", "An étude in blue")
                                    for index in (0, 1))  # fmt: skip
@@ -50,7 +50,7 @@ def test_a_stopped_command_makes_the_clips_that_are_missing(nas) -> None:
     Path("clips/A dog, running.-1.mp4").unlink()
     Path("clips/An étude in blue-0.mp4").unlink()
     code, said = nas(*MANY)
-    assert (code, "2 clips made, 2 were there" in said) == (0, True)
+    assert (code, "2 clips made, 2 there before" in said) == (0, True)
     assert {file.name: file.read_bytes() for file in Path("clips").iterdir()} == files
 
 

@@ -158,7 +158,7 @@ def test_trials_of_somebody_else_are_left_out_and_counted(database, caplog):
         record = load_study(database, "s")
 
     assert len(record.evaluations) == 4
-    assert "2 trials with results are left out" in caplog.text
+    assert "trials with results left out: 2, " in caplog.text
     assert len(run(database, 6).record.evaluations) == 6
 
 

@@ -128,7 +128,7 @@ def test_each_step_of_the_front_is_compared(record):
         assert row["from_previous"]["distinguishable"] == (expected.pvalue < 0.05)
     clear = sum(not tied(one, before) for one, before in zip(record.front[1:], record.front, strict=False))
     assert 0 < clear < len(record.front) - 1
-    assert steps_sentence(record).startswith(f"{clear} of {len(record.front) - 1} steps along the front")
+    assert steps_sentence(record).startswith(f"{clear} of {len(record.front) - 1} step")
 
 
 def test_the_fastest_of_those_that_noise_cannot_tell_from_the_best_is_chosen(record):

@@ -162,7 +162,7 @@ def open_tars(
     if not any(map(len, parts)):
         raise DataError(f"no usable video or image: {shortened(left_out)}", where=path)
     if left_out:
-        logger.warning("%s: %d of %d samples are left out: %s", path, len(left_out), total, shortened(left_out))
+        logger.warning("%s: left out %d of %d samples: %s", path, len(left_out), total, shortened(left_out))
     return parts[0] if len(parts) == 1 else BucketedClips([part for part in parts if len(part)], shape.size)
 
 

@@ -101,4 +101,4 @@ def _warn(folder: Path, files: Sequence[CaptionedFile], extents: Extents, sizes:
     whole = [file for file in files if file.name in extents.sizes]
     left_out += [f"{file.name} (too short)" for file in whole if _best(file, extents, sizes) is None]
     if left_out:
-        logger.warning("%s: %d of %d videos are left out: %s", folder, len(left_out), len(files), shortened(left_out))
+        logger.warning("%s: left out %d of %d videos: %s", folder, len(left_out), len(files), shortened(left_out))

@@ -199,7 +199,8 @@ def _count_uncaptioned(folder: Path, captioned: set[Path]) -> None:
         if kind_of(name) == "video" and not name.startswith(".") and path.resolve() not in captioned
     )
     if extra:
-        logger.warning("%s: %d videos have no caption and are left out: %s", folder, len(extra), shortened(extra))
+        many = "1 video has no caption and is" if len(extra) == 1 else f"{len(extra)} videos have no caption and are"
+        logger.warning("%s: %s left out: %s", folder, many, shortened(extra))
 
 
 def kind_of(name: str) -> str:

@@ -113,7 +113,7 @@ def _add(writer: ShardWriter, file: CaptionedFile, shape: ClipShape) -> int:
 def _warn(folder: Path, index: ShardIndex, files: int, shape: ClipShape) -> None:
     if index.damaged or index.short:
         count = len(index.damaged) + len(index.short)
-        logger.warning("%s: %d of %d videos are left out: %s", folder, count, files, _left_out(index, shape))
+        logger.warning("%s: left out %d of %d videos: %s", folder, count, files, _left_out(index, shape))
 
 
 def _left_out(index: ShardIndex, shape: ClipShape) -> str:

@@ -53,11 +53,11 @@ class TextEncoder(nn.Module, ABC):
         nothing = sum(count == 0 for count, _ in lengths)
         if cut:
             logger.warning(
-                "%d of %d captions are longer than text.tokens allows: only their first %d words or parts of words are "
-                "read", cut, len(captions), most,
+                "text.tokens is too small for %d of %d captions: only the first %d words or parts of words are read",
+                cut, len(captions), most,
             )  # fmt: skip
         if nothing:
-            logger.warning("%d of %d captions hold nothing to read, and count as empty", nothing, len(captions))
+            logger.warning("nothing can be read of %d of %d captions: they count as empty", nothing, len(captions))
 
     def without_weights(self) -> TextEncoder:
         """A copy that tokenises and cannot encode, small enough to be sent to another process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nas.formatting import counted
 from nas.report.page.colours import layer_colours
 from nas.report.page.document import Front, Latency, Line, Point, Score, Slot
 from nas.search import StudyRecord
@@ -159,7 +160,7 @@ def _remarks(record: StudyRecord) -> tuple[str, ...]:
     remarks = [f"{name}, {each.agreement.sentence()}." for name, each in stages if each.agreement is not None]
     steps = steps_sentence(final)
     remarks += [f"{steps}."] if steps else []
-    failed = f"{record.failed} architecture{'' if record.failed == 1 else 's'} could not be scored."
+    failed = f"{counted(record.failed, 'architecture')} could not be scored."
     waiting = (
         "1 member of the search's front waits for its second score."
         if final.waiting == 1

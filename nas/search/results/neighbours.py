@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from nas.formatting import counted
 from nas.search.noise.differences import Difference, successive_differences
 from nas.search.results.record import StudyRecord
 
@@ -31,9 +32,10 @@ def steps_sentence(record: StudyRecord) -> str:
     """How many neighbours on the front can be told apart, without the full stop; empty if nothing is known."""
     steps = [step for step in steps_between(record) if step is not None]
     clear = sum(step.distinguishable for step in steps)
-    return (
-        f"{clear} of {len(steps)} steps along the front are larger than the noise (paired t-test, 95%)" if steps else ""
-    )
+    if not steps:
+        return ""
+    are = "is" if clear == 1 else "are"
+    return f"{clear} of {counted(len(steps), 'step')} along the front {are} larger than the noise (paired t-test, 95%)"
 
 
 def step_text(from_previous: dict[str, Any] | None) -> str | None:

@@ -48,7 +48,7 @@ def read_study(study: optuna.Study, *, where: str) -> StudyRecord:
     first = [trial for trial in trials if "duplicate_of" not in trial.user_attrs]
     foreign = sum(map(is_foreign, first))
     if foreign:
-        logger.warning("%s: %d trials with results are left out: `nas search` did not make them", place, foreign)
+        logger.warning("%s: trials with results left out: %d, which `nas search` did not make", place, foreign)
     scored = [trial for trial in first if trial.state == TrialState.COMPLETE and not is_foreign(trial)]
     return StudyRecord(
         name=study.study_name,

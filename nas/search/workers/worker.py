@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nas.files import derive_seed
+from nas.formatting import counted
 from nas.progress import Bar, progress_bar
 from nas.quality.base import Direction
 from nas.search.config import SearchConfig
@@ -118,7 +119,7 @@ class Worker:
         """The reason why nothing is left to propose, or `None`; queues an architecture if the sampler may find none."""
         known = snapshot.known
         if len(known) >= self.config.evaluations:
-            return f"{len(known)} architectures scored"
+            return f"{counted(len(known), 'architecture')} scored"
         if len(known) >= self.space.count():
             return f"all {self.space.count()} architectures of the space are scored"
         wanted = self._wanted(known)
