@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import BudgetError, ConfigError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CONTEXTS = 8
 """Random architectures in which the candidates of a slot are compared."""
+
+RECENT = 4096
+"""Architectures whose known costs are remembered."""
 
 LATENCY_LIMIT = "latency_ms"
 """Name of the latency budget; of one of several devices, ` on ` and the device follow."""
@@ -88,8 +91,9 @@ class Objective:
         self.space, self.quality, self.cost = space, quality, cost
         self.latency, latency_budget = one_or_several(latency, budgets.latency_ms, which, space)
         self.budgets = budgets.model_copy(update={"latency_ms": latency_budget})
-        self._known: dict[str, KnownCosts] = {}
-        self._figures: dict[str, dict[str, LatencyFigure]] = {}
+        # Samplers ask for thousands of architectures between two evaluations, most of them once.
+        self._recent_costs = lru_cache(maxsize=RECENT)(self._look_up_costs)
+        self._recent_figures = lru_cache(maxsize=RECENT)(self._look_up_figures)
         others = self.budgets.model_dump(exclude={"latency_ms"}, exclude_none=True)
         limits_ms = latency_budget if isinstance(latency_budget, Mapping) else {"": latency_budget}
         self._limited_devices = {
@@ -130,30 +134,31 @@ class Objective:
         return self.latency if isinstance(self.latency, SeveralDevices) else None
 
     def costs(self, architecture: Architecture) -> KnownCosts:
-        """The known costs of an architecture; computed once.
+        """The known costs of an architecture; those of recent ones are remembered.
 
         Raises:
             NasError: Its latency is unknown.
         """
-        if architecture.id not in self._known:
-            device, figures = self._deciding(architecture), self._latencies(architecture)
-            cost = None if self.cost is None else self.cost(architecture)
-            latencies = {name: _device_latency(figure) for name, figure in figures.items()}
-            deciding = latencies[device]
-            self._known[architecture.id] = KnownCosts(
-                deciding.latency_ms,
-                deciding.unet_ms,
-                deciding.provenance,
-                deciding.runtime,
-                None if cost is None else cost.parameters,
-                None if cost is None else memory_bytes(cost),
-                device,
-                {} if self.devices is None else latencies,
-                deciding.low_ms,
-                deciding.high_ms,
-                deciding.interval_percent,
-            )
-        return self._known[architecture.id]
+        return self._recent_costs(architecture)
+
+    def _look_up_costs(self, architecture: Architecture) -> KnownCosts:
+        device, figures = self._deciding(architecture), self._latencies(architecture)
+        cost = None if self.cost is None else self.cost(architecture)
+        latencies = {name: _device_latency(figure) for name, figure in figures.items()}
+        deciding = latencies[device]
+        return KnownCosts(
+            deciding.latency_ms,
+            deciding.unet_ms,
+            deciding.provenance,
+            deciding.runtime,
+            None if cost is None else cost.parameters,
+            None if cost is None else memory_bytes(cost),
+            device,
+            {} if self.devices is None else latencies,
+            deciding.low_ms,
+            deciding.high_ms,
+            deciding.interval_percent,
+        )
 
     def second(self, architecture: Architecture) -> float:
         """The value of the second objective, which is to be minimised.
@@ -228,13 +233,12 @@ class Objective:
         return float(getattr(self.costs(architecture), name))
 
     def _latencies(self, architecture: Architecture) -> dict[str, LatencyFigure]:
-        """The latency on each device; looked up once."""
-        if architecture.id not in self._figures:
-            several = self.devices
-            self._figures[architecture.id] = (
-                {"": checked_figure(self.latency, architecture)} if several is None else several.figures(architecture)
-            )
-        return self._figures[architecture.id]
+        """The latency on each device; those of recent architectures are remembered."""
+        return self._recent_figures(architecture)
+
+    def _look_up_figures(self, architecture: Architecture) -> dict[str, LatencyFigure]:
+        several = self.devices
+        return {"": checked_figure(self.latency, architecture)} if several is None else several.figures(architecture)
 
     def _latencies_ms(self, architecture: Architecture) -> dict[str, float]:
         return {device: float(figure.pipeline_ms) for device, figure in self._latencies(architecture).items()}

@@ -330,6 +330,28 @@ def test_features_that_explain_the_quality_save_evaluations():
 
 
 @pytest.mark.slow
+def test_candidates_of_a_large_space_are_renewed_from_the_first_fit_on():
+    """Two thousand random architectures hardly hold a good one of 10^12; mutations of the front do."""
+    space, asked, after = slots(20), set(), []
+
+    def counted(params):
+        asked.add(key(params))
+        return latency_ms(params)
+
+    study = study_of(ParetoSampler(counted, search_space=space, seed=0))
+    for _ in range(36):
+        trial = study.ask(space)
+        study.tell(trial, [loss(trial.params), latency_ms(trial.params)])
+        after.append(len(asked))
+    assert after[19] > after[11]
+    assert after[27] > after[19]
+    assert after[35] > after[27]
+    points = [trial.values for trial in study.trials]
+    random = [[loss(one), latency_ms(one)] for one in search(optuna.samplers.RandomSampler(seed=0), space, 2000)]
+    volumes = [hypervolume(each, [10.0, 330.0], ("minimize", "minimize")) for each in (points, random)]
+    assert volumes[0] > volumes[1]
+
+
 def test_a_space_of_10_to_the_12_is_searched_within_its_constraints():
     space = slots(20)
     within = 30.0
@@ -353,6 +375,9 @@ def test_a_space_of_10_to_the_12_is_searched_within_its_constraints():
     assert all(trial.values[1] <= within for trial in study.trials)
     assert len({key(trial.params) for trial in study.trials}) == 80
     assert len(asked) < 50_000
+    # Of what it looked up it remembers what is a candidate or was tried, or memory would grow with every trial.
+    (proposer,) = sampler._proposers.values()
+    assert len(proposer.catalogue._facts) <= 2_000 + 80 + 1_300
     best = min(trial.values[0] for trial in study.trials)
     random = search(optuna.samplers.RandomSampler(seed=0), space, 5000)
     assert best < min((loss(one) for one in random if latency_ms(one) <= within), default=np.inf)

@@ -1,4 +1,4 @@
-"""Known properties of architectures, each looked up once.
+"""Known properties of architectures, each looked up once as long as it is of use.
 
 Shape suffixes: N candidates, D parameters, C columns (labels, then features).
 """
@@ -6,7 +6,7 @@ Shape suffixes: N candidates, D parameters, C columns (labels, then features).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -63,7 +63,7 @@ class Candidates:
         return {key: place for place, key in enumerate(self.keys)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Facts:
     """Known properties of one architecture; `latency` is infinite if it is not feasible."""
 
@@ -115,6 +115,10 @@ class Catalogue:
         if code not in self._facts:
             self._facts[code] = self._ask(code)
         return self._facts[code]
+
+    def keep(self, codes: Iterable[Code]) -> None:
+        """Forget all architectures but these: in a large space, most are candidates for a while only."""
+        self._facts = {code: self._facts[code] for code in codes if code in self._facts}
 
     def _ask(self, code: Code) -> _Facts:
         params, ask = self.domain.decode(code), self.knowledge

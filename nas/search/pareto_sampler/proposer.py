@@ -124,11 +124,12 @@ class Proposer:
         points = np.array([[self.catalogue.facts(code).latency, history.losses[code]] for code in codes])
         leading = pareto_front(points, ("minimize", "minimize")) & np.isfinite(points).all(axis=1)
         self.pool.renew([code for code, leads in zip(codes, leading, strict=True) if leads], gain_N)
+        self.catalogue.keep([*codes, *history.closed, *map(tuple, self.pool.candidates.codes_ND.tolist())])
+        self._renewed = len(self._trials)
         self._predict_from_scratch()
 
     def _predict_from_scratch(self) -> None:
         self._posterior = PoolPosterior(self._kernel, self.pool.candidates.rows_NC, self.catalogue.rows(self._trials))
-        self._renewed = len(self._trials)
 
     def _gain(self, history: History) -> Floats:
         """Expected gain of each candidate."""
