@@ -71,7 +71,7 @@ def folder_target(path: Path) -> Path:
     with contextlib.suppress(FileNotFoundError):
         target.stat()
         if not target.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "Is not a folder", str(path))
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, where a folder is needed", str(path))
     return target
 
 

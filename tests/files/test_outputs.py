@@ -51,7 +51,11 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path, name: str, re
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for name, reason in {"file": "Is not a folder", "file/below": "Not a directory", "n" * 256: "too long"}.items():
+    for name, reason in {
+        "file": "it is a file, where a folder is needed",
+        "file/below": "Not a directory",
+        "n" * 256: "too long",
+    }.items():
         with pytest.raises(StorageError, match=reason):
             check_output_folder(tmp_path / name)
     with pytest.raises(StorageError, match="not marked as its own"):

@@ -176,7 +176,9 @@ def _reading(where: Address) -> contextlib.AbstractContextManager[BaseStorage]:
 
 def _check_there(where: Address) -> None:
     if where.file is not None and not where.file.is_file():
-        raise StorageError("no such file", where=where.file, hint="`nas search` creates it")
+        raise StorageError(
+            "no such file", where=where.file, hint="`nas search` creates it; --storage names another file"
+        )
 
 
 def _load(storage: BaseStorage, name: str, where: Address) -> optuna.Study:
