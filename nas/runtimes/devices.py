@@ -68,7 +68,7 @@ def _phones() -> tuple[Device, ...]:
         try:
             phones = list_phones()
         except RuntimeUnavailableError as error:
-            reason, hint = error.what, error.hint or "connect the iPhone to a Mac with Xcode, see docs/iphone.md"
+            reason, hint = error.what, error.hint or "see docs/iphone.md"
         else:
             reason, hint = "no iPhone is paired with this Mac", "plug one in, unlock it, and trust this Mac"
             if phones:

@@ -138,7 +138,7 @@ def test_networks_cannot_be_measured_against_it_here(nas: Nas, space_file: Path,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--device", "nokia-3310"), "and 37 more, see `nas devices`)"),
+        (("--device", "nokia-3310"), " more, see `nas devices`)"),
         (("--device", "iphone15pro"), "device 'iphone15pro' (did you mean iphone-15-pro? known: iphone-15-pro, "),
         (("--device", "iphone-12", "--compute-unit", "npu"), "no compute unit 'npu' (known: all, cpu_and_ne"),
     ],

@@ -351,7 +351,7 @@ def test_faster_chips_are_not_slower() -> None:
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:
     with pytest.raises(
-        ConfigError, match=r"no chip is known of device 'nokia' \(known: .*, and 37 more, see `nas devices`"
+        ConfigError, match=r"no chip is known of device 'nokia' \(known: .*, and [0-9]+ more, see `nas devices`"
     ):
         get_phone("nokia")
     with pytest.raises(ConfigError, match=r"no compute unit 'npu' \(known: all, cpu_and_ne, cpu_and_gpu, cpu_only\)"):

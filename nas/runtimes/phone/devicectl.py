@@ -15,6 +15,7 @@ from typing import Any
 from nas.errors import RuntimeUnavailableError
 
 TIMEOUT_S = 60
+_NO_MAC_HINT = "connect it to a Mac with Xcode, see docs/iphone.md; `nas latency estimate` estimates its latencies here"
 _TOOLS_HINT = "install Xcode, open it once, and run: sudo xcode-select -s /Applications/Xcode.app"
 
 
@@ -77,7 +78,7 @@ def list_phones() -> tuple[ConnectedPhone, ...]:
     """
     reason = unavailable_reason()
     if reason is not None:
-        raise RuntimeUnavailableError(reason, hint=_TOOLS_HINT if sys.platform == "darwin" else None)
+        raise RuntimeUnavailableError(reason, hint=_TOOLS_HINT if sys.platform == "darwin" else _NO_MAC_HINT)
     listed = _iphones()
     # An idle phone is listed as disconnected until another command, such as this query, wakes the tunnel to it.
     reachable = [device for device in listed if _tunnel(device) in ("connected", "disconnected")]
