@@ -205,7 +205,7 @@ def test_a_study_of_several_devices_is_resumed_with_the_same_ones_only(tmp_path)
     assert len(search(tmp_path, models=turned, evaluations=5, **kept).evaluations) == 5
     for changed, words in [
         ({"latency": LAPTOP}, "another second objective"),
-        ({"budgets": Budgets(latency_ms={LAPTOP: 40})}, "another budgets"),
+        ({"budgets": Budgets(latency_ms={LAPTOP: 40})}, "other budgets"),
         ({"models": MODELS | {LAPTOP: On(LAPTOP, (1, 9, 18))}}, "another latency table"),
         ({"models": MODELS["a phone"], "latency": None}, "another latency table and another device"),
     ]:
