@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks import distillation_runs, ranking_runs
 from nas.space import SearchSpace
-from tests.tiny import TINY
+from tests.tiny import SMALLER
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,7 +41,7 @@ def run_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    path.write_text(yaml.safe_dump(SMALLER), encoding="utf-8")
     return path
 
 
@@ -72,7 +72,7 @@ def test_architectures_to_rank_have_few_some_and_many_layers() -> None:
     assert len(set(chosen)) == 40
     layers = [sum(name != "none" for name in one.choices) for one in chosen]
     assert {layers.count(number) for number in range(1, 8)} <= {5, 6}
-    tiny = SearchSpace.from_dict(TINY)
+    tiny = SearchSpace.from_dict(SMALLER)
     assert set(spread(tiny, tiny.count(), seed=0)) == set(tiny.enumerate())
     with pytest.raises(ValueError, match="7 architectures asked for, 6 exist"):
         spread(tiny, 7, seed=0)
@@ -94,8 +94,8 @@ def test_winner_compares_what_is_found_with_what_needs_no_search(
     arguments += ["--members", 2, "--finetune-steps", 1]
     report = run_benchmark("winner.py", *arguments)
     rows = {row["design"]: row for row in report["rows"]}
-    assert rows["all Conv1D"]["architecture"] == "down.1: conv1d; mid: none"
-    assert rows["AnimateDiff's placement"]["architecture"] == "down.1: self_attention_1d; mid: none"
+    assert rows["all Conv1D"]["architecture"] == "down.0: conv1d; mid: none"
+    assert rows["AnimateDiff's placement"]["architecture"] == "down.0: self_attention_1d; mid: none"
     for search in ("searched", "random search"):
         assert {f"{search}, within all SelfAttention1D", f"{search}, within all Conv1D"} <= rows.keys()
     assert all(row["measured_ms"] > 0 and len(row["losses"]) == 1 for row in report["rows"])

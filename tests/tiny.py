@@ -31,3 +31,9 @@ ONE_LEVEL: dict[str, Any] = TINY["backbone"] | {
     "block_out_channels": [16],
 }
 """A backbone of one level."""
+
+SMALLER: dict[str, Any] = TINY | {
+    "backbone": ONE_LEVEL,
+    "slots": [TINY["slots"][0] | {"stage": "down.0"}, TINY["slots"][1]],
+}
+"""The same choices in a network of 13 blocks instead of 21."""

@@ -23,7 +23,7 @@ from nas.pipeline.folder import STUDY
 from nas.pipeline.stages import Stages
 from nas.pipeline.summary import run_sections
 from tests.processes import finish, start, start_nas
-from tests.tiny import TINY
+from tests.tiny import SMALLER
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir(exist_ok=True)
     with lock(folder / ".lock", wait=True):
         if not (folder / ROWS).is_file():
-            (folder / "space.yaml").write_text(yaml.safe_dump(TINY))
+            (folder / "space.yaml").write_text(yaml.safe_dump(SMALLER))
             (folder / "run.yaml").write_text(yaml.safe_dump(RUN))
             printed = finish(start_nas(folder, "run", folder / "run.yaml", "--json"), folder)
             (folder / ROWS).write_text(printed)

@@ -11,17 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.processes import start
-from tests.tiny import ONE_LEVEL, TINY
+from tests.tiny import SMALLER, TINY
 
 LOOP: dict[str, Any] = {
     "steps": 3, "batch_size": 4, "image_batch_size": 4, "warmup_steps": 1, "checkpoint_every": 2, "seed": 3
 }  # fmt: skip
-
-FEW_BLOCKS: dict[str, Any] = TINY | {
-    "backbone": ONE_LEVEL,
-    "slots": [{"stage": "down.0", "candidates": ["none", "conv1d", "self_attention_1d"]}, TINY["slots"][1]],
-}
-"""A space for two processes, which wait for each other at every block of a network."""
 
 Job = tuple[str, str, Mapping[str, Any]]
 """Kind of run, its folder, and its settings beside `LOOP`."""
@@ -71,8 +65,9 @@ def _run(folder: Path, jobs: Sequence[Job]) -> None:
 
     loop.LOG_EVERY = 1
     for kind, name, settings in jobs:
-        # In bf16 the adversarial losses of few blocks are hardly more than rounding.
-        train(kind, folder / name, settings, TINY if "mixed_precision" in settings else FEW_BLOCKS)
+        # Two processes wait for each other at every block. In bf16 the adversarial losses of few blocks are hardly more
+        # than rounding.
+        train(kind, folder / name, settings, TINY if "mixed_precision" in settings else SMALLER)
 
 
 def train(kind: str, folder: Path, settings: Mapping[str, Any], space_of: Mapping[str, Any] = TINY) -> None:
