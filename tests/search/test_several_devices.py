@@ -207,7 +207,10 @@ def test_a_study_of_several_devices_is_resumed_with_the_same_ones_only(tmp_path)
         ({"latency": LAPTOP}, "another second objective"),
         ({"budgets": Budgets(latency_ms={LAPTOP: 40})}, "other budgets"),
         ({"models": MODELS | {LAPTOP: On(LAPTOP, (1, 9, 18))}}, "another latency table"),
-        ({"models": MODELS["a phone"], "latency": None}, "another latency table and another device"),
+        (
+            {"models": MODELS["a phone"], "latency": None},
+            "another latency table and device a laptop and a phone instead of a phone",
+        ),
     ]:
         with pytest.raises(ConfigError, match=words):
             search(tmp_path, **{"evaluations": 6, **kept, **changed})

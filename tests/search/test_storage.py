@@ -143,7 +143,7 @@ class OtherData(FormulaQuality):
         ({"space": other_layers(), "latency": FormulaLatency(other_layers())}, "another space content"),
         ({"latency": FormulaLatency(SPACE, scale=1.01)}, "another latency table"),
         ({"quality": OtherData()}, "another quality content"),
-        ({"budgets": Budgets(latency_ms=50)}, "another budgets"),
+        ({"budgets": Budgets(latency_ms=50)}, "other budgets"),
     ],
 )
 def test_a_study_of_something_else_is_refused(tmp_path, changes, words):
