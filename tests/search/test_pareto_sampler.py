@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable
 
 import numpy as np
@@ -352,6 +353,15 @@ def test_candidates_of_a_large_space_are_renewed_from_the_first_fit_on():
     assert volumes[0] > volumes[1]
 
 
+def filled(space, within: float, seed: int) -> dict[str, str]:
+    """Random layers in one slot after another, in random order, as long as the latency allows them."""
+    rng, params = random.Random(seed), dict.fromkeys(space, "none")
+    for name in rng.sample(list(space), len(space)):
+        more = params | {name: rng.choice(space[name].choices)}
+        params = more if latency_ms(more) <= within else params
+    return params
+
+
 def test_a_space_of_10_to_the_12_is_searched_within_its_constraints():
     space = slots(20)
     within = 30.0
@@ -379,5 +389,5 @@ def test_a_space_of_10_to_the_12_is_searched_within_its_constraints():
     (proposer,) = sampler._proposers.values()
     assert len(proposer.catalogue._facts) <= 2_000 + 80 + 1_300
     best = min(trial.values[0] for trial in study.trials)
-    random = search(optuna.samplers.RandomSampler(seed=0), space, 5000)
-    assert best < min((loss(one) for one in random if latency_ms(one) <= within), default=np.inf)
+    # Drawn from the whole space none would be within.
+    assert best < 0.8 * min(loss(filled(space, within, seed)) for seed in range(1000))
