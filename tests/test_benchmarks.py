@@ -13,16 +13,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import typer
 import yaml
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from torch import nn
 from typer.testing import CliRunner
 
 from benchmarks import checkpoint_stall, conversion, conversion_calls, conversion_tasks, layer_costs
 from benchmarks.conversion_calls import GOAL_DB
+from benchmarks.large_space import LargeProblem
 from nas.latency import MeasurementSettings, profile
 from nas.quality import FunctionQuality, MeanScore
 from nas.runtimes import block_convertible, compare, get_runtime, to_arrays
@@ -249,6 +252,26 @@ def test_search_efficiency_compares_searches_on_any_table_of_cells(tmp_path: Pat
     assert all(report["mean"][name][-1] == 1 for name in report["mean"] if "pymoo" not in name)
     assert report["mean"]["nas search, told the paths"][1] > report["mean"]["random (Optuna)"][1]
     assert report["large_space"]["proposal_ms"] > 0
+
+
+def test_the_front_of_a_large_problem_is_that_of_all_its_architectures() -> None:
+    whole = LargeProblem.of(1)
+    problem = LargeProblem(whole.cost_SC[:5], whole.worth_SC[:5])
+    every = [dict(zip(problem.slots, choices, strict=True)) for choices in itertools.product(range(4), repeat=5)]
+    points = [(problem.latency_ms(params), problem.loss(params)) for params in every]
+    of_all = NonDominatedSorting().do(np.array(points).round(9), only_non_dominated_front=True)
+    assert np.unique(np.array(points)[of_all].round(9), axis=0) == pytest.approx(problem.front)
+    assert problem.share(points) == pytest.approx(1)
+    assert 0 < problem.share(points[:100]) < 1
+
+
+@pytest.mark.slow
+def test_large_space_compares_samplers(tmp_path: Path) -> None:
+    rows = report_of(tmp_path, "large_space.py", "--seeds", 1, "--evaluations", "10,30")
+    assert [row["sampler"] for row in rows] == ["ParetoSampler", "TPE (Optuna)", "NSGA-II (Optuna)", "random (Optuna)"]
+    for row in rows:
+        assert 0 <= float(row["after 10"].split(" ")[0]) <= float(row["after 30"].split(" ")[0]) <= 1
+        assert row["proposal_ms"] > 0
 
 
 @pytest.mark.slow
