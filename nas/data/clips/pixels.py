@@ -9,7 +9,7 @@ from nas.errors import DataError
 
 def to_pixels(video: torch.Tensor) -> torch.Tensor:
     """Bytes of any shape to pixels in [-1, 1]."""
-    return video.float() / 127.5 - 1
+    return torch.div(video, 127.5).sub_(1)  # two passes over a batch, where `video.float() / 127.5 - 1` takes three
 
 
 def to_bytes(video: torch.Tensor) -> torch.Tensor:
