@@ -40,6 +40,8 @@ class PathParser:
     """Parses the text of a path option, and says what the verb does with the path."""
 
     __name__ = "path"  # shown by `--help` as the kind of value
+    read_by_dry_runs = True
+    """Whether a dry run reads the path, too; else it need not be there for one."""
 
     def __call__(self, text: str) -> Any:
         """The path, or a `typer.BadParameter`."""
@@ -65,10 +67,11 @@ class Reads(PathParser):
 
     Args:
         find: Raises a `NasError` if it is not there, as in `nas.cli._finding`.
+        read_by_dry_runs: Whether a dry run reads it, too.
     """
 
-    def __init__(self, find: Callable[[Path], None]) -> None:
-        self._find = find
+    def __init__(self, find: Callable[[Path], None], *, read_by_dry_runs: bool = True) -> None:
+        self._find, self.read_by_dry_runs = find, read_by_dry_runs
 
     def reads(self, value: Path) -> Iterable[Path]:
         """The path itself."""
@@ -83,6 +86,7 @@ class ReadsClips(PathParser):
     """Clips: a name of clips that are made, or a path."""
 
     __name__ = "data"
+    read_by_dry_runs = False
 
     def __call__(self, text: str) -> str:
         """The text, with `~` expanded."""
@@ -270,18 +274,20 @@ class WritesRun(WritesInto):
 
 
 READS_FILE, READS_SPACE, READS_TABLE = Reads(find_file), Reads(find_space), Reads(find_table)
-READS_MODEL, READS_SUPERNET, READS_BUNDLE = Reads(find_model), Reads(find_supernet), Reads(find_bundle)
+READS_MODEL, READS_BUNDLE = Reads(find_model), Reads(find_bundle)
+READS_SUPERNET = Reads(find_supernet, read_by_dry_runs=False)
 READS_FOLDER, READS_RUN, UNSEEN = Reads(find_folder), Reads(find_run), Reads(lambda _: None)
 READS_CLIPS, EXTENDS_TABLE = ReadsClips(), Extends(find_table)
 WRITES_SHEET = WritesFile((*FIGURES, ".webp", ".gif"))
 WRITES_FILE, WRITES_FIGURE, WRITES_TABLE = WritesFile(), WritesFile(FIGURES), WritesTable((".csv",))
 
 
-def check_paths(given: Iterable[tuple[PathParser, Any]]) -> None:
+def check_paths(given: Iterable[tuple[PathParser, Any]], *, dry_run: bool = False) -> None:
     """Check what a verb was given, before it runs.
 
     Args:
         given: The values of its path options, each with its parser.
+        dry_run: Whether the verb will only say what it would do.
 
     Raises:
         ConfigError: Something that is written is, contains or lies in something that is read.
@@ -296,7 +302,8 @@ def check_paths(given: Iterable[tuple[PathParser, Any]]) -> None:
     for parser, value in given:
         parser.check(value)
     for parser, value in given:
-        parser.find(value)
+        if parser.read_by_dry_runs or not dry_run:
+            parser.find(value)
 
 
 def checking(verb: CommandFunctionType) -> CommandFunctionType:
@@ -304,7 +311,7 @@ def checking(verb: CommandFunctionType) -> CommandFunctionType:
 
     @functools.wraps(verb)
     def checked(*args: Any, **options: Any) -> Any:
-        check_paths(_given(verb, options))
+        check_paths(_given(verb, options), dry_run=bool(options.get("dry_run")))
         return verb(*args, **options)
 
     return typing.cast("CommandFunctionType", checked)

@@ -13,6 +13,7 @@ from nas.cli import app
 from nas.errors import ConfigError
 from nas.files import load_yaml
 from nas.models import network_cost
+from nas.models.model_folders import SUPERNET_WEIGHTS
 from nas.pipeline import load_run
 from nas.pipeline.metrics import QualityStage, RescoreStage
 from nas.pipeline.stages import Stages
@@ -69,13 +70,22 @@ def test_the_commands_score_with_it(tmp_path: Path) -> None:
         (("--metric", "capacity", "--metric-option", "attention_bonus"), "--metric-option: expected key=value"),
         (("--metric", "capacity", "--batches", "2"), "unknown key batches"),
         (("--metric", "capacity", "--data", "moving_shapes"), "--data means nothing to the metric capacity"),
-        (("--metric", "capacity", "--supernet", "."), "--supernet means nothing to the metric capacity"),
     ],
 )
 def test_what_is_not_known_is_answered_with_what_is(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
     said = _search(tmp_path, *options).exception
     assert isinstance(said, ConfigError)
     assert message in str(said)
+    assert not (tmp_path / "s.db").exists()
+
+
+def test_a_supernet_that_it_would_not_use_is_refused(tmp_path: Path) -> None:
+    supernet = tmp_path / "supernet"
+    supernet.mkdir()
+    (supernet / SUPERNET_WEIGHTS).write_bytes(b"")
+    said = _search(tmp_path, "--metric", "capacity", "--supernet", str(supernet)).exception
+    assert isinstance(said, ConfigError)
+    assert "--supernet means nothing to the metric capacity" in str(said)
     assert not (tmp_path / "s.db").exists()
 
 

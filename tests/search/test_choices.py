@@ -122,7 +122,7 @@ def test_a_space_of_a_trillion_is_never_walked(tmp_path):
 
     assert space.count() == 10**12
     assert result.scored == 40
-    assert len(calls) < 20_000
+    assert len(calls) < 100_000
     assert latency.fastest() == space.smallest()
 
 

@@ -195,7 +195,7 @@ def test_the_commands_print_it_and_touch_nothing(
     assert (code, json.loads(plain)["processes"]) == (0, 4)
     monkeypatch.delenv("WORLD_SIZE")
     monkeypatch.delenv("RANK")
-    code, _, complaint = nas(f"{train} --processes 2")
+    code, _, complaint = nas("train space.yaml --data moving_shapes --out run --processes 2")
     assert code == 2
     assert "--processes needs --dry-run; start the run with: torchrun --nproc-per-node 2" in complaint
     assert set(tmp_path.iterdir()) == files

@@ -98,7 +98,7 @@ def test_what_is_not_installed_is_refused_before_the_work(tmp_path: Path, monkey
             check(("tensorboard", "wandb"))
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(TINY))
     (tmp_path / "settings.yaml").write_text("trackers: [wandb]\n")
-    arguments = ["train", tmp_path / "space.yaml", "--data", tmp_path / "nowhere", "--out", tmp_path / "out"]
+    arguments = ["train", tmp_path / "space.yaml", "--data", "moving_shapes", "--out", tmp_path / "out"]
     done = CliRunner().invoke(app, [*map(str, arguments), "--config", str(tmp_path / "settings.yaml")])
     assert done.exit_code != 0
     assert complaint in str(done.exception) or complaint in done.output
