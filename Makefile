@@ -43,7 +43,7 @@ $(STAMP): $(RUNS)
 	$(PIP) install --constraint constraints.txt --no-deps --upgrade --quiet --target $(VENV)/bench timm torchvision
 	@touch $@
 
-quickstart: $(RUNS) ## the whole pipeline at a small scale, about 7 minutes on 2 cores; run again to resume
+quickstart: $(RUNS) ## the whole pipeline at a small scale, 7 to 14 minutes on 2 cores; run again to resume
 	$(BIN)/nas run examples/quickstart.yaml
 
 test: $(STAMP) ## run the tests (PYTEST_ARGS='-k front' to pick some, WORKERS=8 for more cores)
