@@ -70,7 +70,9 @@ def test_shares_of_budgets_are_compared_in_points() -> None:
     (empty,) = [one for one in shares.evaluations if {*one.architecture.choices} == {"none"}]
     points = 100 * (chosen.latency_ms - empty.latency_ms) / 70
     assert made.sentences[-1].endswith(f"and it uses {points:.1f} points more of its tightest budget.")
-    assert made.sentences[0].startswith("Against the best uniform design that needs no larger share of a budget, ")
+    assert made.sentences[0].startswith(
+        "Against the best uniform design that needs about as small a share of a budget, "
+    )
     least = min(shares.front, key=lambda one: one.second)
     frugal = verdict(shares, least.architecture.id, slots)
     assert frugal is not None

@@ -126,7 +126,7 @@ def _against_uniform(uniform: Sequence[Rival], other: str) -> str:
     frugal = [rival for rival in uniform if rival.costs_more <= AS_FAST]
     if frugal:
         best = min(frugal, key=lambda rival: rival.chosen_better_by)
-        which = "needs no larger share of a budget" if of_shares else "is as fast"
+        which = "needs about as small a share of a budget" if of_shares else "is as fast"
         return f"Against the best{other} uniform design that {which}, {best.design}: {_gap(best)}."
     nearest = min(uniform, key=lambda rival: rival.costs_more)
     start = f"No{other} uniform design that was scored"
