@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +28,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from benchmarks.printing import print_rows
+from benchmarks.search_methods import experimental
 from nas.search import ParetoSampler, hypervolume
+from nas.search.samplers.builtin import POPULATION
 
 SLOTS, CANDIDATES = 20, 4
 LOWER_IS_BETTER = ("minimize", "minimize")
@@ -100,20 +101,14 @@ def squeezed(worth: float) -> float:
     return float(np.exp(-worth / 10))
 
 
-def _tpe(_: LargeProblem, seed: int) -> BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(multivariate=True, seed=seed)
-
-
 def _pareto(problem: LargeProblem, seed: int) -> BaseSampler:
     return ParetoSampler(problem.latency_ms, search_space=problem.slots, latency_objective=0, seed=seed)
 
 
 METHODS: dict[str, Callable[[LargeProblem, int], BaseSampler]] = {
     "ParetoSampler": _pareto,
-    "TPE (Optuna)": _tpe,
-    "NSGA-II (Optuna)": lambda _, seed: NSGAIISampler(population_size=20, seed=seed),
+    "TPE (Optuna)": lambda _, seed: experimental(TPESampler, multivariate=True, seed=seed),
+    "NSGA-II (Optuna)": lambda _, seed: NSGAIISampler(population_size=POPULATION, seed=seed),
     "random (Optuna)": lambda _, seed: RandomSampler(seed=seed),
 }
 

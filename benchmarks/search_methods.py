@@ -238,7 +238,7 @@ def _with_paths(problem: TabularProblem, seed: int) -> ParetoSampler:
     return _pareto(problem, seed, PathFeatures(problem))
 
 
-def _experimental(make: Callable[..., BaseSampler], **options: Any) -> BaseSampler:
+def experimental(make: Callable[..., BaseSampler], **options: Any) -> BaseSampler:
     """A sampler of Optuna that warns that it may change."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -254,11 +254,11 @@ def _fresh(problem: TabularProblem, run: Run, rng: np.random.Generator) -> dict[
 METHODS: dict[str, Method] = {
     DEFAULT: nas_search,
     KNOWN_PATHS: with_optuna(_with_paths),
-    "GP (Optuna)": with_optuna(lambda _, seed: _experimental(GPSampler, seed=seed, deterministic_objective=True)),
-    "TPE (Optuna)": with_optuna(lambda _, seed: _experimental(TPESampler, multivariate=True, seed=seed)),
+    "GP (Optuna)": with_optuna(lambda _, seed: experimental(GPSampler, seed=seed, deterministic_objective=True)),
+    "TPE (Optuna)": with_optuna(lambda _, seed: experimental(TPESampler, multivariate=True, seed=seed)),
     "NSGA-II (Optuna)": with_optuna(lambda _, seed: NSGAIISampler(population_size=POPULATION, seed=seed)),
     "NSGA-III (Optuna)": with_optuna(
-        lambda _, seed: _experimental(NSGAIIISampler, population_size=POPULATION, seed=seed)
+        lambda _, seed: experimental(NSGAIIISampler, population_size=POPULATION, seed=seed)
     ),
     "random (Optuna)": with_optuna(lambda _, seed: RandomSampler(seed=seed)),
     "NSGA-II (pymoo)": with_pymoo,
